@@ -1,0 +1,213 @@
+/**
+ * What the controllers need from the rest of the program. `archive` provides BackupStore, `movers` provides RepositoryService, `apps/dray` joins them.
+ * Shapes follow Velero's bucket layout (velero.md 7.2) and its repository service; nothing here knows a file name or a Kopia type.
+ */
+import type { Backup, BackupRepository, BackupStorageLocation, Restore } from "@drayage/api";
+import type { GenericObject } from "@drayage/kube";
+
+/** Errors and warnings of a backup or a restore, by where they belong: Velero's `-results.gz`. */
+export interface ResultMessages {
+  /** Of the program itself. */
+  readonly velero?: readonly string[];
+  /** Of cluster-scoped resources. */
+  readonly cluster?: readonly string[];
+  readonly namespaces?: Readonly<Record<string, readonly string[]>>;
+}
+
+export interface OperationResults {
+  readonly errors: ResultMessages;
+  readonly warnings: ResultMessages;
+}
+
+/** One asynchronous operation of a backup or a restore: Velero's `-itemoperations.json.gz`, one entry. Keys are stored exactly so. */
+export interface ItemOperation {
+  readonly spec: {
+    readonly backupName?: string;
+    readonly backupUID?: string;
+    readonly backupItemAction?: string;
+    readonly restoreName?: string;
+    readonly restoreUID?: string;
+    readonly restoreItemAction?: string;
+    readonly resourceIdentifier: { readonly Group: string; readonly Resource: string; readonly Namespace: string; readonly Name: string };
+    readonly operationID: string;
+    readonly postOperationItems?: readonly { readonly Group: string; readonly Resource: string; readonly Namespace: string; readonly Name: string }[];
+  };
+  readonly status: {
+    phase: "New" | "InProgress" | "Completed" | "Failed";
+    error?: string;
+    nCompleted?: number;
+    nTotal?: number;
+    operationUnits?: string;
+    description?: string;
+    created?: string;
+    started?: string;
+    updated?: string;
+  };
+}
+
+/** One entry of `volumeinfo.json.gz`; key names (also the capitalised ones) are those of the file. */
+export interface BackupVolumeInfo {
+  pvcName?: string;
+  pvcNamespace?: string;
+  pvName?: string;
+  backupMethod?: "NativeSnapshot" | "PodVolumeBackup" | "CSISnapshot" | "";
+  snapshotDataMoved?: boolean;
+  preserveLocalSnapshot?: boolean;
+  skipped?: boolean;
+  skippedReason?: string;
+  startTimestamp?: string;
+  completionTimestamp?: string;
+  result?: "succeeded" | "failed";
+  csiSnapshotInfo?: {
+    snapshotHandle: string;
+    size: number;
+    driver: string;
+    vscName: string;
+    operationID?: string;
+    ReadyToUse?: boolean;
+    volumeGroupSnapshotHandle?: string;
+  };
+  snapshotDataMovementInfo?: {
+    dataMover: string;
+    uploaderType: string;
+    retainedSnapshot?: string;
+    snapshotHandle: string;
+    operationID: string;
+    size: number;
+    incrementalSize?: number;
+    Phase?: string;
+  };
+  nativeSnapshotInfo?: Record<string, unknown>;
+  pvbInfo?: Record<string, unknown>;
+  pvInfo?: { reclaimPolicy: string; labels: Record<string, string> | null };
+}
+
+/** Where a resource lies in the backup: `resources/<groupResource>/…` of the tarball. */
+export interface ArchivedItemRef {
+  /** `pods`, `deployments.apps`. */
+  readonly groupResource: string;
+  /** Undefined for cluster scope. */
+  readonly namespace: string | undefined;
+  readonly name: string;
+  /** `v1`; the folder `<version>-preferredversion` where this is the preferred one. */
+  readonly version: string;
+  readonly preferred: boolean;
+}
+
+/** Collects the tarball of a backup on local disk; memory does not grow with the number of items. */
+export interface BackupArchiveWriter {
+  add(ref: ArchivedItemRef, object: GenericObject): Promise<void>;
+  /** Ends the tarball. Its bytes are uploaded by `BackupStore.putBackup`. */
+  finish(): Promise<FinishedArchive>;
+  /** Removes what lies on disk; safe to call at any time, more than once. */
+  dispose(): Promise<void>;
+}
+
+export interface FinishedArchive {
+  readonly path: string;
+  readonly lengthBytes: number;
+}
+
+/** A backup's tarball, unpacked where it can be read item by item. */
+export interface BackupArchiveReader {
+  readonly formatVersion: string;
+  /** Plurals with group, in byte order. */
+  resources(): readonly string[];
+  /** Items of one resource at the version that should be restored. Never all contents in memory. */
+  items(groupResource: string): readonly ArchivedItemRef[];
+  /** Versions of a resource in the tarball. */
+  versions(groupResource: string): readonly { readonly version: string; readonly preferred: boolean }[];
+  read(ref: ArchivedItemRef): Promise<GenericObject>;
+  find(groupResource: string, namespace: string | undefined, name: string): ArchivedItemRef | undefined;
+  dispose(): Promise<void>;
+}
+
+/** Everything of a finished or waiting backup that goes to the bucket beside the tarball. */
+export interface BackupFiles {
+  readonly backup: Backup;
+  readonly archive?: FinishedArchive;
+  /** Plain text, Velero's log format. Compressed on the way. */
+  readonly log?: Uint8Array;
+  readonly results?: OperationResults;
+  readonly itemOperations?: readonly ItemOperation[];
+  /** `v1/Pod` → [`ns/name`]. */
+  readonly resourceList?: Readonly<Record<string, readonly string[]>>;
+  readonly volumeInfos?: readonly BackupVolumeInfo[];
+  readonly podVolumeBackups?: readonly GenericObject[];
+  readonly volumeSnapshots?: readonly unknown[];
+}
+
+export interface RestoreFiles {
+  readonly restoreName: string;
+  readonly log?: Uint8Array;
+  readonly results?: OperationResults;
+  readonly itemOperations?: readonly ItemOperation[];
+  readonly resourceList?: Readonly<Record<string, readonly string[]>>;
+  readonly volumeInfos?: readonly Record<string, unknown>[];
+}
+
+export type DownloadTargetKind =
+  | "BackupLog"
+  | "BackupContents"
+  | "BackupVolumeSnapshots"
+  | "BackupItemOperations"
+  | "BackupResourceList"
+  | "BackupResults"
+  | "RestoreLog"
+  | "RestoreResults"
+  | "RestoreResourceList"
+  | "RestoreItemOperations"
+  | "CSIBackupVolumeSnapshots"
+  | "CSIBackupVolumeSnapshotContents"
+  | "BackupVolumeInfos"
+  | "RestoreVolumeInfo";
+
+/** One backup location's backups and restores. Errors are those of the object store, plus ARCHIVE_CORRUPT and BACKUP_NOT_FOUND. */
+export interface BackupStore {
+  /** Whether the location can be used and holds nothing foreign: `reason` says what is wrong otherwise (velero.md 0.4). */
+  validate(signal?: AbortSignal): Promise<{ readonly ok: true } | { readonly ok: false; readonly reason: string }>;
+  /** Names of the backups whose velero-backup.json is there, in byte order. */
+  listBackups(signal?: AbortSignal): Promise<readonly string[]>;
+  /** Throws BACKUP_NOT_FOUND, ARCHIVE_CORRUPT. */
+  getBackup(name: string, signal?: AbortSignal): Promise<Backup>;
+  backupExists(name: string, signal?: AbortSignal): Promise<boolean>;
+  newArchiveWriter(backupName: string): Promise<BackupArchiveWriter>;
+  openArchive(backupName: string, signal?: AbortSignal): Promise<BackupArchiveReader>;
+  /** Uploads what is given. velero-backup.json goes last when the backup is new, since it makes the backup exist; a failure in the middle leaves no listed backup. */
+  putBackup(files: BackupFiles, signal?: AbortSignal): Promise<void>;
+  getItemOperations(backupName: string, signal?: AbortSignal): Promise<readonly ItemOperation[]>;
+  getVolumeInfos(backupName: string, signal?: AbortSignal): Promise<readonly BackupVolumeInfo[]>;
+  getPodVolumeBackups(backupName: string, signal?: AbortSignal): Promise<readonly GenericObject[]>;
+  getResults(backupName: string, signal?: AbortSignal): Promise<OperationResults>;
+  getLog(kind: "backup" | "restore", name: string, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Replaces single resources inside a stored tarball (the finalizing phase does this with DataUploads); everything else is copied as it is. */
+  updateArchive(
+    backupName: string,
+    replacements: readonly { readonly ref: ArchivedItemRef; readonly object: GenericObject }[],
+    signal?: AbortSignal,
+  ): Promise<FinishedArchive & { dispose(): Promise<void> }>;
+  deleteBackup(backupName: string, signal?: AbortSignal): Promise<void>;
+  putRestore(files: RestoreFiles, signal?: AbortSignal): Promise<void>;
+  getRestoreItemOperations(restoreName: string, signal?: AbortSignal): Promise<readonly ItemOperation[]>;
+  deleteRestore(restoreName: string, signal?: AbortSignal): Promise<void>;
+  /** A signed address of one file. `backupName` is the restore's backup for restore kinds of files. */
+  downloadUrl(kind: DownloadTargetKind, name: string, validForMs: number): Promise<string>;
+}
+
+/** Opens the store of a location with its credentials. A store is kept while the location's spec and credential do not change. */
+export interface BackupStores {
+  open(location: BackupStorageLocation, signal?: AbortSignal): Promise<BackupStore>;
+}
+
+/** What the BackupRepository controller and backup deletion need from the repository engine. */
+export interface RepositoryService {
+  /** Connects to the repository of this namespace and location, creating and initialising it as Velero does when it is not there (never on a read-only location). */
+  ensure(repository: BackupRepository, location: BackupStorageLocation, signal?: AbortSignal): Promise<void>;
+  /** Deletes snapshot manifests and flushes; ids that are not there count as deleted. */
+  forget(repository: BackupRepository, location: BackupStorageLocation, manifestIds: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Seconds between maintenance runs where nothing else is said. */
+  readonly defaultMaintenanceFrequencySeconds: number;
+}
+
+/** Where a Restore or Backup came from, for item actions. */
+export type BackupOrRestore = { readonly backup: Backup } | { readonly restore: Restore; readonly backup: Backup };

@@ -1,0 +1,82 @@
+/**
+ * The hot loops behind one interface each. Builds: native addon (where it compiles), WASM, plain; `select.ts` picks the best one that passes its self-test.
+ * Every build gives the same bytes; one set of golden vectors runs against all. All calls are synchronous and allocate nothing per call beyond their result.
+ */
+
+/** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
+export interface Splitter {
+  /**
+   * Looks for the next cut in `data[from, to)`, going on where the last call stopped.
+   * Returns the offset in `data` just after the chunk's last byte, or -1 when the chunk goes on past `to`. After a cut the next call starts a new chunk.
+   */
+  next(data: Uint8Array, from: number, to: number): number;
+  /** Forgets the stream: window zeroed, count 0. One splitter serves one object at a time. */
+  reset(): void;
+  readonly maxChunkBytes: number;
+}
+
+/** A keyed content hash with its key bound. */
+export interface ContentHasher {
+  readonly name: string;
+  /** Bytes of a digest, after truncation. */
+  readonly digestBytes: number;
+  /** A fresh digest of the bytes. */
+  hash(data: Uint8Array): Uint8Array;
+  /** The digests of many inputs; builds with several lanes do them side by side. */
+  hashMany(inputs: readonly Uint8Array[]): Uint8Array[];
+}
+
+/** Encryption of contents with its key-derivation secret bound (kopia-format.md 3.3). */
+export interface ContentEncryptor {
+  readonly name: string;
+  /** Bytes that `seal` adds. */
+  readonly overheadBytes: number;
+  /** Writes nonce, ciphertext and tag into `out` at `at` and returns the bytes written. `iv` is HMAC input and additional data. */
+  seal(plaintext: Uint8Array, iv: Uint8Array, out: Uint8Array, at: number): number;
+  /** The plaintext. Throws REPO_CORRUPT when the tag does not match. */
+  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+}
+
+/** One compression family member of kopia-format.md 3.4. Payloads carry no header here. */
+export interface Compressor {
+  readonly name: string;
+  /** The 4-byte header id. */
+  readonly headerId: number;
+  /** Undefined where this program only reads the format. */
+  readonly compress: ((data: Uint8Array) => Uint8Array) | undefined;
+  /** `lengthMax` bounds the output: more is REPO_CORRUPT. */
+  decompress(data: Uint8Array, lengthMax: number): Uint8Array;
+}
+
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface ExtendedAttribute {
+  readonly name: string;
+  readonly value: Uint8Array;
+}
+
+/** A path as the file system has it: bytes, since names need not be UTF-8. */
+export type RawPath = Uint8Array | string;
+
+/** System calls that Node lacks. Errors carry the errno name as `errno` in their context (`ENOTSUP`, `ENOSPC`, …). */
+export interface SystemCalls {
+  /** The data extents of an open regular file of `size` bytes, in order; one covering everything where the file system cannot tell. */
+  dataExtents(fd: number, size: number): Extent[];
+  /** Frees a range so that it reads as zeros. False where the file system cannot. */
+  punchHole(fd: number, offset: number, length: number): boolean;
+  /** Extended attributes of a path itself, not of what it links to; sorted by name. Empty where there is no support. */
+  listXattrs(path: RawPath): ExtendedAttribute[];
+  setXattr(path: RawPath, name: string, value: Uint8Array): void;
+  /** Bytes of a block device (BLKGETSIZE64). */
+  blockDeviceSize(fd: number): number;
+  /** Times of a path itself in nanoseconds (utimensat with AT_SYMLINK_NOFOLLOW). */
+  setTimes(path: RawPath, atimeNs: bigint, mtimeNs: bigint): void;
+  makeNode(path: RawPath, mode: number, major: number, minor: number): void;
+  /** Flushes the file system that holds the open file. */
+  syncFs(fd: number): void;
+  /** Memory aligned for direct I/O. */
+  alignedBuffer(bytes: number): Uint8Array;
+}

@@ -1,0 +1,60 @@
+/**
+ * The seam inside the repository engine: contents below (packs, indexes, epochs), objects, manifests and snapshots above.
+ * A content is a deduplicated unit: bytes up to a few MiB under an id that is a keyed hash of them (kopia-format.md 3.2).
+ */
+declare const contentIdBrand: unique symbol;
+/** `[prefix letter g..z]` + lower-case hex of the hash. */
+export type ContentId = string & { readonly [contentIdBrand]: true };
+
+export interface ContentInfo {
+  readonly id: ContentId;
+  readonly packBlobId: string;
+  readonly packOffset: number;
+  /** Bytes as stored. */
+  readonly packedLength: number;
+  /** Bytes before compression and encryption. */
+  readonly originalLength: number;
+  /** Header id, 0 when not compressed. */
+  readonly compressionId: number;
+  readonly timestampSeconds: number;
+  readonly deleted: boolean;
+  readonly formatVersion: number;
+}
+
+export interface ContentReader {
+  /** The plaintext, decompressed. Throws REPO_CONTENT_NOT_FOUND, REPO_CORRUPT (naming content and pack). Refreshes the index once before giving up. */
+  get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array>;
+  /** What the index says, or undefined. Memory only, once the index is open. */
+  info(id: ContentId): ContentInfo | undefined;
+  /** Every content of a prefix class (`undefined`: all), by id; deleted ones only when asked for. */
+  list(options?: { readonly prefix?: string; readonly includeDeleted?: boolean }): IterableIterator<ContentInfo>;
+  /** Loads index changes of other writers. */
+  refresh(signal?: AbortSignal): Promise<void>;
+}
+
+export interface WriteContentOptions {
+  /** One letter g..z: `k` directories, `x` indirect lists, `m` manifests; none for file data. */
+  readonly prefix?: string;
+  /** Name of a compressor; stored raw when that is not shorter. */
+  readonly compressor?: string;
+}
+
+export interface WrittenContent {
+  readonly id: ContentId;
+  /** False when the content was there already. */
+  readonly isNew: boolean;
+  /** Bytes added to the pack; 0 when deduplicated. */
+  readonly packedLength: number;
+}
+
+export interface ContentWriter extends ContentReader {
+  /**
+   * Stores a content unless it is there. `data` is fully read before the call returns its promise, so the caller may reuse the memory at once;
+   * the promise is the back-pressure: it resolves when there is room for more.
+   */
+  write(data: Uint8Array, options?: WriteContentOptions, signal?: AbortSignal): Promise<WrittenContent>;
+  /** Marks a content deleted. */
+  delete(id: ContentId): Promise<void>;
+  /** Uploads open packs, then the index blobs that make them exist. What was written before a flush is durable after it. */
+  flush(signal?: AbortSignal): Promise<void>;
+}
