@@ -108,6 +108,13 @@ export async function forEachLimit<T>(
 /** The results of `work` over `items`, in the order of the items, with at most `limit` at once. */
 export async function mapLimit<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>, signal?: AbortSignal): Promise<R[]> {
   const results = new Array<R>(items.length);
-  await forEachLimit(items.entries(), limit, async ([index, item]) => void (results[index] = await work(item)), signal);
+  await forEachLimit(
+    items.entries(),
+    limit,
+    async ([index, item]) => {
+      results[index] = await work(item);
+    },
+    signal,
+  );
   return results;
 }

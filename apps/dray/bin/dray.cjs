@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Starts the program under Node >= 24, and answers `--version` itself: the question is asked often, and nothing needs loading for it. Must parse on Node 18.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+
+const WANTED_MAJOR = 24;
+const here = path.resolve(__dirname, "..");
+
+function main() {
+  const args = process.argv.slice(2);
+  if (args.length === 1 && args[0] === "--version") {
+    process.stdout.write(`dray ${JSON.parse(fs.readFileSync(path.join(here, "package.json"), "utf8")).version}\n`);
+    return;
+  }
+  const entry = path.join(here, "src", "main.ts");
+  if (Number(process.versions.node.split(".")[0]) >= WANTED_MAJOR) {
+    import(require("node:url").pathToFileURL(entry).href);
+    return;
+  }
+  const launcher = path.resolve(here, "..", "..", "scripts", "node24.cjs");
+  process.argv.splice(2, process.argv.length, "node", entry, ...args);
+  require(launcher);
+}
+
+main();

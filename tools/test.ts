@@ -1,0 +1,64 @@
+/**
+ * `npm test`: the gate, then every test project. Suites that need real programs (kopia, kubectl, …) run where those are found, and otherwise are named together with the command that builds them;
+ * with CI set a missing one is a failure. The last line counts: `N passed, N failed`.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "..");
+const bin = (name: string): string => join(root, "node_modules", ".bin", name);
+const peersFolder = process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin");
+const PEERS = ["kopia", "versitygw", "kubectl", "kube-apiserver", "etcd"] as const;
+
+interface VitestReport {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly testResults: readonly { readonly name: string; readonly status: string; readonly startTime: number; readonly endTime: number; readonly assertionResults: readonly unknown[] }[];
+}
+
+let passed = 0;
+let failed = 0;
+
+function count(name: string, status: number | null): void {
+  if (status === 0) passed++;
+  else {
+    failed++;
+    process.stdout.write(`FAILED: ${name}\n`);
+  }
+}
+
+function runProject(project: string): void {
+  const folder = mkdtempSync(join(tmpdir(), "drayage-test-"));
+  const reportPath = join(folder, "report.json");
+  const { status } = spawnSync(bin("vitest"), ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`], { cwd: root, stdio: "inherit" });
+  if (existsSync(reportPath)) {
+    const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
+    passed += report.numPassedTests;
+    // A file that does not load has no tests to fail; it counts as one.
+    const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
+    failed += report.numFailedTests + broken + (status !== 0 && report.numFailedTests + broken === 0 ? 1 : 0);
+    if (project !== "unit") {
+      for (const file of report.testResults) process.stdout.write(`${project}: ${file.name.replace(`${root}/`, "")} took ${((file.endTime - file.startTime) / 60_000).toFixed(1)} min\n`);
+    }
+  } else {
+    count(`tests of project ${project} did not run`, status ?? 1);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+count("npm run check", spawnSync(process.execPath, [join(root, "tools", "check.ts"), "--fast"], { cwd: root, stdio: "inherit" }).status);
+runProject("unit");
+runProject("e2e");
+const missing = PEERS.filter((name) => !existsSync(join(peersFolder, name)));
+if (missing.length === 0) {
+  runProject("compat");
+} else if (process.env["CI"] !== undefined && process.env["CI"] !== "") {
+  count(`the compat tests need ${missing.join(", ")} in ${peersFolder}`, 1);
+} else {
+  process.stdout.write(`\nLeft out: test/compat, which needs ${missing.join(", ")} in ${peersFolder} (or PEERS_BIN). Build them with ../shared/peers/build.\n`);
+}
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+process.exitCode = failed > 0 ? 1 : 0;
