@@ -1,2 +1,3 @@
+export * from "./crds.ts";
 export * from "./generated/index.ts";
 export * from "./meta.ts";

@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { type InstallOptions, installManifests } from "./manifests.ts";
+
+const options: InstallOptions = {
+  namespace: "velero",
+  image: "drayage/dray:0.1.0",
+  repositoryPassword: "pass-of-the-test",
+  credentials: "[default]\naws_access_key_id=key-of-the-test\n",
+  nodeAgent: true,
+  location: { name: "default", provider: "aws", bucket: "b", config: { region: "r" } },
+};
+
+describe("installManifests", () => {
+  const manifests = installManifests(options);
+  const named = (kind: string, name: string) => manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+
+  it("installs every CRD of velero.io before anything that uses it", () => {
+    const kinds = manifests.map((manifest) => manifest.kind);
+    expect(kinds.filter((kind) => kind === "CustomResourceDefinition")).toHaveLength(13);
+    expect(kinds.lastIndexOf("CustomResourceDefinition")).toBeLessThan(kinds.indexOf("BackupStorageLocation"));
+  });
+
+  it("keeps credentials and passwords in Secrets only", () => {
+    for (const manifest of manifests) {
+      if (manifest.kind === "Secret") continue;
+      const text = JSON.stringify(manifest);
+      expect(text).not.toContain("key-of-the-test");
+      expect(text).not.toContain("pass-of-the-test");
+    }
+  });
+
+  it("gives no role cluster-admin and no mover a Secret", () => {
+    for (const manifest of manifests.filter(({ kind }) => kind === "ClusterRole" || kind === "Role")) {
+      const rules = manifest["rules"] as { resources?: string[]; verbs: string[] }[];
+      expect(rules.some((rule) => rule.verbs.includes("*"))).toBe(false);
+      if (manifest.metadata.name.startsWith("drayage-mover")) expect(rules.flatMap((rule) => rule.resources)).not.toContain("secrets");
+    }
+    expect(named("ClusterRoleBinding", "drayage-velero")).toMatchObject({ roleRef: { name: "drayage-velero" } });
+  });
+
+  it("names the DaemonSet as Velero looks for it", () => {
+    expect(named("DaemonSet", "node-agent")).toMatchObject({ spec: { template: { metadata: { labels: { role: "node-agent" } } } } });
+  });
+
+  it("leaves out what was not asked for", () => {
+    const bare = installManifests({ namespace: "n", image: "i", repositoryPassword: "p", nodeAgent: false });
+    expect(bare.map(({ kind }) => kind)).not.toContain("DaemonSet");
+    expect(bare.map(({ kind }) => kind)).not.toContain("BackupStorageLocation");
+  });
+});

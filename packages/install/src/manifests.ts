@@ -1,0 +1,264 @@
+/**
+ * What an installation consists of, as plain objects: the one source for `dray install`, the Helm chart and the operator.
+ * Names follow Velero's where something else looks for them: the DaemonSet `node-agent`, the Secrets `cloud-credentials` and `velero-repo-credentials`.
+ */
+import { type BackupStorageLocation, loadCrds } from "@drayage/api";
+
+/** Any object of the API, as far as this package cares. */
+export interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
+  [field: string]: unknown;
+}
+
+export interface InstallLocation {
+  readonly name: string;
+  readonly provider: string;
+  readonly bucket: string;
+  readonly prefix?: string;
+  readonly config?: Readonly<Record<string, string>>;
+  /** PEM of a CA to trust beside the system's. */
+  readonly caCert?: string;
+  readonly default?: boolean;
+}
+
+export interface InstallOptions {
+  readonly namespace: string;
+  readonly image: string;
+  readonly location?: InstallLocation;
+  /** AWS-style credentials file, mounted where the roles expect it; not kept anywhere else. */
+  readonly credentials?: string;
+  readonly repositoryPassword: string;
+  readonly nodeAgent: boolean;
+  readonly logLevel?: string;
+  /** Extra arguments of the roles, as given. */
+  readonly serverArgs?: readonly string[];
+  readonly nodeAgentArgs?: readonly string[];
+}
+
+export const SERVER_NAME = "drayage";
+export const NODE_AGENT_NAME = "node-agent";
+export const MOVER_SERVICE_ACCOUNT = "drayage-mover";
+export const CLOUD_CREDENTIALS = "cloud-credentials";
+export const REPO_CREDENTIALS = "velero-repo-credentials";
+
+const component = (name: string): Record<string, string> => ({ "app.kubernetes.io/name": "drayage", "app.kubernetes.io/component": name, component: "velero" });
+
+/** Everything, in an order in which it can be created: CRDs and namespace, permissions, Secrets, location, workloads. */
+export function installManifests(options: InstallOptions): Manifest[] {
+  const { namespace } = options;
+  return [
+    ...loadCrds("velero.io").map(
+      (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
+    ),
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
+    ...permissions(namespace, options.nodeAgent),
+    secret(namespace, REPO_CREDENTIALS, { "repository-password": options.repositoryPassword }),
+    ...(options.credentials === undefined ? [] : [secret(namespace, CLOUD_CREDENTIALS, { cloud: options.credentials })]),
+    ...(options.location === undefined ? [] : [backupLocation(namespace, options.location) as unknown as Manifest]),
+    server(options),
+    ...(options.nodeAgent ? [nodeAgent(options)] : []),
+  ];
+}
+
+function secret(namespace: string, name: string, data: Record<string, string>): Manifest {
+  const encoded = Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]));
+  return { apiVersion: "v1", kind: "Secret", metadata: { name, namespace, labels: { component: "velero" } }, type: "Opaque", data: encoded };
+}
+
+export function backupLocation(namespace: string, location: InstallLocation): BackupStorageLocation {
+  return {
+    apiVersion: "velero.io/v1",
+    kind: "BackupStorageLocation",
+    metadata: { name: location.name, namespace, labels: { component: "velero" } },
+    spec: {
+      provider: location.provider,
+      default: location.default ?? true,
+      objectStorage: {
+        bucket: location.bucket,
+        ...(location.prefix === undefined ? {} : { prefix: location.prefix }),
+        ...(location.caCert === undefined ? {} : { caCert: Buffer.from(location.caCert).toString("base64") }),
+      },
+      ...(location.config === undefined ? {} : { config: { ...location.config } }),
+    },
+  };
+}
+
+interface Rule {
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+const READ = ["get", "list", "watch"] as const;
+const WRITE = ["create", "update", "patch", "delete"] as const;
+
+/** A restore creates whatever a backup held, roles among it, so the server may create any kind; it is not cluster-admin: no impersonation, no token of others, no node proxy. */
+const SERVER_RULES: readonly Rule[] = [
+  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, ...WRITE] },
+  { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "clusterroles"], verbs: ["escalate", "bind"] },
+  { apiGroups: [""], resources: ["pods/exec"], verbs: ["create"] },
+  { nonResourceURLs: ["/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
+];
+
+const NODE_AGENT_RULES: readonly Rule[] = [
+  { apiGroups: [""], resources: ["persistentvolumes"], verbs: [...READ, "update", "patch", "delete"] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: [...READ, "update", "patch"] },
+  { apiGroups: [""], resources: ["nodes"], verbs: [...READ] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
+  { apiGroups: ["storage.k8s.io"], resources: ["storageclasses", "volumeattachments"], verbs: [...READ] },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots", "volumesnapshotcontents"], verbs: [...READ, ...WRITE] },
+];
+
+/** In the installation's own namespace. */
+const NODE_AGENT_OWN_RULES: readonly Rule[] = [
+  { apiGroups: ["velero.io"], resources: ["*"], verbs: [...READ, ...WRITE] },
+  { apiGroups: [""], resources: ["pods", "persistentvolumeclaims", "secrets", "configmaps", "events"], verbs: [...READ, ...WRITE] },
+  { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
+  { apiGroups: ["apps"], resources: ["daemonsets", "deployments"], verbs: [...READ] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, ...WRITE] },
+];
+
+/** A mover reads its own object, reports by Events and never sees a Secret (DESIGN 8.4). */
+const MOVER_OWN_RULES: readonly Rule[] = [
+  {
+    apiGroups: ["velero.io"],
+    resources: ["datauploads", "datadownloads", "podvolumebackups", "podvolumerestores", "backupstoragelocations", "backuprepositories"],
+    verbs: [...READ],
+  },
+  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update", "get"] },
+];
+
+function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
+  return [
+    ...role(namespace, SERVER_NAME, SERVER_RULES, [{ apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, ...WRITE] }]),
+    ...(withNodeAgent
+      ? [...role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES), ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES)]
+      : []),
+  ];
+}
+
+function role(namespace: string, account: string, clusterRules: readonly Rule[], ownRules: readonly Rule[]): Manifest[] {
+  const rbac = "rbac.authorization.k8s.io";
+  const labels = component(account);
+  const subjects = [{ kind: "ServiceAccount", name: account, namespace }];
+  // Cluster-scoped names carry the namespace, so that two installations do not take each other's permissions away.
+  const clusterName = `${account}-${namespace}`;
+  return [
+    { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: account, namespace, labels } },
+    ...(clusterRules.length === 0
+      ? []
+      : [
+          { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name: clusterName, labels }, rules: clusterRules },
+          {
+            apiVersion: `${rbac}/v1`,
+            kind: "ClusterRoleBinding",
+            metadata: { name: clusterName, labels },
+            roleRef: { apiGroup: rbac, kind: "ClusterRole", name: clusterName },
+            subjects,
+          },
+        ]),
+    ...(ownRules.length === 0
+      ? []
+      : [
+          { apiVersion: `${rbac}/v1`, kind: "Role", metadata: { name: account, namespace, labels }, rules: ownRules },
+          {
+            apiVersion: `${rbac}/v1`,
+            kind: "RoleBinding",
+            metadata: { name: account, namespace, labels },
+            roleRef: { apiGroup: rbac, kind: "Role", name: account },
+            subjects,
+          },
+        ]),
+  ];
+}
+
+function fieldRef(name: string, fieldPath: string): object {
+  return { name, valueFrom: { fieldRef: { fieldPath } } };
+}
+
+/** Where both roles find the store's credentials; empty when the location brings its own. */
+const CREDENTIALS_PATH = "/credentials/cloud";
+
+function podParts(options: InstallOptions): { env: object[]; volumeMounts: object[]; volumes: object[] } {
+  const withCredentials = options.credentials !== undefined;
+  return {
+    env: [
+      fieldRef("VELERO_NAMESPACE", "metadata.namespace"),
+      fieldRef("NODE_NAME", "spec.nodeName"),
+      fieldRef("POD_NAME", "metadata.name"),
+      ...(withCredentials ? [{ name: "AWS_SHARED_CREDENTIALS_FILE", value: CREDENTIALS_PATH }] : []),
+    ],
+    volumeMounts: [
+      { name: "scratch", mountPath: "/scratch" },
+      ...(withCredentials ? [{ name: CLOUD_CREDENTIALS, mountPath: "/credentials", readOnly: true }] : []),
+    ],
+    volumes: [
+      { name: "scratch", emptyDir: {} },
+      ...(withCredentials ? [{ name: CLOUD_CREDENTIALS, secret: { secretName: CLOUD_CREDENTIALS, defaultMode: 0o440 } }] : []),
+    ],
+  };
+}
+
+function server(options: InstallOptions): Manifest {
+  const { namespace, image } = options;
+  const labels = { ...component("server"), deploy: SERVER_NAME };
+  const { env, volumeMounts, volumes } = podParts(options);
+  const args = ["server", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.serverArgs ?? [])];
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: SERVER_NAME, namespace, labels },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: { deploy: SERVER_NAME } },
+      template: {
+        metadata: { labels },
+        spec: {
+          serviceAccountName: SERVER_NAME,
+          restartPolicy: "Always",
+          containers: [
+            {
+              name: SERVER_NAME,
+              image,
+              imagePullPolicy: "IfNotPresent",
+              command: ["/velero"],
+              args,
+              env,
+              volumeMounts,
+              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+            },
+          ],
+          volumes,
+        },
+      },
+    },
+  };
+}
+
+function nodeAgent(options: InstallOptions): Manifest {
+  const { namespace, image } = options;
+  const labels = { ...component("node-agent"), name: NODE_AGENT_NAME, role: NODE_AGENT_NAME };
+  const { env, volumeMounts, volumes } = podParts(options);
+  const args = ["node-agent", "server", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.nodeAgentArgs ?? [])];
+  return {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: NODE_AGENT_NAME, namespace, labels },
+    spec: {
+      selector: { matchLabels: { name: NODE_AGENT_NAME } },
+      template: {
+        metadata: { labels },
+        spec: {
+          serviceAccountName: NODE_AGENT_NAME,
+          restartPolicy: "Always",
+          securityContext: { runAsUser: 0 },
+          containers: [{ name: NODE_AGENT_NAME, image, imagePullPolicy: "IfNotPresent", command: ["/velero"], args, env, volumeMounts }],
+          volumes,
+        },
+      },
+    },
+  };
+}
