@@ -51,7 +51,11 @@ function workspaces(): Workspace[] {
     readdirSync(join(root, group)).map((name) => {
       const folder = join(root, group, name);
       const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, Record<string, string> | undefined>;
-      const declared = new Set([...Object.keys(manifest["dependencies"] ?? {}), ...Object.keys(manifest["optionalDependencies"] ?? {}), ...Object.keys(manifest["peerDependencies"] ?? {})]);
+      const declared = new Set([
+        ...Object.keys(manifest["dependencies"] ?? {}),
+        ...Object.keys(manifest["optionalDependencies"] ?? {}),
+        ...Object.keys(manifest["peerDependencies"] ?? {}),
+      ]);
       return { folder, name, declared };
     }),
   );
@@ -82,7 +86,8 @@ export function breaches(file: string, text: string, workspace: Workspace, rootD
       const entry = parts[2];
       if (!isTest && (entry === "testing" || (entry === "contract" && workspace.name !== "dray"))) say(`imports "${specifier}" outside a test`);
     }
-    if (!workspace.declared.has(name) && !(isTest && rootDeclared.has(name)) && name !== `@drayage/${workspace.name}`) say(`imports "${name}", which its package.json does not declare`);
+    if (!workspace.declared.has(name) && !(isTest && rootDeclared.has(name)) && name !== `@drayage/${workspace.name}`)
+      say(`imports "${name}", which its package.json does not declare`);
   }
   return found;
 }

@@ -16,7 +16,13 @@ interface VitestReport {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
   readonly numPendingTests: number;
-  readonly testResults: readonly { readonly name: string; readonly status: string; readonly startTime: number; readonly endTime: number; readonly assertionResults: readonly unknown[] }[];
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly startTime: number;
+    readonly endTime: number;
+    readonly assertionResults: readonly unknown[];
+  }[];
 }
 
 let passed = 0;
@@ -33,7 +39,10 @@ function count(name: string, status: number | null): void {
 function runProject(project: string): void {
   const folder = mkdtempSync(join(tmpdir(), "drayage-test-"));
   const reportPath = join(folder, "report.json");
-  const { status } = spawnSync(bin("vitest"), ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(bin("vitest"), ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`], {
+    cwd: root,
+    stdio: "inherit",
+  });
   if (existsSync(reportPath)) {
     const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
     passed += report.numPassedTests;
@@ -41,7 +50,8 @@ function runProject(project: string): void {
     const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
     failed += report.numFailedTests + broken + (status !== 0 && report.numFailedTests + broken === 0 ? 1 : 0);
     if (project !== "unit") {
-      for (const file of report.testResults) process.stdout.write(`${project}: ${file.name.replace(`${root}/`, "")} took ${((file.endTime - file.startTime) / 60_000).toFixed(1)} min\n`);
+      for (const file of report.testResults)
+        process.stdout.write(`${project}: ${file.name.replace(`${root}/`, "")} took ${((file.endTime - file.startTime) / 60_000).toFixed(1)} min\n`);
     }
   } else {
     count(`tests of project ${project} did not run`, status ?? 1);

@@ -47,7 +47,8 @@ function trackedFiles(): string[] {
 export function longFunctions(path: string, text: string): Map<string, number> {
   const found = new Map<string, number>();
   const lines = text.split("\n");
-  const open = /^(\s*)(?:export )?(?:default )?(?:async )?(?:function\*? (\w+)|(?:(?:static|private|override|async|get|set) )*\*?(#?\w+)\(.*\).*\{$|(?:const|let) (\w+)(?::.*)? = (?:async )?\(.*=> \{$)/;
+  const open =
+    /^(\s*)(?:export )?(?:default )?(?:async )?(?:function\*? (\w+)|(?:(?:static|private|override|async|get|set) )*\*?(#?\w+)\(.*\).*\{$|(?:const|let) (\w+)(?::.*)? = (?:async )?\(.*=> \{$)/;
   lines.forEach((line, start) => {
     const match = open.exec(line);
     const name = match?.[2] ?? match?.[3] ?? match?.[4];
@@ -70,10 +71,9 @@ export function tidy(update = false): string[] {
     const report = (line: number, why: string): void => void problems.push(`${path}:${line}: ${why}`);
     if (NAMES_BANNED.test(path)) report(1, "the name does not say what the file keeps");
     const isTool = path.startsWith("tools/") || path.startsWith("bench/");
-    const bans = [
-      ...(isCode && path.startsWith("packages/") && !path.includes(".test.") ? BANS : []),
-      ...(isCode && !isTool ? BANS_EVERYWHERE : []),
-    ].filter((ban) => !(ban.except ?? []).some((end) => path.endsWith(end)));
+    const bans = [...(isCode && path.startsWith("packages/") && !path.includes(".test.") ? BANS : []), ...(isCode && !isTool ? BANS_EVERYWHERE : [])].filter(
+      (ban) => !(ban.except ?? []).some((end) => path.endsWith(end)),
+    );
     text.split("\n").forEach((line, index) => {
       for (const ban of bans) if (ban.pattern.test(line)) report(index + 1, ban.why);
       for (const ban of TEXT_BANS) if (ban.pattern.test(line)) report(index + 1, ban.why);

@@ -1,0 +1,44 @@
+import { seededRandom, VirtualClock } from "@drayage/base/testing";
+import type { Terminal } from "../terminal.ts";
+
+/** A terminal that keeps what a command prints. */
+export class RecordingTerminal implements Terminal {
+  text = "";
+  errors = "";
+  exitCode = 0;
+  readonly outIsTerminal = false;
+  readonly errIsTerminal = false;
+  readonly columns = 80;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly clock = new VirtualClock();
+  readonly random = seededRandom(1);
+  readonly abort = new AbortController();
+  readonly #input: Uint8Array;
+
+  constructor(options: { readonly env?: Readonly<Record<string, string | undefined>>; readonly cwd?: string; readonly input?: Uint8Array } = {}) {
+    this.env = options.env ?? {};
+    this.cwd = options.cwd ?? "/";
+    this.#input = options.input ?? new Uint8Array();
+  }
+
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  out(text: string): void {
+    this.text += text;
+  }
+
+  err(text: string): void {
+    this.errors += text;
+  }
+
+  askSecret(prompt: string): Promise<string> {
+    return Promise.reject(new Error(`nobody answers "${prompt}"`));
+  }
+
+  readInput(): Promise<Uint8Array> {
+    return Promise.resolve(this.#input);
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Takes the structure of the published CSI definition into packages/protocols/src/csi/data: names, numbers and types. Comments and options, which are text of others, stay behind.
+ *
+ *   node tools/import-csi.ts csi.proto            writes the data
+ *   node tools/import-csi.ts --check csi.proto    fails when the data differ
+ *
+ * The definition is file `csi.proto` of the Go module github.com/container-storage-interface/spec, v1.12.0.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import protobuf from "protobufjs";
+
+const target = join(import.meta.dirname, "..", "packages", "protocols", "src", "csi", "data", "csi.json");
+
+/** Google's own types that the definition uses; protobufjs carries them. */
+const WELL_KNOWN = ["google/protobuf/timestamp.proto", "google/protobuf/wrappers.proto"] as const;
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Structure only: no options, no comments, no extensions (they extend google.protobuf.*Options, which nothing here needs at run time). */
+function withoutOptions(node: Json): Json {
+  if (node === null || typeof node !== "object" || Array.isArray(node)) return node;
+  const out: { [key: string]: Json } = {};
+  for (const [key, child] of Object.entries(node)) {
+    const isExtension = child !== null && typeof child === "object" && "extend" in child;
+    if (key === "options" || key === "parsedOptions" || key === "valuesOptions" || key === "comment" || isExtension) continue;
+    out[key] = withoutOptions(child);
+  }
+  return out;
+}
+
+/** The data of a definition, in the form that proto-loader's `fromJSON` takes. */
+export function csiData(proto: string): string {
+  const root = new protobuf.Root();
+  for (const name of WELL_KNOWN) root.addJSON(protobuf.common.get(name)?.nested ?? {});
+  protobuf.parse(proto, root, { keepCase: false });
+  return `${JSON.stringify(withoutOptions(root.toJSON() as Json))}\n`;
+}
+
+if (import.meta.main) {
+  const file = process.argv.filter((argument) => argument !== "--check")[2];
+  if (file === undefined) {
+    process.stderr.write("usage: node tools/import-csi.ts [--check] csi.proto\n");
+    process.exitCode = 2;
+  } else {
+    const data = csiData(readFileSync(file, "utf8"));
+    if (!process.argv.includes("--check")) writeFileSync(target, data);
+    else if (readFileSync(target, "utf8") !== data) {
+      process.stderr.write(`${target} differs from what ${file} gives\n`);
+      process.exitCode = 1;
+    }
+  }
+}
