@@ -72,7 +72,11 @@ function configure(command: Command, terminal: Terminal): Command {
   return command
     .exitOverride()
     .showHelpAfterError("(add --help for what is possible)")
-    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, outputError: (text, write) => write(text.replace(/^error: /, "dray: ")) });
+    .configureOutput({
+      writeOut: (text) => terminal.out(text),
+      writeErr: (text) => terminal.err(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "dray: ")),
+    });
 }
 
 /** The entry of the process. */
