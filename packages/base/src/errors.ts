@@ -61,6 +61,16 @@ export const CODES = {
   KUBE_THROTTLED: "retry",
   KUBE_UNAVAILABLE: "retry",
   KUBE_CONFIG: "wait",
+  // CSI drivers
+  CSI_INVALID: "terminal",
+  CSI_NOT_FOUND: "terminal",
+  CSI_ALREADY_EXISTS: "terminal",
+  CSI_OUT_OF_RANGE: "terminal",
+  CSI_PRECONDITION: "wait",
+  CSI_NO_SPACE: "wait",
+  CSI_BUSY: "retry",
+  CSI_UNAVAILABLE: "retry",
+  CSI_FAILED: "retry",
   // archive
   ARCHIVE_CORRUPT: "terminal",
   ARCHIVE_UNSUPPORTED: "terminal",
