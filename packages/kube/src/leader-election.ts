@@ -1,0 +1,158 @@
+import { type Clock, DrayError, errorFields, hasCode, isAbort, type Logger, type RandomSource } from "@drayage/base";
+import { type Lease, leases } from "./core.ts";
+import { formatMicroTime } from "./micro-time.ts";
+import type { KubeClient } from "./types.ts";
+
+export interface LeaderElectionOptions {
+  readonly client: KubeClient;
+  readonly lease: { readonly namespace: string; readonly name: string };
+  /** Unique among the candidates: the pod's name and something random. */
+  readonly identity: string;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** How long a silent leader keeps others out; 15 s as in Kubernetes' own components. */
+  readonly leaseDurationMs?: number;
+  /** How long the leader tries to renew before it gives up; 10 s. Less than the lease's duration. */
+  readonly renewDeadlineMs?: number;
+  /** Between two tries; 2 s. */
+  readonly retryPeriodMs?: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits to hold the lease, then runs `lead` with a signal that is aborted when the lease is lost. Returns when `lead` does, or when `signal` is aborted; the lease is then given back.
+ * Throws KUBE_CONFLICT when the lease was lost while leading: the process must stop what it does and start over.
+ *
+ * Another's lease is judged by how long *we* have seen it unchanged, so clocks that differ do no harm.
+ */
+export async function runAsLeader(options: LeaderElectionOptions, lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const elector = new LeaderElector(options);
+  if (!(await elector.acquire())) return;
+  const leading = new AbortController();
+  const onAbort = (): void => leading.abort(options.signal.reason);
+  options.signal.addEventListener("abort", onAbort, { once: true });
+  const renewal = elector.keep(leading.signal).then((lost) => {
+    if (lost)
+      leading.abort(
+        new DrayError("KUBE_CONFLICT", `Cannot stay leader of "${options.lease.namespace}/${options.lease.name}": the lease could not be renewed in time`),
+      );
+  });
+  try {
+    await lead(leading.signal);
+    if (leading.signal.aborted && !options.signal.aborted) throw leading.signal.reason;
+  } finally {
+    options.signal.removeEventListener("abort", onAbort);
+    leading.abort(new DOMException("Leading ended", "AbortError"));
+    await renewal;
+    await elector.release();
+  }
+}
+
+class LeaderElector {
+  readonly #options: LeaderElectionOptions;
+  readonly #durationMs: number;
+  readonly #deadlineMs: number;
+  readonly #periodMs: number;
+  /** What was last seen of the lease, and since when by our own clock. */
+  #seen: { readonly version: string; readonly sinceMs: number } | undefined;
+  #held: Lease | undefined;
+
+  constructor(options: LeaderElectionOptions) {
+    this.#options = options;
+    this.#durationMs = options.leaseDurationMs ?? 15_000;
+    this.#deadlineMs = options.renewDeadlineMs ?? 10_000;
+    this.#periodMs = options.retryPeriodMs ?? 2_000;
+  }
+
+  /** True once the lease is ours; false when the signal ended the wait. */
+  async acquire(): Promise<boolean> {
+    const { clock, random, logger, signal, lease, identity } = this.#options;
+    while (!signal.aborted) {
+      try {
+        if (await this.#tryAcquire(signal)) {
+          logger.info("Became leader", { lease: lease.name, identity });
+          return true;
+        }
+      } catch (error) {
+        if (isAbort(error, signal)) return false;
+        logger.warn("Cannot get the leader's lease", errorFields(error));
+      }
+      await clock.sleep(this.#periodMs * (1 + random.fraction() / 5), signal).catch(() => undefined);
+    }
+    return false;
+  }
+
+  /** Renews until the signal ends it (false), or until the deadline passes without success (true: lost). */
+  async keep(signal: AbortSignal): Promise<boolean> {
+    const { clock, logger } = this.#options;
+    let renewedMs = clock.monotonicMs();
+    while (!signal.aborted) {
+      await clock.sleep(this.#periodMs, signal).catch(() => undefined);
+      if (signal.aborted) return false;
+      try {
+        if (!(await this.#tryAcquire(signal))) return true;
+        renewedMs = clock.monotonicMs();
+      } catch (error) {
+        if (isAbort(error, signal)) return false;
+        logger.warn("Cannot renew the leader's lease", errorFields(error));
+        if (clock.monotonicMs() - renewedMs >= this.#deadlineMs) return true;
+      }
+    }
+    return false;
+  }
+
+  /** Lets the next candidate in at once. Best effort: the lease runs out by itself. */
+  async release(): Promise<void> {
+    const { client, clock, logger } = this.#options;
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    const now = formatMicroTime(clock.nowMs());
+    try {
+      await client.replace(leases, { ...held, spec: { ...held.spec, holderIdentity: "", leaseDurationSeconds: 1, renewTime: now, acquireTime: now } });
+    } catch (error) {
+      logger.debug("The leader's lease was not given back", errorFields(error));
+    }
+  }
+
+  async #tryAcquire(signal: AbortSignal): Promise<boolean> {
+    const { client, clock, identity, lease } = this.#options;
+    const now = formatMicroTime(clock.nowMs());
+    const mine = { holderIdentity: identity, leaseDurationSeconds: Math.ceil(this.#durationMs / 1000), renewTime: now };
+    try {
+      const current = await client.find(leases, lease, signal);
+      if (current === undefined) {
+        this.#held = await client.create(leases, { metadata: { ...lease }, spec: { ...mine, acquireTime: now, leaseTransitions: 0 } }, { signal });
+        return true;
+      }
+      const spec = current.spec ?? {};
+      if (spec.holderIdentity !== identity && !this.#hasExpired(current)) {
+        this.#held = undefined;
+        return false;
+      }
+      const kept = spec.holderIdentity === identity;
+      this.#held = await client.replace(
+        leases,
+        {
+          ...current,
+          spec: { ...spec, ...mine, acquireTime: kept ? (spec.acquireTime ?? now) : now, leaseTransitions: (spec.leaseTransitions ?? 0) + (kept ? 0 : 1) },
+        },
+        { signal },
+      );
+      return true;
+    } catch (error) {
+      // Another was quicker.
+      if (hasCode(error, "KUBE_CONFLICT", "KUBE_ALREADY_EXISTS")) return false;
+      throw error;
+    }
+  }
+
+  #hasExpired(current: Lease): boolean {
+    if ((current.spec?.holderIdentity ?? "") === "") return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    const version = current.metadata.resourceVersion ?? "";
+    if (this.#seen?.version !== version) this.#seen = { version, sinceMs: nowMs };
+    return nowMs - this.#seen.sinceMs >= (current.spec?.leaseDurationSeconds ?? 15) * 1000;
+  }
+}
