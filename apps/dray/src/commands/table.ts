@@ -17,7 +17,34 @@ export interface CommandEntry {
 }
 
 export const commandTable: readonly CommandEntry[] = [
-  { words: ["version"], summary: "Print the version of this program and of the server", load: () => import("./version.ts") },
+  { words: ["backup", "create"], summary: "Back up namespaces, with the data of their volumes", load: () => import("./backup-create.ts") },
+  { words: ["backup", "get"], summary: "List backups", load: () => import("./backup-get.ts") },
+  { words: ["backup", "describe"], summary: "Show what a backup is, did and holds", load: () => import("./backup-describe.ts") },
+  { words: ["backup", "logs"], summary: "Show the log of a backup", load: () => import("./backup-logs.ts") },
+  { words: ["backup", "download"], summary: "Fetch the resources of a backup", load: () => import("./backup-download.ts") },
+  { words: ["backup", "delete"], summary: "Delete backups and everything they stored", load: () => import("./backup-delete.ts") },
+  { words: ["restore", "create"], summary: "Bring a backup back", load: () => import("./restore-create.ts") },
+  { words: ["restore", "get"], summary: "List restores", load: () => import("./restore-get.ts") },
+  { words: ["restore", "describe"], summary: "Show what a restore is and did", load: () => import("./restore-describe.ts") },
+  { words: ["restore", "logs"], summary: "Show the log of a restore", load: () => import("./restore-logs.ts") },
+  { words: ["restore", "delete"], summary: "Delete the record of restores", load: () => import("./restore-delete.ts") },
+  { words: ["backup-location", "get"], summary: "List backup locations", load: () => import("./backup-location-get.ts") },
+  { words: ["data-upload", "get"], summary: "List data uploads", load: () => import("./data-upload-get.ts") },
+  { words: ["data-upload", "describe"], summary: "Show where a data upload is, and what happened to it", load: () => import("./data-upload-describe.ts") },
+  { words: ["data-upload", "cancel"], summary: "Ask data uploads to stop", load: () => import("./data-upload-cancel.ts") },
+  { words: ["data-download", "get"], summary: "List data downloads", load: () => import("./data-download-get.ts") },
+  {
+    words: ["data-download", "describe"],
+    summary: "Show where a data download is, and what happened to it",
+    load: () => import("./data-download-describe.ts"),
+  },
+  { words: ["data-download", "cancel"], summary: "Ask data downloads to stop", load: () => import("./data-download-cancel.ts") },
+  { words: ["repo", "get"], summary: "List the BackupRepositories of a cluster", load: () => import("./repo-get.ts") },
+  { words: ["install"], summary: "Install Drayage in a cluster", load: () => import("./install.ts") },
+  { words: ["uninstall"], summary: "Remove Drayage from a cluster; the bucket stays", load: () => import("./uninstall.ts") },
+  { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
+  { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
+  { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];
 
 /** One line about each group, shown by help. */

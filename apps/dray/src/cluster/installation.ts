@@ -1,0 +1,143 @@
+/** Brings an installation's manifests into a cluster, and waits until they work. Used by `dray install` and by the demo. */
+import { backupStorageLocations } from "@drayage/api";
+import { DrayError, hasCode } from "@drayage/base";
+import { type Manifest, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
+import {
+  clusterRoleBindings,
+  clusterRoles,
+  customResourceDefinitions,
+  daemonSets,
+  deployments,
+  type GenericObject,
+  type KubeClient,
+  namespaces,
+  pods,
+  type ResourceType,
+  roleBindings,
+  roles,
+  secrets,
+  serviceAccounts,
+} from "@drayage/kube";
+import type { Terminal } from "../terminal.ts";
+import { LiveLine } from "./wait.ts";
+
+/** Every kind that `installManifests` can give. */
+const TYPES: readonly ResourceType[] = [
+  customResourceDefinitions,
+  namespaces,
+  serviceAccounts,
+  clusterRoles,
+  clusterRoleBindings,
+  roles,
+  roleBindings,
+  secrets,
+  deployments,
+  daemonSets,
+  backupStorageLocations,
+].map(({ group, version, plural, kind, namespaced }) => ({ group, version, plural, kind, namespaced }));
+
+const POLL_MS = 200;
+const FIELD_MANAGER = "dray-install";
+
+export function typeOfManifest(manifest: Manifest): ResourceType {
+  const type = TYPES.find(({ kind }) => kind === manifest.kind);
+  if (type === undefined) throw new DrayError("INVARIANT", `Unexpected kind "${manifest.kind}" in the manifests`);
+  return type;
+}
+
+/** Applies everything in order; what is there is brought up to date. CRDs are waited for before what needs them. */
+export async function applyManifests(client: KubeClient, manifests: readonly Manifest[], terminal: Terminal): Promise<void> {
+  const crds = manifests.filter(({ kind }) => kind === "CustomResourceDefinition");
+  for (const manifest of crds) await apply(client, manifest, terminal);
+  for (const { metadata } of crds) await waitForCrd(client, metadata.name, terminal);
+  for (const manifest of manifests) if (manifest.kind !== "CustomResourceDefinition") await apply(client, manifest, terminal);
+}
+
+async function apply(client: KubeClient, manifest: Manifest, terminal: Terminal): Promise<void> {
+  await client.apply(typeOfManifest(manifest), manifest as unknown as GenericObject, { fieldManager: FIELD_MANAGER, force: true, signal: terminal.signal });
+}
+
+async function waitForCrd(client: KubeClient, name: string, terminal: Terminal): Promise<void> {
+  const untilMs = terminal.clock.monotonicMs() + 30_000;
+  for (;;) {
+    const crd = await client.get(customResourceDefinitions, { name }, terminal.signal);
+    if (crd.status?.conditions?.some(({ type, status }) => type === "Established" && status === "True") === true) return;
+    if (terminal.clock.monotonicMs() > untilMs) throw new DrayError("TIMED_OUT", `Cannot install "${name}": the server did not establish it within 30 s`);
+    await terminal.clock.sleep(POLL_MS, terminal.signal);
+  }
+}
+
+/** Waits until server and node-agents run and the location is there to write to. Throws TIMED_OUT saying what is missing and why, as far as the cluster says. */
+export async function waitForInstallation(client: KubeClient, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
+  const untilMs = terminal.clock.monotonicMs() + limitMs;
+  const live = new LiveLine(terminal);
+  try {
+    for (;;) {
+      const missing = await whatIsMissing(client, namespace, terminal.signal);
+      if (missing === undefined) return;
+      live.show(`Waiting: ${missing}`);
+      if (terminal.clock.monotonicMs() > untilMs) {
+        throw new DrayError("TIMED_OUT", `Cannot finish the installation in namespace "${namespace}": ${missing}`, {
+          hint: `kubectl -n ${namespace} get pods,events tells more.`,
+        });
+      }
+      await terminal.clock.sleep(POLL_MS, terminal.signal);
+    }
+  } finally {
+    live.end();
+  }
+}
+
+async function whatIsMissing(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string | undefined> {
+  const server = await client.find(deployments, { namespace, name: SERVER_NAME }, signal);
+  if (Number(server?.status?.["availableReplicas"] ?? 0) < 1)
+    return `the server is not available${await podTrouble(client, namespace, `deploy=${SERVER_NAME}`, signal)}`;
+  const agents = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);
+  if (agents !== undefined) {
+    const wanted = Number(agents.status?.["desiredNumberScheduled"] ?? -1);
+    const ready = Number(agents.status?.["numberReady"] ?? 0);
+    if (wanted < 0 || ready < wanted)
+      return `${ready} of ${Math.max(wanted, 0)} node-agents are ready${await podTrouble(client, namespace, `name=${NODE_AGENT_NAME}`, signal)}`;
+  }
+  const locations = await client.list(backupStorageLocations, { namespace, signal });
+  const bad = locations.items.find(({ status }) => status?.phase !== "Available");
+  return bad === undefined
+    ? undefined
+    : `backup location "${bad.metadata.name}" is ${bad.status?.phase ?? "not looked at yet"}${bad.status?.message === undefined ? "" : `: ${bad.status.message}`}`;
+}
+
+/** The first reason why a pod of this selector does not run, as ` (…)`. */
+async function podTrouble(client: KubeClient, namespace: string, labelSelector: string, signal: AbortSignal): Promise<string> {
+  const { items } = await client.list(pods, { namespace, labelSelector, signal });
+  for (const { status } of items) {
+    const waiting = status?.containerStatuses
+      ?.map(({ state }) => state?.waiting)
+      .find((state) => state?.reason !== undefined && state.reason !== "ContainerCreating");
+    if (waiting !== undefined) return ` (${waiting.reason}${waiting.message === undefined ? "" : `: ${waiting.message}`})`;
+    const unschedulable = status?.conditions?.find(({ type, status: value }) => type === "PodScheduled" && value === "False");
+    if (unschedulable !== undefined) return ` (${unschedulable.message ?? unschedulable.reason})`;
+  }
+  return "";
+}
+
+/** Removes an installation: workloads and permissions first, then, when asked, the kinds with everything of them. The bucket is not touched. */
+export async function removeInstallation(
+  client: KubeClient,
+  manifests: readonly Manifest[],
+  options: { readonly withKinds: boolean },
+  terminal: Terminal,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const manifest of [...manifests].reverse()) {
+    if (manifest.kind === "CustomResourceDefinition" && !options.withKinds) continue;
+    const { name, namespace } = manifest.metadata;
+    try {
+      if (await client.delete(typeOfManifest(manifest), { name, namespace }, { signal: terminal.signal }))
+        removed.push(`${manifest.kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`);
+    } catch (error) {
+      // A namespace or a kind that went first took this with it.
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+  return removed;
+}

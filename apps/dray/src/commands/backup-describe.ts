@@ -1,0 +1,48 @@
+import { backups, type DataUpload, dataUploads } from "@drayage/api";
+import type { Command } from "commander";
+import { type ClusterAccess, type ClusterOptions, getNamed, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { downloadJson } from "../cluster/download.ts";
+import { type BackupDetails, describeBackup } from "../describe/backup.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options extends ClusterOptions {
+  readonly details?: boolean;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withClusterOptions(command)
+    .argument("<names...>", "backups")
+    .option("--details", "also what it holds: operations, resources, volumes")
+    .action((names: string[], options: Options) =>
+      withCluster(options, terminal, async (access) => {
+        const texts: string[] = [];
+        for (const name of names) texts.push(await describe(name, options, access, terminal));
+        terminal.out(texts.join("\n\n"));
+      }),
+    );
+}
+
+async function describe(name: string, options: Options, access: ClusterAccess, terminal: Terminal): Promise<string> {
+  const { client, namespace } = access;
+  const backup = await getNamed(client, backups, { namespace, name }, terminal.signal);
+  const phase = backup.status?.phase ?? "New";
+  const ended = ["Completed", "PartiallyFailed", "Failed"].includes(phase);
+  let details: BackupDetails = {};
+  if (ended && ((backup.status?.errors ?? 0) > 0 || (backup.status?.warnings ?? 0) > 0)) {
+    details = { ...details, results: await downloadJson<{ errors?: object; warnings?: object }>(access, "BackupResults", name, terminal) };
+  }
+  if (!ended) {
+    const uploads: DataUpload[] = [];
+    for await (const upload of client.listAll(dataUploads, { namespace, labelSelector: `velero.io/backup-name=${name}`, signal: terminal.signal }))
+      uploads.push(upload);
+    details = { ...details, uploads };
+  } else if (options.details === true) {
+    details = {
+      ...details,
+      operations: await downloadJson(access, "BackupItemOperations", name, terminal),
+      resourceList: await downloadJson(access, "BackupResourceList", name, terminal),
+      volumes: await downloadJson(access, "BackupVolumeInfos", name, terminal),
+    };
+  }
+  return describeBackup(backup, details);
+}

@@ -1,0 +1,189 @@
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { DrayError, formatTime, messageOf } from "@drayage/base";
+import {
+  generateRepositoryPassword,
+  type InstallLocation,
+  installManifests,
+  REPO_CREDENTIALS,
+  type RecoveryFile,
+  readRecoveryFile,
+  writeRecoveryFile,
+} from "@drayage/install";
+import { type KubeClient, secrets } from "@drayage/kube";
+import { type Command, Option } from "commander";
+import { stringify } from "yaml";
+import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { applyManifests, waitForInstallation } from "../cluster/installation.ts";
+import { parseTimeout } from "../cluster/timeout.ts";
+import type { Terminal } from "../terminal.ts";
+import { programVersion } from "../version.ts";
+
+/** Velero's default, known to everybody. */
+const STATIC_PASSWORD = "static-passw0rd";
+const INSTALL_LIMIT_MS = 5 * 60_000;
+
+interface Options extends ClusterOptions {
+  readonly provider?: string;
+  readonly bucket?: string;
+  readonly prefix?: string;
+  readonly backupLocationConfig?: string[];
+  readonly locationName: string;
+  readonly secretFile?: string;
+  readonly cacert?: string;
+  readonly image?: string;
+  readonly useNodeAgent: boolean;
+  readonly recoveryFile?: string;
+  readonly repositoryPasswordFile?: string;
+  readonly adopt?: boolean;
+  readonly dryRun?: boolean;
+  readonly wait?: boolean;
+  readonly timeout?: string;
+  readonly logLevel?: string;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withClusterOptions(command)
+    .option("--provider <name>", "aws (any S3) or fs")
+    .option("--bucket <name>", "bucket of the backup location")
+    .option("--prefix <path>", "folder in the bucket")
+    .option("--backup-location-config <pairs>", "region=…,s3Url=…,s3ForcePathStyle=true", collect)
+    .option("--location-name <name>", "name of the backup location", "default")
+    .option("--secret-file <file>", "credentials for the store, as an AWS credentials file")
+    .option("--cacert <file>", "PEM of a CA that signed the store's certificate")
+    .option("--image <name>", "the image of server, node-agents and movers")
+    .addOption(
+      new Option("--use-node-agent [true|false]", "run a node-agent on each node")
+        .preset(true)
+        .default(true)
+        .argParser(parseOptionalBoolean("--use-node-agent")),
+    )
+    .option("--recovery-file <file>", "where the repository password is kept, or comes back from")
+    .option("--repository-password-file <file>", "a password of your own instead of a generated one")
+    .option("--adopt", "the bucket's repositories have that password already, whatever it is")
+    .option("--log-level <level>", "debug, info, warn or error")
+    .option("--dry-run", "print the manifests instead of applying them")
+    .option("--wait", "wait until everything runs")
+    .option("--timeout <duration>", "with --wait: how long to wait, 5m when left out")
+    .action((options: Options) => withCluster(options, terminal, (access) => install(options, access, terminal)));
+}
+
+async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
+  const recovery = options.recoveryFile === undefined ? undefined : resolve(terminal.cwd, options.recoveryFile);
+  const recovered = recovery !== undefined && existsSync(recovery) ? readRecoveryFile(recovery) : undefined;
+  const location = locationFrom(options, recovered, terminal);
+  const existing = options.dryRun === true ? undefined : await existingPassword(client, namespace, terminal.signal);
+  const password = choosePassword(options, { existing, recovered, recovery }, terminal);
+  if (recovery !== undefined && recovered === undefined && options.dryRun !== true) {
+    // Before anything exists that is sealed with this password: a cluster lost a minute from now must not take it along.
+    writeRecoveryFile(recovery, {
+      schema: 1,
+      createdAt: formatTime(terminal.clock.nowMs()),
+      repositoryPassword: password,
+      locations:
+        location === undefined
+          ? []
+          : [
+              {
+                name: location.name,
+                provider: location.provider,
+                bucket: location.bucket,
+                ...(location.prefix === undefined ? {} : { prefix: location.prefix }),
+                ...(location.config === undefined ? {} : { config: location.config }),
+              },
+            ],
+    });
+    terminal.out(`Recovery file written to ${recovery}. Keep it away from this cluster: with it and the bucket, everything comes back.\n`);
+  }
+  const manifests = installManifests({
+    namespace,
+    image: options.image ?? `drayage/dray:${programVersion()}`,
+    repositoryPassword: options.dryRun === true ? "REDACTED" : password,
+    nodeAgent: options.useNodeAgent,
+    ...(location === undefined ? {} : { location }),
+    ...(options.secretFile === undefined
+      ? {}
+      : { credentials: options.dryRun === true ? "REDACTED" : readText(options.secretFile, "--secret-file", terminal) }),
+    ...(options.logLevel === undefined ? {} : { logLevel: options.logLevel }),
+  });
+  if (options.dryRun === true) {
+    terminal.out(manifests.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
+    return;
+  }
+  await applyManifests(client, manifests, terminal);
+  terminal.out(`Drayage is installed in namespace "${namespace}".\n`);
+  if (options.wait === true) {
+    await waitForInstallation(client, namespace, terminal, parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS);
+    terminal.out("Server, node-agents and backup location are ready.\n");
+  }
+}
+
+function readText(path: string, flag: string, terminal: Terminal): string {
+  try {
+    return readFileSync(resolve(terminal.cwd, path), "utf8");
+  } catch (error) {
+    throw new DrayError("PATH_NOT_FOUND", `Cannot read ${flag} "${path}": ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** What was given wins over the recovery file; a location needs provider and bucket. */
+function locationFrom(options: Options, recovered: RecoveryFile | undefined, terminal: Terminal): InstallLocation | undefined {
+  const kept = recovered?.locations.find(({ name }) => name === options.locationName) ?? recovered?.locations[0];
+  const provider = options.provider ?? kept?.provider;
+  const bucket = options.bucket ?? kept?.bucket;
+  if (provider === undefined && bucket === undefined) return undefined;
+  if (provider === undefined || bucket === undefined) throw new DrayError("USAGE", "Cannot install: --provider and --bucket go together");
+  const prefix = options.prefix ?? kept?.prefix;
+  const config = options.backupLocationConfig === undefined ? kept?.config : parsePairs(options.backupLocationConfig, "--backup-location-config");
+  return {
+    name: kept !== undefined && options.bucket === undefined ? kept.name : options.locationName,
+    provider,
+    bucket,
+    default: true,
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(config === undefined ? {} : { config }),
+    ...(options.cacert === undefined ? {} : { caCert: readText(options.cacert, "--cacert", terminal) }),
+  };
+}
+
+async function existingPassword(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string | undefined> {
+  const secret = await client.find(secrets, { namespace, name: REPO_CREDENTIALS }, signal);
+  const encoded = secret?.data?.["repository-password"];
+  return encoded === undefined ? undefined : Buffer.from(encoded, "base64").toString("utf8").trim();
+}
+
+/** The password of what exists, else of the recovery file, else a new one, which must be kept somewhere. Throws USAGE, VALIDATION_FAILED. */
+function choosePassword(
+  options: Options,
+  known: { readonly existing: string | undefined; readonly recovered: RecoveryFile | undefined; readonly recovery: string | undefined },
+  terminal: Terminal,
+): string {
+  const { existing, recovered, recovery } = known;
+  if (existing !== undefined && recovered !== undefined && existing !== recovered.repositoryPassword) {
+    throw new DrayError(
+      "VALIDATION_FAILED",
+      `Cannot install: the cluster's Secret "${REPO_CREDENTIALS}" and recovery file "${recovery}" hold different repository passwords`,
+      {
+        hint: "Repositories open with one of them only. Remove the Secret if the recovery file is right, or name another recovery file.",
+      },
+    );
+  }
+  if (existing !== undefined) return existing;
+  if (recovered !== undefined) return recovered.repositoryPassword;
+  if (options.repositoryPasswordFile !== undefined) {
+    const given = readText(options.repositoryPasswordFile, "--repository-password-file", terminal).trim();
+    if (given === "") throw new DrayError("VALIDATION_FAILED", `Cannot install: "${options.repositoryPasswordFile}" is empty`);
+    if (given === STATIC_PASSWORD && options.adopt !== true) {
+      throw new DrayError("VALIDATION_FAILED", "Cannot install: that password is Velero's default, which everybody knows", {
+        hint: "For a bucket that has it already add --adopt; otherwise leave the password out and keep the recovery file.",
+      });
+    }
+    return given;
+  }
+  if (recovery === undefined && options.dryRun !== true) {
+    throw new DrayError("USAGE", "Cannot install: the repository password must survive this cluster", {
+      hint: "Name a place for it with --recovery-file FILE, or bring your own with --repository-password-file FILE.",
+    });
+  }
+  return generateRepositoryPassword(terminal.random);
+}

@@ -1,0 +1,30 @@
+import { DrayError } from "@drayage/base";
+import { installManifests } from "@drayage/install";
+import type { Command } from "commander";
+import { type ClusterOptions, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { removeInstallation } from "../cluster/installation.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options extends ClusterOptions {
+  readonly confirm?: boolean;
+  readonly withKinds?: boolean;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withClusterOptions(command)
+    .option("--confirm", "yes, remove")
+    .option("--with-kinds", "also the CustomResourceDefinitions, and with them every Backup and Restore of every namespace")
+    .action((options: Options) =>
+      withCluster(options, terminal, async ({ client, namespace }) => {
+        if (options.confirm !== true) {
+          throw new DrayError("USAGE", `Cannot remove the installation in "${namespace}" without --confirm`, {
+            hint: "The bucket is not touched: a later installation on it finds every backup again, given the repository password.",
+          });
+        }
+        const manifests = installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true });
+        const removed = await removeInstallation(client, manifests, { withKinds: options.withKinds === true }, terminal);
+        for (const line of removed) terminal.out(`${line} removed\n`);
+        if (removed.length === 0) terminal.out(`Nothing of Drayage was found in namespace "${namespace}".\n`);
+      }),
+    );
+}

@@ -1,0 +1,198 @@
+import type { Backup, DataUpload } from "@drayage/api";
+import { formatBytes } from "@drayage/base";
+import { formatProgress } from "../cluster/wait.ts";
+import {
+  formatFacts,
+  formatGoTime,
+  formatList,
+  formatMap,
+  formatMessages,
+  formatOperations,
+  formatResourceList,
+  formatSelector,
+  formatTristate,
+} from "./facts.ts";
+
+/** What `describe` found beside the object itself; what was not asked for or is not there is left out. */
+export interface BackupDetails {
+  readonly results?: { readonly errors?: object; readonly warnings?: object } | undefined;
+  readonly operations?: Parameters<typeof formatOperations>[0] | undefined;
+  readonly resourceList?: Readonly<Record<string, readonly string[]>> | undefined;
+  readonly volumes?: readonly VolumeInfo[] | undefined;
+  readonly uploads?: readonly DataUpload[] | undefined;
+}
+
+interface VolumeInfo {
+  readonly pvcName?: string;
+  readonly pvcNamespace?: string;
+  readonly backupMethod?: string;
+  readonly skipped?: boolean;
+  readonly skippedReason?: string;
+  readonly snapshotDataMoved?: boolean;
+  readonly result?: string;
+  readonly snapshotDataMovementInfo?: {
+    readonly dataMover: string;
+    readonly uploaderType: string;
+    readonly operationID: string;
+    readonly size: number;
+    readonly incrementalSize?: number;
+  };
+}
+
+/** A backup in the layout of Velero's CLI. */
+export function describeBackup(backup: Backup, details: BackupDetails): string {
+  const { metadata, spec, status } = backup;
+  const name = metadata.name ?? "";
+  const phase = status?.phase ?? "New";
+  const failed = phase === "Failed" || phase === "PartiallyFailed";
+  const sections = [
+    formatFacts([
+      ["Name", name],
+      ["Namespace", metadata.namespace ?? ""],
+      ["Labels", formatMap(metadata.labels)],
+      ["Annotations", formatMap(metadata.annotations)],
+    ]),
+    formatFacts([["Phase", failed ? `${phase} (run \`dray backup logs ${name}\` for more information)` : phase]]),
+    ...(status?.failureReason === undefined ? [] : [formatFacts([["Failure Reason", status.failureReason]])]),
+    ...((status?.validationErrors ?? []).length === 0
+      ? []
+      : [`Validation errors:\n${(status?.validationErrors ?? []).map((error) => `  ${error}\n`).join("")}`]),
+    ...(details.results === undefined ? [] : [formatMessages("Errors", details.results.errors), formatMessages("Warnings", details.results.warnings)]),
+    `Namespaces:\n${formatFacts(
+      [
+        ["Included", formatList(spec.includedNamespaces, "*")],
+        ["Excluded", formatList(spec.excludedNamespaces)],
+      ],
+      "  ",
+    )}`,
+    `Resources:\n${formatFacts(resourceRows(backup), "  ")}`,
+    formatFacts([["Label selector", formatSelector(spec.labelSelector)]]),
+    formatFacts([["Or label selector", (spec.orLabelSelectors ?? []).map(formatSelector).join(" or ") || "<none>"]]),
+    formatFacts([["Storage Location", spec.storageLocation ?? ""]]),
+    formatFacts([
+      ["Velero-Native Snapshot PVs", formatTristate(spec.snapshotVolumes)],
+      ["File System Backup (Default)", formatTristate(spec.defaultVolumesToFsBackup, "false")],
+      ["Snapshot Move Data", formatTristate(spec.snapshotMoveData)],
+      ["Data Mover", spec.datamover === undefined || spec.datamover === "" ? "velero" : spec.datamover],
+    ]),
+    formatFacts([["TTL", spec.ttl ?? ""]]),
+    formatFacts([
+      ["CSISnapshotTimeout", spec.csiSnapshotTimeout ?? ""],
+      ["ItemOperationTimeout", spec.itemOperationTimeout ?? ""],
+    ]),
+    formatHooks(backup),
+    formatFacts([["Backup Format Version", status?.formatVersion ?? ""]]),
+    formatFacts([
+      ["Started", formatGoTime(status?.startTimestamp)],
+      ["Completed", formatGoTime(status?.completionTimestamp)],
+    ]),
+    formatFacts([["Expiration", formatGoTime(status?.expiration)]]),
+    ...(status?.progress === undefined || status.progress === null
+      ? []
+      : [
+          formatFacts([
+            ["Total items to be backed up", String(status.progress.totalItems ?? 0)],
+            ["Items backed up", String(status.progress.itemsBackedUp ?? 0)],
+          ]),
+        ]),
+    formatOperationSection(backup, details),
+    ...(details.resourceList === undefined ? [] : [formatResourceList(details.resourceList)]),
+    ...(details.volumes === undefined ? [] : [formatVolumes(details.volumes)]),
+    ...(status?.hookStatus === undefined || status.hookStatus === null
+      ? []
+      : [
+          formatFacts([
+            ["HooksAttempted", String(status.hookStatus.hooksAttempted ?? 0)],
+            ["HooksFailed", String(status.hookStatus.hooksFailed ?? 0)],
+          ]),
+        ]),
+  ];
+  return sections.filter((section) => section !== "").join("\n");
+}
+
+function resourceRows({ spec }: Backup): (readonly [string, string])[] {
+  const newStyle = [
+    spec.includedClusterScopedResources,
+    spec.excludedClusterScopedResources,
+    spec.includedNamespaceScopedResources,
+    spec.excludedNamespaceScopedResources,
+  ].some((list) => (list ?? []).length > 0);
+  if (!newStyle) {
+    return [
+      ["Included", formatList(spec.includedResources, "*")],
+      ["Excluded", formatList(spec.excludedResources)],
+      ["Cluster-scoped", formatTristate(spec.includeClusterResources)],
+    ];
+  }
+  return [
+    ["Included cluster-scoped", formatList(spec.includedClusterScopedResources)],
+    ["Excluded cluster-scoped", formatList(spec.excludedClusterScopedResources)],
+    ["Included namespace-scoped", formatList(spec.includedNamespaceScopedResources, "*")],
+    ["Excluded namespace-scoped", formatList(spec.excludedNamespaceScopedResources)],
+  ];
+}
+
+function formatHooks({ spec }: Backup): string {
+  const hooks = spec.hooks?.resources ?? [];
+  if (hooks === null || hooks.length === 0) return formatFacts([["Hooks", "<none>"]]);
+  return `Hooks:\n  Resources:\n${hooks
+    .map((hook) => {
+      const exec = (
+        when: string,
+        list: readonly { exec: { command: readonly string[]; container?: string; onError?: string; timeout?: string } }[] | undefined,
+      ): string =>
+        (list ?? [])
+          .map(({ exec: { command, container, onError, timeout } }) =>
+            formatFacts(
+              [
+                [`${when} exec`, command.join(" ")],
+                ["Container", container ?? "<first>"],
+                ["On Error", onError ?? "Fail"],
+                ["Timeout", timeout ?? "30s"],
+              ],
+              "      ",
+            ),
+          )
+          .join("");
+      return `    ${hook.name}:\n${exec("Pre", hook.pre)}${exec("Post", hook.post)}`;
+    })
+    .join("")}`;
+}
+
+function formatOperationSection({ status }: Backup, details: BackupDetails): string {
+  const attempted = status?.backupItemOperationsAttempted ?? 0;
+  if (details.operations !== undefined && details.operations.length > 0) return `Backup Item Operations:\n${formatOperations(details.operations, "Backup")}`;
+  const running = (details.uploads ?? []).map(
+    (upload) =>
+      `  ${upload.spec.sourceNamespace}/${upload.spec.sourcePVC}: ${upload.status?.phase ?? "New"}, ${formatProgress(upload.status?.progress?.bytesDone, upload.status?.progress?.totalBytes)}\n`,
+  );
+  if (running.length > 0) return `Backup Item Operations:\n${running.join("")}`;
+  if (attempted === 0) return "";
+  return `Backup Item Operations:  ${status?.backupItemOperationsCompleted ?? 0} of ${attempted} completed successfully, ${status?.backupItemOperationsFailed ?? 0} failed (specify --details for more information)\n`;
+}
+
+function formatVolumes(volumes: readonly VolumeInfo[]): string {
+  const moved = volumes.filter((volume) => volume.backupMethod === "CSISnapshot");
+  const skipped = volumes.filter((volume) => volume.skipped === true);
+  const lines = moved.map((volume) => {
+    const info = volume.snapshotDataMovementInfo;
+    const rows: (readonly [string, string])[] = [
+      ["Operation ID", info?.operationID ?? ""],
+      ["Data Mover", info?.dataMover ?? ""],
+      ["Uploader Type", info?.uploaderType ?? ""],
+      ["Moved data Size (bytes)", info === undefined ? "" : `${info.size} (${formatBytes(info.size)})`],
+      ...(info?.incrementalSize === undefined
+        ? []
+        : [["Incremental data Size (bytes)", `${info.incrementalSize} (${formatBytes(info.incrementalSize)})`] as const]),
+      ["Result", volume.result ?? ""],
+    ];
+    return `    ${volume.pvcNamespace}/${volume.pvcName}:\n      Data Movement:\n${formatFacts(rows, "        ")}`;
+  });
+  return [
+    "Backup Volumes:\n",
+    `  CSI Snapshots:${moved.length === 0 ? " <none included>" : ""}\n${lines.join("")}`,
+    ...(skipped.length === 0
+      ? []
+      : [`  Skipped:\n${skipped.map((volume) => `    ${volume.pvcNamespace}/${volume.pvcName}: ${volume.skippedReason ?? ""}\n`).join("")}`]),
+  ].join("");
+}

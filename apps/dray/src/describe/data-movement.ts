@@ -1,0 +1,43 @@
+import type { DataDownload, DataUpload } from "@drayage/api";
+import { parseTime } from "@drayage/base";
+import type { CoreEvent } from "@drayage/kube";
+import { formatProgress } from "../cluster/wait.ts";
+import { formatElapsed } from "../output/table.ts";
+import { formatFacts, formatGoTime, formatMap } from "./facts.ts";
+
+/** A DataUpload or DataDownload for people: where it is, how far, and what happened to it. */
+export function describeDataMovement(object: DataUpload | DataDownload, events: readonly CoreEvent[], nowMs: number): string {
+  const { metadata, spec, status } = object;
+  const isUpload = "sourcePVC" in spec;
+  const startedMs = parseTime(status?.startTimestamp);
+  const endedMs = parseTime(status?.completionTimestamp);
+  const volume = isUpload ? `${spec.sourceNamespace}/${spec.sourcePVC}` : `${spec.targetVolume.namespace}/${spec.targetVolume.pvc}`;
+  const facts = formatFacts([
+    ["Name", metadata.name ?? ""],
+    ["Namespace", metadata.namespace ?? ""],
+    ["Labels", formatMap(metadata.labels)],
+    undefined,
+    ["Phase", status?.phase ?? "New"],
+    ["Message", status?.message ?? "<none>"],
+    ["Volume", volume],
+    ["Mover", spec.datamover === undefined || spec.datamover === "" ? "velero" : spec.datamover],
+    ["Storage Location", spec.backupStorageLocation],
+    ["Snapshot ID", (isUpload ? object.status !== undefined && "snapshotID" in object.status && object.status.snapshotID : spec.snapshotID) || "<none>"],
+    ["Cancel requested", String(spec.cancel ?? false)],
+    undefined,
+    ["Node", status?.node ?? "<none>"],
+    [
+      "Accepted by",
+      `${status?.acceptedByNode ?? "<none>"}${status?.acceptedTimestamp === undefined || status.acceptedTimestamp === null ? "" : ` at ${formatGoTime(status.acceptedTimestamp)}`}`,
+    ],
+    ["Started", formatGoTime(status?.startTimestamp)],
+    ["Completed", formatGoTime(status?.completionTimestamp)],
+    ["Took", startedMs === undefined ? "<n/a>" : formatElapsed((endedMs ?? nowMs) - startedMs)],
+    ["Progress", formatProgress(status?.progress?.bytesDone, status?.progress?.totalBytes)],
+  ]);
+  const lines = events.map(
+    (event) =>
+      `  ${formatGoTime(event.lastTimestamp ?? event.metadata.creationTimestamp)}  ${event.type ?? "Normal"}  ${event.reason ?? ""}  ${event.message ?? ""}\n`,
+  );
+  return `${facts}\nEvents:${lines.length === 0 ? "  <none>\n" : `\n${lines.join("")}`}`;
+}
