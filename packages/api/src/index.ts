@@ -1,3 +1,5 @@
 export * from "./crds.ts";
 export * from "./generated/index.ts";
+export * from "./label-value.ts";
+export * from "./labels.ts";
 export * from "./meta.ts";

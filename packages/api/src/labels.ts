@@ -1,0 +1,77 @@
+/**
+ * Labels, annotations and finalizers by which Velero's objects know each other. The keys are Velero's (1.18); a value that may be longer than 63 characters
+ * goes through `validLabelValue`.
+ */
+export const LABELS = {
+  backupName: "velero.io/backup-name",
+  backupUid: "velero.io/backup-uid",
+  restoreName: "velero.io/restore-name",
+  restoreUid: "velero.io/restore-uid",
+  scheduleName: "velero.io/schedule-name",
+  storageLocation: "velero.io/storage-location",
+  volumeNamespace: "velero.io/volume-namespace",
+  repositoryType: "velero.io/repository-type",
+  pvcUid: "velero.io/pvc-uid",
+  podUid: "velero.io/pod-uid",
+  /** On a DataUpload or DataDownload: the operation it carries out. */
+  asyncOperationId: "velero.io/async-operation-id",
+  /** On a mover pod: its DataUpload. */
+  dataUpload: "velero.io/data-upload",
+  /** On a mover pod: its DataDownload. */
+  dataDownload: "velero.io/data-download",
+  /** "true" on the ConfigMaps from which moved snapshots are deleted. */
+  dataUploadSnapshotInfo: "velero.io/data-upload-snapshot-info",
+  /** `namespace.name` of a PVC, on the ConfigMap of a DataUpload's result. */
+  pvcNamespaceName: "velero.io/pvc-namespace-name",
+  resourceUsage: "velero.io/resource-usage",
+  /** "true" from Accepted until the data path runs. */
+  exposeOnGoing: "velero.io/expose-on-going",
+  exposerPodGroup: "velero.io/exposer-pod-group",
+  /** In a restored PVC's selector and on the PV that was made for it; keeps the provisioner from making an empty one. */
+  dynamicPvRestore: "velero.io/dynamic-pv-restore",
+  /** On a PVC inside a backup, as label and as annotation. */
+  volumeSnapshotName: "velero.io/volume-snapshot-name",
+  /** Marks the VolumeSnapshotClass that backups should use. */
+  volumeSnapshotClass: "velero.io/csi-volumesnapshot-class",
+  volumeGroup: "velero.io/volume-group",
+  /** "true" keeps an object (or a whole namespace) out of every backup. */
+  excludeFromBackup: "velero.io/exclude-from-backup",
+} as const;
+
+export const ANNOTATIONS = {
+  sourceClusterGitVersion: "velero.io/source-cluster-k8s-gitversion",
+  sourceClusterMajorVersion: "velero.io/source-cluster-k8s-major-version",
+  sourceClusterMinorVersion: "velero.io/source-cluster-k8s-minor-version",
+  resourceTimeout: "velero.io/resource-timeout",
+  /** `namespace/name` of the DataUpload, on a PVC inside a backup. */
+  dataUploadName: "velero.io/data-upload-name",
+  volumeSnapshotName: "velero.io/volume-snapshot-name",
+  /** On a PVC: the VolumeSnapshotClass for it. On a Backup, followed by `_` and the driver in lower case: the one for that driver. */
+  volumeSnapshotClass: "velero.io/csi-volumesnapshot-class",
+  snapshotHandle: "velero.io/csi-volumesnapshot-handle",
+  snapshotRestoreSize: "velero.io/csi-volumesnapshot-restore-size",
+  csiDriverName: "velero.io/csi-driver-name",
+  contentDeletionPolicy: "velero.io/csi-vsc-deletion-policy",
+  mustIncludeAdditionalItems: "backup.velero.io/must-include-additional-items",
+  mustIncludeAdditionalItemsOnRestore: "restore.velero.io/must-include-additional-items",
+  /** On a PVC of which no snapshot was made because its volume is not a CSI one. */
+  skippedNoCsiPv: "backup.velero.io/skipped-no-csi-pv",
+  /** Comma-separated pod volumes for file-system backup. */
+  backupVolumes: "backup.velero.io/backup-volumes",
+  backupVolumesExcludes: "backup.velero.io/backup-volumes-excludes",
+  /** On any object: whether its status comes back with it. */
+  restoreStatus: "velero.io/restore-status",
+} as const;
+
+export const FINALIZERS = {
+  /** On a DataUpload or DataDownload until it has ended. */
+  dataMovement: "velero.io/data-upload-download-finalizer",
+  /** On a Restore while its files lie in the bucket. */
+  restoreFiles: "restores.velero.io/external-resources-finalizer",
+} as const;
+
+/** The value of `LABELS.resourceUsage` on the ConfigMap that hands a DataUpload's result to the restore of its PVC. */
+export const RESOURCE_USAGE_DATA_UPLOAD = "DataUpload";
+
+/** How the ids of asynchronous operations begin. */
+export const OPERATION_ID_PREFIXES = { dataUpload: "du-", dataDownload: "dd-" } as const;
