@@ -1,0 +1,171 @@
+import type * as Sdk from "@aws-sdk/client-s3";
+import { concat, DrayError, hasCode } from "@drayage/base";
+import { blobAlreadyExists, blobNotFound, invalidRange, rangeOf } from "../blob-errors.ts";
+import { checkBlobId } from "../blob-id.ts";
+import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
+import { S3Connection } from "./s3-connection.ts";
+import type { S3Options } from "./s3-options.ts";
+
+/** Opens a bucket (or what lies under a prefix of it) as blob storage, a key being the prefix and the blob's id and nothing between. Does not call the store. */
+export async function openS3Storage(options: S3Options): Promise<BlobStorage> {
+  return new S3Storage(await S3Connection.open(options));
+}
+
+/** As Kopia stores its blobs. */
+const CONTENT_TYPE = "application/x-kopia";
+/** Kopia's per-prefix storage classes lie beside the blobs and are none. */
+const STORAGE_CONFIG = ".storageconfig";
+
+class S3Storage implements BlobStorage {
+  readonly description: string;
+  readonly capabilities: BlobCapabilities;
+  readonly #s3: S3Connection;
+
+  constructor(s3: S3Connection) {
+    this.#s3 = s3;
+    this.description = s3.place;
+    this.capabilities = { putIfAbsent: s3.options.conditionalPut ?? s3.options.endpoint === undefined, retention: s3.options.objectLock === true };
+  }
+
+  async get(id: BlobId, options: GetBlobOptions = {}): Promise<Uint8Array> {
+    checkBlobId(id);
+    const { offset = 0, length, signal } = options;
+    if (length === 0) return await this.#emptyRange(id, options);
+    if (offset < 0 || (length !== undefined && length < 0)) throw invalidRange(this.description, id, options, undefined);
+    const range = offset === 0 && length === undefined ? {} : { Range: `bytes=${offset}-${length === undefined ? "" : offset + length - 1}` };
+    const action = `Cannot read blob "${id}" of ${this.description}`;
+    try {
+      const response = await this.#s3.call(action, signal, (client, abort) =>
+        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...range }), abort),
+      );
+      const bytes = await this.#s3.body(response, action, signal);
+      if (length !== undefined && bytes.length < length) throw invalidRange(this.description, id, options, offset + bytes.length);
+      return bytes;
+    } catch (error) {
+      if (hasCode(error, "BLOB_NOT_FOUND")) throw blobNotFound(this.description, id, error);
+      if (!hasCode(error, "BLOB_INVALID_RANGE")) throw error;
+      // The bytes after the last one are none, which HTTP has no range for.
+      if (length === undefined) return await this.#emptyRange(id, { ...options, length: 0 });
+      throw invalidRange(this.description, id, options, undefined, error);
+    }
+  }
+
+  async head(id: BlobId, signal?: AbortSignal): Promise<BlobMetadata> {
+    checkBlobId(id);
+    try {
+      const found = await this.#s3.call(`Cannot read blob "${id}" of ${this.description}`, signal, (client, abort) =>
+        client.send(new this.#s3.sdk.HeadObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id) }), abort),
+      );
+      return { id, length: found.ContentLength ?? 0, timestampMs: found.LastModified?.getTime() ?? 0 };
+    } catch (error) {
+      throw hasCode(error, "BLOB_NOT_FOUND") ? blobNotFound(this.description, id, error) : error;
+    }
+  }
+
+  async put(id: BlobId, data: Uint8Array | readonly Uint8Array[], options: PutBlobOptions = {}): Promise<void> {
+    checkBlobId(id);
+    if (options.ifAbsent === true && !this.capabilities.putIfAbsent) {
+      throw new DrayError("NOT_SUPPORTED", `Cannot create blob "${id}" in ${this.description}: the store is not known to honour conditional puts`);
+    }
+    const body = data instanceof Uint8Array ? data : concat(data);
+    const input: Sdk.PutObjectCommandInput = {
+      Bucket: this.#s3.bucket,
+      Key: this.#s3.key(id),
+      Body: body,
+      ContentLength: body.length,
+      ContentType: CONTENT_TYPE,
+      ...checksumOf(this.#s3.options),
+      ...(options.ifAbsent === true ? { IfNoneMatch: "*" } : {}),
+      ...(options.retention === undefined ? {} : this.#lock(options.retention)),
+    };
+    try {
+      await this.#s3.call(`Cannot store blob "${id}" in ${this.description}`, options.signal, (client, abort) =>
+        client.send(new this.#s3.sdk.PutObjectCommand(input), abort),
+      );
+    } catch (error) {
+      throw hasCode(error, "BLOB_ALREADY_EXISTS") ? blobAlreadyExists(this.description, id, error) : error;
+    }
+  }
+
+  async delete(id: BlobId, signal?: AbortSignal): Promise<void> {
+    checkBlobId(id);
+    await deleteObject(this.#s3, this.#s3.key(id), `Cannot delete blob "${id}" of ${this.description}`, signal);
+  }
+
+  async *list(prefix: BlobId, signal?: AbortSignal): AsyncIterable<BlobMetadata> {
+    const base = this.#s3.options.prefix ?? "";
+    // The delimiter hides what others keep in folders below the prefix: no blob id holds a slash.
+    for await (const page of listPages(this.#s3, { Prefix: base + prefix, Delimiter: "/" }, `Cannot list ${this.description}`, signal)) {
+      for (const { Key: key = "", Size: length = 0, LastModified: modified } of page.Contents ?? []) {
+        const id = key.slice(base.length);
+        if (id !== "" && id !== STORAGE_CONFIG) yield { id, length, timestampMs: modified?.getTime() ?? 0 };
+      }
+    }
+  }
+
+  async extendRetention(id: BlobId, retention: BlobRetention, signal?: AbortSignal): Promise<void> {
+    checkBlobId(id);
+    const { ObjectLockMode: Mode, ObjectLockRetainUntilDate: RetainUntilDate } = this.#lock(retention);
+    try {
+      await this.#s3.call(`Cannot lock blob "${id}" of ${this.description}`, signal, (client, abort) =>
+        client.send(
+          new this.#s3.sdk.PutObjectRetentionCommand({
+            Bucket: this.#s3.bucket,
+            Key: this.#s3.key(id),
+            Retention: { Mode, RetainUntilDate },
+            ChecksumAlgorithm: "CRC32",
+          }),
+          abort,
+        ),
+      );
+    } catch (error) {
+      throw hasCode(error, "BLOB_NOT_FOUND") ? blobNotFound(this.description, id, error) : error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#s3.close();
+  }
+
+  async #emptyRange(id: BlobId, options: GetBlobOptions): Promise<Uint8Array> {
+    rangeOf(this.description, id, options, (await this.head(id, options.signal)).length);
+    return new Uint8Array();
+  }
+
+  /** A locked put needs a checksum that the store checks, also where none is sent otherwise. */
+  #lock(retention: BlobRetention): { ObjectLockMode: "GOVERNANCE" | "COMPLIANCE"; ObjectLockRetainUntilDate: Date; ChecksumAlgorithm: "CRC32" } {
+    if (!this.capabilities.retention) throw new DrayError("NOT_SUPPORTED", `Cannot lock blobs of ${this.description}: the bucket has no object lock`);
+    return { ObjectLockMode: retention.mode, ObjectLockRetainUntilDate: new Date(retention.untilMs), ChecksumAlgorithm: "CRC32" };
+  }
+}
+
+/** The checksum asked of the SDK for one put, beside its own default. */
+export function checksumOf(options: S3Options): { readonly ChecksumAlgorithm?: Sdk.ChecksumAlgorithm } {
+  return options.checksumAlgorithm === undefined || options.checksumAlgorithm === "" ? {} : { ChecksumAlgorithm: options.checksumAlgorithm };
+}
+
+/** A key that is not there counts as deleted. */
+export async function deleteObject(s3: S3Connection, key: string, action: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await s3.call(action, signal, (client, abort) => client.send(new s3.sdk.DeleteObjectCommand({ Bucket: s3.bucket, Key: key }), abort));
+  } catch (error) {
+    if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
+  }
+}
+
+/** The pages of a listing, in byte order of keys. */
+export async function* listPages(
+  s3: S3Connection,
+  wanted: { readonly Prefix: string; readonly Delimiter?: string },
+  action: string,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Sdk.ListObjectsV2CommandOutput> {
+  let token: string | undefined;
+  do {
+    const page: Sdk.ListObjectsV2CommandOutput = await s3.call(action, signal, (client, abort) =>
+      client.send(new s3.sdk.ListObjectsV2Command({ Bucket: s3.bucket, ...wanted, ...(token === undefined ? {} : { ContinuationToken: token }) }), abort),
+    );
+    yield page;
+    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+  } while (token !== undefined);
+}

@@ -1,0 +1,82 @@
+/** Our S3 client side against a real S3 server, which knows nothing of us. */
+
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemRandom, utf8 } from "@drayage/base";
+import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract";
+import { openS3ObjectStore, openS3Storage, probeConditionalPut, type S3Options } from "@drayage/blob/s3";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort, type PeerProcess, startPeer } from "./peers.ts";
+
+const credentials = { accessKeyId: "drayage-test-key", secretAccessKey: "drayage-test-secret" };
+let folder: string;
+let gateway: PeerProcess;
+let endpoint: string;
+let buckets = 0;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "drayage-versitygw-"));
+  await mkdir(join(folder, "data"));
+  const port = await freePort();
+  endpoint = `http://127.0.0.1:${port}`;
+  const args = ["--access", credentials.accessKeyId, "--secret", credentials.secretAccessKey, "--port", `127.0.0.1:${port}`, "posix", join(folder, "data")];
+  gateway = await startPeer("versitygw", args, async () => (await fetch(endpoint)).status > 0);
+});
+
+afterAll(async () => {
+  await gateway?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function newBucket(): Promise<S3Options> {
+  const bucket = `bucket-${++buckets}`;
+  await mkdir(join(folder, "data", bucket));
+  return { bucket, endpoint, credentials, region: "us-east-1", pathStyle: true };
+}
+
+blobStorageContract("S3 storage on a real server", async () => {
+  const storage = await openS3Storage({ ...(await newBucket()), prefix: "velero/kopia/notes/", conditionalPut: true });
+  return { storage, dispose: () => storage.close() };
+});
+
+objectStoreContract("S3 object store on a real server", async () => {
+  const store = await openS3ObjectStore({ ...(await newBucket()), prefix: "velero/" });
+  return { store, dispose: () => store.close() };
+});
+
+describe("S3 on a real server", () => {
+  it("is found to honour conditional puts", async () => {
+    expect(await probeConditionalPut(await newBucket(), systemRandom)).toBe(true);
+  });
+
+  it("says what is wrong with a bucket, a key and an address", async () => {
+    const options = await newBucket();
+    const codeOf = async (changes: Partial<S3Options>): Promise<unknown> => {
+      const store = await openS3ObjectStore({ ...options, ...changes });
+      try {
+        await store.check();
+        return "fine";
+      } catch (error) {
+        return (error as { code?: unknown }).code;
+      } finally {
+        await store.close();
+      }
+    };
+    expect(await codeOf({})).toBe("fine");
+    expect(await codeOf({ bucket: "not-there" })).toBe("BLOB_BUCKET_NOT_FOUND");
+    expect(await codeOf({ credentials: { ...credentials, secretAccessKey: "wrong" } })).toBe("BLOB_ACCESS_DENIED");
+    expect(await codeOf({ credentials: { ...credentials, accessKeyId: "nobody" } })).toBe("BLOB_ACCESS_DENIED");
+    expect(await codeOf({ endpoint: `http://127.0.0.1:${await freePort()}` })).toBe("BLOB_UNAVAILABLE");
+    expect(await codeOf({ endpoint: endpoint.replace("http:", "https:") })).toBe("BLOB_BAD_CONFIG");
+  });
+
+  it("takes checksums of each kind that the SDK computes itself", async () => {
+    const options = await newBucket();
+    for (const checksumAlgorithm of ["CRC32", "SHA1", "SHA256", ""] as const) {
+      const store = await openS3ObjectStore({ ...options, checksumAlgorithm });
+      await store.put("a", utf8("x"));
+      await store.close();
+    }
+  });
+});
