@@ -133,8 +133,9 @@ export interface BackupFiles {
   /** `v1/Pod` → [`ns/name`]. */
   readonly resourceList?: Readonly<Record<string, readonly string[]>>;
   readonly volumeInfos?: readonly BackupVolumeInfo[];
-  readonly podVolumeBackups?: readonly GenericObject[];
-  readonly volumeSnapshots?: readonly unknown[];
+  /** Stored as `null` where there are none, as Velero does. */
+  readonly podVolumeBackups?: readonly GenericObject[] | null;
+  readonly volumeSnapshots?: readonly unknown[] | null;
 }
 
 export interface RestoreFiles {
@@ -180,7 +181,10 @@ export interface BackupStore {
   getPodVolumeBackups(backupName: string, signal?: AbortSignal): Promise<readonly GenericObject[]>;
   getResults(backupName: string, signal?: AbortSignal): Promise<OperationResults>;
   getLog(kind: "backup" | "restore", name: string, signal?: AbortSignal): Promise<Uint8Array>;
-  /** Replaces single resources inside a stored tarball (the finalizing phase does this with DataUploads); everything else is copied as it is. */
+  /**
+   * Replaces single resources inside a stored tarball, or adds them at its end where they are not in it yet (the finalizing phase does this with DataUploads);
+   * everything else is copied as it is. Nothing is uploaded: the result goes to `putBackup`.
+   */
   updateArchive(
     backupName: string,
     replacements: readonly { readonly ref: ArchivedItemRef; readonly object: GenericObject }[],
@@ -189,6 +193,10 @@ export interface BackupStore {
   deleteBackup(backupName: string, signal?: AbortSignal): Promise<void>;
   putRestore(files: RestoreFiles, signal?: AbortSignal): Promise<void>;
   getRestoreItemOperations(restoreName: string, signal?: AbortSignal): Promise<readonly ItemOperation[]>;
+  /** What a restore's first part found, so that its finalizing can add to it. Throws BLOB_NOT_FOUND. */
+  getRestoreResults(restoreName: string, signal?: AbortSignal): Promise<OperationResults>;
+  /** `v1/Pod` → [`ns/name(created)`]. Throws BLOB_NOT_FOUND. */
+  getRestoreResourceList(restoreName: string, signal?: AbortSignal): Promise<Readonly<Record<string, readonly string[]>>>;
   deleteRestore(restoreName: string, signal?: AbortSignal): Promise<void>;
   /** A signed address of one file. `backupName` is the restore's backup for restore kinds of files. */
   downloadUrl(kind: DownloadTargetKind, name: string, validForMs: number): Promise<string>;
