@@ -1,4 +1,5 @@
 export * from "./crds.ts";
+export * from "./data-path.ts";
 export * from "./generated/index.ts";
 export * from "./label-value.ts";
 export * from "./labels.ts";

@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { parseBackupDataPathResult, parseDataPathProgress, parseRestoreDataPathResult } from "./data-path.ts";
+
+describe("parseDataPathProgress()", () => {
+  // Messages of Velero 1.18.3's own mover.
+  it.each([
+    ["{}", { totalBytes: 0, doneBytes: 0 }],
+    ['{"doneBytes":65536}', { totalBytes: 0, doneBytes: 65536 }],
+    ['{"totalBytes":1500096,"doneBytes":1500096}', { totalBytes: 1500096, doneBytes: 1500096 }],
+  ])("reads %s", (message, progress) => {
+    expect(parseDataPathProgress(message)).toEqual(progress);
+  });
+
+  it.each(["", "null", "[]", "12", '{"doneBytes":-1}', '{"doneBytes":"1"}', '{"doneBytes":1e300}'])("refuses %s", (message) => {
+    expect(parseDataPathProgress(message)).toBeUndefined();
+  });
+});
+
+describe("the results of data paths", () => {
+  it("reads what Velero's mover writes, with its missing zeros", () => {
+    const message =
+      '{"snapshotID":"714b040e82fee9645a7f3664605e6a24","emptySnapshot":false,"source":{"byPath":"/d2852516","volumeMode":"Block"},"totalBytes":4194304}';
+    expect(parseBackupDataPathResult(message)).toEqual({
+      snapshotID: "714b040e82fee9645a7f3664605e6a24",
+      emptySnapshot: false,
+      totalBytes: 4194304,
+      incrementalBytes: 0,
+    });
+  });
+
+  it("does not take a result without a snapshot for success", () => {
+    expect(parseBackupDataPathResult('{"emptySnapshot":false,"totalBytes":1}')).toBeUndefined();
+    expect(parseBackupDataPathResult("data path is canceled")).toBeUndefined();
+  });
+
+  it("reads the result of a restore", () => {
+    expect(parseRestoreDataPathResult('{"target":{"byPath":"/x","volumeMode":"Filesystem"},"totalBytes":7}')).toEqual({ totalBytes: 7 });
+    expect(parseRestoreDataPathResult("no such file")).toBeUndefined();
+  });
+});

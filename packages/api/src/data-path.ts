@@ -1,0 +1,110 @@
+/**
+ * What a node-agent and a mover say to each other: Events about the custom resource while the data path runs, JSON in the container's termination message at its end.
+ * Source: Velero's micro-service data path (1.18). One side may be Velero's, so names and keys are exactly these.
+ */
+
+/** Reasons of the Events that a mover writes about its object. */
+export const DATA_PATH_EVENTS = {
+  started: "Data-Path-Started",
+  /** The message is DataPathProgress. */
+  progress: "Data-Path-Progress",
+  /** The message is the result. */
+  completed: "Data-Path-Completed",
+  failed: "Data-Path-Failed",
+  canceled: "Data-Path-Canceled",
+  canceling: "Data-Path-Canceling",
+  stopped: "Data-Path-Stopped",
+} as const;
+
+/** How the termination message of a canceled data path ends. */
+export const DATA_PATH_CANCELED = "data path is canceled";
+
+/** The kubelet keeps no more of a termination message. */
+export const TERMINATION_MESSAGE_BYTES_MAX = 4096;
+
+/** Zero values are left out on the wire. */
+export interface DataPathProgress {
+  readonly totalBytes?: number;
+  readonly doneBytes?: number;
+}
+
+interface AccessPoint {
+  readonly byPath: string;
+  readonly volumeMode: "Filesystem" | "Block";
+}
+
+export interface BackupDataPathResult {
+  readonly snapshotID: string;
+  readonly emptySnapshot: boolean;
+  readonly source: AccessPoint;
+  readonly totalBytes?: number;
+  readonly incrementalBytes?: number;
+}
+
+export interface RestoreDataPathResult {
+  readonly target: AccessPoint;
+  readonly totalBytes?: number;
+}
+
+/** The progress in an Event's message, or undefined when it is not one. */
+export function parseDataPathProgress(message: string): { readonly totalBytes: number; readonly doneBytes: number } | undefined {
+  const value = parseObject(message);
+  if (value === undefined) return undefined;
+  const totalBytes = count(value["totalBytes"]);
+  const doneBytes = count(value["doneBytes"]);
+  return totalBytes === undefined || doneBytes === undefined ? undefined : { totalBytes, doneBytes };
+}
+
+/** The result of a backup in a termination message, or undefined when it is not one that names a snapshot. */
+export function parseBackupDataPathResult(message: string): Required<Omit<BackupDataPathResult, "source">> | undefined {
+  const value = parseObject(message);
+  const snapshotID = value?.["snapshotID"];
+  const totalBytes = count(value?.["totalBytes"]);
+  const incrementalBytes = count(value?.["incrementalBytes"]);
+  if (typeof snapshotID !== "string" || snapshotID === "" || totalBytes === undefined || incrementalBytes === undefined) return undefined;
+  return { snapshotID, emptySnapshot: value?.["emptySnapshot"] === true, totalBytes, incrementalBytes };
+}
+
+/** The result of a restore in a termination message, or undefined when it is not one. */
+export function parseRestoreDataPathResult(message: string): { readonly totalBytes: number } | undefined {
+  const value = parseObject(message);
+  const totalBytes = count(value?.["totalBytes"]);
+  return value === undefined || totalBytes === undefined ? undefined : { totalBytes };
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A count of bytes; a missing one is 0. */
+function count(value: unknown): number | undefined {
+  if (value === undefined) return 0;
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+}
+
+/**
+ * The files of the Secret that a mover pod of ours has mounted, so that its service account needs to read no Secret.
+ * `locationJson` is a BackupStorageLocation without its status; the others are bytes as the tools of the store expect them.
+ */
+export const MOVER_SECRET_KEYS = {
+  locationJson: "location.json",
+  repositoryJson: "repository.json",
+  repositoryPassword: "repository-password",
+  /** Absent where the environment brings credentials (a workload identity). */
+  credentials: "cloud",
+  caCert: "ca.crt",
+} as const;
+
+/** Where that Secret is mounted, and the variable that says so. */
+export const MOVER_SECRET_PATH = "/credentials";
+export const MOVER_SECRET_PATH_ENV = "DRAYAGE_MOVER_SECRET_PATH";
+
+/** Names of `spec.datamover` that Velero itself serves; the empty one stands for `velero`. */
+export const BUILTIN_DATA_MOVERS = ["", "velero", "velero-fs"] as const;
+/** Ours, when a real Velero drives us. */
+export const DRAYAGE_DATA_MOVER = "drayage";
