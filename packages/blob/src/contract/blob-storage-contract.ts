@@ -18,8 +18,8 @@ async function listed(storage: BlobStorage, prefix = ""): Promise<BlobMetadata[]
 
 /** Registers the cases of `storage.ts`. `open` gives an empty storage each time. */
 export function blobStorageContract(name: string, open: () => Promise<OpenedStorage>): void {
-  const check = (what: string, work: (storage: BlobStorage) => Promise<void>): void => {
-    it(what, async () => {
+  describe(`${name} keeps the blob storage contract`, () => {
+    it.each(CASES)("%s", async (_what, work) => {
       const opened = await open();
       try {
         await work(opened.storage);
@@ -27,30 +27,42 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
         await opened.dispose();
       }
     });
-  };
+  });
+}
 
-  describe(`${name} keeps the blob storage contract`, () => {
-    check("gives back what was put, whole", async (storage) => {
+const CASES: readonly (readonly [what: string, work: (storage: BlobStorage) => Promise<void>])[] = [
+  [
+    "gives back what was put, whole",
+    async (storage) => {
       await storage.put(ID, utf8("hello"));
       expect(text(await storage.get(ID))).toBe("hello");
-    });
+    },
+  ],
 
-    check("stores several parts as one blob, and an empty blob", async (storage) => {
+  [
+    "stores several parts as one blob, and an empty blob",
+    async (storage) => {
       await storage.put(ID, [utf8("one "), new Uint8Array(), utf8("two")]);
       await storage.put("empty", []);
       expect(text(await storage.get(ID))).toBe("one two");
       expect((await storage.get("empty")).length).toBe(0);
       expect((await storage.head("empty")).length).toBe(0);
-    });
+    },
+  ],
 
-    check("keeps a blob of several megabytes byte for byte", async (storage) => {
+  [
+    "keeps a blob of several megabytes byte for byte",
+    async (storage) => {
       const data = Uint8Array.from({ length: 5_000_003 }, (_, index) => (index * 31 + (index >> 8)) & 0xff);
       await storage.put(ID, data);
       expect(asBuffer(await storage.get(ID)).equals(data)).toBe(true);
       expect(asBuffer(await storage.get(ID, { offset: 4_999_990 })).equals(data.subarray(4_999_990))).toBe(true);
-    });
+    },
+  ],
 
-    check("reads exactly the range that is asked for", async (storage) => {
+  [
+    "reads exactly the range that is asked for",
+    async (storage) => {
       await storage.put(ID, utf8("0123456789"));
       expect(text(await storage.get(ID, { offset: 2, length: 3 }))).toBe("234");
       expect(text(await storage.get(ID, { offset: 7 }))).toBe("789");
@@ -58,30 +70,42 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
       expect(text(await storage.get(ID, { offset: 9, length: 1 }))).toBe("9");
       expect(text(await storage.get(ID, { offset: 3, length: 0 }))).toBe("");
       expect(text(await storage.get(ID, { offset: 10 }))).toBe("");
-    });
+    },
+  ],
 
-    check("refuses a range that is not inside the blob", async (storage) => {
+  [
+    "refuses a range that is not inside the blob",
+    async (storage) => {
       await storage.put(ID, utf8("0123456789"));
       for (const range of [{ offset: 8, length: 3 }, { offset: 10, length: 1 }, { offset: 11 }, { offset: 100, length: 0 }, { length: 11 }]) {
         await expect(storage.get(ID, range), JSON.stringify(range)).rejects.toMatchObject({ code: "BLOB_INVALID_RANGE" });
       }
-    });
+    },
+  ],
 
-    check("says of a blob that is not there that it is not there", async (storage) => {
+  [
+    "says of a blob that is not there that it is not there",
+    async (storage) => {
       await expect(storage.get(ID)).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
       await expect(storage.get(ID, { offset: 1, length: 2 })).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
       await expect(storage.get(ID, { length: 0 })).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
       await expect(storage.head(ID)).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
-    });
+    },
+  ],
 
-    check("replaces a blob whole, also by a shorter one", async (storage) => {
+  [
+    "replaces a blob whole, also by a shorter one",
+    async (storage) => {
       await storage.put(ID, utf8("a long first version"));
       await storage.put(ID, utf8("short"));
       expect(text(await storage.get(ID))).toBe("short");
       expect((await storage.head(ID)).length).toBe(5);
-    });
+    },
+  ],
 
-    check("shows a reader the old blob or the new one, never a part, while it is replaced", async (storage) => {
+  [
+    "shows a reader the old blob or the new one, never a part, while it is replaced",
+    async (storage) => {
       const versions = [utf8("a".repeat(300_000)), utf8("b".repeat(200_000))] as const;
       await storage.put(ID, versions[0]);
       let writing = true;
@@ -94,17 +118,23 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
         expect([text(versions[0]), text(versions[1])]).toContain(seen);
       }
       await writer;
-    });
+    },
+  ],
 
-    check("deletes, and counts a blob that is not there as deleted", async (storage) => {
+  [
+    "deletes, and counts a blob that is not there as deleted",
+    async (storage) => {
       await storage.put(ID, utf8("x"));
       await storage.delete(ID);
       await storage.delete(ID);
       await expect(storage.get(ID)).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
       expect(await listed(storage)).toEqual([]);
-    });
+    },
+  ],
 
-    check("lists what begins with a prefix, in byte order, with lengths and times", async (storage) => {
+  [
+    "lists what begins with a prefix, in byte order, with lengths and times",
+    async (storage) => {
       const ids = [
         "kopia.repository",
         "kopia.blobcfg",
@@ -134,34 +164,46 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
           prefix,
         ).toEqual(ids.filter((id) => id.startsWith(prefix)).sort());
       }
-    });
+    },
+  ],
 
-    check("may be stopped in the middle of a listing", async (storage) => {
+  [
+    "may be stopped in the middle of a listing",
+    async (storage) => {
       for (const id of ["a", "b", "c"]) await storage.put(id, utf8(id));
       for await (const { id } of storage.list("")) {
         expect(id).toBe("a");
         break;
       }
       expect((await listed(storage)).length).toBe(3);
-    });
+    },
+  ],
 
-    check("serves many calls at once", async (storage) => {
+  [
+    "serves many calls at once",
+    async (storage) => {
       const ids = Array.from({ length: 40 }, (_, index) => `p${index.toString(16).padStart(32, "0")}-s1`);
       await Promise.all(ids.map((id) => storage.put(id, utf8(id))));
       const read = await Promise.all(ids.map(async (id) => text(await storage.get(id))));
       expect(read).toEqual(ids);
       expect((await listed(storage)).map(({ id }) => id)).toEqual(ids);
-    });
+    },
+  ],
 
-    check("does not keep the caller's buffer, nor give out its own", async (storage) => {
+  [
+    "does not keep the caller's buffer, nor give out its own",
+    async (storage) => {
       const data = utf8("original");
       await storage.put(ID, data);
       data.fill(0);
       (await storage.get(ID)).fill(0);
       expect(text(await storage.get(ID))).toBe("original");
-    });
+    },
+  ],
 
-    check("creates only where nothing is, when asked to and able to", async (storage) => {
+  [
+    "creates only where nothing is, when asked to and able to",
+    async (storage) => {
       if (!storage.capabilities.putIfAbsent) {
         await expect(storage.put(ID, utf8("x"), { ifAbsent: true })).rejects.toMatchObject({ code: "NOT_SUPPORTED" });
         return;
@@ -173,16 +215,22 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
       expect(text(await storage.get(ID))).toBe(["a", "b", "c", "d"][winners[0] ?? -1]);
       await expect(storage.put(ID, utf8("z"), { ifAbsent: true })).rejects.toMatchObject({ code: "BLOB_ALREADY_EXISTS" });
       expect((await listed(storage)).map(({ id }) => id)).toEqual([ID]);
-    });
+    },
+  ],
 
-    check("locks blobs, or says that it cannot", async (storage) => {
+  [
+    "locks blobs, or says that it cannot",
+    async (storage) => {
       const retention = { mode: "GOVERNANCE", untilMs: Date.UTC(2999, 0, 1) } as const;
       if (storage.capabilities.retention) return;
       await expect(storage.put(ID, utf8("x"), { retention })).rejects.toMatchObject({ code: "NOT_SUPPORTED" });
       await expect(storage.extendRetention(ID, retention)).rejects.toMatchObject({ code: "NOT_SUPPORTED" });
-    });
+    },
+  ],
 
-    check("throws the reason of a signal that is aborted", async (storage) => {
+  [
+    "throws the reason of a signal that is aborted",
+    async (storage) => {
       await storage.put(ID, utf8("x"));
       const reason = new Error("enough");
       const signal = AbortSignal.abort(reason);
@@ -192,13 +240,16 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
       await expect(storage.delete(ID, signal)).rejects.toBe(reason);
       await expect(collect(storage.list("", signal))).rejects.toBe(reason);
       expect((await listed(storage)).map(({ id }) => id)).toEqual([ID]);
-    });
+    },
+  ],
 
-    check("refuses what is not a blob's name", async (storage) => {
+  [
+    "refuses what is not a blob's name",
+    async (storage) => {
       for (const id of ["", "a/b", "..", "../x", "a\0b", "a b"]) {
         await expect(storage.put(id, utf8("x")), JSON.stringify(id)).rejects.toMatchObject({ code: "INVARIANT" });
         await expect(storage.get(id), JSON.stringify(id)).rejects.toMatchObject({ code: "INVARIANT" });
       }
-    });
-  });
-}
+    },
+  ],
+];

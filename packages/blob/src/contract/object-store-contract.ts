@@ -17,8 +17,8 @@ const keysBelow = async (store: ObjectStore, prefix = ""): Promise<string[]> => 
 
 /** Registers the cases of `object-store.ts`. `open` gives an empty store each time. */
 export function objectStoreContract(name: string, open: () => Promise<OpenedObjectStore>): void {
-  const check = (what: string, work: (store: ObjectStore) => Promise<void>): void => {
-    it(what, async () => {
+  describe(`${name} keeps the object store contract`, () => {
+    it.each(CASES)("%s", async (_what, work) => {
       const opened = await open();
       try {
         await work(opened.store);
@@ -26,25 +26,34 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
         await opened.dispose();
       }
     });
-  };
+  });
+}
 
-  describe(`${name} keeps the object store contract`, () => {
-    check("can be used, and is empty", async (store) => {
+const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Promise<void>])[] = [
+  [
+    "can be used, and is empty",
+    async (store) => {
       await store.check();
       expect(await keysBelow(store)).toEqual([]);
       expect(await store.listLevel("")).toEqual({ objects: [], prefixes: [] });
       expect(await store.listLevel("backups/")).toEqual({ objects: [], prefixes: [] });
-    });
+    },
+  ],
 
-    check("gives back what was put, whole and as a stream", async (store) => {
+  [
+    "gives back what was put, whole and as a stream",
+    async (store) => {
       await store.put("backups/a/velero-backup.json", utf8("{}"));
       expect(text(await store.get("backups/a/velero-backup.json"))).toBe("{}");
       const chunks = await collect(await store.getStream("backups/a/velero-backup.json"));
       expect(text(Buffer.concat(chunks))).toBe("{}");
       expect(await store.head("backups/a/velero-backup.json")).toMatchObject({ key: "backups/a/velero-backup.json", length: 2 });
-    });
+    },
+  ],
 
-    check("stores a file of the disk, small, empty and larger than one request takes", async (store) => {
+  [
+    "stores a file of the disk, small, empty and larger than one request takes",
+    async (store) => {
       const folder = await mkdtemp(join(tmpdir(), "drayage-contract-"));
       try {
         for (const size of [0, 10, 17_000_001]) {
@@ -56,9 +65,12 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
       } finally {
         await rm(folder, { recursive: true });
       }
-    });
+    },
+  ],
 
-    check("says of a key that is not there that it is not there", async (store) => {
+  [
+    "says of a key that is not there that it is not there",
+    async (store) => {
       await store.put("a/b", utf8("x"));
       for (const key of ["none", "a", "a/b/c", "a/c"]) {
         await expect(store.get(key), key).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
@@ -67,9 +79,12 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
         await store.delete(key);
       }
       expect(await keysBelow(store)).toEqual(["a/b"]);
-    });
+    },
+  ],
 
-    check("lists one level: objects, and prefixes with their slash", async (store) => {
+  [
+    "lists one level: objects, and prefixes with their slash",
+    async (store) => {
       const keys = [
         "top",
         "backups/one/velero-backup.json",
@@ -91,17 +106,23 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
       ]);
       expect(await keysBelow(store)).toEqual([...keys].sort(compareUtf8));
       expect(await keysBelow(store, "backups/two/")).toEqual(["backups/two/velero-backup.json"]);
-    });
+    },
+  ],
 
-    check("has no prefix left when its last object is deleted", async (store) => {
+  [
+    "has no prefix left when its last object is deleted",
+    async (store) => {
       await store.put("backups/gone/a", utf8("x"));
       await store.put("backups/gone/b", utf8("x"));
       await store.delete("backups/gone/a");
       await store.delete("backups/gone/b");
       expect(await store.listLevel("")).toEqual({ objects: [], prefixes: [] });
-    });
+    },
+  ],
 
-    check("takes keys with spaces, signs and other alphabets", async (store) => {
+  [
+    "takes keys with spaces, signs and other alphabets",
+    async (store) => {
       const keys = ["a b/c+d", "per%20cent", "q?x=1&y", "ünï/日本", "eq=al;semi,colon:'quote'", "tilde~(paren)*!", "hash#tag", "back\\slash", 'angle<b>"&'];
       for (const key of keys) await store.put(key, utf8(key));
       for (const key of keys) expect(text(await store.get(key))).toBe(key);
@@ -112,18 +133,24 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
       );
       for (const key of keys) await store.delete(key);
       expect(await keysBelow(store)).toEqual([]);
-    });
+    },
+  ],
 
-    check("signs an address under which the object can be fetched", async (store) => {
+  [
+    "signs an address under which the object can be fetched",
+    async (store) => {
       await store.put("backups/a/a-logs.gz", utf8("the log"));
       const url = await store.signedUrl("backups/a/a-logs.gz", 600_000);
       if (!/^https?:/.test(url)) return;
       const response = await fetch(url);
       expect(response.status).toBe(200);
       expect(await response.text()).toBe("the log");
-    });
+    },
+  ],
 
-    check("throws the reason of a signal that is aborted", async (store) => {
+  [
+    "throws the reason of a signal that is aborted",
+    async (store) => {
       await store.put("a", utf8("x"));
       const reason = new Error("enough");
       const signal = AbortSignal.abort(reason);
@@ -136,6 +163,6 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
       ];
       for (const attempt of attempts) await expect((async () => await attempt())()).rejects.toBe(reason);
       expect(await keysBelow(store)).toEqual(["a"]);
-    });
-  });
-}
+    },
+  ],
+];
