@@ -5,20 +5,8 @@
  *   dray demo-app run --volume DIR [--device PATH] [--data DIR] [--seed N]      the application
  *   dray demo-app quiesce | resume | change                                     its hooks, run in the same container
  */
-import {
-  closeSync,
-  constants,
-  cpSync,
-  existsSync,
-  fdatasyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, constants, existsSync, fdatasyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, DrayError, messageOf, utf8 } from "@drayage/base";
 import type { SystemCalls } from "@drayage/kernels";
@@ -74,8 +62,14 @@ export async function runApplication(settings: ApplicationSettings, deps: Applic
 
 function fill(settings: ApplicationSettings, { system, asRoot }: ApplicationDeps): void {
   if (settings.data === undefined) writeSampleData(settings.volume, { seed: settings.seed, asRoot, system });
-  else cpSync(settings.data, settings.volume, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  else copyTree(settings.data, settings.volume);
   if (settings.device !== undefined) fillDevice(settings.device, settings.seed, system);
+}
+
+/** With everything that a copy can keep: links, holes, owners, times, extended attributes. */
+function copyTree(source: string, target: string): void {
+  const { status, stderr } = spawnSync("cp", ["-a", "--sparse=auto", "--", `${source}/.`, target], { encoding: "utf8" });
+  if (status !== 0) throw new DrayError("PATH_IO", `Cannot copy "${source}" into the demo's volume: ${stderr.trim()}`);
 }
 
 /** A quarter of the device gets bytes, in four places; the rest stays as it is. */

@@ -2,11 +2,14 @@
 import type { KindDescriptor, ObjectMeta } from "../meta.ts";
 
 export interface DeleteBackupRequestSpec {
+  /** Name of the backup. */
   backupName: string;
 }
 
 export interface DeleteBackupRequestStatus {
+  /** What went wrong. */
   errors?: string[] | null;
+  /** Where it is in its life. */
   phase?: "New" | "InProgress" | "Processed";
 }
 

@@ -2,15 +2,21 @@
 import type { KindDescriptor, ObjectMeta } from "../meta.ts";
 
 export interface DownloadRequestSpec {
+  /** The file that is wanted. */
   target: {
+    /** Which file. */
     kind: "BackupLog" | "BackupContents" | "BackupVolumeSnapshots" | "BackupItemOperations" | "BackupResourceList" | "BackupResults" | "RestoreLog" | "RestoreResults" | "RestoreResourceList" | "RestoreItemOperations" | "CSIBackupVolumeSnapshots" | "CSIBackupVolumeSnapshotContents" | "BackupVolumeInfos" | "RestoreVolumeInfo";
+    /** Name of the backup or restore. */
     name: string;
   };
 }
 
 export interface DownloadRequestStatus {
+  /** The address to fetch the file from. */
   downloadURL?: string;
+  /** When it may be removed. */
   expiration?: string | null;
+  /** Where it is in its life. */
   phase?: "New" | "Processed";
 }
 

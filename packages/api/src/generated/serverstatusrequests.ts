@@ -2,12 +2,18 @@
 import type { KindDescriptor, ObjectMeta } from "../meta.ts";
 
 export interface ServerStatusRequestStatus {
+  /** Where it is in its life. */
   phase?: "New" | "Processed";
+  /** Plug-ins of the server. */
   plugins?: Array<{
+    /** The kind of this object. */
     kind: string;
+    /** Name. */
     name: string;
   }> | null;
+  /** When it was answered. */
   processedTimestamp?: string | null;
+  /** Version of the server. */
   serverVersion?: string;
 }
 

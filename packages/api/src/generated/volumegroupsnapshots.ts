@@ -2,27 +2,42 @@
 import type { KindDescriptor, ObjectMeta } from "../meta.ts";
 
 export interface VolumeGroupSnapshotSpec {
+  /** What the snapshot is of. */
   source: {
+    /** Which claims. */
     selector?: {
+      /** Conditions on labels; all must hold. */
       matchExpressions?: Array<{
+        /** The key within it. */
         key: string;
+        /** In, NotIn, Exists or DoesNotExist. */
         operator: string;
+        /** The values meant. */
         values?: string[];
       }>;
+      /** Labels with these values; all must be there. */
       matchLabels?: Record<string, string>;
     };
+    /** Name of a VolumeGroupSnapshotContent that exists. */
     volumeGroupSnapshotContentName?: string;
   };
+  /** Name of the VolumeGroupSnapshotClass. */
   volumeGroupSnapshotClassName?: string;
 }
 
 export interface VolumeGroupSnapshotStatus {
+  /** Name of the VolumeGroupSnapshotContent it is bound to. */
   boundVolumeGroupSnapshotContentName?: string;
+  /** When the snapshot was cut, by the storage system. */
   creationTime?: string;
+  /** What went wrong last. */
   error?: {
+    /** More about the state, for people. */
     message?: string;
+    /** When. */
     time?: string;
   };
+  /** Whether a volume can be made from it. */
   readyToUse?: boolean;
 }
 

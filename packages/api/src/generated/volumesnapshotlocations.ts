@@ -2,16 +2,23 @@
 import type { KindDescriptor, ObjectMeta } from "../meta.ts";
 
 export interface VolumeSnapshotLocationSpec {
+  /** Settings of the provider, such as region and s3Url. */
   config?: Record<string, string>;
+  /** The key of a Secret that holds credentials for the store. */
   credential?: {
+    /** The key within it. */
     key: string;
+    /** Name. */
     name?: string;
+    /** Whether it may be missing. */
     optional?: boolean;
   };
+  /** Name of the provider. */
   provider: string;
 }
 
 export interface VolumeSnapshotLocationStatus {
+  /** Where it is in its life. */
   phase?: "Available" | "Unavailable";
 }
 
