@@ -42,8 +42,10 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["repo", "get"], summary: "List the BackupRepositories of a cluster", load: () => import("./repo-get.ts") },
   { words: ["install"], summary: "Install Drayage in a cluster", load: () => import("./install.ts") },
   { words: ["uninstall"], summary: "Remove Drayage from a cluster; the bucket stays", load: () => import("./uninstall.ts") },
+  { words: ["doctor"], summary: "Say what is wrong with an installation, why, and what to do", load: () => import("./doctor.ts") },
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
+  { words: ["demo-app"], summary: "The application of the demo", hidden: true, load: () => import("./demo-app.ts") },
   { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];
 
