@@ -6,12 +6,12 @@ import { type CsiRpcs, csiServices, type Rpc } from "./services.ts";
 import { removeStaleSocket, socketAddress } from "./socket.ts";
 import { statusOf } from "./status.ts";
 
-/** A service as functions. A method that is left out answers UNIMPLEMENTED; errors are thrown with `csiError`. */
-export type CsiImplementation<Service> = {
-  readonly [Method in keyof Service]?: Service[Method] extends Rpc<infer Request, infer Response>
-    ? (request: Request, signal: AbortSignal) => Promise<Sendable<Response>>
-    : never;
-};
+/** One method as a function; the signal is aborted when its caller gave up. Errors are thrown with `csiError`. */
+export type CsiMethod<Method> =
+  Method extends Rpc<infer Request, infer Response> ? (request: Request, signal: AbortSignal) => Promise<Sendable<Response>> : never;
+
+/** A service as functions. A method that is left out answers UNIMPLEMENTED. */
+export type CsiImplementation<Service> = { readonly [Name in keyof Service]?: CsiMethod<Service[Name]> };
 
 export type CsiImplementations = { readonly [Name in keyof CsiRpcs]?: CsiImplementation<CsiRpcs[Name]> };
 

@@ -1,0 +1,88 @@
+/** One CSI driver: the instance of one node. All instances of a cluster share one folder of storage. */
+import { mkdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { Clock, Logger, RandomSource } from "@drayage/base";
+import { type CsiImplementations, serveCsi } from "@drayage/protocols/csi";
+import { ControllerService } from "./controller-service.ts";
+import { type CsiFaults, faultyInterceptor } from "./faults.ts";
+import { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";
+import { NodeService } from "./node-service.ts";
+import { RecordFile } from "./storage-record.ts";
+import { VolumeStorage } from "./volume-storage.ts";
+
+export const CSI_DRIVER_NAME = "csi.drayage.io";
+
+export interface StartCsiDriverOptions {
+  /** Where it listens; of any length. The folder is made. */
+  readonly socketPath: string;
+  /** Where volumes, snapshots and the record of them are; shared by the instances of all nodes. */
+  readonly stateDirectory: string;
+  readonly nodeName: string;
+  /** `csi.drayage.io` when left out. */
+  readonly driverName?: string;
+  /** What `GetPluginInfo` says. */
+  readonly version?: string;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly faults?: CsiFaults;
+  /** Capacity to give out in all, in bytes; that of the disk when left out. */
+  readonly poolBytes?: number;
+  /** How long a snapshot stays unready after it was cut; none when left out. */
+  readonly snapshotProcessingMs?: number;
+  /** What the machine permits; detected when left out. */
+  readonly abilities?: HostAbilities;
+}
+
+export interface CsiDriver {
+  readonly name: string;
+  readonly socketPath: string;
+  /** The label of a node by which volumes of one node say where they are. */
+  readonly topologyKey: string;
+  readonly abilities: HostAbilities;
+  /** Ends its calls. What is mounted stays, as it does when a real driver is restarted; see `releaseStorage`. */
+  stop(): Promise<void>;
+}
+
+/** The topology key of a driver: its nodes carry it as a label with their name. */
+export function topologyKeyOf(driverName: string): string {
+  return `topology.${driverName}/node`;
+}
+
+/** Starts to listen. Throws NOT_PERMITTED when another process listens on the socket, and PATH_IO when the storage cannot be understood. */
+export async function startCsiDriver(options: StartCsiDriverOptions): Promise<CsiDriver> {
+  const { socketPath, nodeName, clock, random } = options;
+  const name = options.driverName ?? CSI_DRIVER_NAME;
+  const folder = resolve(options.stateDirectory);
+  const logger = options.logger.child({ driver: name, node: nodeName });
+  const abilities = options.abilities ?? detectHostAbilities();
+  const storage = new VolumeStorage(folder, random);
+  await storage.open();
+  const records = new RecordFile(folder, random);
+  await records.load();
+  const shared = { records, storage, abilities, nodeName, topologyKey: topologyKeyOf(name) };
+  const implementations: CsiImplementations = {
+    Identity: identity(name, options.version ?? "0.1.0"),
+    Controller: new ControllerService({ ...shared, clock, poolBytes: options.poolBytes, snapshotProcessingMs: options.snapshotProcessingMs ?? 0 }),
+    Node: new NodeService(shared),
+  };
+  await mkdir(dirname(socketPath), { recursive: true });
+  const intercept = faultyInterceptor({ faults: options.faults ?? { faults: [] }, clock, random, logger });
+  const server = await serveCsi(socketPath, implementations, intercept);
+  logger.info("CSI driver listens", { socketPath, mount: abilities.mount, loopDevices: abilities.loopDevices });
+  return { name, socketPath, topologyKey: shared.topologyKey, abilities, stop: () => server.stop() };
+}
+
+function identity(name: string, vendorVersion: string): NonNullable<CsiImplementations["Identity"]> {
+  return {
+    GetPluginInfo: async () => ({ name, vendorVersion }),
+    GetPluginCapabilities: async () => ({
+      capabilities: [
+        { service: { type: "CONTROLLER_SERVICE" } },
+        { service: { type: "VOLUME_ACCESSIBILITY_CONSTRAINTS" } },
+        { volumeExpansion: { type: "ONLINE" } },
+      ],
+    }),
+    Probe: async () => ({ ready: { value: true } }),
+  };
+}

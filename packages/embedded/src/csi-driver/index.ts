@@ -1,0 +1,13 @@
+export { CSI_DRIVER_NAME, type CsiDriver, type StartCsiDriverOptions, startCsiDriver, topologyKeyOf } from "./driver.ts";
+export type { CsiFault, CsiFaults } from "./faults.ts";
+export { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";
+export {
+  type CsiControllerClient,
+  type CsiNodeClient,
+  type CsiNodeInfo,
+  capabilityOf,
+  createCsiControllerClient,
+  createCsiNodeClient,
+  type NodeVolume,
+} from "./node-client.ts";
+export { type ReleasedStorage, releaseStorage } from "./release-storage.ts";
