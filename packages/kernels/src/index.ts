@@ -1,1 +1,7 @@
+export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES } from "./compression/compressors.ts";
+export { DEFAULT_ENCRYPTION, ENCRYPTIONS, SEAL_OVERHEAD_BYTES } from "./encryption/encryptors.ts";
+export { DEFAULT_HASH, HASHES } from "./hash/hashers.ts";
+export * from "./kernels.ts";
+export { createSplitter, DEFAULT_SPLITTER, SPLITTERS } from "./splitter/splitters.ts";
+export { hasErrno, systemCalls } from "./system/system-calls.ts";
 export * from "./types.ts";

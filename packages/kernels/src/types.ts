@@ -1,5 +1,5 @@
 /**
- * The hot loops behind one interface each. Builds: native addon (where it compiles), WASM, plain; `select.ts` picks the best one that passes its self-test.
+ * The hot loops behind one interface each. Builds: native addon (where it compiles), WASM, plain; `createKernels` picks the best one that passes its self-test.
  * Every build gives the same bytes; one set of golden vectors runs against all. All calls are synchronous and allocate nothing per call beyond their result.
  */
 
@@ -70,6 +70,7 @@ export interface SystemCalls {
   /** Extended attributes of a path itself, not of what it links to; sorted by name. Empty where there is no support. */
   listXattrs(path: RawPath): ExtendedAttribute[];
   setXattr(path: RawPath, name: string, value: Uint8Array): void;
+  removeXattr(path: RawPath, name: string): void;
   /** Bytes of a block device (BLKGETSIZE64). */
   blockDeviceSize(fd: number): number;
   /** Times of a path itself in nanoseconds (utimensat with AT_SYMLINK_NOFOLLOW). */
@@ -79,4 +80,17 @@ export interface SystemCalls {
   syncFs(fd: number): void;
   /** Memory aligned for direct I/O. */
   alignedBuffer(bytes: number): Uint8Array;
+}
+
+/** Everything of this package, as `createKernels` chose it for this machine. One per thread; parts with a state of their own are made per use. */
+export interface Kernels {
+  /** A fresh splitter by Kopia's name. Throws REPO_UNSUPPORTED for one that is not known, as the other factories do. */
+  splitter(name: string): Splitter;
+  /** Binds a key to a hash. A hasher serves one thread, one call at a time. */
+  hasher(name: string, key: Uint8Array): Promise<ContentHasher>;
+  /** Binds a key-derivation secret (not the master key: kopia-format.md 2.8) to an encryption. */
+  encryptor(name: string, keyDerivationSecret: Uint8Array): ContentEncryptor;
+  compressor(name: string): Compressor;
+  compressorByHeader(headerId: number): Compressor;
+  readonly system: SystemCalls;
 }
