@@ -1,1 +1,17 @@
 export * from "./content-port.ts";
+export * from "./maintenance/maintenance-parameters.ts";
+export type { Labels } from "./manifest/manifest-content.ts";
+export * from "./manifest/manifest-store.ts";
+export { type Chunk, ChunkList } from "./object/chunk-list.ts";
+export * from "./object/object-id.ts";
+export * from "./object/object-reader.ts";
+export * from "./object/object-writer.ts";
+export type * from "./snapshot/directory-entry.ts";
+export * from "./snapshot/directory-listing.ts";
+export type { DirectorySummary, FailedEntry } from "./snapshot/directory-summary.ts";
+export * from "./snapshot/extended-metadata.ts";
+export { byteStringOf, isUtf8, textOfByteString } from "./snapshot/go-text.ts";
+export * from "./snapshot/policy.ts";
+export * from "./snapshot/snapshot-manifest.ts";
+export * from "./snapshot/snapshot-source.ts";
+export * from "./snapshot/snapshot-store.ts";

@@ -1,0 +1,24 @@
+/**
+ * Who maintains a repository and how often (kopia-format.md 8.2): one manifest with the label `type=maintenance`. Intervals are nanoseconds in storage.
+ */
+import type { Labels } from "../manifest/manifest-content.ts";
+
+export const maintenanceLabels: Labels = { type: "maintenance" };
+
+export interface MaintenanceParametersOptions {
+  /** `user@host`: the one identity that may run maintenance. */
+  readonly owner: string;
+  /** @default 24 hours */
+  readonly fullIntervalMs?: number;
+  /** @default 1 hour */
+  readonly quickIntervalMs?: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** The parameters of a new repository, as Kopia writes them. */
+export function maintenanceParameters({ owner, fullIntervalMs = 24 * HOUR_MS, quickIntervalMs = HOUR_MS }: MaintenanceParametersOptions): string {
+  const cycle = (intervalMs: number): string => `{"enabled":true,"interval":${intervalMs}000000}`;
+  const logRetention = `{"maxTotalSize":1073741824,"maxCount":10000,"maxAge":2592000000000000}`;
+  return `{"owner":${JSON.stringify(owner)},"quick":${cycle(quickIntervalMs)},"full":${cycle(fullIntervalMs)},"logRetention":${logRetention},"extendObjectLocks":false,"listParallelism":0}`;
+}

@@ -1,0 +1,161 @@
+/**
+ * Directory listings (kopia-format.md 7.5): objects with prefix `k`.
+ *
+ *   {"stream":"kopia:directory","entries":[…],"summary":{…},"drayage":{…}}\n
+ *
+ * Directories first, then everything else, each by the bytes of names. The entries of an empty directory are `null`, not `[]`: object ids depend on it.
+ * Writer and reader stream: a listing of millions of entries is never whole in memory.
+ */
+import { DrayError, utf8 } from "@drayage/base";
+import type { WrittenContent } from "../content-port.ts";
+import { EntryDocument } from "../object/entry-document.ts";
+import type { ObjectId } from "../object/object-id.ts";
+import type { ObjectReader } from "../object/object-reader.ts";
+import { ObjectWriter, type ObjectWriterContext } from "../object/object-writer.ts";
+import { type DirectoryEntry, decodeDirectoryEntry, encodeDirectoryEntry } from "./directory-entry.ts";
+import { type DirectorySummary, decodeSummary, encodeSummary, type FailedEntry, SummaryBuilder } from "./directory-summary.ts";
+import { decodeListingExtension, encodeListingExtension, type ListingExtension, MEMBER, noListingExtension } from "./extended-metadata.ts";
+
+const STREAM_TYPE = "kopia:directory";
+const PREFIX = "k";
+const HEAD = `{"stream":"${STREAM_TYPE}","entries":`;
+/** Text is handed to the object in pieces of this size. */
+const PIECE_CHARACTERS = 32 << 10;
+
+export interface WrittenDirectory {
+  readonly objectId: ObjectId;
+  readonly summary: DirectorySummary;
+}
+
+export interface ListingEnd {
+  /** The directory's own time, which counts in the summary of an empty one. */
+  readonly mtimeNs: bigint;
+  readonly extension?: ListingExtension;
+}
+
+/** The order of entries in a listing: directories first, then by the bytes of names. */
+export function compareEntries(a: Pick<DirectoryEntry, "name" | "type">, b: Pick<DirectoryEntry, "name" | "type">): number {
+  const first = Number(a.type !== "directory") - Number(b.type !== "directory");
+  if (first !== 0) return first;
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+export class DirectoryListingWriter {
+  readonly #object: ObjectWriter;
+  readonly #summary = new SummaryBuilder();
+  #text = HEAD;
+  #isEmpty = true;
+
+  constructor(context: ObjectWriterContext, onContent?: (written: WrittenContent, length: number) => void) {
+    this.#object = new ObjectWriter(context, {
+      prefix: PREFIX,
+      ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
+      ...(onContent === undefined ? {} : { onContent }),
+    });
+  }
+
+  /** Appends an entry; they must come in the order of `compareEntries`. */
+  async add(entry: DirectoryEntry, signal?: AbortSignal): Promise<void> {
+    this.#text += `${this.#isEmpty ? "[" : ","}${encodeDirectoryEntry(entry)}`;
+    this.#isEmpty = false;
+    count(this.#summary, entry);
+    if (this.#text.length >= PIECE_CHARACTERS) await this.#flush(signal);
+  }
+
+  /** Notes that an entry could not be read; it is counted in the summary and not listed. */
+  addFailure(failure: FailedEntry): void {
+    this.#summary.addFailure(failure);
+  }
+
+  async finish(end: ListingEnd, signal?: AbortSignal): Promise<WrittenDirectory> {
+    const summary = this.#summary.build(end.mtimeNs);
+    this.#text += (this.#isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension);
+    await this.#flush(signal);
+    return { objectId: (await this.#object.finish(signal)).objectId, summary };
+  }
+
+  /** A listing of what was added so far and `more`, marked incomplete; the writer goes on as before. */
+  async checkpoint(more: readonly DirectoryEntry[], end: ListingEnd, why: string, signal?: AbortSignal): Promise<WrittenDirectory> {
+    const builder = this.#summary.clone();
+    builder.markIncomplete(why);
+    let text = this.#text;
+    let isEmpty = this.#isEmpty;
+    for (const entry of more) {
+      text += `${isEmpty ? "[" : ","}${encodeDirectoryEntry(entry)}`;
+      isEmpty = false;
+      count(builder, entry);
+    }
+    const summary = builder.build(end.mtimeNs);
+    text += (isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension);
+    return { objectId: (await this.#object.checkpoint(utf8(text), signal)).objectId, summary };
+  }
+
+  /** Gives memory back when the directory is not finished. */
+  abandon(): void {
+    this.#object.abandon();
+  }
+
+  async #flush(signal: AbortSignal | undefined): Promise<void> {
+    const bytes = utf8(this.#text);
+    this.#text = "";
+    await this.#object.write(bytes, signal);
+  }
+}
+
+function tail(summary: DirectorySummary, extension: ListingExtension): string {
+  const added = encodeListingExtension(extension);
+  return `,"summary":${encodeSummary(summary)}${added === undefined ? "" : `,"${MEMBER}":${added}`}}\n`;
+}
+
+function count(summary: SummaryBuilder, entry: DirectoryEntry): void {
+  if (entry.type === "file") summary.addFile(entry.size, entry.mtimeNs);
+  else if (entry.type === "symlink") summary.addSymlink(entry.mtimeNs);
+  else if (entry.summary !== undefined) summary.addDirectory(entry.mtimeNs, entry.summary);
+}
+
+/** Reads a listing once, front to back. */
+export class DirectoryListing {
+  readonly #what: string;
+  readonly #document: EntryDocument;
+
+  constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal) {
+    this.#what = `directory "${id}"`;
+    this.#document = new EntryDocument(reader.pieces(id, signal === undefined ? {} : { signal }), STREAM_TYPE, this.#what);
+  }
+
+  /** The entries in order, some at a time. Throws REPO_CORRUPT. */
+  async *batches(): AsyncGenerator<DirectoryEntry[], void, undefined> {
+    for await (const batch of this.#document.batches()) yield batch.map((entry) => decodeDirectoryEntry(entry, this.#what));
+  }
+
+  async *entries(): AsyncGenerator<DirectoryEntry, void, undefined> {
+    for await (const batch of this.batches()) yield* batch;
+  }
+
+  /** Once the entries were read. Undefined where the writer left it out, as Velero's block uploader does. */
+  get summary(): DirectorySummary | undefined {
+    const { summary } = this.#document.members;
+    return summary === null || summary === undefined ? undefined : decodeSummary(summary, this.#what);
+  }
+
+  /** Once the entries were read. */
+  get extension(): ListingExtension {
+    return decodeListingExtension(this.#document.members[MEMBER], this.#what);
+  }
+}
+
+/** The entry of that name, or undefined. Reads as much of the listing as it must. */
+export async function findEntry(reader: ObjectReader, directory: ObjectId, name: string, signal?: AbortSignal): Promise<DirectoryEntry | undefined> {
+  for await (const entry of new DirectoryListing(reader, directory, signal).entries()) if (entry.name === name) return entry;
+  return undefined;
+}
+
+/** A listing whole in memory, for directories that are known to be small. Throws REPO_CORRUPT when it has more than `entriesMax` entries. */
+export async function loadDirectory(reader: ObjectReader, id: ObjectId, entriesMax: number, signal?: AbortSignal): Promise<DirectoryEntry[]> {
+  const entries: DirectoryEntry[] = [];
+  for await (const batch of new DirectoryListing(reader, id, signal).batches()) {
+    entries.push(...batch);
+    if (entries.length > entriesMax) throw new DrayError("REPO_CORRUPT", `Cannot load directory "${id}" whole: it has more than ${entriesMax} entries`);
+  }
+  return entries;
+}

@@ -1,0 +1,2 @@
+export * from "./memory-contents.ts";
+export * from "./memory-objects.ts";
