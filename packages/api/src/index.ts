@@ -1,3 +1,4 @@
+export * from "./bucket.ts";
 export * from "./crds.ts";
 export * from "./data-path.ts";
 export * from "./generated/index.ts";

@@ -2,97 +2,20 @@
  * What the controllers need from the rest of the program. `archive` provides BackupStore, `movers` provides RepositoryService, `apps/dray` joins them.
  * Shapes follow Velero's bucket layout (velero.md 7.2) and its repository service; nothing here knows a file name or a Kopia type.
  */
-import type { Backup, BackupRepository, BackupStorageLocation, Restore } from "@drayage/api";
+import type {
+  ArchivedItemRef,
+  Backup,
+  BackupRepository,
+  BackupStorageLocation,
+  BackupVolumeInfo,
+  DownloadTargetKind,
+  ItemOperation,
+  OperationResults,
+  Restore,
+} from "@drayage/api";
 import type { GenericObject } from "@drayage/kube";
 
-/** Errors and warnings of a backup or a restore, by where they belong: Velero's `-results.gz`. */
-export interface ResultMessages {
-  /** Of the program itself. */
-  readonly velero?: readonly string[];
-  /** Of cluster-scoped resources. */
-  readonly cluster?: readonly string[];
-  readonly namespaces?: Readonly<Record<string, readonly string[]>>;
-}
-
-export interface OperationResults {
-  readonly errors: ResultMessages;
-  readonly warnings: ResultMessages;
-}
-
-/** One asynchronous operation of a backup or a restore: Velero's `-itemoperations.json.gz`, one entry. Keys are stored exactly so. */
-export interface ItemOperation {
-  readonly spec: {
-    readonly backupName?: string;
-    readonly backupUID?: string;
-    readonly backupItemAction?: string;
-    readonly restoreName?: string;
-    readonly restoreUID?: string;
-    readonly restoreItemAction?: string;
-    readonly resourceIdentifier: { readonly Group: string; readonly Resource: string; readonly Namespace: string; readonly Name: string };
-    readonly operationID: string;
-    readonly postOperationItems?: readonly { readonly Group: string; readonly Resource: string; readonly Namespace: string; readonly Name: string }[];
-  };
-  readonly status: {
-    phase: "New" | "InProgress" | "Completed" | "Failed";
-    error?: string;
-    nCompleted?: number;
-    nTotal?: number;
-    operationUnits?: string;
-    description?: string;
-    created?: string;
-    started?: string;
-    updated?: string;
-  };
-}
-
-/** One entry of `volumeinfo.json.gz`; key names (also the capitalised ones) are those of the file. */
-export interface BackupVolumeInfo {
-  pvcName?: string;
-  pvcNamespace?: string;
-  pvName?: string;
-  backupMethod?: "NativeSnapshot" | "PodVolumeBackup" | "CSISnapshot" | "";
-  snapshotDataMoved?: boolean;
-  preserveLocalSnapshot?: boolean;
-  skipped?: boolean;
-  skippedReason?: string;
-  startTimestamp?: string;
-  completionTimestamp?: string;
-  result?: "succeeded" | "failed";
-  csiSnapshotInfo?: {
-    snapshotHandle: string;
-    size: number;
-    driver: string;
-    vscName: string;
-    operationID?: string;
-    ReadyToUse?: boolean;
-    volumeGroupSnapshotHandle?: string;
-  };
-  snapshotDataMovementInfo?: {
-    dataMover: string;
-    uploaderType: string;
-    retainedSnapshot?: string;
-    snapshotHandle: string;
-    operationID: string;
-    size: number;
-    incrementalSize?: number;
-    Phase?: string;
-  };
-  nativeSnapshotInfo?: Record<string, unknown>;
-  pvbInfo?: Record<string, unknown>;
-  pvInfo?: { reclaimPolicy: string; labels: Record<string, string> | null };
-}
-
-/** Where a resource lies in the backup: `resources/<groupResource>/…` of the tarball. */
-export interface ArchivedItemRef {
-  /** `pods`, `deployments.apps`. */
-  readonly groupResource: string;
-  /** Undefined for cluster scope. */
-  readonly namespace: string | undefined;
-  readonly name: string;
-  /** `v1`; the folder `<version>-preferredversion` where this is the preferred one. */
-  readonly version: string;
-  readonly preferred: boolean;
-}
+export type { ArchivedItemRef, BackupVolumeInfo, DownloadTargetKind, ItemOperation, OperationResults, ResultMessages } from "@drayage/api";
 
 /** Collects the tarball of a backup on local disk; memory does not grow with the number of items. */
 export interface BackupArchiveWriter {
@@ -146,22 +69,6 @@ export interface RestoreFiles {
   readonly resourceList?: Readonly<Record<string, readonly string[]>>;
   readonly volumeInfos?: readonly Record<string, unknown>[];
 }
-
-export type DownloadTargetKind =
-  | "BackupLog"
-  | "BackupContents"
-  | "BackupVolumeSnapshots"
-  | "BackupItemOperations"
-  | "BackupResourceList"
-  | "BackupResults"
-  | "RestoreLog"
-  | "RestoreResults"
-  | "RestoreResourceList"
-  | "RestoreItemOperations"
-  | "CSIBackupVolumeSnapshots"
-  | "CSIBackupVolumeSnapshotContents"
-  | "BackupVolumeInfos"
-  | "RestoreVolumeInfo";
 
 /** One backup location's backups and restores. Errors are those of the object store, plus ARCHIVE_CORRUPT and BACKUP_NOT_FOUND. */
 export interface BackupStore {
