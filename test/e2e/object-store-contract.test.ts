@@ -1,0 +1,73 @@
+/** Our S3 client side against our S3 server: the same suite that runs against a real server in test/compat. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { nullLogger, systemClock, systemRandom, utf8 } from "@drayage/base";
+import { RetryingStorage } from "@drayage/blob";
+import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract";
+import { openS3ObjectStore, openS3Storage, probeConditionalPut, type S3Options } from "@drayage/blob/s3";
+import { type ObjectStore, startObjectStore } from "@drayage/embedded/object-store";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+
+const credentials = { accessKeyId: "drayage-test-key", secretAccessKey: "drayage-test-secret" };
+let directory: string;
+let server: ObjectStore;
+let prefixes = 0;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "drayage-store-"));
+  server = await startObjectStore({ directory, credentials, buckets: ["bucket"], logger: nullLogger, clock: systemClock });
+});
+
+afterEach(() => server.faults.clear());
+
+afterAll(async () => {
+  await server.close();
+  await rm(directory, { recursive: true });
+});
+
+const freshOptions = (): S3Options => ({ bucket: "bucket", prefix: `run-${++prefixes}/`, endpoint: server.url, credentials, conditionalPut: true });
+
+blobStorageContract("S3 storage on the embedded server", async () => {
+  const storage = await openS3Storage(freshOptions());
+  return { storage, dispose: () => storage.close() };
+});
+
+blobStorageContract("S3 storage on the embedded server, where every third request is answered 503", async () => {
+  server.faults.add({ matches: ({ index }) => index % 3 === 0, fault: { kind: "error", code: "SlowDown" } });
+  const storage = await openS3Storage(freshOptions());
+  const policy = { attemptsMax: 10, firstDelayMs: 1, factor: 1, delayMaxMs: 1, budgetMs: 60_000 };
+  return { storage: new RetryingStorage(storage, { clock: systemClock, random: systemRandom, policy }), dispose: () => storage.close() };
+});
+
+objectStoreContract("S3 object store on the embedded server", async () => {
+  const store = await openS3ObjectStore(freshOptions());
+  return { store, dispose: () => store.close() };
+});
+
+describe("S3 storage", () => {
+  it("is not fooled by a body that is cut short, a store that is gone, or one that overwrites", async () => {
+    const options = freshOptions();
+    const storage = await openS3Storage(options);
+    await storage.put("a", utf8("x".repeat(100_000)));
+    server.faults.add({ matches: ({ operation }) => operation === "GetObject", fault: { kind: "truncate", afterBytes: 1000 }, times: 1 });
+    await expect(storage.get("a")).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
+    expect((await storage.get("a")).length).toBe(100_000);
+    server.faults.outage = "reset";
+    await expect(storage.get("a")).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
+    server.faults.outage = "unavailable";
+    await expect(storage.get("a")).rejects.toMatchObject({ code: "BLOB_THROTTLED" });
+    server.faults.clear();
+    expect(await probeConditionalPut(options, systemRandom)).toBe(true);
+    server.faults.ignoreConditionalHeaders = true;
+    expect(await probeConditionalPut(options, systemRandom)).toBe(false);
+    await storage.close();
+  });
+
+  it("gives up on a store that has stopped answering", async () => {
+    const storage = await openS3Storage({ ...freshOptions(), timeouts: { idleMs: 50, requestMs: 100 } });
+    server.faults.add({ matches: () => true, fault: { kind: "delay", ms: 2000 } });
+    await expect(storage.get("a")).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
+    await storage.close();
+  });
+});
