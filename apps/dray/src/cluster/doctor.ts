@@ -20,6 +20,7 @@ import {
   type KubeObject,
   persistentVolumeClaims,
   pods,
+  type ResourceType,
   secrets,
   storageClasses,
 } from "@drayage/kube";
