@@ -45,7 +45,7 @@ describe("content encryption", () => {
       const iv = sequence(100, 16);
       const sealed = new Uint8Array(40 + encryptor.overheadBytes);
       encryptor.seal(ctr(40), iv, sealed, 0);
-      expect(encryptor.open(sealed, iv)).toEqual(Buffer.from(ctr(40)));
+      expect(encryptor.open(sealed, iv)).toEqual(ctr(40));
       for (let at = 0; at < sealed.length; at++) {
         const damaged = sealed.slice();
         damaged[at] = (damaged[at] ?? 0) ^ 0x01;

@@ -71,7 +71,8 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       } catch (cause) {
         throw new DrayError("REPO_CORRUPT", "Cannot decrypt: the authentication tag does not match the data", { cause });
       }
-      return plaintext;
+      // A plain array: Buffer.slice would hand its caller a view where an array gives a copy.
+      return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
     },
   };
 }

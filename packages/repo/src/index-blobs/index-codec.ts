@@ -1,0 +1,41 @@
+/** Indexes of either version: which one a byte string is, and how entries are spread over several. */
+import { compareBytes } from "@drayage/base";
+import { idOfKey } from "../content/content-id.ts";
+import { decodeIndexV1, encodeIndexV1 } from "./index-v1.ts";
+import { decodeIndexV2, IndexV2Builder } from "./index-v2.ts";
+import { corruptIndex, type IndexEntry, type PackIndex } from "./pack-index.ts";
+
+/** Above this an index is written as several. */
+export const SHARD_ENTRIES_MAX = 16_000_000;
+
+/** Decodes an index by its first byte; both versions may stand side by side in a repository. Throws REPO_CORRUPT. */
+export function decodeIndex(bytes: Uint8Array): PackIndex {
+  const [version] = bytes;
+  if (version === 1) return decodeIndexV1(bytes);
+  if (version === 2) return decodeIndexV2(bytes);
+  throw corruptIndex(version === undefined ? "it is empty" : `version is ${version}, 1 and 2 are known`);
+}
+
+/** Encodes entries, in any order, as one index of a version. */
+export function encodeIndex(version: number, entries: readonly IndexEntry[], trailer?: Uint8Array): Uint8Array {
+  const sorted = [...entries].sort((a, b) => compareBytes(a.key, b.key));
+  if (version === 1) return encodeIndexV1(sorted, trailer);
+  const builder = new IndexV2Builder(sorted[0]?.key.length ?? 0, sorted.length);
+  for (const entry of sorted) builder.add(entry);
+  return builder.build(trailer);
+}
+
+/** Spreads entries over as few shards as the limit needs, by FNV-1a of the text of their ids; empty shards are left out (kopia-format.md 6.4). */
+export function shardEntries(entries: readonly IndexEntry[], shardEntriesMax: number = SHARD_ENTRIES_MAX): IndexEntry[][] {
+  const count = Math.ceil(entries.length / shardEntriesMax);
+  if (count <= 1) return entries.length === 0 ? [] : [[...entries]];
+  const shards: IndexEntry[][] = Array.from({ length: count }, () => []);
+  for (const entry of entries) shards[fnv1a(idOfKey(entry.key)) % count]?.push(entry);
+  return shards.filter((shard) => shard.length > 0);
+}
+
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
