@@ -146,6 +146,13 @@ export class FakeKubeClient implements KubeClient {
     return this.#settle(stored, text, before, after) as T;
   }
 
+  /** Deletes an object behind everybody's back, with finalizers respected; no call is counted or intercepted. */
+  discard<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey): void {
+    const stored = this.#stored(type);
+    const object = stored.objects.get(formatKey(key));
+    if (object !== undefined) this.#remove(stored, formatKey(key), object);
+  }
+
   /** Plays the part of a controller: called after each change of a kind, once the call that made it is done. */
   react<T extends KubeObject>(type: ResourceType<T>, reaction: (before: T | undefined, after: T | undefined) => void): void {
     const name = groupResourceOf(type);

@@ -1,0 +1,137 @@
+import { type BackupRepository, type BackupStorageLocation, backupRepositories, backupStorageLocations } from "@drayage/api";
+import { DrayError } from "@drayage/base";
+import { memoryLogger, seededRandom, VirtualClock } from "@drayage/base/testing";
+import { configMaps } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { describe, expect, it } from "vitest";
+import { decide, type Observed, startBackupRepositoryController } from "./backup-repository.ts";
+import { ensureBackupRepository, findBackupRepository } from "./ensure-backup-repository.ts";
+
+const NS = "velero";
+const REPO = { volumeNamespace: "notes", location: "default" };
+
+function location(config: Record<string, string> = {}): BackupStorageLocation {
+  return { metadata: { namespace: NS, name: "default" }, spec: { provider: "aws", objectStorage: { bucket: "b" }, config } };
+}
+
+function start(options: { ensure?: () => Promise<void>; configMapName?: string } = {}) {
+  const clock = new VirtualClock();
+  const client = new FakeKubeClient({ clock });
+  const controller = startBackupRepositoryController({
+    client,
+    clock,
+    random: seededRandom(1),
+    logger: memoryLogger(),
+    namespace: NS,
+    repositories: { ensure: options.ensure ?? (async () => undefined), forget: async () => undefined, defaultMaintenanceFrequencySeconds: 3600 },
+    ...(options.configMapName === undefined ? {} : { configMapName: options.configMapName }),
+  });
+  const ensure = async (): Promise<BackupRepository> => {
+    const ready = ensureBackupRepository({ client, namespace: NS, clock }, REPO, { timeoutMs: 600_000 });
+    ready.catch(() => undefined);
+    await clock.advance(5_000);
+    return ready;
+  };
+  return { clock, client, controller, ensure };
+}
+
+describe("a BackupRepository", () => {
+  it("is created under Velero's name and labels, given its defaults and made ready", async () => {
+    const { client, controller, ensure } = start();
+    client.seed(backupStorageLocations, location());
+    const repository = await ensure();
+    await controller.stop();
+    expect(repository.metadata.name).toBe("notes-default-kopia");
+    expect(repository.spec).toEqual({ backupStorageLocation: "default", maintenanceFrequency: "1h0m0s", repositoryType: "kopia", volumeNamespace: "notes" });
+    expect(repository.status).toEqual({ phase: "Ready", lastMaintenanceTime: "2026-01-01T00:00:00Z" });
+    expect(await findBackupRepository({ client, namespace: NS }, REPO)).toBeDefined();
+  });
+
+  it("says why it is not ready, and is ready once the cause is gone", async () => {
+    let broken = true;
+    const { clock, client, controller, ensure } = start({
+      ensure: async () => {
+        if (broken) throw new DrayError("REPO_WRONG_PASSWORD", 'Cannot open repository "s3://b/kopia/notes/": password does not match');
+      },
+    });
+    client.seed(backupStorageLocations, location());
+    await expect(ensure()).rejects.toMatchObject({ code: "REPO_NOT_FOUND", message: expect.stringContaining("password does not match") });
+    expect(client.all(backupRepositories)[0]?.status?.phase).toBe("NotReady");
+    broken = false;
+    await clock.advance(6 * 60_000);
+    await controller.stop();
+    expect(client.all(backupRepositories)[0]?.status).toMatchObject({ phase: "Ready" });
+    expect(client.all(backupRepositories)[0]?.status?.message).toBeUndefined();
+  });
+
+  it("is connected again when its location changes", async () => {
+    let calls = 0;
+    const { clock, client, controller, ensure } = start({
+      ensure: async () => {
+        calls++;
+      },
+    });
+    client.seed(backupStorageLocations, location());
+    await ensure();
+    const phases: (string | undefined)[] = [];
+    client.react(backupRepositories, (_before, after) => phases.push(after?.status?.phase));
+    client.seed(backupStorageLocations, location({ region: "elsewhere" }));
+    await clock.advance(10_000);
+    await controller.stop();
+    expect(phases).toEqual(["NotReady", "Ready"]);
+    expect(calls).toBe(2);
+  });
+
+  it("is not ready while its location is gone", async () => {
+    const { clock, client, controller, ensure } = start();
+    client.seed(backupStorageLocations, location());
+    await ensure();
+    client.discard(backupStorageLocations, { namespace: NS, name: "default" });
+    await clock.advance(1_000);
+    await controller.stop();
+    expect(client.all(backupRepositories)[0]?.status).toMatchObject({ phase: "NotReady", message: "backup storage location is not there" });
+  });
+
+  it("takes the settings of new repositories from the ConfigMap", async () => {
+    const { client, controller, ensure } = start({ configMapName: "settings" });
+    client.seed(backupStorageLocations, location());
+    client.seed(configMaps, {
+      metadata: { namespace: NS, name: "settings" },
+      data: { kopia: '{"cacheLimitMB":2048,"fullMaintenanceInterval":"fastGC","other":1}' },
+    });
+    const repository = await ensure();
+    await controller.stop();
+    expect(repository.spec.repositoryConfig).toEqual({ cacheLimitMB: "2048", fullMaintenanceInterval: "fastGC" });
+  });
+
+  it("is not waited for longer than asked", async () => {
+    const clock = new VirtualClock();
+    const client = new FakeKubeClient({ clock });
+    const ready = ensureBackupRepository({ client, namespace: NS, clock }, REPO, { timeoutMs: 3_000 });
+    const outcome = expect(ready).rejects.toMatchObject({ code: "TIMED_OUT" });
+    await clock.advance(5_000);
+    await outcome;
+  });
+});
+
+describe("decide() of a BackupRepository", () => {
+  const observed = (changes: Partial<Observed>): Observed => ({
+    phase: "New",
+    ours: true,
+    hasFrequency: true,
+    location: "present",
+    locationChanged: false,
+    triedForMs: undefined,
+    ...changes,
+  });
+  it.each([
+    ["leaves restic repositories alone", { ours: false }, "nothing"],
+    ["gives defaults first", { hasFrequency: false }, "setDefaults"],
+    ["connects a new one", {}, "connect"],
+    ["leaves a ready one alone", { phase: "Ready" as const }, "nothing"],
+    ["retries a failed one after five minutes", { phase: "NotReady" as const, triedForMs: 300_000 }, "connect"],
+    ["does not retry it before", { phase: "NotReady" as const, triedForMs: 299_999 }, "nothing"],
+  ])("%s", (_title, changes, wanted) => {
+    expect(decide(observed(changes)).do).toBe(wanted);
+  });
+});

@@ -1,0 +1,110 @@
+/** Finding the BackupRepository of a namespace and location, and asking for one where there is none (velero.md 2.3). */
+import { type BackupRepository, backupRepositories, LABELS, validLabelValue } from "@drayage/api";
+import { type Clock, DrayError, hasCode } from "@drayage/base";
+import type { KubeClient } from "@drayage/kube";
+import { act, failed, type Work, wait } from "../data-movement/work.ts";
+
+export interface RepositoryKey {
+  /** The namespace whose volumes it holds; also the last part of its prefix in the bucket. */
+  readonly volumeNamespace: string;
+  /** Name of the BackupStorageLocation. */
+  readonly location: string;
+}
+
+export interface RepositoryFinder {
+  readonly client: KubeClient;
+  /** Of the installation. */
+  readonly namespace: string;
+}
+
+const REPOSITORY_TYPE = "kopia";
+const POLL_MS = 500;
+
+/** The labels under which it is looked up, never by name: older releases named theirs otherwise. */
+export function repositoryLabels({ volumeNamespace, location }: RepositoryKey): Record<string, string> {
+  return {
+    [LABELS.volumeNamespace]: validLabelValue(volumeNamespace),
+    [LABELS.storageLocation]: validLabelValue(location),
+    [LABELS.repositoryType]: REPOSITORY_TYPE,
+  };
+}
+
+/** Throws INVARIANT when there is more than one. */
+export async function findBackupRepository(
+  { client, namespace }: RepositoryFinder,
+  key: RepositoryKey,
+  signal?: AbortSignal,
+): Promise<BackupRepository | undefined> {
+  const labelSelector = Object.entries(repositoryLabels(key))
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",");
+  const { items } = await client.list(backupRepositories, { namespace, labelSelector, signal });
+  if (items.length > 1) {
+    throw new DrayError(
+      "VALIDATION_FAILED",
+      `Cannot choose the repository of namespace "${key.volumeNamespace}" in location "${key.location}": ${items.length} BackupRepositories carry its labels`,
+      {
+        hint: "Delete all but one of them; the data in the bucket is not touched by that.",
+      },
+    );
+  }
+  return items[0];
+}
+
+/** Asks for a repository; the BackupRepository controller makes it ready. One that is there already is returned. */
+export async function createBackupRepository({ client, namespace }: RepositoryFinder, key: RepositoryKey, signal?: AbortSignal): Promise<BackupRepository> {
+  const name = `${key.volumeNamespace}-${key.location}-${REPOSITORY_TYPE}`;
+  try {
+    return await client.create(
+      backupRepositories,
+      {
+        metadata: { name, namespace, labels: repositoryLabels(key) },
+        // The frequency is required by the schema and given by the controller.
+        spec: { backupStorageLocation: key.location, maintenanceFrequency: "0s", repositoryType: REPOSITORY_TYPE, volumeNamespace: key.volumeNamespace },
+      },
+      { signal },
+    );
+  } catch (error) {
+    if (!hasCode(error, "KUBE_ALREADY_EXISTS")) throw error;
+    return client.get(backupRepositories, { namespace, name }, signal);
+  }
+}
+
+/** The repository when it is ready; otherwise what is next on the way to it. */
+export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey): Promise<BackupRepository | Work> {
+  const found = await findBackupRepository(finder, key);
+  if (found === undefined)
+    return act(`create the backup repository of namespace "${key.volumeNamespace}" in location "${key.location}"`, () => createBackupRepository(finder, key));
+  switch (found.status?.phase) {
+    case "Ready":
+      return found;
+    case "NotReady":
+      return failed(`backup repository is not ready: ${found.status.message ?? "no reason was given"}`);
+    default:
+      return wait(`backup repository "${found.metadata.name ?? ""}" to be ready`);
+  }
+}
+
+/**
+ * Finds or creates the repository and waits until it is ready. Throws REPO_NOT_FOUND with the controller's message when it cannot be made ready, TIMED_OUT after `timeoutMs`
+ * (Velero's resource timeout: 10 minutes).
+ */
+export async function ensureBackupRepository(
+  finder: RepositoryFinder & { readonly clock: Clock },
+  key: RepositoryKey,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+): Promise<BackupRepository> {
+  const deadlineMs = finder.clock.monotonicMs() + options.timeoutMs;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    const next = await repositoryFor(finder, key);
+    if (!("state" in next)) return next;
+    if (next.state === "act") await next.run();
+    else if (next.state === "failed") throw new DrayError("REPO_NOT_FOUND", `Cannot use the repository of namespace "${key.volumeNamespace}": ${next.message}`);
+    else if (finder.clock.monotonicMs() >= deadlineMs) {
+      throw new DrayError("TIMED_OUT", `Cannot use the repository of namespace "${key.volumeNamespace}": it was not ready within ${options.timeoutMs} ms`, {
+        hint: "Check that the server runs; it makes repositories ready.",
+      });
+    } else await finder.clock.sleep(POLL_MS, options.signal);
+  }
+}

@@ -1,0 +1,2 @@
+export { type BackupRepositoryControllerDeps, startBackupRepositoryController } from "./backup-repository.ts";
+export * from "./ensure-backup-repository.ts";

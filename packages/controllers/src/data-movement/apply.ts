@@ -1,0 +1,161 @@
+/** Runs one step. Each makes at most one write to the object itself, which fails when the object is not the one that was looked at. */
+
+import { LABELS } from "@drayage/api";
+import { dispositionOf, errorFields, formatTime, fromUtf8, hasCode, type Logger, messageOf } from "@drayage/base";
+import { type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
+import { finalizerFor } from "./data-movers.ts";
+import { type DataMovement, type Ending, MOVEMENT_ANNOTATIONS, type MovementKind } from "./movement.ts";
+import { slotKey } from "./observe.ts";
+import type { Step } from "./phases.ts";
+import type { Slots } from "./slots.ts";
+
+export interface ApplierDeps<T extends DataMovement> {
+  readonly client: KubeClient;
+  readonly kind: MovementKind<T>;
+  readonly logger: Logger;
+  readonly slots: Slots;
+  readonly namespace: string;
+  readonly nodeName: string;
+  readonly nowMs: () => number;
+}
+
+/** How much of a failed mover's log goes into ours. */
+const MOVER_LOG_LINES = 50;
+const MOVER_LOG_BYTES_MAX = 64 << 10;
+
+type Status = NonNullable<DataMovement["status"]>;
+
+export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, step: Step): Promise<void> {
+  const { kind, nodeName } = deps;
+  const now = formatTime(deps.nowMs());
+  const write = async (changed: T): Promise<void> => void (await deps.client.replace(kind.type, changed));
+  const withStatus = (changed: T, status: Status): T => ({ ...changed, status: { ...changed.status, ...status } });
+  const finalizer = finalizerFor(movement.spec.datamover ?? "");
+  switch (step.do) {
+    case "addFinalizer":
+      return write(withFinalizer(movement, finalizer));
+    case "removeFinalizer":
+      return write(withoutFinalizer(movement, finalizer));
+    case "claim":
+      deps.logger.info("Claiming", { name: movement.metadata.name });
+      return write(
+        withStatus(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
+          phase: "Accepted",
+          acceptedByNode: nodeName,
+          // A successor goes on within the time that the first one had.
+          acceptedTimestamp: movement.status?.acceptedTimestamp ?? now,
+        }),
+      );
+    case "stampCancel":
+      return write(withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.cancelSeen]: now }));
+    case "requestCancel":
+      return write(withStatus({ ...movement, spec: { ...movement.spec, cancel: true } }, { message: step.message }));
+    case "reportProgress":
+      return write(withStatus(movement, { progress: { totalBytes: step.totalBytes, bytesDone: step.doneBytes } }));
+    case "recordEnding": {
+      if (step.phase === "Failed") await logMover(deps, movement);
+      const { phase, message, status } = step;
+      return write(
+        withEnding(movement, { phase, at: now, by: nodeName, ...(message === undefined ? {} : { message }), ...(status === undefined ? {} : { status }) }),
+      );
+    }
+    case "conclude":
+      deps.slots.seen(slotKey(kind, movement));
+      deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](`${step.ending.phase}`, { name: movement.metadata.name, message: step.ending.message });
+      return write(concluded(deps, movement, step.ending, now));
+    case "setPhase":
+      return setPhase(deps, movement, step.to, now, write);
+    case "work":
+      deps.logger.debug("Doing", { name: movement.metadata.name, what: step.work.what });
+      return perform(deps, movement, step, now, write);
+  }
+}
+
+async function setPhase<T extends DataMovement>(
+  deps: ApplierDeps<T>,
+  movement: T,
+  to: "Prepared" | "InProgress" | "Canceling",
+  now: string,
+  write: (changed: T) => Promise<void>,
+): Promise<void> {
+  deps.logger.info(to, { name: movement.metadata.name });
+  const next = (status: Status): T => ({ ...movement, status: { ...movement.status, ...status, phase: to } });
+  if (to === "Prepared") return write(next({ node: deps.nodeName }));
+  if (to === "Canceling") return write(next({}));
+  const started = withLabels(next({ startTimestamp: now }), { [LABELS.exposeOnGoing]: undefined });
+  const taken = await deps.slots.take(slotKey(deps.kind, movement), () => write({ ...started, status: { ...started.status, ...deps.kind.startStatus } }));
+  if (!taken) deps.logger.debug("No slot is free after all", { name: movement.metadata.name });
+}
+
+/** What cannot be made ends the movement; what may pass is tried again by the queue, within the time for preparing. */
+async function perform<T extends DataMovement>(
+  deps: ApplierDeps<T>,
+  movement: T,
+  step: Extract<Step, { do: "work" }>,
+  now: string,
+  write: (changed: T) => Promise<void>,
+): Promise<void> {
+  try {
+    await step.work.run();
+  } catch (error) {
+    // The world was not what it looked like: another agent was quicker, or a cache was behind. Looking again settles it.
+    const isStale = hasCode(error, "KUBE_CONFLICT", "KUBE_NOT_FOUND", "KUBE_ALREADY_EXISTS");
+    const isEnding = movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ending] !== undefined;
+    if (isStale || isEnding || dispositionOf(error) === "retry") throw error;
+    deps.logger.warn("Cannot go on", { name: movement.metadata.name, what: step.work.what, ...errorFields(error) });
+    await write(withEnding(movement, { phase: "Failed", message: `cannot ${step.work.what}: ${messageOf(error)}`, at: now, by: deps.nodeName }));
+  }
+}
+
+function withEnding<T extends DataMovement>(movement: T, ending: Ending): T {
+  return withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.ending]: JSON.stringify(ending) });
+}
+
+function concluded<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, ending: Ending, now: string): T {
+  const cleared = withAnnotations(withLabels(movement, { [LABELS.exposeOnGoing]: undefined }), {
+    [MOVEMENT_ANNOTATIONS.ending]: undefined,
+    [MOVEMENT_ANNOTATIONS.cancelSeen]: undefined,
+    [MOVEMENT_ANNOTATIONS.handover]: undefined,
+  });
+  const { message: _, ...status } = movement.status ?? {};
+  const startsNow = deps.kind.stampsStartOnEnd && (status.startTimestamp ?? undefined) === undefined;
+  return {
+    ...cleared,
+    status: {
+      ...status,
+      ...ending.status,
+      phase: ending.phase,
+      ...(ending.message === undefined ? {} : { message: ending.message }),
+      completionTimestamp: now,
+      ...(startsNow ? { startTimestamp: now } : {}),
+    },
+  };
+}
+
+/** A value of undefined takes the annotation away. */
+function withAnnotations<T extends DataMovement>(movement: T, annotations: Readonly<Record<string, string | undefined>>): T {
+  const merged = { ...movement.metadata.annotations };
+  for (const [key, value] of Object.entries(annotations)) {
+    if (value === undefined) delete merged[key];
+    else merged[key] = value;
+  }
+  const { annotations: _, ...metadata } = movement.metadata;
+  return { ...movement, metadata: Object.keys(merged).length === 0 ? metadata : { ...metadata, annotations: merged } };
+}
+
+/** The pod goes with its log, so the end of it is kept here. Nothing depends on it. */
+async function logMover<T extends DataMovement>(deps: ApplierDeps<T>, movement: T): Promise<void> {
+  const key = { namespace: deps.namespace, name: keyOf(movement).name };
+  try {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const part of deps.client.podLog(key, { tailLines: MOVER_LOG_LINES })) {
+      length += part.length;
+      if (length > MOVER_LOG_BYTES_MAX) break;
+      parts.push(part);
+    }
+    for (const line of fromUtf8(Buffer.concat(parts)).split("\n")) if (line !== "") deps.logger.info("Log of the mover", { name: key.name, line });
+  } catch (error) {
+    deps.logger.debug("The log of the mover cannot be read", { name: key.name, ...errorFields(error) });
+  }
+}

@@ -1,0 +1,103 @@
+/** Runs one kind of data movement on one node: observe, decide, apply. */
+import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import {
+  type Controller,
+  formatKey,
+  type Informer,
+  type KubeClient,
+  type KubeObject,
+  type ObjectKey,
+  type ReconcileResult,
+  source,
+  startController,
+} from "@drayage/kube";
+import { apply } from "./apply.ts";
+import type { DataMovementCaches } from "./caches.ts";
+import type { DataMoverClaims } from "./data-movers.ts";
+import { type DataMovement, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
+import { observe, slotKey } from "./observe.ts";
+import { decide } from "./phases.ts";
+import type { Slots } from "./slots.ts";
+
+export interface MovementControllerDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly nodeName: string;
+  readonly caches: DataMovementCaches;
+  readonly claims: DataMoverClaims;
+  readonly slots: Slots;
+  /** How long an object may be Accepted; Velero's 30 minutes when left out. */
+  readonly prepareTimeoutMs?: number;
+  readonly prepareQueueLength?: number;
+  /** Reconciles at once; 4 when left out. */
+  readonly workers?: number;
+}
+
+const PREPARE_TIMEOUT_MS = 30 * 60_000;
+const TICK_MS = 60_000;
+/** After a lost race the winner's write is on its way to the cache. */
+const LOST_RACE_MS = 200;
+
+export function startMovementController<T extends DataMovement>(informer: Informer<T>, kind: MovementKind<T>, deps: MovementControllerDeps): Controller {
+  const { client, clock, caches, claims, slots, nodeName, namespace } = deps;
+  const logger = deps.logger.child({ kind: kind.type.kind, node: nodeName });
+  const nowMs = (): number => clock.nowMs();
+  const observer = {
+    kind,
+    caches,
+    claims,
+    slots,
+    nodeName,
+    namespace,
+    prepareTimeoutMs: deps.prepareTimeoutMs ?? PREPARE_TIMEOUT_MS,
+    prepareQueueLength: deps.prepareQueueLength ?? 0,
+    nowMs,
+  };
+  const applier = { client, kind, logger, slots, namespace, nodeName, nowMs };
+
+  const reconcile = async (key: ObjectKey): Promise<ReconcileResult> => {
+    const movement = informer.get(key);
+    if (movement === undefined) {
+      slots.seen(`${kind.type.plural}/${formatKey(key)}`);
+      return {};
+    }
+    const phase = phaseOf(movement);
+    if (phase === "InProgress" || phase === "Canceling" || isTerminal(phase)) slots.seen(slotKey(kind, movement));
+    const decision = decide(await observe(observer, movement));
+    if (decision.waitingFor !== undefined) logger.debug("Waiting", { name: key.name, phase, for: decision.waitingFor });
+    for (const step of decision.steps) {
+      try {
+        await apply(applier, movement, step);
+      } catch (error) {
+        if (!hasCode(error, "KUBE_CONFLICT")) throw error;
+        logger.debug("The object was changed in the meantime", { name: key.name, step: step.do });
+        return { requeueAfterMs: LOST_RACE_MS };
+      }
+    }
+    return decision.recheckAfterMs === undefined ? {} : { requeueAfterMs: decision.recheckAfterMs };
+  };
+
+  const named = (object: KubeObject): readonly ObjectKey[] => [{ namespace, name: object.metadata.name ?? "" }];
+  return startController({
+    name: kind.type.plural,
+    sources: [
+      source(informer),
+      // A mover pod and what it tells concern the object of its name; a name that is not one of this kind finds nothing.
+      source(caches.pods, { toKeys: (pod) => (pod.metadata.labels?.[kind.podLabel] === undefined ? [] : named(pod)) }),
+      source(caches.events, {
+        toKeys: ({ involvedObject }) => (involvedObject.kind === kind.type.kind ? [{ namespace, name: involvedObject.name ?? "" }] : []),
+      }),
+      source(caches.nodes, { toKeys: () => [] }),
+      source(caches.repositories, { toKeys: () => [] }),
+    ],
+    reconcile,
+    workers: deps.workers ?? 4,
+    resyncMs: TICK_MS,
+    clock,
+    random: deps.random,
+    logger: deps.logger,
+  });
+}

@@ -1,0 +1,101 @@
+/** What DataUpload and DataDownload have in common, which is nearly everything: the engine sees only this. */
+import type { DataDownload, DataUpload } from "@drayage/api";
+import type { KubeObject, ResourceType } from "@drayage/kube";
+import type { Work } from "./work.ts";
+
+export type Phase = "New" | "Accepted" | "Prepared" | "InProgress" | "Canceling" | "Canceled" | "Completed" | "Failed";
+export type TerminalPhase = "Completed" | "Failed" | "Canceled";
+
+/** The fields the engine reads and writes, by the same names in both kinds. */
+export type DataMovement = KubeObject & {
+  spec: { cancel?: boolean; datamover?: string; operationTimeout: string; backupStorageLocation: string; sourceNamespace: string };
+  status?: {
+    phase?: Phase;
+    acceptedByNode?: string;
+    acceptedTimestamp?: string | null;
+    startTimestamp?: string | null;
+    completionTimestamp?: string | null;
+    node?: string;
+    message?: string;
+    progress?: { bytesDone?: number; totalBytes?: number };
+  };
+};
+
+/** How a movement ended, written down before anything is taken away, so that a restart in the middle of cleaning up ends the same. */
+export interface Ending {
+  readonly phase: TerminalPhase;
+  readonly message?: string;
+  /** RFC 3339. */
+  readonly at: string;
+  /** The node whose agent cleans up. */
+  readonly by: string;
+  /** Fields of the status that come with success. */
+  readonly status?: Readonly<Record<string, unknown>>;
+}
+
+/** What a kind adds to the engine. */
+export interface MovementKind<T extends DataMovement> {
+  readonly type: ResourceType<T>;
+  /** For messages: `data upload`. */
+  readonly noun: string;
+  /** The label by which its mover pod is found. */
+  readonly podLabel: string;
+  /** Whether a start time is also given to what never started (Velero does so for uploads). */
+  readonly stampsStartOnEnd: boolean;
+  /** Fields of the status that come with InProgress. */
+  readonly startStatus: Readonly<Record<string, unknown>>;
+  /** Something that must be there before it can be claimed; what it is waiting for, or undefined. */
+  blockedBy(movement: T): Promise<string | undefined>;
+  /** Makes the volume readable or writable on a node: done when the mover pod runs. */
+  expose(movement: T): Promise<Work>;
+  /** After the mover has ended well: hands over what it made. */
+  deliver(movement: T): Promise<Work>;
+  /** Whether `deliver` has passed its first lasting step, so that it must be brought to its end even if the mover pod is gone. */
+  isDelivering(movement: T): boolean;
+  /** Takes away everything that was made on the way. `endedForMs` ago the ending was written down. */
+  cleanUp(movement: T, ending: Ending, endedForMs: number): Promise<Work>;
+  /** What the mover said at its end: fields of the status, or undefined when it is not a result. */
+  parseResult(
+    message: string,
+    movement: T,
+  ): { readonly status: Readonly<Record<string, unknown>>; readonly totalBytes: number; readonly message?: string } | undefined;
+}
+
+export type AnyMovement = DataUpload | DataDownload;
+
+export function phaseOf(movement: DataMovement): Phase {
+  return movement.status?.phase ?? "New";
+}
+
+export function isTerminal(phase: Phase): phase is TerminalPhase {
+  return phase === "Completed" || phase === "Failed" || phase === "Canceled";
+}
+
+/** Our annotations on the objects of Velero. */
+export const MOVEMENT_ANNOTATIONS = {
+  /** JSON of Ending; there while the intermediate objects are taken away. */
+  ending: "drayage.io/ending",
+  /** When a node-agent first saw that a cancel was asked for. */
+  cancelSeen: "drayage.io/cancel-seen-at",
+  /** On a DataDownload: the volume that is being handed over, JSON of `{volume, reclaimPolicy}`. */
+  handover: "drayage.io/handover",
+  /** On backup VolumeSnapshots and contents: the UID of their DataUpload. */
+  ownerUid: "drayage.io/owner-uid",
+  /** On a backup VolumeSnapshotContent: the content it took the snapshot over from. */
+  sourceContent: "drayage.io/source-content",
+  /** On a backup VolumeSnapshotContent: bytes that the volume made from it must have. */
+  restoreSize: "drayage.io/restore-size",
+} as const;
+
+/** The ending written on an object, or undefined. One that cannot be read counts as a failure, not as none. */
+export function endingOf(movement: DataMovement): Ending | undefined {
+  const text = movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ending];
+  if (text === undefined) return undefined;
+  try {
+    const value = JSON.parse(text) as Ending;
+    if (isTerminal(value.phase) && typeof value.at === "string" && typeof value.by === "string") return value;
+  } catch {
+    // Told below, together with one that is JSON of another shape.
+  }
+  return { phase: "Failed", message: `annotation ${MOVEMENT_ANNOTATIONS.ending} cannot be read`, at: "1970-01-01T00:00:00Z", by: "" };
+}

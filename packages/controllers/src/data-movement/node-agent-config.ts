@@ -1,0 +1,78 @@
+/** Velero's node-agent ConfigMap: exactly one key, whose value is JSON (velero.md 3.2). Fields that are not used here are left alone. */
+import { DrayError, messageOf } from "@drayage/base";
+import { type ConfigMap, type LabelSelector, matchesLabels, parseQuantity } from "@drayage/kube";
+
+export interface NodeAgentConfig {
+  readonly loadConcurrency?: {
+    readonly globalConfig?: number;
+    readonly perNodeConfig?: readonly { readonly nodeSelector: LabelSelector; readonly number: number }[];
+    readonly prepareQueueLength?: number;
+  };
+  readonly loadAffinity?: readonly LoadAffinity[];
+  /** By storage class of the source volume. */
+  readonly backupPVC?: Readonly<
+    Record<string, { readonly storageClass?: string; readonly readOnly?: boolean; readonly annotations?: Readonly<Record<string, string>> }>
+  >;
+  readonly restorePVC?: { readonly ignoreDelayBinding?: boolean };
+  readonly podResources?: {
+    readonly cpuRequest?: string;
+    readonly cpuLimit?: string;
+    readonly memoryRequest?: string;
+    readonly memoryLimit?: string;
+    readonly ephemeralStorageRequest?: string;
+    readonly ephemeralStorageLimit?: string;
+  };
+  readonly priorityClassName?: string;
+  readonly podAnnotations?: Readonly<Record<string, string>>;
+  readonly podLabels?: Readonly<Record<string, string>>;
+}
+
+export interface LoadAffinity {
+  readonly nodeSelector: LabelSelector;
+  readonly storageClass?: string;
+}
+
+/** Reads the ConfigMap. Throws VALIDATION_FAILED naming what is wrong. */
+export function parseNodeAgentConfig(configMap: ConfigMap): NodeAgentConfig {
+  const name = configMap.metadata.name ?? "";
+  const values = Object.values(configMap.data ?? {});
+  const [text] = values;
+  if (text === undefined || values.length !== 1) {
+    throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": it has ${values.length} keys, exactly one is wanted`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": its value is not JSON: ${messageOf(cause)}`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": its value is not an object`);
+  }
+  return value as NodeAgentConfig;
+}
+
+/** How many data paths may run on a node: the smallest number of the rules that match its labels, else the global one, else 1. */
+export function concurrencyFor(config: NodeAgentConfig, nodeLabels: Readonly<Record<string, string>> | undefined): number {
+  const positive = (number: number | undefined): number => (number !== undefined && number > 0 ? number : 1);
+  const matching = (config.loadConcurrency?.perNodeConfig ?? []).filter(({ nodeSelector, number }) => number > 0 && matchesLabels(nodeSelector, nodeLabels));
+  return matching.length > 0 ? Math.min(...matching.map(({ number }) => number)) : positive(config.loadConcurrency?.globalConfig);
+}
+
+/** The affinity of a storage class: the first rule that names it, else the first that names none. */
+export function affinityFor(config: NodeAgentConfig, storageClass: string | undefined): LoadAffinity | undefined {
+  const rules = config.loadAffinity ?? [];
+  return rules.find((rule) => rule.storageClass !== undefined && rule.storageClass === storageClass) ?? rules.find((rule) => rule.storageClass === undefined);
+}
+
+/** Requests and limits of a mover container. As in Velero, one value that is not a quantity voids them all. */
+export function moverResources(config: NodeAgentConfig): { requests?: Record<string, string>; limits?: Record<string, string> } {
+  const { cpuRequest, cpuLimit, memoryRequest, memoryLimit, ephemeralStorageRequest, ephemeralStorageLimit } = config.podResources ?? {};
+  const given = [cpuRequest, cpuLimit, memoryRequest, memoryLimit, ephemeralStorageRequest, ephemeralStorageLimit];
+  if (given.some((text) => text !== undefined && text !== "" && parseQuantity(text) === undefined)) return {};
+  const pick = (entries: Record<string, string | undefined>): Record<string, string> =>
+    Object.fromEntries(Object.entries(entries).filter((entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== "" && entry[1] !== "0"));
+  const requests = pick({ cpu: cpuRequest, memory: memoryRequest, "ephemeral-storage": ephemeralStorageRequest });
+  const limits = pick({ cpu: cpuLimit, memory: memoryLimit, "ephemeral-storage": ephemeralStorageLimit });
+  return { ...(Object.keys(requests).length > 0 ? { requests } : {}), ...(Object.keys(limits).length > 0 ? { limits } : {}) };
+}

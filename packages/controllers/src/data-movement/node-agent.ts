@@ -1,0 +1,59 @@
+/** What a node-agent runs: the controllers of both kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
+import { type Clock, errorFields, type Logger, type RandomSource } from "@drayage/base";
+import { type KubeClient, nodes } from "@drayage/kube";
+import { startDataDownloadController } from "../data-download/data-download.ts";
+import { startDataUploadController } from "../data-upload/data-upload.ts";
+import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
+import { startDataMovementCaches } from "./caches.ts";
+import type { DataMoverClaims } from "./data-movers.ts";
+import { concurrencyFor, type NodeAgentConfig } from "./node-agent-config.ts";
+import { Slots } from "./slots.ts";
+import { sweepOrphans } from "./sweep-orphans.ts";
+
+export interface NodeAgentDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** Of the installation. */
+  readonly namespace: string;
+  readonly nodeName: string;
+  readonly claims: DataMoverClaims;
+  readonly pod: MoverPodSettings;
+  readonly config: NodeAgentConfig;
+  readonly prepareTimeoutMs?: number;
+}
+
+const SWEEP_MS = 10 * 60_000;
+
+/** Starts everything once the node's own labels are known (its concurrency may depend on them). Throws what reading the node throws. */
+export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Promise<void> }> {
+  const { client, clock, logger, namespace, nodeName, config } = deps;
+  const node = await client.find(nodes, { name: nodeName });
+  const caches = startDataMovementCaches(deps);
+  const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
+  const shared = { ...deps, caches, slots, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
+  const controllers = [startDataUploadController(shared), startDataDownloadController(shared)];
+
+  const ending = new AbortController();
+  const sweeping = (async () => {
+    try {
+      await caches.synced(ending.signal);
+      while (!ending.signal.aborted) {
+        await sweepOrphans({ client, logger, namespace, caches }).catch((error: unknown) => logger.warn("Cannot look for orphans", errorFields(error)));
+        await clock.sleep(SWEEP_MS, ending.signal);
+      }
+    } catch (error) {
+      if (!ending.signal.aborted) throw error;
+    }
+  })();
+
+  return {
+    stop: async () => {
+      ending.abort(new DOMException("The node-agent was stopped", "AbortError"));
+      for (const controller of controllers) await controller.stop();
+      caches.stop();
+      await sweeping;
+    },
+  };
+}

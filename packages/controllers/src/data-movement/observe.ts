@@ -1,0 +1,159 @@
+/** Sees everything that `decide` needs to know about one object, and nothing else. Reads only. */
+import { DATA_PATH_CANCELED, parseDataPathProgress } from "@drayage/api";
+import { parseTime } from "@drayage/base";
+import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Node, type Pod, requireDuration } from "@drayage/kube";
+import { failureMessage, successMessage } from "../exposers/hosting-pod.ts";
+import type { DataMovementCaches } from "./caches.ts";
+import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
+import { type DataMovement, endingOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
+import { type DataPath, mayConclude, type Observed, type Role } from "./phases.ts";
+import type { Slots } from "./slots.ts";
+import { failed, type Work } from "./work.ts";
+
+export interface ObserverDeps<T extends DataMovement> {
+  readonly kind: MovementKind<T>;
+  readonly caches: DataMovementCaches;
+  readonly claims: DataMoverClaims;
+  readonly slots: Slots;
+  readonly nodeName: string;
+  readonly namespace: string;
+  readonly prepareTimeoutMs: number;
+  /** Objects that may be prepared at once in the whole cluster; 0 means any number. */
+  readonly prepareQueueLength: number;
+  readonly nowMs: () => number;
+}
+
+/** A node that is not Ready for this long is taken for dead (DESIGN 8.5). */
+const NODE_DEAD_MS = 60_000;
+
+export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, movement: T): Promise<Observed> {
+  const { kind, claims, nodeName } = deps;
+  const nowMs = deps.nowMs();
+  const since = (time: string | null | undefined): number | undefined => {
+    const ms = parseTime(time);
+    return ms === undefined ? undefined : nowMs - ms;
+  };
+  const phase = phaseOf(movement);
+  const datamover = movement.spec.datamover ?? "";
+  const ours = claims.serves.includes(datamover);
+  const claim = ours ? "ours" : claims.unknown === "fail" ? "nobodys" : "others";
+  const ending = endingOf(movement);
+  const ownerNode = (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
+  const role = roleOf(deps, phase, ownerNode, nowMs);
+  const pod = deps.caches.pods.get({ namespace: deps.namespace, name: movement.metadata.name ?? "" });
+  const ourPod = pod !== undefined && isOwnedBy(pod, movement) ? pod : undefined;
+  const dataPath = dataPathOf(deps, movement, ourPod);
+  const delivering = kind.isDelivering(movement);
+  const endedForMs = since(ending?.at) ?? 0;
+  const cancelRequested = movement.spec.cancel === true;
+  const facts = {
+    phase,
+    claim,
+    role,
+    hosting: ourPod?.spec.nodeName === nodeName,
+    finalizer: hasFinalizer(movement, finalizerFor(datamover)),
+    cancelRequested,
+    cancelSeenForMs: since(movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.cancelSeen]),
+    deleting: isDeleting(movement),
+    ending,
+    endedForMs,
+    endingIsMine: ending?.by === nodeName,
+    preparingForMs: since(movement.status?.acceptedTimestamp) ?? 0,
+    prepareTimeoutMs: deps.prepareTimeoutMs,
+    queueFull: deps.prepareQueueLength > 0 && deps.caches.exposing().length >= deps.prepareQueueLength,
+    slotFree: deps.slots.isFree(slotKey(kind, movement)),
+    dataPath,
+    reported: { totalBytes: movement.status?.progress?.totalBytes ?? 0, doneBytes: movement.status?.progress?.bytesDone ?? 0 },
+    delivering,
+    noun: kind.noun,
+    datamover,
+    knownMovers: claims.serves.filter((name) => name !== ""),
+    ownerNode,
+  } as const;
+  const blockedBy = phase === "New" && ours && !cancelRequested ? await kind.blockedBy(movement) : undefined;
+  const work = claim === "others" ? undefined : await workFor(kind, movement, facts);
+  return { ...facts, blockedBy, work };
+}
+
+type Facts = Omit<Observed, "blockedBy" | "work">;
+
+/** Looks for what is next only where this agent would do it: other objects are read for it. */
+async function workFor<T extends DataMovement>(kind: MovementKind<T>, movement: T, facts: Facts): Promise<Work | undefined> {
+  if (isTerminal(facts.phase)) return undefined;
+  if (facts.ending !== undefined) return mayConclude(facts) ? kind.cleanUp(movement, facts.ending, facts.endedForMs) : undefined;
+  if (facts.role !== "owner") return undefined;
+  if (facts.phase === "Accepted" && !facts.cancelRequested) return invalidSpec(movement) ?? kind.expose(movement);
+  const isRunning = facts.phase === "InProgress" || facts.phase === "Canceling";
+  return isRunning && (facts.delivering || facts.dataPath.state === "succeeded") ? kind.deliver(movement) : undefined;
+}
+
+/** What the schema lets pass and cannot be worked with. */
+function invalidSpec(movement: DataMovement): Work | undefined {
+  try {
+    requireDuration(movement.spec.operationTimeout, "spec.operationTimeout");
+    return undefined;
+  } catch (error) {
+    return failed(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export function slotKey<T extends DataMovement>(kind: MovementKind<T>, movement: T): string {
+  return `${kind.type.plural}/${formatKey(keyOf(movement))}`;
+}
+
+function roleOf<T extends DataMovement>(deps: ObserverDeps<T>, phase: Observed["phase"], ownerNode: string, nowMs: number): Role {
+  // Before it is claimed everybody is equal, and the write decides.
+  if (phase === "New" || ownerNode === deps.nodeName) return "owner";
+  return isDead(deps.caches.nodes.get({ name: ownerNode }), nowMs) ? "heir" : "bystander";
+}
+
+export function isDead(node: Node | undefined, nowMs: number): boolean {
+  if (node === undefined) return true;
+  const ready = node.status?.conditions?.find(({ type }) => type === "Ready");
+  if (ready === undefined || ready.status === "True") return false;
+  return nowMs - (parseTime(ready.lastTransitionTime) ?? nowMs) >= NODE_DEAD_MS;
+}
+
+function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): DataPath {
+  if (pod === undefined) return { state: "absent" };
+  switch (pod.status?.phase) {
+    case undefined:
+    case "Pending":
+      return { state: "starting" };
+    case "Running": {
+      const progress = latestProgress(deps.caches.events.byIndex("about", formatKey(keyOf(movement))), movement);
+      return { state: "running", ...(progress === undefined ? {} : { progress }) };
+    }
+    case "Succeeded": {
+      const text = successMessage(pod);
+      const parsed = deps.kind.parseResult(text, movement);
+      if (parsed === undefined)
+        return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
+      const { status, totalBytes, message } = parsed;
+      return {
+        state: "succeeded",
+        result: { status: { ...status, progress: { bytesDone: totalBytes, totalBytes } }, ...(message === undefined ? {} : { message }) },
+      };
+    }
+    default: {
+      const message = failureMessage(pod);
+      return { state: "failed", message, canceled: message.endsWith(DATA_PATH_CANCELED) };
+    }
+  }
+}
+
+/** Progress never goes back, whichever of the Events comes last. A total that is not known yet stays what was reported. */
+function latestProgress(events: readonly CoreEvent[], movement: DataMovement): { totalBytes: number; doneBytes: number } | undefined {
+  let best: { totalBytes: number; doneBytes: number } | undefined;
+  for (const { message, involvedObject } of events) {
+    if (involvedObject.uid !== undefined && involvedObject.uid !== movement.metadata.uid) continue;
+    const progress = parseDataPathProgress(message ?? "");
+    if (progress === undefined) continue;
+    best = { totalBytes: Math.max(best?.totalBytes ?? 0, progress.totalBytes), doneBytes: Math.max(best?.doneBytes ?? 0, progress.doneBytes) };
+  }
+  if (best === undefined) return undefined;
+  return {
+    totalBytes: Math.max(best.totalBytes, movement.status?.progress?.totalBytes ?? 0),
+    doneBytes: Math.max(best.doneBytes, movement.status?.progress?.bytesDone ?? 0),
+  };
+}

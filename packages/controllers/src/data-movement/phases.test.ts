@@ -1,0 +1,188 @@
+import { describe, expect, it } from "vitest";
+import { CANCEL_UNANSWERED_IN_PROGRESS_MS, CANCEL_UNANSWERED_MS, decide, type Observed, phases } from "./phases.ts";
+import { act, wait } from "./work.ts";
+
+const MINUTE = 60_000;
+
+function observed(changes: Partial<Observed> = {}): Observed {
+  return {
+    phase: "New",
+    claim: "ours",
+    role: "owner",
+    hosting: false,
+    finalizer: true,
+    cancelRequested: false,
+    cancelSeenForMs: undefined,
+    deleting: false,
+    ending: undefined,
+    endedForMs: 0,
+    endingIsMine: false,
+    preparingForMs: 0,
+    prepareTimeoutMs: 30 * MINUTE,
+    queueFull: false,
+    slotFree: true,
+    blockedBy: undefined,
+    dataPath: { state: "absent" },
+    reported: { totalBytes: 0, doneBytes: 0 },
+    delivering: false,
+    work: undefined,
+    noun: "data upload",
+    datamover: "",
+    knownMovers: ["velero", "drayage"],
+    ownerNode: "node-1",
+    ...changes,
+  };
+}
+
+/** `claim`, `setPhase Prepared`, `recordEnding Failed: …`, or what is waited for. */
+function told(changes: Partial<Observed>): string {
+  const { steps, waitingFor } = decide(observed(changes));
+  const [first] = steps;
+  if (first === undefined) return waitingFor === undefined ? "nothing" : `wait for ${waitingFor}`;
+  switch (first.do) {
+    case "setPhase":
+      return `setPhase ${first.to}`;
+    case "recordEnding":
+      return `end ${first.phase}: ${first.message ?? ""}`;
+    case "conclude":
+      return `conclude ${first.ending.phase}`;
+    case "work":
+      return `work: ${first.work.what}`;
+    default:
+      return first.do;
+  }
+}
+
+const running = { state: "running" } as const;
+const canceled = { cancelRequested: true, cancelSeenForMs: 0 };
+const ending = { phase: "Completed", at: "2026-01-01T00:00:00Z", by: "node-1" } as const;
+const next = act("create the pod", async () => undefined);
+
+describe("decide() of a data movement", () => {
+  it.each<[string, Partial<Observed>, string]>([
+    ["others' objects are left alone in any phase", { claim: "others", phase: "InProgress" }, "nothing"],
+
+    ["New: the finalizer comes before anything else", { finalizer: false }, "addFinalizer"],
+    ["New: it is claimed", {}, "claim"],
+    [
+      "New: an unknown mover fails it",
+      { claim: "nobodys", datamover: "x" },
+      'end Failed: data mover "x" does not exist: the movers here are "velero", "drayage"',
+    ],
+    ["New: a cancel ends it before it is claimed", canceled, "end Canceled: data upload was canceled before it started"],
+    ["New: a full prepare queue holds it", { queueFull: true }, "wait for others that are being prepared: the prepare queue is full"],
+    ["New: it waits for what must be there first", { blockedBy: "claim to be created" }, "wait for claim to be created"],
+    ["New: a deleted one asks for its cancel first", { deleting: true }, "requestCancel"],
+    ["New: a deleted one without our finalizer is gone already", { deleting: true, finalizer: false }, "nothing"],
+
+    ["Accepted: the claimer exposes", { phase: "Accepted", work: next }, "work: create the pod"],
+    ["Accepted: the claimer waits for what is under way", { phase: "Accepted", work: wait("the pod") }, "wait for the pod"],
+    ["Accepted: what cannot be exposed fails", { phase: "Accepted", work: { state: "failed", message: "no snapshot" } }, "end Failed: no snapshot"],
+    ["Accepted: a pod that cannot come up cancels", { phase: "Accepted", work: { state: "unrecoverable", message: "no image" } }, "end Canceled: no image"],
+    [
+      "Accepted: the node of the running pod prepares it, whoever claimed",
+      { phase: "Accepted", role: "bystander", hosting: true, dataPath: running },
+      "setPhase Prepared",
+    ],
+    ["Accepted: others wait", { phase: "Accepted", role: "bystander" }, 'wait for node "node-1"'],
+    ["Accepted: an heir claims it again", { phase: "Accepted", role: "heir" }, "claim"],
+    [
+      "Accepted: the time is up, for anybody",
+      { phase: "Accepted", role: "bystander", preparingForMs: 30 * MINUTE },
+      "end Failed: timeout on preparing data upload",
+    ],
+    [
+      "Accepted: the time is up, with what was missing",
+      { phase: "Accepted", preparingForMs: 30 * MINUTE, work: wait("the pod") },
+      "end Failed: timeout on preparing data upload: it was waiting for the pod",
+    ],
+    ["Accepted: when a cancel was seen is written down first", { phase: "Accepted", cancelRequested: true }, "stampCancel"],
+    [
+      "Accepted: a cancel is answered at once by the claimer",
+      { phase: "Accepted", ...canceled },
+      "end Canceled: data upload was canceled while it was being prepared",
+    ],
+    ["Accepted: others leave a fresh cancel to the claimer", { phase: "Accepted", role: "bystander", ...canceled }, 'wait for node "node-1"'],
+    [
+      "Accepted: others answer a cancel after five minutes",
+      { phase: "Accepted", role: "bystander", cancelRequested: true, cancelSeenForMs: CANCEL_UNANSWERED_MS },
+      "end Canceled: data upload was canceled while it was being prepared",
+    ],
+
+    ["Prepared: it starts where a slot is free", { phase: "Prepared", dataPath: running }, "setPhase InProgress"],
+    [
+      "Prepared: it waits for a slot",
+      { phase: "Prepared", dataPath: running, slotFree: false },
+      "wait for a free slot: as many data paths run on this node as it may",
+    ],
+    ["Prepared: its pod is gone", { phase: "Prepared" }, "end Failed: the exposed mover pod is gone"],
+    ["Prepared: its pod failed", { phase: "Prepared", dataPath: { state: "failed", message: "bad flag", canceled: false } }, "end Failed: bad flag"],
+    ["Prepared: a cancel", { phase: "Prepared", dataPath: running, ...canceled }, "end Canceled: data upload was canceled before its data path started"],
+    ["Prepared: its node is dead", { phase: "Prepared", role: "heir" }, 'end Failed: node "node-1" is not ready'],
+
+    ["InProgress: the mover runs", { phase: "InProgress", dataPath: running }, "wait for the mover"],
+    ["InProgress: progress is reported", { phase: "InProgress", dataPath: { ...running, progress: { totalBytes: 9, doneBytes: 3 } } }, "reportProgress"],
+    [
+      "InProgress: the same progress is not reported again",
+      { phase: "InProgress", dataPath: { ...running, progress: { totalBytes: 9, doneBytes: 3 } }, reported: { totalBytes: 9, doneBytes: 3 } },
+      "wait for the mover",
+    ],
+    ["InProgress: a cancel is answered with Canceling", { phase: "InProgress", dataPath: running, ...canceled }, "setPhase Canceling"],
+    ["InProgress: the mover succeeded", { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {} } } }, "end Completed: "],
+    [
+      "InProgress: what it made is delivered first",
+      { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {} } }, work: next },
+      "work: create the pod",
+    ],
+    ["InProgress: a delivery goes on without its pod", { phase: "InProgress", delivering: true, work: next }, "work: create the pod"],
+    [
+      "InProgress: a delivery that cannot be made fails it",
+      { phase: "InProgress", delivering: true, work: { state: "failed", message: "no volume" } },
+      "end Failed: no volume",
+    ],
+    ["InProgress: the mover failed", { phase: "InProgress", dataPath: { state: "failed", message: "disk", canceled: false } }, "end Failed: disk"],
+    ["InProgress: the mover was killed", { phase: "InProgress" }, "end Failed: the mover pod is gone: it was deleted, or its node was lost"],
+    ["InProgress: killed after a cancel", { phase: "InProgress", ...canceled }, "end Canceled: the mover pod is gone"],
+    [
+      "InProgress: nobody answered a cancel for an hour",
+      { phase: "InProgress", role: "bystander", cancelRequested: true, cancelSeenForMs: CANCEL_UNANSWERED_IN_PROGRESS_MS },
+      "end Canceled: data upload was canceled, and its mover did not answer in time",
+    ],
+
+    [
+      "Canceling: the mover said so",
+      { phase: "Canceling", ...canceled, dataPath: { state: "failed", message: "data path is canceled", canceled: true } },
+      "end Canceled: data path is canceled",
+    ],
+    [
+      "Canceling: it was too late, it succeeded",
+      { phase: "Canceling", ...canceled, dataPath: { state: "succeeded", result: { status: {} } } },
+      "end Completed: ",
+    ],
+    ["Canceling: the mover is still at it", { phase: "Canceling", ...canceled, dataPath: running }, "wait for the mover"],
+    [
+      "Canceling: the mover does not answer",
+      { phase: "Canceling", cancelRequested: true, cancelSeenForMs: CANCEL_UNANSWERED_MS, dataPath: running },
+      "end Canceled: data upload was canceled, and its mover did not answer in time",
+    ],
+
+    ["an ending cleans up before it is told", { phase: "InProgress", ending, endingIsMine: true, work: next }, "work: create the pod"],
+    ["an ending is told once nothing is left", { phase: "InProgress", ending, endingIsMine: true, work: { state: "done" } }, "conclude Completed"],
+    ["an ending is left to who wrote it", { phase: "InProgress", ending, role: "bystander", work: next }, 'wait for node "node-1" to clean up'],
+    [
+      "an abandoned ending is taken over",
+      { phase: "InProgress", ending, role: "bystander", endedForMs: 2 * MINUTE, work: { state: "done" } },
+      "conclude Completed",
+    ],
+
+    ["Completed: the finalizer goes", { phase: "Completed" }, "removeFinalizer"],
+    ["Failed: nothing more is done", { phase: "Failed", finalizer: false }, "nothing"],
+    ["Canceled: a deletion changes nothing", { phase: "Canceled", deleting: true }, "removeFinalizer"],
+  ])("%s", (_title, changes, wanted) => {
+    expect(told(changes)).toBe(wanted);
+  });
+
+  it("answers every phase", () => {
+    expect(Object.keys(phases).sort()).toEqual(["Accepted", "Canceled", "Canceling", "Completed", "Failed", "InProgress", "New", "Prepared"]);
+  });
+});

@@ -1,0 +1,222 @@
+/**
+ * The life of a DataUpload or DataDownload. `decide` is total and pure; `observe.ts` saw the world for it and `apply.ts` runs its steps.
+ *
+ *                 claim              mover pod runs          a slot is free            the mover ended well
+ *   New ────────────────► Accepted ────────────────► Prepared ─────────────► InProgress ───────────────────► Completed
+ *    │ cancel                │ cancel, timeout,         │ cancel,              │ cancel │ mover failed
+ *    │ unknown mover         │ cannot be exposed        │ pod gone             ▼        │ or gone
+ *    │                       │                          │               Canceling ──────┤
+ *    ▼                       ▼                          ▼                      ▼        ▼
+ *   Canceled / Failed ◄────────────────────────────────────────────────────  Canceled, Failed
+ *
+ * Every way to an end is the same three steps: the ending is written on the object, what was made on the way is taken away, the phase is set; then the finalizer goes.
+ */
+import type { Ending, Phase, TerminalPhase } from "./movement.ts";
+import { isTerminal } from "./movement.ts";
+import type { Work } from "./work.ts";
+
+/** What this node-agent is to an object: the one that acts on it, the one that may take over since that one's node is dead, or neither. */
+export type Role = "owner" | "heir" | "bystander";
+
+export type DataPath =
+  | { readonly state: "absent" }
+  | { readonly state: "starting" }
+  | { readonly state: "running"; readonly progress?: { readonly totalBytes: number; readonly doneBytes: number } }
+  | { readonly state: "succeeded"; readonly result: { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } }
+  | { readonly state: "failed"; readonly message: string; readonly canceled: boolean };
+
+export interface Observed {
+  readonly phase: Phase;
+  /** Whether spec.datamover names a mover served here, one of another program, or none that exists. */
+  readonly claim: "ours" | "others" | "nobodys";
+  readonly role: Role;
+  /** The mover pod is on this node. */
+  readonly hosting: boolean;
+  readonly finalizer: boolean;
+  readonly cancelRequested: boolean;
+  /** Since a node-agent first saw the request; undefined before that was written down. */
+  readonly cancelSeenForMs: number | undefined;
+  readonly deleting: boolean;
+  readonly ending: Ending | undefined;
+  readonly endedForMs: number;
+  readonly endingIsMine: boolean;
+  readonly preparingForMs: number;
+  readonly prepareTimeoutMs: number;
+  readonly queueFull: boolean;
+  readonly slotFree: boolean;
+  readonly blockedBy: string | undefined;
+  readonly dataPath: DataPath;
+  /** Progress as it stands in the status. */
+  readonly reported: { readonly totalBytes: number; readonly doneBytes: number };
+  readonly delivering: boolean;
+  /** What is next in this stage: exposing, delivering or cleaning up. Absent where this agent has nothing to do with it. */
+  readonly work: Work | undefined;
+  /** For messages: `data upload`, the name of its mover, the movers there are, and the node that should have acted. */
+  readonly noun: string;
+  readonly datamover: string;
+  readonly knownMovers: readonly string[];
+  readonly ownerNode: string;
+}
+
+export type Step =
+  | { readonly do: "addFinalizer" | "removeFinalizer" | "claim" | "stampCancel" }
+  | { readonly do: "requestCancel"; readonly message: string }
+  | { readonly do: "work"; readonly work: Extract<Work, { state: "act" }> }
+  | { readonly do: "recordEnding"; readonly phase: TerminalPhase; readonly message?: string; readonly status?: Readonly<Record<string, unknown>> }
+  | { readonly do: "conclude"; readonly ending: Ending }
+  | { readonly do: "setPhase"; readonly to: "Prepared" | "InProgress" | "Canceling" }
+  | { readonly do: "reportProgress"; readonly totalBytes: number; readonly doneBytes: number };
+
+export interface Decision {
+  readonly steps: readonly Step[];
+  /** Look again after this long, whatever is seen until then. */
+  readonly recheckAfterMs?: number;
+  /** Why nothing is done yet. */
+  readonly waitingFor?: string;
+}
+
+/** Velero's figures: how long a cancel may go unanswered before another node ends the object. */
+export const CANCEL_UNANSWERED_MS = 5 * 60_000;
+export const CANCEL_UNANSWERED_IN_PROGRESS_MS = 60 * 60_000;
+/** A recorded ending is cleaned up by who recorded it; after this long by anybody. */
+const ENDING_ABANDONED_MS = 2 * 60_000;
+
+const POLL_MS = 500;
+const QUEUE_MS = 5_000;
+const TICK_MS = 60_000;
+
+const nothing: Decision = { steps: [] };
+const waitFor = (waitingFor: string, recheckAfterMs: number): Decision => ({ steps: [], waitingFor, recheckAfterMs });
+const step = (next: Step): Decision => ({ steps: [next] });
+/** Work changes other objects, whose events do not all come back here. */
+const perform = (work: Extract<Work, { state: "act" }>): Decision => ({ steps: [{ do: "work", work }], recheckAfterMs: 0 });
+const finish = (phase: TerminalPhase, message?: string, status?: Readonly<Record<string, unknown>>): Decision =>
+  step({ do: "recordEnding", phase, ...(message === undefined ? {} : { message }), ...(status === undefined ? {} : { status }) });
+
+export const phases: Record<Phase, (o: Observed) => Decision> = {
+  New: (o) =>
+    o.claim === "nobodys"
+      ? finish("Failed", `data mover "${o.datamover}" does not exist: the movers here are ${o.knownMovers.map((name) => `"${name}"`).join(", ")}`)
+      : o.cancelRequested
+        ? finish("Canceled", `${o.noun} was canceled before it started`)
+        : !o.finalizer
+          ? step({ do: "addFinalizer" })
+          : o.queueFull
+            ? waitFor("others that are being prepared: the prepare queue is full", QUEUE_MS)
+            : o.blockedBy !== undefined
+              ? waitFor(o.blockedBy, QUEUE_MS)
+              : step({ do: "claim" }),
+
+  Accepted: (o) =>
+    o.preparingForMs >= o.prepareTimeoutMs
+      ? finish("Failed", `timeout on preparing ${o.noun}${o.work?.state === "wait" ? `: it was waiting for ${o.work.reason}` : ""}`)
+      : o.cancelRequested && (o.role !== "bystander" || cancelIsOverdue(o))
+        ? finish("Canceled", `${o.noun} was canceled while it was being prepared`)
+        : o.hosting && o.dataPath.state === "running" && !o.cancelRequested
+          ? step({ do: "setPhase", to: "Prepared" })
+          : o.role === "heir"
+            ? step({ do: "claim" })
+            : o.role === "bystander"
+              ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
+              : exposing(o),
+
+  Prepared: (o) =>
+    o.role === "heir"
+      ? finish("Failed", `node "${o.ownerNode}" is not ready`)
+      : o.cancelRequested && (o.role === "owner" || cancelIsOverdue(o))
+        ? finish("Canceled", `${o.noun} was canceled before its data path started`)
+        : o.role === "bystander"
+          ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
+          : o.dataPath.state === "absent"
+            ? finish("Failed", "the exposed mover pod is gone")
+            : o.dataPath.state === "failed"
+              ? finish("Failed", o.dataPath.message)
+              : !o.slotFree
+                ? waitFor("a free slot: as many data paths run on this node as it may", QUEUE_MS)
+                : step({ do: "setPhase", to: "InProgress" }),
+
+  InProgress: running,
+  Canceling: running,
+
+  Completed: terminal,
+  Canceled: terminal,
+  Failed: terminal,
+};
+
+/** The next steps for an object, whatever state it and the world are in. */
+export function decide(o: Observed): Decision {
+  if (o.claim === "others") return nothing;
+  if (isTerminal(o.phase)) return phases[o.phase](o);
+  if (o.ending !== undefined) return concluding(o, o.ending);
+  // The mover sees only spec.cancel, and an object that is deleted must not lose its intermediate ones.
+  if (o.deleting && !o.cancelRequested)
+    return o.finalizer ? step({ do: "requestCancel", message: `Cancel ${o.noun.replace(" ", "")} because it is being deleted` }) : nothing;
+  if (o.cancelRequested && o.cancelSeenForMs === undefined && o.phase !== "New") return step({ do: "stampCancel" });
+  return phases[o.phase](o);
+}
+
+function exposing(o: Observed): Decision {
+  const work = o.work;
+  switch (work?.state) {
+    case "act":
+      return perform(work);
+    case "wait":
+      return waitFor(work.reason, POLL_MS);
+    case "failed":
+      return finish("Failed", work.message);
+    case "unrecoverable":
+      return finish("Canceled", work.message);
+    default:
+      // Exposed; the agent of the pod's node takes it from here.
+      return waitFor("the agent of the mover pod's node", QUEUE_MS);
+  }
+}
+
+/** InProgress and Canceling differ in one thing only: whether the cancel has been answered. */
+function running(o: Observed): Decision {
+  const overdue = o.cancelSeenForMs !== undefined && o.cancelSeenForMs >= (o.phase === "InProgress" ? CANCEL_UNANSWERED_IN_PROGRESS_MS : CANCEL_UNANSWERED_MS);
+  if (o.role === "heir")
+    return o.cancelRequested ? finish("Canceled", `node "${o.ownerNode}" is not ready`) : finish("Failed", `node "${o.ownerNode}" is not ready`);
+  if (overdue) return finish("Canceled", `${o.noun} was canceled, and its mover did not answer in time`);
+  if (o.role === "bystander") return waitFor(`node "${o.ownerNode}"`, TICK_MS);
+  if (o.delivering || o.dataPath.state === "succeeded") return deliver(o);
+  if (o.dataPath.state === "failed") return finish(o.dataPath.canceled ? "Canceled" : "Failed", o.dataPath.message);
+  if (o.dataPath.state === "absent") {
+    return o.cancelRequested ? finish("Canceled", "the mover pod is gone") : finish("Failed", "the mover pod is gone: it was deleted, or its node was lost");
+  }
+  if (o.cancelRequested && o.phase === "InProgress") return step({ do: "setPhase", to: "Canceling" });
+  const progress = o.dataPath.state === "running" ? o.dataPath.progress : undefined;
+  if (progress !== undefined && (progress.doneBytes !== o.reported.doneBytes || progress.totalBytes !== o.reported.totalBytes)) {
+    return { steps: [{ do: "reportProgress", ...progress }], recheckAfterMs: TICK_MS };
+  }
+  return waitFor("the mover", TICK_MS);
+}
+
+function deliver(o: Observed): Decision {
+  const work = o.work;
+  if (work?.state === "act") return perform(work);
+  if (work?.state === "wait") return waitFor(work.reason, POLL_MS);
+  if (work?.state === "failed" || work?.state === "unrecoverable") return finish("Failed", work.message);
+  const result = o.dataPath.state === "succeeded" ? o.dataPath.result : undefined;
+  return finish("Completed", result?.message, result?.status);
+}
+
+function concluding(o: Observed, ending: Ending): Decision {
+  if (!mayConclude(o)) return waitFor(`node "${ending.by}" to clean up`, TICK_MS);
+  if (o.work?.state === "act") return perform(o.work);
+  if (o.work?.state === "wait") return waitFor(o.work.reason, POLL_MS);
+  return step({ do: "conclude", ending });
+}
+
+/** Who recorded an ending cleans up; another only when that one's node is dead, or has had time enough. */
+export function mayConclude(o: Pick<Observed, "endingIsMine" | "role" | "endedForMs">): boolean {
+  return o.endingIsMine || o.role === "heir" || o.endedForMs >= ENDING_ABANDONED_MS;
+}
+
+function terminal(o: Observed): Decision {
+  return o.finalizer ? step({ do: "removeFinalizer" }) : nothing;
+}
+
+function cancelIsOverdue(o: Observed): boolean {
+  return o.cancelSeenForMs !== undefined && o.cancelSeenForMs >= CANCEL_UNANSWERED_MS;
+}

@@ -1,0 +1,434 @@
+import { backupRepositories, backupStorageLocations, type DataUpload, dataUploads, LABELS, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import { DrayError } from "@drayage/base";
+import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
+import { type ConfigMap, events, type Node, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { describe, expect, it } from "vitest";
+import { dataMoverClaims } from "../data-movement/data-movers.ts";
+import { startNodeAgent } from "../data-movement/node-agent.ts";
+import { parseNodeAgentConfig } from "../data-movement/node-agent-config.ts";
+import { SimulatedStorage, type SimulatedStorageOptions } from "../testing/simulated-storage.ts";
+
+const NS = "velero";
+const KEY = { namespace: NS, name: "first-6vp9m" };
+
+interface World {
+  readonly clock: VirtualClock;
+  readonly client: FakeKubeClient;
+  readonly storage: SimulatedStorage;
+}
+
+function world(options: SimulatedStorageOptions = {}): World {
+  const clock = new VirtualClock();
+  const client = new FakeKubeClient({ clock, random: seededRandom(7) });
+  const storage = new SimulatedStorage(client, options);
+  const base64 = (text: string): string => Buffer.from(text).toString("base64");
+  client.seed(backupStorageLocations, {
+    metadata: { namespace: NS, name: "default" },
+    spec: { provider: "aws", objectStorage: { bucket: "b" }, config: { region: "r" } },
+  });
+  client.seed(secrets, { metadata: { namespace: NS, name: "velero-repo-credentials" }, data: { "repository-password": base64("secret\n") } });
+  client.seed(secrets, { metadata: { namespace: NS, name: "cloud-credentials" }, data: { cloud: base64("[default]") } });
+  for (const name of ["node-1", "node-2"]) client.seed(nodes, node(name, "True"));
+  client.seed(persistentVolumeClaims, {
+    metadata: { namespace: "notes", name: "files" },
+    spec: { storageClassName: "csi", volumeMode: "Filesystem", volumeName: "pv-source" },
+    status: { phase: "Bound" },
+  });
+  client.seed(persistentVolumes, { metadata: { name: "pv-source" }, spec: {}, status: { phase: "Bound" } });
+  return { clock, client, storage };
+}
+
+function node(name: string, ready: "True" | "False", since = "2025-12-31T00:00:00Z"): Node {
+  return { metadata: { name }, status: { conditions: [{ type: "Ready", status: ready, lastTransitionTime: since }] } };
+}
+
+function upload(spec: Partial<DataUpload["spec"]> = {}, metadata: Partial<DataUpload["metadata"]> = {}): DataUpload {
+  return {
+    metadata: { ...KEY, ...metadata },
+    spec: {
+      backupStorageLocation: "default",
+      csiSnapshot: { driver: "csi.example.com", snapshotClass: "csi", storageClass: "csi", volumeSnapshot: `source-${metadata.name ?? KEY.name}` },
+      operationTimeout: "10m0s",
+      snapshotType: "CSI",
+      sourceNamespace: "notes",
+      sourcePVC: "files",
+      ...spec,
+    },
+  };
+}
+
+function create({ client, storage }: World, object = upload()): void {
+  storage.seedSnapshot("notes", object.spec.csiSnapshot?.volumeSnapshot ?? "");
+  client.seed(dataUploads, object);
+}
+
+function agent({ client, clock }: World, nodeName = "node-1", options: { concurrency?: number; mode?: "guest" } = {}): Promise<{ stop(): Promise<void> }> {
+  const config: ConfigMap = { metadata: { name: "c" }, data: { k: JSON.stringify({ loadConcurrency: { globalConfig: options.concurrency ?? 2 } }) } };
+  return startNodeAgent({
+    client,
+    clock,
+    random: seededRandom(3),
+    logger: memoryLogger(),
+    namespace: NS,
+    nodeName,
+    claims: dataMoverClaims({ mode: options.mode ?? "standalone" }),
+    pod: { image: "drayage/dray:test", serviceAccount: "drayage-mover" },
+    config: parseNodeAgentConfig(config),
+  });
+}
+
+/** Moves the world on until the object is in a phase and its finalizer is gone. */
+async function until({ client, clock }: World, done: (object: DataUpload | undefined) => boolean, steps = 400, stepMs = 500): Promise<DataUpload> {
+  for (let step = 0; step < steps; step++) {
+    const object = client.peek(dataUploads, KEY);
+    if (done(object)) return object ?? upload();
+    await clock.advance(stepMs);
+    await settle();
+  }
+  throw new Error(`the world came to rest in ${JSON.stringify(client.peek(dataUploads, KEY), null, 1)}`);
+}
+
+const ended = (object: DataUpload | undefined): boolean =>
+  ["Completed", "Failed", "Canceled"].includes(object?.status?.phase ?? "") && object?.metadata.finalizers === undefined;
+const inPhase = (phase: string) => (object: DataUpload | undefined) => object?.status?.phase === phase;
+
+/** What of the movement is left in the world: there must be nothing. */
+function leftovers({ client, storage }: World): string[] {
+  return [
+    ...client.all(pods).map(({ metadata }) => `pod ${metadata.name}`),
+    ...client.all(persistentVolumeClaims).flatMap(({ metadata }) => (metadata.namespace === NS ? [`claim ${metadata.name}`] : [])),
+    ...client.all(persistentVolumes).flatMap(({ metadata }) => (metadata.name === "pv-source" ? [] : [`volume ${metadata.name}`])),
+    ...client.all(secrets).flatMap(({ metadata }) => (metadata.name === KEY.name ? [`secret ${metadata.name}`] : [])),
+    ...client.all(volumeSnapshots).map(({ metadata }) => `volume snapshot ${metadata.namespace}/${metadata.name}`),
+    ...client.all(volumeSnapshotContents).map(({ metadata }) => `content ${metadata.name}`),
+    ...[...storage.snapshots].map((handle) => `storage snapshot ${handle}`),
+    ...[...storage.volumes].map((handle) => `storage volume ${handle}`),
+  ];
+}
+
+describe("a DataUpload", () => {
+  it("goes through every phase and leaves nothing but its result", async () => {
+    const w = world();
+    create(w);
+    const phases: string[] = [];
+    w.client.react(dataUploads, (_before, after) => {
+      const phase = after?.status?.phase ?? "New";
+      if (phases.at(-1) !== phase) phases.push(phase);
+    });
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(phases).toEqual(["New", "Accepted", "Prepared", "InProgress", "Completed"]);
+    expect(result.status).toMatchObject({
+      phase: "Completed",
+      acceptedByNode: "node-1",
+      node: "node-1",
+      nodeOS: "linux",
+      snapshotID: "af9e484ddc77f57e45f5667014ff3f86",
+      path: `/${result.metadata.uid}`,
+      incrementalBytes: 13,
+      progress: { bytesDone: 1500096, totalBytes: 1500096 },
+    });
+    expect(result.status?.completionTimestamp).toMatch(/Z$/);
+    expect(result.metadata.labels?.[LABELS.exposeOnGoing]).toBeUndefined();
+    expect(result.metadata.annotations).toBeUndefined();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("makes its intermediate objects as Velero names them", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    const object = await until(w, inPhase("InProgress"));
+    await stop();
+    const owner = [{ apiVersion: "velero.io/v2alpha1", kind: "DataUpload", name: KEY.name, uid: object.metadata.uid, controller: true }];
+    expect(w.client.peek(volumeSnapshots, KEY)?.spec).toEqual({ source: { volumeSnapshotContentName: KEY.name }, volumeSnapshotClassName: "csi" });
+    expect(w.client.peek(volumeSnapshotContents, { name: KEY.name })?.spec).toMatchObject({
+      deletionPolicy: "Delete",
+      driver: "csi.example.com",
+      source: { snapshotHandle: `handle-source-${KEY.name}` },
+      volumeSnapshotRef: { namespace: NS, name: KEY.name, uid: w.client.peek(volumeSnapshots, KEY)?.metadata.uid },
+    });
+    const claim = w.client.peek(persistentVolumeClaims, KEY);
+    expect(claim?.metadata.ownerReferences).toEqual(owner);
+    expect(claim?.spec).toMatchObject({
+      accessModes: ["ReadWriteOnce"],
+      storageClassName: "csi",
+      volumeMode: "Filesystem",
+      dataSource: { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: KEY.name },
+    });
+    const pod = w.client.peek(pods, KEY);
+    expect(pod?.metadata).toMatchObject({ ownerReferences: owner, labels: { [LABELS.dataUpload]: KEY.name, [LABELS.exposerPodGroup]: "snapshot-exposer" } });
+    expect(pod?.spec.containers[0]).toMatchObject({
+      name: object.metadata.uid,
+      command: ["/velero", "data-mover", "backup"],
+      args: [`--volume-path=/${object.metadata.uid}`, "--volume-mode=Filesystem", `--data-upload=${KEY.name}`, "--resource-timeout=10m0s"],
+    });
+    const secret = w.client.peek(secrets, KEY);
+    expect(secret?.metadata.ownerReferences).toEqual(owner);
+    expect(Buffer.from(secret?.data?.["repository-password"] ?? "", "base64").toString()).toBe("secret");
+    expect(w.client.all(backupRepositories).map(({ metadata, spec }) => [metadata.name, metadata.labels, spec])).toEqual([
+      [
+        "notes-default-kopia",
+        { [LABELS.volumeNamespace]: "notes", [LABELS.storageLocation]: "default", [LABELS.repositoryType]: "kopia" },
+        { backupStorageLocation: "default", maintenanceFrequency: "0s", repositoryType: "kopia", volumeNamespace: "notes" },
+      ],
+    ]);
+    // The source's snapshot changed hands: only the backup's content refers to it now.
+    expect(w.client.all(volumeSnapshotContents).map(({ metadata }) => metadata.name)).toEqual([KEY.name]);
+  });
+
+  it("fails with the mover's own words, and leaves nothing", async () => {
+    const w = world({ mover: "fails" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed", message: "disk read error" });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails at once when its mover does not exist, naming those that do", async () => {
+    const w = world();
+    create(w, upload({ datamover: "acme" }));
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status?.message).toBe('data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage"');
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is left alone by a guest when it is not for Drayage", async () => {
+    const w = world();
+    create(w, upload({ datamover: "velero" }));
+    const { stop } = await agent(w, "node-1", { mode: "guest" });
+    await w.clock.advance(120_000);
+    await stop();
+    expect(w.client.peek(dataUploads, KEY)?.status).toBeUndefined();
+    expect(w.client.peek(dataUploads, KEY)?.metadata.finalizers).toBeUndefined();
+  });
+
+  it("has a finalizer of our own when a real Velero drives us", async () => {
+    const w = world({ mover: "waits" });
+    create(w, upload({ datamover: "drayage" }));
+    const { stop } = await agent(w, "node-1", { mode: "guest" });
+    const object = await until(w, inPhase("InProgress"));
+    await stop();
+    expect(object.metadata.finalizers).toEqual(["drayage.io/data-movement"]);
+  });
+
+  it.each([
+    ["New", "was canceled before it started"],
+    ["Accepted", "was canceled while it was being prepared"],
+    ["InProgress", "data path is canceled"],
+  ])("can be canceled in %s and leaves nothing", async (phase, message) => {
+    const w = world({ mover: "waits", kubelet: phase === "Accepted" ? "waits" : "runs" });
+    create(w, upload({ cancel: phase === "New" }));
+    const { stop } = await agent(w);
+    if (phase !== "New") {
+      await until(w, inPhase(phase));
+      await w.clock.advance(5_000);
+      w.client.mutate(dataUploads, KEY, (object) => {
+        object.spec.cancel = true;
+      });
+    }
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status?.phase).toBe("Canceled");
+    expect(result.status?.message).toContain(message);
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is canceled, not dropped, when it is deleted", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const phases: (string | undefined)[] = [];
+    w.client.react(dataUploads, (before, after) => phases.push(after === undefined ? `gone after ${before?.status?.phase}` : after.status?.phase));
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    await w.client.delete(dataUploads, KEY);
+    await until(w, (object) => object === undefined);
+    await stop();
+    expect(phases.at(-1)).toBe("gone after Canceled");
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails after the time for preparing, saying what it was waiting for", async () => {
+    const w = world({ kubelet: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("Accepted"));
+    await w.clock.advance(20_000);
+    w.client.mutate(pods, KEY, (pod) => {
+      pod.status = { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message: "0/2 nodes are available" }] };
+    });
+    const result = await until(w, ended, 200, 30_000);
+    await stop();
+    expect(result.status?.phase).toBe("Failed");
+    expect(result.status?.message).toBe("timeout on preparing data upload: it was waiting for the mover pod to be scheduled: 0/2 nodes are available");
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is canceled when its mover's image cannot be had", async () => {
+    const w = world({ kubelet: "cannot-pull" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Canceled", message: "mover pod cannot get its image: ImagePullBackOff: no such image" });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when its volume snapshot is not there", async () => {
+    const w = world();
+    w.client.seed(dataUploads, upload());
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed", message: `volume snapshot "notes/source-${KEY.name}" is not there` });
+  });
+
+  it("fails when its mover pod is gone while it runs", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    await w.client.delete(pods, KEY);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status?.message).toContain("the mover pod is gone");
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("shows the mover's progress as it is told", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    const object = await until(w, inPhase("InProgress"));
+    const { name, namespace, uid } = object.metadata;
+    w.client.seed(events, {
+      metadata: { namespace: NS, name: "e" },
+      involvedObject: { kind: "DataUpload", namespace: namespace ?? "", name: name ?? "", uid: uid ?? "" },
+      reason: "Data-Path-Progress",
+      message: '{"totalBytes":10,"doneBytes":4}',
+    });
+    await until(w, (current) => current?.status?.progress?.bytesDone === 4, 4, 250);
+    await stop();
+  });
+
+  it("runs no more data paths on a node than it may", async () => {
+    const w = world({ mover: "waits" });
+    for (const name of ["a", "b", "c"]) create(w, upload({}, { name }));
+    const { stop } = await agent(w, "node-1", { concurrency: 2 });
+    await w.clock.advance(60_000);
+    const count = (phase: string): number => w.client.all(dataUploads).filter(({ status }) => status?.phase === phase).length;
+    expect([count("InProgress"), count("Prepared")]).toEqual([2, 1]);
+    w.storage.options = { mover: "succeeds" };
+    w.storage.nudge();
+    await w.clock.advance(60_000);
+    await stop();
+    expect(count("Completed")).toBe(3);
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is claimed by exactly one of two nodes", async () => {
+    const w = world();
+    create(w);
+    const claims: (string | undefined)[] = [];
+    w.client.react(dataUploads, (before, after) => {
+      if (before?.status?.acceptedByNode !== after?.status?.acceptedByNode) claims.push(after?.status?.acceptedByNode);
+    });
+    const agents = [await agent(w, "node-1"), await agent(w, "node-2")];
+    const result = await until(w, ended);
+    for (const { stop } of agents) await stop();
+    expect(claims).toHaveLength(1);
+    expect(result.status?.phase).toBe("Completed");
+    // The pod came up on node-1, whoever claimed.
+    expect(result.status?.node).toBe("node-1");
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is ended by another node when its own is dead", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const first = await agent(w, "node-1");
+    await until(w, inPhase("InProgress"));
+    await first.stop();
+    w.client.seed(nodes, node("node-1", "False", "2026-01-01T00:00:00Z"));
+    const second = await agent(w, "node-2");
+    const result = await until(w, ended, 400, 5_000);
+    await second.stop();
+    expect(result.status).toMatchObject({ phase: "Failed", message: 'node "node-1" is not ready' });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is taken over while it is prepared when the node that claimed it is dead", async () => {
+    const w = world();
+    w.client.seed(nodes, node("node-1", "False", "2025-12-31T00:00:00Z"));
+    w.storage.options = { nodeName: "node-2" };
+    w.storage.seedSnapshot("notes", `source-${KEY.name}`);
+    w.client.seed(dataUploads, { ...upload(), status: { phase: "Accepted", acceptedByNode: "node-1", acceptedTimestamp: "2026-01-01T00:00:00Z" } });
+    const { stop } = await agent(w, "node-2");
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Completed", acceptedByNode: "node-2", node: "node-2" });
+  });
+
+  it("gets past failures of the API server at any single write", async () => {
+    const undisturbed = world();
+    create(undisturbed);
+    const { stop } = await agent(undisturbed);
+    await until(undisturbed, ended);
+    await stop();
+    const writes = undisturbed.client.calls.filter(isWrite).length;
+    for (let failing = 1; failing <= writes; failing++) {
+      const w = world();
+      create(w);
+      let count = 0;
+      w.client.intercept = (call) => {
+        if (isWrite(call) && ++count === failing) throw unavailable();
+      };
+      const running = await agent(w);
+      const result = await until(w, ended, 1000);
+      await running.stop();
+      expect([failing, result.status?.phase, leftovers(w)]).toEqual([failing, "Completed", []]);
+    }
+  });
+
+  it("ends the same when the node-agent dies after any of its writes and a new one starts", async () => {
+    const undisturbed = world();
+    create(undisturbed);
+    const { stop } = await agent(undisturbed);
+    const wanted = await until(undisturbed, ended);
+    await stop();
+    const writes = undisturbed.client.calls.filter(isWrite).length;
+    expect(writes).toBeGreaterThan(15);
+    for (let last = 0; last <= writes; last++) {
+      const w = world();
+      create(w);
+      let count = 0;
+      w.client.intercept = (call) => {
+        if (isWrite(call) && ++count > last) throw unavailable();
+      };
+      const first = await agent(w);
+      await w.clock.advance(60_000);
+      await first.stop();
+      w.client.intercept = undefined;
+      const second = await agent(w);
+      const result = await until(w, ended);
+      await second.stop();
+      const { acceptedTimestamp: _a, startTimestamp: _s, completionTimestamp: _c, path: _p, ...status } = result.status ?? {};
+      const { acceptedTimestamp: _wa, startTimestamp: _ws, completionTimestamp: _wc, path: _wp, ...wantedStatus } = wanted.status ?? {};
+      expect([last, status, leftovers(w)]).toEqual([last, wantedStatus, []]);
+    }
+  });
+});
+
+function isWrite({ verb, resource }: { verb: string; resource: string }): boolean {
+  return ["create", "replace", "patch", "delete"].includes(verb) && resource !== "events";
+}
+
+function unavailable(): DrayError {
+  return new DrayError("KUBE_UNAVAILABLE", "Cannot write: injected", { context: { sent: false } });
+}

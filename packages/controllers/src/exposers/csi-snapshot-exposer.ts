@@ -1,0 +1,293 @@
+/**
+ * Makes a volume snapshot readable in a mover pod of the installation's namespace (velero.md 4.1), and takes everything away again.
+ *
+ *   source VS ─ source VSC ─┐ handle          backup VS ◄─ backup VSC ─┐ handle
+ *   (application's namespace)└───────────────► (our namespace)          └─► backup PVC ─► mover pod
+ *
+ * The storage snapshot changes hands: the backup content is made with deletionPolicy Delete, the source content is set to Retain and deleted with its VolumeSnapshot.
+ * Everything is named like the DataUpload. The backup content carries which content it replaces, so that a restart between those steps finds the rest of the way.
+ */
+import {
+  type BackupRepository,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { hasCode } from "@drayage/base";
+import {
+  bytesQuantity,
+  controllerReference,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  secrets,
+  storageClasses,
+} from "@drayage/kube";
+import { MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
+import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import type { ExposerDeps } from "./exposer-deps.ts";
+import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { claimRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
+import { buildMoverSecret } from "./mover-secret.ts";
+
+const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
+const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+/** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
+const REMOVAL_PATIENCE_MS = 60_000;
+
+export interface SnapshotExposer {
+  /** Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. */
+  expose(upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work>;
+  cleanUp(upload: DataUpload, endedForMs: number): Promise<Work>;
+}
+
+export function csiSnapshotExposer(deps: ExposerDeps): SnapshotExposer {
+  return {
+    expose: (upload, repository) => expose(deps, upload, repository),
+    cleanUp: (upload, endedForMs) => cleanUp(deps, upload, endedForMs),
+  };
+}
+
+/** Looked at from the end backwards: what is there proves that everything before it was done. */
+async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
+  const { client, namespace } = deps;
+  const name = upload.metadata.name ?? "";
+  const key = { namespace, name };
+  const pod = await client.find(pods, key);
+  if (pod !== undefined) {
+    const foreign = notOurs(pod, upload);
+    if (foreign !== undefined) return foreign;
+    const reason = unrecoverableReason(pod);
+    if (reason !== undefined) return { state: "unrecoverable", message: reason };
+    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : wait(startingReason(pod));
+  }
+  const claim = await client.find(persistentVolumeClaims, key);
+  if (claim === undefined) return snapshotHandover(deps, upload);
+  const foreign = notOurs(claim, upload);
+  if (foreign !== undefined) return foreign;
+  const ready = await repository();
+  if ("state" in ready) return ready;
+  const secret = await client.find(secrets, key);
+  if (secret === undefined) {
+    const built = await buildMoverSecret(client, {
+      name,
+      namespace,
+      owner: controllerReference(dataUploads, upload),
+      label: LABELS.dataUpload,
+      locationName: upload.spec.backupStorageLocation,
+      repository: ready,
+    });
+    return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
+  }
+  const wanted = await buildPod(deps, upload, claim);
+  return notOurs(secret, upload) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+}
+
+/** From the source snapshot to the backup PVC. */
+async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<Work> {
+  const { client, namespace } = deps;
+  const name = upload.metadata.name ?? "";
+  const sourceKey = { namespace: upload.spec.sourceNamespace, name: upload.spec.csiSnapshot?.volumeSnapshot ?? "" };
+  if (upload.spec.snapshotType !== "CSI" || sourceKey.name === "") {
+    return failed(`snapshot type "${upload.spec.snapshotType}" cannot be exposed: spec.csiSnapshot of type "CSI" is wanted`);
+  }
+  const content = await client.find(volumeSnapshotContents, { name });
+  const source = await client.find(volumeSnapshots, sourceKey);
+  if (content === undefined) return takeOver(deps, upload, source, `${sourceKey.namespace}/${sourceKey.name}`);
+  const owner = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid];
+  if (owner !== undefined && owner !== upload.metadata.uid) return failed(`volume snapshot content "${name}" is there already and belongs to something else`);
+  const disposal = await disposeOfSource(deps, content, source);
+  if (disposal !== undefined) return disposal;
+  const wanted = await buildClaim(deps, upload, content);
+  return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
+}
+
+async function takeOver(deps: ExposerDeps, upload: DataUpload, source: VolumeSnapshot | undefined, sourceName: string): Promise<Work> {
+  const { client, namespace } = deps;
+  const name = upload.metadata.name ?? "";
+  if (source === undefined) return failed(`volume snapshot "${sourceName}" is not there`);
+  const boundName = source.status?.boundVolumeSnapshotContentName;
+  if (source.status?.readyToUse !== true || boundName === undefined) {
+    const error = source.status?.error?.message;
+    return wait(`volume snapshot "${sourceName}" to be ready${error === undefined ? "" : `: ${error}`}`);
+  }
+  const sourceContent = await client.find(volumeSnapshotContents, { name: boundName });
+  if (sourceContent === undefined) return failed(`volume snapshot content "${boundName}" of "${sourceName}" is not there`);
+  const handle = sourceContent.status?.snapshotHandle;
+  if (handle === undefined) return wait(`volume snapshot content "${boundName}" to have a handle`);
+  const snapshot = await client.find(volumeSnapshots, { namespace, name });
+  if (snapshot === undefined) {
+    const wanted = buildBackupSnapshot(deps, upload, source);
+    return act(`create volume snapshot "${namespace}/${name}"`, () => client.create(volumeSnapshots, wanted));
+  }
+  if (snapshot.spec.source.volumeSnapshotContentName !== name)
+    return failed(`volume snapshot "${namespace}/${name}" is there already and belongs to something else`);
+  const wanted = buildBackupContent(deps, upload, { source, sourceContent, snapshot, handle });
+  return act(`create volume snapshot content "${name}"`, () => client.create(volumeSnapshotContents, wanted));
+}
+
+function buildBackupSnapshot(deps: ExposerDeps, upload: DataUpload, source: VolumeSnapshot): VolumeSnapshot {
+  const name = upload.metadata.name ?? "";
+  return {
+    metadata: { name, namespace: deps.namespace, annotations: { ...source.metadata.annotations, [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "" } },
+    spec: {
+      source: { volumeSnapshotContentName: name },
+      ...(source.spec.volumeSnapshotClassName === undefined ? {} : { volumeSnapshotClassName: source.spec.volumeSnapshotClassName }),
+    },
+  };
+}
+
+interface ContentParts {
+  readonly source: VolumeSnapshot;
+  readonly sourceContent: VolumeSnapshotContent;
+  readonly snapshot: VolumeSnapshot;
+  readonly handle: string;
+}
+
+function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sourceContent, snapshot, handle }: ContentParts): VolumeSnapshotContent {
+  const name = upload.metadata.name ?? "";
+  const managedBy = sourceContent.metadata.labels?.[MANAGED_BY];
+  const { uid, resourceVersion } = snapshot.metadata;
+  const restoreSize = source.status?.restoreSize;
+  return {
+    metadata: {
+      name,
+      annotations: {
+        ...sourceContent.metadata.annotations,
+        [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "",
+        [MOVEMENT_ANNOTATIONS.sourceContent]: sourceContent.metadata.name ?? "",
+        ...(restoreSize === undefined ? {} : { [MOVEMENT_ANNOTATIONS.restoreSize]: String(restoreSize) }),
+      },
+      ...(managedBy === undefined ? {} : { labels: { [MANAGED_BY]: managedBy } }),
+    },
+    spec: {
+      deletionPolicy: "Delete",
+      driver: sourceContent.spec.driver,
+      source: { snapshotHandle: handle },
+      volumeSnapshotRef: {
+        name,
+        namespace: deps.namespace,
+        ...(uid === undefined ? {} : { uid }),
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      },
+      ...(sourceContent.spec.volumeSnapshotClassName === undefined ? {} : { volumeSnapshotClassName: sourceContent.spec.volumeSnapshotClassName }),
+      ...(sourceContent.spec.sourceVolumeMode === undefined ? {} : { sourceVolumeMode: sourceContent.spec.sourceVolumeMode }),
+    },
+  };
+}
+
+/** Sets the source content to Retain and deletes the source's VolumeSnapshot, then its content; undefined once both are gone. */
+async function disposeOfSource(deps: ExposerDeps, content: VolumeSnapshotContent, source: VolumeSnapshot | undefined): Promise<Work | undefined> {
+  const { client } = deps;
+  // Without the annotation it was made by Velero's own node-agent, which this one replaced in the middle.
+  const sourceContentName = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceContent] ?? source?.status?.boundVolumeSnapshotContentName;
+  if (sourceContentName === undefined) return undefined;
+  const sourceContent = await client.find(volumeSnapshotContents, { name: sourceContentName });
+  if (sourceContent !== undefined && sourceContent.spec.deletionPolicy !== "Retain") {
+    return act(`keep the storage snapshot of volume snapshot content "${sourceContentName}"`, () =>
+      client.patch(volumeSnapshotContents, { name: sourceContentName }, "merge", { spec: { deletionPolicy: "Retain" } }),
+    );
+  }
+  if (source !== undefined && source.status?.boundVolumeSnapshotContentName === sourceContentName) {
+    const { namespace, name } = source.metadata;
+    const work = await removal(deps, volumeSnapshots, { namespace, name: name ?? "" });
+    if (work !== undefined) return work;
+  }
+  return sourceContent === undefined ? undefined : removal(deps, volumeSnapshotContents, { name: sourceContentName });
+}
+
+async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: VolumeSnapshotContent): Promise<PersistentVolumeClaim> {
+  const { client, namespace, config } = deps;
+  const name = upload.metadata.name ?? "";
+  const source = await client.find(persistentVolumeClaims, { namespace: upload.spec.sourceNamespace, name: upload.spec.sourcePVC });
+  const sourceClass = upload.spec.csiSnapshot?.storageClass ?? "";
+  const override = config.backupPVC?.[sourceClass];
+  const restoreSize = Number(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.restoreSize] ?? content.status?.restoreSize ?? 0);
+  // A driver that does not tell the size (0) leaves the claim's own.
+  const storage = Number.isSafeInteger(restoreSize) && restoreSize > 0 ? bytesQuantity(restoreSize) : source?.spec.resources?.requests?.["storage"];
+  const volumeMode = source?.spec.volumeMode ?? (content.spec.sourceVolumeMode === "Block" ? "Block" : "Filesystem");
+  return {
+    metadata: {
+      name,
+      namespace,
+      ownerReferences: [controllerReference(dataUploads, upload)],
+      ...(override?.annotations === undefined ? {} : { annotations: { ...override.annotations } }),
+    },
+    spec: {
+      accessModes: [override?.readOnly === true ? "ReadOnlyMany" : "ReadWriteOnce"],
+      ...(storage === undefined ? {} : { resources: { requests: { storage } } }),
+      storageClassName: override?.storageClass ?? sourceClass,
+      volumeMode,
+      dataSource: { apiGroup: SNAPSHOT_GROUP, kind: "VolumeSnapshot", name },
+    },
+  };
+}
+
+async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: PersistentVolumeClaim): Promise<ReturnType<typeof buildHostingPod>> {
+  const name = upload.metadata.name ?? "";
+  const uid = upload.metadata.uid ?? "";
+  const volumeMode = claim.spec.volumeMode ?? "Filesystem";
+  const topology = await sourceTopology(deps, upload);
+  return buildHostingPod(deps, {
+    name,
+    uid,
+    owner: controllerReference(dataUploads, upload),
+    label: LABELS.dataUpload,
+    group: "snapshot-exposer",
+    args: [`--volume-path=/${uid}`, `--volume-mode=${volumeMode}`, `--data-upload=${name}`, `--resource-timeout=${upload.spec.operationTimeout}`],
+    volumeMode,
+    readOnly: claim.spec.accessModes?.includes("ReadOnlyMany") ?? false,
+    storageClass: claim.spec.storageClassName,
+    ...(topology === undefined ? {} : { topology }),
+  });
+}
+
+/** Where the source volume may be used, when its class binds late: a copy of it can then be made only there. */
+async function sourceTopology(deps: ExposerDeps, upload: DataUpload): Promise<NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"]> {
+  const { client } = deps;
+  const storageClass = await client.find(storageClasses, { name: upload.spec.csiSnapshot?.storageClass ?? "" });
+  if (storageClass?.volumeBindingMode !== "WaitForFirstConsumer") return undefined;
+  const source = await client.find(persistentVolumeClaims, { namespace: upload.spec.sourceNamespace, name: upload.spec.sourcePVC });
+  const volumeName = source?.spec.volumeName;
+  if (volumeName === undefined || volumeName === "") return undefined;
+  return (await client.find(persistentVolumes, { name: volumeName }))?.spec.nodeAffinity?.required;
+}
+
+/** Claim before snapshot: a VolumeSnapshot stays for as long as a claim is being made from it. */
+async function cleanUp(deps: ExposerDeps, upload: DataUpload, endedForMs: number): Promise<Work> {
+  const { client, namespace } = deps;
+  const name = upload.metadata.name ?? "";
+  const patient = endedForMs < REMOVAL_PATIENCE_MS;
+  for (const next of [podRemoval, claimRemoval, secretRemoval]) {
+    const work = await next(deps, upload);
+    if (work !== undefined && (work.state !== "wait" || patient)) return work;
+  }
+  const sourceKey = { namespace: upload.spec.sourceNamespace, name: upload.spec.csiSnapshot?.volumeSnapshot ?? "" };
+  try {
+    const content = await client.find(volumeSnapshotContents, { name });
+    const source = sourceKey.name === "" ? undefined : await client.find(volumeSnapshots, sourceKey);
+    const isOurs = content !== undefined && [undefined, upload.metadata.uid].includes(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid]);
+    const sourceWork = isOurs
+      ? await disposeOfSource(deps, content, source)
+      : source === undefined
+        ? undefined
+        : await removal(deps, volumeSnapshots, sourceKey);
+    if (sourceWork !== undefined && (sourceWork.state !== "wait" || patient)) return sourceWork;
+    const snapshot = await client.find(volumeSnapshots, { namespace, name });
+    const snapshotWork = snapshot?.spec.source.volumeSnapshotContentName === name ? await removal(deps, volumeSnapshots, { namespace, name }) : undefined;
+    if (snapshotWork !== undefined && (snapshotWork.state !== "wait" || patient)) return snapshotWork;
+    // The snapshot controller deletes it with its VolumeSnapshot; one that was never bound would stay.
+    const contentWork = isOurs ? await removal(deps, volumeSnapshotContents, { name }) : undefined;
+    if (contentWork !== undefined && (contentWork.state !== "wait" || patient)) return contentWork;
+  } catch (error) {
+    // A cluster whose snapshot kinds are gone has no snapshots left to clean up.
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
+  return done;
+}

@@ -1,0 +1,30 @@
+import type { Clock, Logger } from "@drayage/base";
+import type { EnvVar, KubeClient } from "@drayage/kube";
+import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
+
+/** How mover pods look where neither Velero's shape nor the node-agent ConfigMap says. */
+export interface MoverPodSettings {
+  readonly image: string;
+  /** IfNotPresent when left out. */
+  readonly imagePullPolicy?: "Always" | "IfNotPresent" | "Never";
+  readonly imagePullSecrets?: readonly { readonly name: string }[];
+  /** The service account may read the movement's own kinds and write Events; it reads no Secrets. */
+  readonly serviceAccount: string;
+  /** The program; `["/velero"]` when left out, which our image answers to as Velero's does. */
+  readonly command?: readonly string[];
+  /** Beside Velero's own variables: a proxy, a CA bundle. */
+  readonly env?: readonly EnvVar[];
+  /** After Velero's arguments: `--log-level=debug`. */
+  readonly extraArgs?: readonly string[];
+  readonly tolerations?: readonly Record<string, unknown>[];
+}
+
+export interface ExposerDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Of the installation; every intermediate object is in it. */
+  readonly namespace: string;
+  readonly pod: MoverPodSettings;
+  readonly config: NodeAgentConfig;
+}

@@ -1,0 +1,111 @@
+/**
+ * Makes an empty volume writable in a mover pod (velero.md 4.2), hands it over to the claim of the application, and takes everything else away.
+ *
+ * The target claim waits with a selector that keeps the provisioner away from it; the restore claim is its copy without that selector, so the provisioner makes its volume.
+ */
+import { type BackupRepository, type DataDownload, dataDownloads, LABELS } from "@drayage/api";
+import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
+import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import type { ExposerDeps } from "./exposer-deps.ts";
+import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { notOurs } from "./intermediate-objects.ts";
+import { buildMoverSecret } from "./mover-secret.ts";
+
+const SELECTED_NODE = "volume.kubernetes.io/selected-node";
+
+/** Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. */
+export async function exposeRestore(deps: ExposerDeps, download: DataDownload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
+  const { client, namespace } = deps;
+  const name = download.metadata.name ?? "";
+  const key = { namespace, name };
+  const pod = await client.find(pods, key);
+  if (pod !== undefined) {
+    const foreign = notOurs(pod, download);
+    if (foreign !== undefined) return foreign;
+    const reason = unrecoverableReason(pod);
+    if (reason !== undefined) return { state: "unrecoverable", message: reason };
+    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : wait(startingReason(pod));
+  }
+  const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
+  const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
+  if (target === undefined) return failed(`target claim "${targetNamespace}/${pvc}" is not there`);
+  if (target.spec.volumeName !== undefined && target.spec.volumeName !== "") {
+    return failed(`target claim "${targetNamespace}/${pvc}" has the volume "${target.spec.volumeName}" already`);
+  }
+  const selectedNode = await selectedNodeOf(deps, target);
+  if (selectedNode === "awaited")
+    return wait(`a pod that uses claim "${targetNamespace}/${pvc}" to be scheduled: its storage class binds to the first consumer`);
+  const claim = await client.find(persistentVolumeClaims, key);
+  if (claim === undefined) {
+    const wanted = buildClaim(deps, download, target, selectedNode);
+    return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
+  }
+  const foreign = notOurs(claim, download);
+  if (foreign !== undefined) return foreign;
+  const ready = await repository();
+  if ("state" in ready) return ready;
+  const owner = controllerReference(dataDownloads, download);
+  const secret = await client.find(secrets, key);
+  if (secret === undefined) {
+    const built = await buildMoverSecret(client, {
+      name,
+      namespace,
+      owner,
+      label: LABELS.dataDownload,
+      locationName: download.spec.backupStorageLocation,
+      repository: ready,
+    });
+    return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
+  }
+  const uid = download.metadata.uid ?? "";
+  const volumeMode = claim.spec.volumeMode ?? "Filesystem";
+  const wanted = buildHostingPod(deps, {
+    name,
+    uid,
+    owner,
+    label: LABELS.dataDownload,
+    group: "generic-restore-exposer",
+    args: [
+      `--volume-path=/${uid}`,
+      `--volume-mode=${volumeMode}`,
+      `--data-download=${name}`,
+      `--resource-timeout=${download.spec.operationTimeout}`,
+      "--cache-volume-path=",
+    ],
+    volumeMode,
+    storageClass: target.spec.storageClassName,
+    ...(selectedNode === undefined ? {} : { selectedNode }),
+  });
+  return notOurs(secret, download) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+}
+
+/** The node that the workload was scheduled to; undefined when any will do. */
+async function selectedNodeOf(deps: ExposerDeps, target: PersistentVolumeClaim): Promise<string | "awaited" | undefined> {
+  if (deps.config.restorePVC?.ignoreDelayBinding === true) return undefined;
+  const selected = target.metadata.annotations?.[SELECTED_NODE];
+  if (selected !== undefined && selected !== "") return selected;
+  const className = target.spec.storageClassName;
+  if (className === undefined || className === "") return undefined;
+  const storageClass = await deps.client.find(storageClasses, { name: className });
+  return storageClass?.volumeBindingMode === "WaitForFirstConsumer" ? "awaited" : undefined;
+}
+
+function buildClaim(deps: ExposerDeps, download: DataDownload, target: PersistentVolumeClaim, selectedNode: string | undefined): PersistentVolumeClaim {
+  const annotations = selectedNode === undefined ? target.metadata.annotations : { [SELECTED_NODE]: selectedNode };
+  const { accessModes, storageClassName, volumeMode, resources } = target.spec;
+  return {
+    metadata: {
+      name: download.metadata.name ?? "",
+      namespace: deps.namespace,
+      ...(target.metadata.labels === undefined ? {} : { labels: { ...target.metadata.labels } }),
+      ...(annotations === undefined ? {} : { annotations: { ...annotations } }),
+      ownerReferences: [controllerReference(dataDownloads, download)],
+    },
+    spec: {
+      ...(accessModes === undefined ? {} : { accessModes }),
+      ...(resources === undefined ? {} : { resources }),
+      ...(storageClassName === undefined ? {} : { storageClassName }),
+      volumeMode: volumeMode ?? "Filesystem",
+    },
+  };
+}

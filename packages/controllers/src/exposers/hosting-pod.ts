@@ -1,0 +1,152 @@
+/** The pod that holds an exposed volume and runs the mover: how it is made, and what its status says. Shape: velero.md 3.3 and 4.1, step 9. */
+import { LABELS, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
+import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec } from "@drayage/kube";
+import { affinityFor, moverResources } from "../data-movement/node-agent-config.ts";
+import type { ExposerDeps } from "./exposer-deps.ts";
+
+export interface HostingPodOptions {
+  /** Of the movement, and so of every intermediate object. */
+  readonly name: string;
+  /** Names volume and container, and the path `/<uid>` under which the mover finds the volume. */
+  readonly uid: string;
+  readonly owner: OwnerReference;
+  readonly label: typeof LABELS.dataUpload | typeof LABELS.dataDownload;
+  readonly group: "snapshot-exposer" | "generic-restore-exposer";
+  readonly args: readonly string[];
+  readonly volumeMode: "Filesystem" | "Block";
+  readonly readOnly?: boolean;
+  readonly storageClass: string | undefined;
+  /** Where the source volume may be used, for classes that bind to a topology. */
+  readonly topology?: NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"];
+  /** The node that the workload was scheduled to; wins over the configured affinity. */
+  readonly selectedNode?: string;
+}
+
+type NodeExpression = { key: string; operator: string; values?: string[] };
+
+/** Every mover of the same restore or backup spreads over the nodes where it can. */
+const spread = (group: string): Record<string, unknown> => ({
+  maxSkew: 1,
+  topologyKey: "kubernetes.io/hostname",
+  whenUnsatisfiable: "ScheduleAnyway",
+  labelSelector: { matchLabels: { [LABELS.exposerPodGroup]: group } },
+});
+
+export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): Pod {
+  const { config, pod } = deps;
+  const { uid, name } = options;
+  const path = `/${uid}`;
+  const resources = moverResources(config);
+  const affinity = options.selectedNode === undefined ? affinityFor(config, options.storageClass)?.nodeSelector : undefined;
+  const spec: PodSpec = {
+    restartPolicy: "Never",
+    terminationGracePeriodSeconds: 0,
+    serviceAccountName: pod.serviceAccount,
+    securityContext: { runAsUser: 0 },
+    os: { name: "linux" },
+    ...(options.selectedNode === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": options.selectedNode } }),
+    affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodeTerms(affinity, options.topology) } } },
+    topologySpreadConstraints: [spread(options.group)],
+    ...(pod.tolerations === undefined ? {} : { tolerations: [...pod.tolerations] }),
+    ...(pod.imagePullSecrets === undefined ? {} : { imagePullSecrets: [...pod.imagePullSecrets] }),
+    ...(config.priorityClassName === undefined || config.priorityClassName === "" ? {} : { priorityClassName: config.priorityClassName }),
+    containers: [
+      {
+        name: uid,
+        image: pod.image,
+        imagePullPolicy: pod.imagePullPolicy ?? "IfNotPresent",
+        command: [...(pod.command ?? ["/velero"]), "data-mover", options.label === LABELS.dataUpload ? "backup" : "restore"],
+        args: [...options.args, ...(pod.extraArgs ?? [])],
+        env: [
+          { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
+          { name: "VELERO_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
+          { name: "VELERO_SCRATCH_DIR", value: "/scratch" },
+          { name: "AWS_SHARED_CREDENTIALS_FILE", value: `${MOVER_SECRET_PATH}/cloud` },
+          { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
+          ...(pod.env ?? []),
+        ],
+        ...(Object.keys(resources).length === 0 ? {} : { resources }),
+        ...(options.volumeMode === "Block"
+          ? { volumeDevices: [{ name: uid, devicePath: path }] }
+          : { volumeMounts: [{ name: uid, mountPath: path, ...(options.readOnly === true ? { readOnly: true } : {}) }] }),
+        terminationMessagePath: "/dev/termination-log",
+        terminationMessagePolicy: "File",
+      },
+    ],
+    volumes: [
+      { name: uid, persistentVolumeClaim: { claimName: name, ...(options.readOnly === true ? { readOnly: true } : {}) } },
+      { name: "scratch", emptyDir: {} },
+      { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
+    ],
+  };
+  const container = spec.containers[0];
+  if (container !== undefined) {
+    container.volumeMounts = [
+      ...(container.volumeMounts ?? []),
+      { name: "scratch", mountPath: "/scratch" },
+      { name: "mover-secret", mountPath: MOVER_SECRET_PATH, readOnly: true },
+    ];
+  }
+  return {
+    metadata: {
+      name,
+      namespace: deps.namespace,
+      labels: { ...config.podLabels, [options.label]: validLabelValue(name), [LABELS.exposerPodGroup]: options.group },
+      ...(config.podAnnotations === undefined ? {} : { annotations: { ...config.podAnnotations } }),
+      ownerReferences: [options.owner],
+    },
+    spec,
+  };
+}
+
+/** Terms are alternatives, expressions inside one all hold: so the operating system and the affinity go into each term of the topology. */
+function nodeTerms(affinity: LabelSelector | undefined, topology: HostingPodOptions["topology"]): { matchExpressions: NodeExpression[] }[] {
+  const always: NodeExpression[] = [
+    { key: "kubernetes.io/os", operator: "NotIn", values: ["windows"] },
+    ...Object.entries(affinity?.matchLabels ?? {}).map(([key, value]) => ({ key, operator: "In", values: [value] })),
+    ...(affinity?.matchExpressions ?? []).map(({ key, operator, values }) => ({ key, operator, ...(values === undefined ? {} : { values }) })),
+  ];
+  const terms = topology?.nodeSelectorTerms ?? [];
+  return terms.length === 0
+    ? [{ matchExpressions: always }]
+    : terms.map(({ matchExpressions }) => ({ matchExpressions: [...always, ...(matchExpressions ?? [])] }));
+}
+
+/** Why a mover pod can never come up, or undefined while it still may. Not being schedulable now is no such reason: nodes come and go. */
+export function unrecoverableReason(pod: Pod): string | undefined {
+  const phase = pod.status?.phase;
+  if (phase === "Failed" || phase === "Unknown") return `mover pod is ${phase}: ${failureMessage(pod)}`;
+  for (const { state } of pod.status?.containerStatuses ?? []) {
+    const reason = state?.waiting?.reason;
+    if (reason === "ImagePullBackOff" || reason === "ErrImageNeverPull") {
+      return `mover pod cannot get its image: ${reason}${state?.waiting?.message === undefined ? "" : `: ${state.waiting.message}`}`;
+    }
+  }
+  return undefined;
+}
+
+/** What a pod that does not run yet is waiting for, in the words of the scheduler or the kubelet. */
+export function startingReason(pod: Pod): string {
+  const scheduled = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
+  if (scheduled?.status === "False" && scheduled.message !== undefined) return `the mover pod to be scheduled: ${scheduled.message}`;
+  const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting;
+  if (waiting?.reason !== undefined) return `the mover pod to start: ${waiting.reason}${waiting.message === undefined ? "" : `: ${waiting.message}`}`;
+  return pod.spec.nodeName === undefined ? "the mover pod to be scheduled" : `the mover pod to start on node "${pod.spec.nodeName}"`;
+}
+
+/** What is known about the end of a failed pod: the mover's own words, else the kubelet's. */
+export function failureMessage(pod: Pod): string {
+  const terminated = pod.status?.containerStatuses?.[0]?.state?.terminated;
+  const own = terminated?.message?.trim();
+  if (own !== undefined && own !== "") return own;
+  if (pod.status?.reason === "Evicted") return `data path pod was evicted, ${pod.status.message ?? "no reason was given"}`;
+  if (pod.status?.message !== undefined && pod.status.message !== "") return pod.status.message;
+  if (terminated === undefined) return "no reason was given";
+  const how = terminated.signal === undefined || terminated.signal === 0 ? `exit code ${terminated.exitCode}` : `signal ${terminated.signal}`;
+  return `mover ended with ${how}${terminated.reason === undefined || terminated.reason === "Error" ? "" : ` (${terminated.reason})`}`;
+}
+
+/** The termination message of a pod that ended well. */
+export function successMessage(pod: Pod): string {
+  return pod.status?.containerStatuses?.[0]?.state?.terminated?.message ?? "";
+}

@@ -1,0 +1,224 @@
+/**
+ * The rest of a cluster, for tests of controllers against the fake client: snapshot controller, provisioner, binder, one-shot kubelet and mover, and the server's repository controller.
+ * It acts on what it sees, as those do, and counts what would be left over: volumes and storage snapshots.
+ */
+import {
+  type BackupRepository,
+  backupRepositories,
+  DATA_PATH_CANCELED,
+  type DataDownload,
+  type DataUpload,
+  dataDownloads,
+  dataUploads,
+  LABELS,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { type KubeObject, keyOf, type Pod, persistentVolumeClaims, persistentVolumes, pods, type ResourceType } from "@drayage/kube";
+import type { FakeKubeClient } from "@drayage/kube/testing";
+
+export interface SimulatedStorageOptions {
+  /** The node on which every pod comes up. */
+  readonly nodeName?: string;
+  /** Of the installation. */
+  readonly namespace?: string;
+  /** What a mover does once it may start; by default it succeeds at once. */
+  readonly mover?: "succeeds" | "fails" | "waits";
+  /** Whether pods come up at all. */
+  readonly kubelet?: "runs" | "cannot-pull" | "waits";
+}
+
+export class SimulatedStorage {
+  /** Handles of the snapshots that the storage holds. */
+  readonly snapshots = new Set<string>();
+  /** Handles of the volumes that the storage holds. */
+  readonly volumes = new Set<string>();
+  options: SimulatedStorageOptions;
+  readonly #client: FakeKubeClient;
+  #counter = 0;
+
+  constructor(client: FakeKubeClient, options: SimulatedStorageOptions = {}) {
+    this.#client = client;
+    this.options = options;
+    client.react(volumeSnapshotContents, () => this.#snapshots());
+    client.react(volumeSnapshots, () => this.#snapshots());
+    client.react(persistentVolumeClaims, (before, after) => {
+      if (after === undefined && before !== undefined) this.#claimGone(before.metadata.uid ?? "");
+      this.#bind();
+    });
+    client.react(persistentVolumes, (before, after) => {
+      if (after === undefined && before !== undefined) this.volumes.delete(before.metadata.name ?? "");
+      this.#reclaim();
+      this.#bind();
+    });
+    client.react(pods, () => this.#runPods());
+    client.react(dataUploads, () => this.#runPods());
+    client.react(dataDownloads, () => this.#runPods());
+    client.react(backupRepositories, (_before, after) => {
+      if (after !== undefined && after.status?.phase === undefined)
+        this.#patch(backupRepositories, after, { status: { phase: "Ready" } } as Partial<BackupRepository>);
+    });
+  }
+
+  /** Lets the world act once more, after options were changed. */
+  nudge(): void {
+    this.#snapshots();
+    this.#bind();
+    this.#runPods();
+  }
+
+  /** A VolumeSnapshot as the backup's item action leaves it: bound, ready, its storage snapshot on policy Delete. */
+  seedSnapshot(namespace: string, name: string): void {
+    const contentName = `snapcontent-${name}`;
+    const handle = `handle-${name}`;
+    this.snapshots.add(handle);
+    this.#client.seed(volumeSnapshotContents, {
+      metadata: { name: contentName },
+      spec: {
+        deletionPolicy: "Delete",
+        driver: "csi.example.com",
+        source: { volumeHandle: "v" },
+        volumeSnapshotClassName: "csi",
+        volumeSnapshotRef: { name, namespace },
+      },
+      status: { readyToUse: true, snapshotHandle: handle, restoreSize: 67108864 },
+    });
+    this.#client.seed(volumeSnapshots, {
+      metadata: { namespace, name },
+      spec: { source: { persistentVolumeClaimName: "files" }, volumeSnapshotClassName: "csi" },
+      status: { readyToUse: true, boundVolumeSnapshotContentName: contentName, restoreSize: "64Mi" },
+    });
+  }
+
+  #patch<T extends KubeObject>(type: ResourceType<T>, object: T, change: Partial<T>): void {
+    if (this.#client.peek(type, keyOf(object)) === undefined) return;
+    this.#client.mutate(type, keyOf(object), (current) => Object.assign(current, change));
+  }
+
+  #snapshots(): void {
+    const client = this.#client;
+    for (const content of client.all(volumeSnapshotContents)) {
+      const handle = content.spec.source.snapshotHandle;
+      const reference = content.spec.volumeSnapshotRef;
+      const snapshot = client.peek(volumeSnapshots, { namespace: reference.namespace, name: reference.name ?? "" });
+      if (handle !== undefined && content.status?.snapshotHandle === undefined) {
+        this.#patch(volumeSnapshotContents, content, { status: { snapshotHandle: handle, readyToUse: true } });
+      } else if (snapshot === undefined && content.status !== undefined && content.spec.deletionPolicy === "Delete") {
+        // Its VolumeSnapshot was deleted: content and storage snapshot follow.
+        this.snapshots.delete(content.status.snapshotHandle ?? "");
+        client.discard(volumeSnapshotContents, keyOf(content));
+      } else if (snapshot !== undefined && snapshot.status?.boundVolumeSnapshotContentName === undefined && content.status?.readyToUse === true) {
+        this.#patch(volumeSnapshots, snapshot, {
+          status: { readyToUse: true, boundVolumeSnapshotContentName: content.metadata.name ?? "", restoreSize: "64Mi" },
+        });
+      }
+    }
+  }
+
+  #bind(): void {
+    const client = this.#client;
+    for (const claim of client.all(persistentVolumeClaims)) {
+      if (claim.status?.phase === "Bound") continue;
+      const named = claim.spec.volumeName === undefined ? undefined : client.peek(persistentVolumes, { name: claim.spec.volumeName });
+      if (named !== undefined) {
+        const reference = named.spec.claimRef;
+        if (reference?.name !== claim.metadata.name || reference?.namespace !== claim.metadata.namespace) continue;
+        client.mutate(persistentVolumes, keyOf(named), (volume) => {
+          const uid = claim.metadata.uid;
+          volume.spec.claimRef = { ...volume.spec.claimRef, ...(uid === undefined ? {} : { uid }) };
+          volume.status = { phase: "Bound" };
+        });
+        this.#patch(persistentVolumeClaims, claim, { status: { phase: "Bound" } });
+      } else if (claim.spec.selector === undefined && claim.spec.volumeName === undefined) {
+        const name = `pvc-${++this.#counter}`;
+        const { namespace, uid } = claim.metadata;
+        this.volumes.add(name);
+        client.seed(persistentVolumes, {
+          metadata: { name },
+          spec: {
+            persistentVolumeReclaimPolicy: "Delete",
+            claimRef: { name: claim.metadata.name ?? "", ...(namespace === undefined ? {} : { namespace }), ...(uid === undefined ? {} : { uid }) },
+          },
+          status: { phase: "Bound" },
+        });
+        client.mutate(persistentVolumeClaims, keyOf(claim), (current) => {
+          current.spec.volumeName = name;
+          current.status = { phase: "Bound" };
+        });
+      }
+    }
+  }
+
+  #claimGone(uid: string): void {
+    for (const volume of this.#client.all(persistentVolumes))
+      if (volume.spec.claimRef?.uid === uid) this.#patch(persistentVolumes, volume, { status: { phase: "Released" } });
+  }
+
+  #reclaim(): void {
+    for (const volume of this.#client.all(persistentVolumes)) {
+      if (volume.status?.phase === "Released" && volume.spec.persistentVolumeReclaimPolicy === "Delete" && volume.spec.claimRef?.uid !== undefined) {
+        this.#client.discard(persistentVolumes, keyOf(volume));
+      }
+    }
+  }
+
+  #runPods(): void {
+    const { kubelet = "runs", mover = "succeeds", nodeName = "node-1" } = this.options;
+    for (const pod of this.#client.all(pods)) {
+      if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") continue;
+      if (kubelet === "waits") continue;
+      if (kubelet === "cannot-pull") {
+        if (pod.status === undefined)
+          this.#setPod(pod, { phase: "Pending", containerStatuses: [container({ waiting: { reason: "ImagePullBackOff", message: "no such image" } })] });
+        continue;
+      }
+      if (pod.status?.phase === undefined) {
+        this.#client.mutate(pods, keyOf(pod), (current) => {
+          current.spec.nodeName = nodeName;
+          current.status = { phase: "Running", containerStatuses: [container({ running: {} })] };
+        });
+        continue;
+      }
+      this.#runMover(pod, mover);
+    }
+  }
+
+  #runMover(pod: Pod, mover: NonNullable<SimulatedStorageOptions["mover"]>): void {
+    const isUpload = pod.metadata.labels?.[LABELS.dataUpload] !== undefined;
+    const key = { namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" };
+    const movement: DataUpload | DataDownload | undefined = isUpload ? this.#client.peek(dataUploads, key) : this.#client.peek(dataDownloads, key);
+    const phase = movement?.status?.phase;
+    if (movement === undefined || (phase !== "InProgress" && phase !== "Canceling")) return;
+    const end = (exitCode: number, message: string): void =>
+      this.#setPod(pod, { phase: exitCode === 0 ? "Succeeded" : "Failed", containerStatuses: [container({ terminated: { exitCode, message } })] });
+    const path = `/${movement.metadata.uid ?? ""}`;
+    if (movement.spec.cancel === true) end(1, `Failed to wait: ${DATA_PATH_CANCELED}`);
+    else if (mover === "fails") end(1, "disk read error");
+    else if (mover === "succeeds") {
+      end(
+        0,
+        JSON.stringify(
+          isUpload
+            ? {
+                snapshotID: "af9e484ddc77f57e45f5667014ff3f86",
+                emptySnapshot: false,
+                source: { byPath: path, volumeMode: "Filesystem" },
+                totalBytes: 1500096,
+                incrementalBytes: 13,
+              }
+            : { target: { byPath: path, volumeMode: "Filesystem" }, totalBytes: 1500096 },
+        ),
+      );
+    }
+  }
+
+  #setPod(pod: Pod, status: NonNullable<Pod["status"]>): void {
+    this.#patch(pods, pod, { status });
+  }
+}
+
+type ContainerState = NonNullable<NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number]["state"]>;
+
+function container(state: ContainerState): NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number] {
+  return { name: "mover", ready: state.running !== undefined, restartCount: 0, state };
+}
