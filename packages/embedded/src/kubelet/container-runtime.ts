@@ -286,7 +286,8 @@ export class ContainerRuntime {
     const { clock, rootless } = this.#options;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     for (const [name, mode] of Object.entries(WRITABLE_FOLDERS)) makeFolder(join(directory, "rw", name), Number.parseInt(mode, 8));
-    writeFileSync(join(directory, "termination-log"), "", { mode: 0o666 });
+    writeFileSync(join(directory, "termination-log"), "");
+    chmodSync(join(directory, "termination-log"), 0o666);
     const steps = planSandbox({
       directory,
       mounts: [...launch.mounts, { source: join(directory, "termination-log"), target: launch.terminationMessagePath, readOnly: false }],

@@ -5,7 +5,7 @@
  * the object is removed, so whoever watches sees how the pod ended; when the worker is done, no process, mount or file of the pod is left.
  */
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { errorFields, hasCode, messageOf } from "@drayage/base";
 import { type KubeClient, type Pod, pods } from "@drayage/kube";
 import type { ApiVolumeSources, TokenSource } from "./api-volumes.ts";
@@ -38,7 +38,9 @@ export class PodWorker {
   readonly #slots = new Map<string, ContainerSlot>();
   #pod: Pod;
   #hostVolumes: HostVolumes | undefined;
-  #volumes: PodView["volumes"];
+  #volumes: PodView["volumes"] = "absent";
+  /** Whether the pod's folder may hold volumes although none were set up by this process. */
+  #needsTearDown: boolean;
   #volumeFailures = 0;
   #rejected: PodView["rejected"];
   #dirty = false;
@@ -47,26 +49,23 @@ export class PodWorker {
   #done = false;
   #released = false;
   #wrote = "";
+  readonly #announced = new Set<string>();
   #cancelRecheck: () => void = () => undefined;
 
   constructor(pod: Pod, options: PodWorkerOptions) {
     this.#pod = pod;
     this.#options = options;
     this.#objectGone = options.objectGone === true;
+    // What an earlier kubelet set up is set up again (which changes nothing) to learn where it is, or taken away.
+    this.#needsTearDown = existsSync(options.podFolder);
     for (const container of [...initContainersOf(pod), ...containersOf(pod)]) {
       const slot = new ContainerSlot({ ...options, onChange: () => this.poke() }, this.#earlierStarts(container.name));
       this.#slots.set(container.name, slot);
       slot.watchHealth(pod, container);
     }
-    // What an earlier kubelet set up is set up again (which changes nothing) to learn where it is, or taken away.
-    this.#volumes = "absent";
-    this.#needsTearDown = existsSync(options.podFolder);
     this.#refreshLater();
     this.poke();
   }
-
-  /** Whether the pod's folder may hold volumes although none were set up by this process. */
-  #needsTearDown: boolean;
 
   get pod(): Pod {
     return this.#pod;
@@ -126,7 +125,9 @@ export class PodWorker {
     const view = this.#view();
     const { actions, verdict, recheckAfterMs } = decidePod(view);
     const removing = actions.some((action) => action.do === "removeObject");
-    await this.#report(podStatus(view, { ...this.#options.facts, ...(verdict === undefined ? {} : { verdict }) }));
+    const status = podStatus(view, { ...this.#options.facts, ...(verdict === undefined ? {} : { verdict }) });
+    this.#announceBackoffs(status);
+    await this.#report(status);
     if (this.#objectGone) {
       this.#dirty = true;
       return;
@@ -134,6 +135,17 @@ export class PodWorker {
     for (const action of actions) this.#act(action);
     if (removing) await this.#removeObject();
     if (recheckAfterMs !== undefined) this.#recheck(recheckAfterMs);
+  }
+
+  /** Once for each start that is followed by a wait. */
+  #announceBackoffs(status: PodStatus): void {
+    for (const { name, state, restartCount } of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]) {
+      const key = `${name}/${restartCount}`;
+      if (state?.waiting?.reason !== "CrashLoopBackOff" || this.#announced.has(key)) continue;
+      this.#announced.add(key);
+      const { namespace, name: pod, uid } = podKey(this.#pod);
+      this.#options.recorder.event(this.#pod, "Warning", "BackOff", `Back-off restarting failed container ${name} in pod ${pod}_${namespace}(${uid})`);
+    }
   }
 
   #view(): PodView {
@@ -251,10 +263,17 @@ export class PodWorker {
       for (const start of [slot.latest, slot.previous]) if (start !== undefined) this.#options.runtime.remove(start.directory);
     }
     rmSync(this.#options.podFolder, { recursive: true, force: true });
-    rmSync(this.#options.logFolder, { recursive: true, force: true });
+    this.#removeLogs();
     this.#cancelRecheck();
     this.#done = true;
     this.#options.onGone();
+  }
+
+  /** By the UID, which is all that is known of a pod that went while no kubelet ran. */
+  #removeLogs(): void {
+    const logs = dirname(this.#options.logFolder);
+    const own = existsSync(logs) ? readdirSync(logs).filter((name) => name.endsWith(`_${podKey(this.#pod).uid}`)) : [];
+    for (const name of own) rmSync(join(logs, name), { recursive: true, force: true });
   }
 
   #earlierStarts(container: string): RunningContainer[] {

@@ -1,0 +1,1 @@
+export { type StartWorkloadsOptions, startWorkloads, type Workloads } from "./start-workloads.ts";
