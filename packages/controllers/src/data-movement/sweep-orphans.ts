@@ -2,7 +2,7 @@
  * Removes backup VolumeSnapshots whose DataUpload is gone. Pods, claims and Secrets are owned by their object and go with it; a VolumeSnapshotContent is cluster-scoped and cannot be,
  * so snapshots are found by the UID that they carry. What carries none was not made by us and is left alone.
  */
-import { volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import { dataUploads, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { hasCode, type Logger } from "@drayage/base";
 import { type KubeClient, type KubeObject, keyOf } from "@drayage/kube";
 import type { DataMovementCaches } from "./caches.ts";
@@ -18,20 +18,23 @@ export interface SweepDeps {
 /** Returns how many objects were deleted. The caches must be filled: an empty one would make everything an orphan. */
 export async function sweepOrphans({ client, logger, namespace, caches }: SweepDeps): Promise<number> {
   const owners = new Set(caches.uploads.list().map(({ metadata }) => metadata.uid));
-  const isOrphan = ({ metadata }: KubeObject): boolean => {
+  const isOrphan = async ({ metadata }: KubeObject): Promise<boolean> => {
     const owner = metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid];
-    return owner !== undefined && !owners.has(owner) && metadata.deletionTimestamp === undefined;
+    if (owner === undefined || owners.has(owner) || metadata.deletionTimestamp !== undefined) return false;
+    // The cache may lag behind another node that took up a new object just now; the copies carry its name, so the server is asked.
+    const alive = await client.find(dataUploads, { namespace, name: metadata.name ?? "" });
+    return alive?.metadata.uid !== owner;
   };
   let count = 0;
   try {
     for await (const snapshot of client.listAll(volumeSnapshots, { namespace })) {
-      if (!isOrphan(snapshot)) continue;
+      if (!(await isOrphan(snapshot))) continue;
       logger.warn("Deleting a volume snapshot whose data upload is gone", { name: snapshot.metadata.name });
       if (await client.delete(volumeSnapshots, keyOf(snapshot))) count++;
     }
     for await (const content of client.listAll(volumeSnapshotContents)) {
       // The copies of other installations in this cluster are theirs.
-      if (!isOrphan(content) || content.spec.volumeSnapshotRef.namespace !== namespace) continue;
+      if (content.spec.volumeSnapshotRef.namespace !== namespace || !(await isOrphan(content))) continue;
       logger.warn("Deleting a volume snapshot content whose data upload is gone", { name: content.metadata.name });
       if (await client.delete(volumeSnapshotContents, keyOf(content))) count++;
     }
