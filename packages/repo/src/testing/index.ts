@@ -1,2 +1,3 @@
 export * from "./memory-contents.ts";
 export * from "./memory-objects.ts";
+export * from "./memory-repository.ts";
