@@ -77,6 +77,8 @@ export const CODES = {
   // backups, restores, data movement
   BACKUP_NOT_FOUND: "terminal",
   VALIDATION_FAILED: "terminal",
+  HOOK_FAILED: "terminal",
+  SNAPSHOT_FAILED: "terminal",
   DATA_MOVEMENT_FAILED: "terminal",
 } as const satisfies Record<string, Disposition>;
 

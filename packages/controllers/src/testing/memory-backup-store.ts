@@ -101,7 +101,10 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
   async putBackup(files: BackupFiles): Promise<void> {
     this.#check();
     const name = files.backup.metadata.name ?? "";
-    this.backups.set(name, structuredClone({ ...this.backups.get(name), ...files }));
+    const { archive, ...rest } = files;
+    // Only these two of an archive are the store's business; it may carry functions.
+    const kept = archive === undefined ? {} : { archive: { path: archive.path, lengthBytes: archive.lengthBytes } };
+    this.backups.set(name, { ...this.backups.get(name), ...structuredClone(rest), ...kept });
   }
 
   async getItemOperations(backupName: string): Promise<readonly ItemOperation[]> {

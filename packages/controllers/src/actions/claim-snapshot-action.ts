@@ -1,0 +1,248 @@
+/**
+ * Cuts a CSI snapshot of a claim's volume and hands it to a mover as a DataUpload (Velero's action `velero.io/csi-pvc-backupper`, for backups that move data).
+ *
+ * Invariants:
+ * - Either a DataUpload exists that owns the fate of the VolumeSnapshot, or the VolumeSnapshot and the snapshot in the storage are gone again.
+ * - The claim in the backup names its DataUpload and its VolumeSnapshot; the restore finds the data by nothing else.
+ */
+import {
+  ANNOTATIONS,
+  type Backup,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+  OPERATION_ID_PREFIXES,
+  type VolumeSnapshot,
+  type VolumeSnapshotClass,
+  type VolumeSnapshotContent,
+  validLabelValue,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { type Clock, DrayError, hasCode, type Logger } from "@drayage/base";
+import {
+  type GenericObject,
+  type KubeClient,
+  keyOf,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  persistentVolumes,
+  requireDuration,
+} from "@drayage/kube";
+import type { BackupAction, BackupActionContext, BackupActionResult } from "./backup-action.ts";
+import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
+import { selectVolumeSnapshotClass } from "./volume-snapshot-class.ts";
+
+export interface ClaimSnapshotActionOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  /** Where the DataUploads go. */
+  readonly namespace: string;
+}
+
+/** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. */
+const POLL_FIRST_MS = 100;
+const POLL_FACTOR = 1.5;
+const POLL_MAX_MS = 2_000;
+/** Cleaning up goes on after an abort, but not for ever. */
+const CLEAN_UP_MS = 30_000;
+
+export const CLAIM_SNAPSHOT_ACTION = "velero.io/csi-pvc-backupper";
+
+export function createClaimSnapshotAction(options: ClaimSnapshotActionOptions): BackupAction {
+  return {
+    name: CLAIM_SNAPSHOT_ACTION,
+    groupResource: PERSISTENT_VOLUME_CLAIMS,
+    execute: (item, context) => snapshotClaim(options, item, context),
+  };
+}
+
+async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericObject, context: BackupActionContext): Promise<BackupActionResult> {
+  const { client } = options;
+  const { backup, signal } = context;
+  const claim = item as unknown as PersistentVolumeClaim;
+  const name = `${claim.metadata.namespace}/${claim.metadata.name}`;
+  const log = context.log.child({ claim: name });
+  if (claim.status?.phase !== "Bound" || claim.spec.volumeName === undefined) {
+    log.info("The claim is not bound: there is no data yet");
+    return { item };
+  }
+  const volume = await client.get(persistentVolumes, { name: claim.spec.volumeName }, signal);
+  const driver = volume.spec.csi?.driver;
+  if (driver === undefined) {
+    log.warn(`Not taking a snapshot of claim "${name}": its volume is not provided by a CSI driver`);
+    return { item: annotated(claim, { [ANNOTATIONS.skippedNoCsiPv]: "true" }), volumeSkipped: "the volume is not provided by a CSI driver" };
+  }
+  if (claim.spec.storageClassName === undefined || claim.spec.storageClassName === "") {
+    throw new DrayError("SNAPSHOT_FAILED", `Cannot take a snapshot of claim "${name}": it has no storage class, so its copy cannot be provisioned`);
+  }
+  if (backup.spec.snapshotMoveData !== true) {
+    log.warn(`Not taking a snapshot of claim "${name}": the backup does not move data`, { hint: "Set spec.snapshotMoveData to true." });
+    return { item, volumeSkipped: "spec.snapshotMoveData is not true, and snapshots that stay in the cluster are not backups" };
+  }
+  const snapshotClass = await selectVolumeSnapshotClass(client, { driver, claim, backup }, log, signal);
+  const snapshot = await createSnapshot(client, claim, backup, snapshotClass, signal);
+  const uploaded = await orRemove(client, snapshot, log, async () => {
+    await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
+    return createDataUpload(options, { backup, claim, volume, snapshot, snapshotClass }, signal);
+  });
+  const { name: snapshotName = "" } = snapshot.metadata;
+  const { name: uploadName = "" } = uploaded.metadata;
+  log.info(`DataUpload "${options.namespace}/${uploadName}" was created for VolumeSnapshot "${snapshotName}"`);
+  const stored = annotated(claim, {
+    [ANNOTATIONS.volumeSnapshotName]: snapshotName,
+    [ANNOTATIONS.dataUploadName]: `${options.namespace}/${uploadName}`,
+    [ANNOTATIONS.mustIncludeAdditionalItems]: "true",
+  });
+  stored.metadata.labels = {
+    ...stored.metadata.labels,
+    [LABELS.volumeSnapshotName]: validLabelValue(snapshotName),
+    [LABELS.backupName]: validLabelValue(backup.metadata.name ?? ""),
+  };
+  return {
+    item: stored,
+    mustInclude: true,
+    operation: {
+      id: uploaded.metadata.labels?.[LABELS.asyncOperationId] ?? "",
+      postOperationItems: [{ groupResource: DATA_UPLOADS, namespace: options.namespace, name: uploadName }],
+    },
+  };
+}
+
+function annotated(claim: PersistentVolumeClaim, annotations: Readonly<Record<string, string>>): GenericObject {
+  const copy = structuredClone(claim);
+  copy.metadata.annotations = { ...copy.metadata.annotations, ...annotations };
+  return copy as unknown as GenericObject;
+}
+
+function createSnapshot(
+  client: KubeClient,
+  claim: PersistentVolumeClaim,
+  backup: Backup,
+  snapshotClass: VolumeSnapshotClass,
+  signal: AbortSignal,
+): Promise<VolumeSnapshot> {
+  const { name: claimName = "", namespace = "", labels } = claim.metadata;
+  return client.create<VolumeSnapshot>(
+    volumeSnapshots,
+    {
+      apiVersion: "snapshot.storage.k8s.io/v1",
+      kind: "VolumeSnapshot",
+      metadata: {
+        generateName: `velero-${claimName}-`,
+        namespace,
+        labels: { ...labels, [LABELS.backupName]: validLabelValue(backup.metadata.name ?? "") },
+      },
+      spec: { source: { persistentVolumeClaimName: claimName }, volumeSnapshotClassName: snapshotClass.metadata.name ?? "" },
+    },
+    { signal },
+  );
+}
+
+/**
+ * Waits until the storage has cut the snapshot, which is when it has a handle; whether it is ready to be read is the mover's to wait for.
+ * Throws TIMED_OUT with the driver's last complaint.
+ */
+async function waitForHandle(options: ClaimSnapshotActionOptions, snapshot: VolumeSnapshot, timeoutMs: number, signal: AbortSignal): Promise<void> {
+  const { client, clock } = options;
+  const untilMs = clock.nowMs() + timeoutMs;
+  let delayMs = POLL_FIRST_MS;
+  let complaint: string | undefined;
+  for (;;) {
+    const current = await client.get(volumeSnapshots, keyOf(snapshot), signal);
+    const contentName = current.status?.boundVolumeSnapshotContentName;
+    const content = contentName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: contentName }, signal);
+    if (content?.status?.snapshotHandle !== undefined && content.status.snapshotHandle !== "") return;
+    complaint = content?.status?.error?.message ?? current.status?.error?.message ?? complaint;
+    if (clock.nowMs() + delayMs > untilMs) {
+      const { name, namespace } = snapshot.metadata;
+      throw new DrayError(
+        "TIMED_OUT",
+        `Cannot take a snapshot of claim "${namespace}/${snapshot.spec.source.persistentVolumeClaimName}": VolumeSnapshot "${name}" has no handle after ${timeoutMs / 1000} s${complaint === undefined ? "" : `: ${complaint}`}`,
+        { hint: "Look at the CSI driver's snapshotter, or raise spec.csiSnapshotTimeout." },
+      );
+    }
+    await clock.sleep(delayMs, signal);
+    delayMs = Math.min(delayMs * POLL_FACTOR, POLL_MAX_MS);
+  }
+}
+
+/** Runs `work`; when it fails or is aborted, the snapshot is removed before the failure goes on. */
+async function orRemove<T>(client: KubeClient, snapshot: VolumeSnapshot, log: Logger, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    try {
+      await removeSnapshot(client, snapshot, AbortSignal.timeout(CLEAN_UP_MS));
+    } catch (failure) {
+      log.warn(`VolumeSnapshot "${snapshot.metadata.namespace}/${snapshot.metadata.name}" was left behind`, {
+        error: failure instanceof Error ? failure.message : String(failure),
+      });
+    }
+    throw error;
+  }
+}
+
+/** Deletes a VolumeSnapshot and, whatever its class says, the snapshot in the storage. */
+export async function removeSnapshot(client: KubeClient, snapshot: VolumeSnapshot, signal: AbortSignal): Promise<void> {
+  const current = await client.find(volumeSnapshots, keyOf(snapshot), signal);
+  const contentName = current?.status?.boundVolumeSnapshotContentName;
+  if (contentName !== undefined) {
+    try {
+      await client.patch<VolumeSnapshotContent>(volumeSnapshotContents, { name: contentName }, "merge", { spec: { deletionPolicy: "Delete" } }, { signal });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+  await client.delete(volumeSnapshots, keyOf(snapshot), { signal });
+}
+
+interface DataUploadSubject {
+  readonly backup: Backup;
+  readonly claim: PersistentVolumeClaim;
+  readonly volume: PersistentVolume;
+  readonly snapshot: VolumeSnapshot;
+  readonly snapshotClass: VolumeSnapshotClass;
+}
+
+function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUploadSubject, signal: AbortSignal): Promise<DataUpload> {
+  const { backup, claim, volume, snapshot, snapshotClass } = subject;
+  const { name: backupName = "", uid: backupUid = "" } = backup.metadata;
+  const claimUid = claim.metadata.uid ?? "";
+  const parallel = backup.spec.uploaderConfig?.parallelFilesUpload ?? 0;
+  const { datamover } = backup.spec;
+  return options.client.create<DataUpload>(
+    dataUploads,
+    {
+      apiVersion: "velero.io/v2alpha1",
+      kind: "DataUpload",
+      metadata: {
+        generateName: `${backupName}-`,
+        namespace: options.namespace,
+        labels: {
+          [LABELS.backupName]: validLabelValue(backupName),
+          [LABELS.backupUid]: backupUid,
+          [LABELS.pvcUid]: claimUid,
+          [LABELS.asyncOperationId]: validLabelValue(`${OPERATION_ID_PREFIXES.dataUpload}${backupUid}.${claimUid}`),
+        },
+        ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Backup", name: backupName, uid: backupUid, controller: true }],
+      },
+      spec: {
+        backupStorageLocation: backup.spec.storageLocation ?? "",
+        csiSnapshot: {
+          driver: volume.spec.csi?.driver ?? "",
+          snapshotClass: snapshotClass.metadata.name ?? "",
+          storageClass: claim.spec.storageClassName ?? "",
+          volumeSnapshot: snapshot.metadata.name ?? "",
+        },
+        ...(parallel > 0 ? { dataMoverConfig: { ParallelFilesUpload: String(parallel) } } : {}),
+        ...(datamover === undefined || datamover === "" ? {} : { datamover }),
+        operationTimeout: backup.spec.csiSnapshotTimeout ?? "",
+        snapshotType: "CSI",
+        sourceNamespace: claim.metadata.namespace ?? "",
+        sourcePVC: claim.metadata.name ?? "",
+      },
+    },
+    { signal },
+  );
+}

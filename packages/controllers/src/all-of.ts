@@ -1,0 +1,6 @@
+/** Everything an async iterable gives, for listings that are known to be short. */
+export async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}

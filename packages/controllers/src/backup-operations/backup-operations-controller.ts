@@ -1,0 +1,207 @@
+/**
+ * Carries a Backup from the end of its own work to its end: waits for the asynchronous operations (DataUploads), then finalizes.
+ *
+ *   WaitingForPluginOperations ──────────────► Finalizing ───────────────► Completed
+ *        │ (an operation failed)                                              ▲ only without any error
+ *        ▼
+ *   WaitingForPluginOperationsPartiallyFailed ► FinalizingPartiallyFailed ► PartiallyFailed
+ *
+ * Everything is read again each time: the operations lie in the bucket, their progress is in the DataUploads. Changes of DataUploads are watched, so nothing polls;
+ * the only clock is each operation's timeout, counted from its stored creation.
+ */
+import {
+  type Backup,
+  type BackupStatus,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+} from "@drayage/api";
+import { type Clock, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import {
+  isDeleting,
+  type KubeClient,
+  keyOf,
+  type ObjectKey,
+  type ReconcileResult,
+  requireDuration,
+  source,
+  startController,
+  startInformer,
+} from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import type { RunningController } from "../backup/backup-controller.ts";
+import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
+import { finalizeBackup } from "./finalize-backup.ts";
+import { advanceOperations, type OperationsOutcome } from "./operations.ts";
+
+export interface BackupOperationsControllerDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly stores: BackupStores;
+}
+
+const BY_OWNER = "backup-uid";
+
+/** Starts the controller of Backups that wait for operations or are to be finalized. */
+export function startBackupOperationsController(deps: BackupOperationsControllerDeps): RunningController {
+  const { client, clock, random, logger, namespace } = deps;
+  const informerOptions = { client, clock, random, logger, namespace };
+  const backupCache = startInformer<Backup>(backups, informerOptions);
+  const uploadCache = startInformer<DataUpload>(dataUploads, {
+    ...informerOptions,
+    indexes: { [BY_OWNER]: ({ metadata }) => (metadata.labels?.[LABELS.backupUid] === undefined ? [] : [metadata.labels[LABELS.backupUid] ?? ""]) },
+  });
+  const reconciler = new BackupOperationsReconciler(deps);
+  const controller = startController({
+    name: "backup-operations",
+    clock,
+    random,
+    logger,
+    sources: [
+      source(backupCache, { when: (_before, after) => after !== undefined && isOurs(after) }),
+      // A Backup is the only owner that a DataUpload has.
+      source(uploadCache, {
+        toKeys: ({ metadata }) => (metadata.ownerReferences ?? []).filter(({ kind }) => kind === "Backup").map(({ name }) => ({ namespace, name })),
+      }),
+    ],
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+  });
+  return {
+    idle: () => controller.idle(),
+    async stop() {
+      await controller.stop();
+      backupCache.stop();
+      uploadCache.stop();
+    },
+  };
+}
+
+function isOurs({ status }: Backup): boolean {
+  return isWaiting(status) || isFinalizing(status);
+}
+
+function isWaiting(status: BackupStatus | undefined): boolean {
+  return status?.phase === "WaitingForPluginOperations" || status?.phase === "WaitingForPluginOperationsPartiallyFailed";
+}
+
+function isFinalizing(status: BackupStatus | undefined): boolean {
+  return status?.phase === "Finalizing" || status?.phase === "FinalizingPartiallyFailed";
+}
+
+class BackupOperationsReconciler {
+  readonly #deps: BackupOperationsControllerDeps;
+  /** Operations as they were read from the bucket, by UID; they change there only by our own hand. */
+  readonly #operations = new Map<string, readonly ItemOperation[]>();
+
+  constructor(deps: BackupOperationsControllerDeps) {
+    this.#deps = deps;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, stores } = this.#deps;
+    const backup = await client.find(backups, key, signal);
+    if (backup === undefined || isDeleting(backup) || !isOurs(backup)) return {};
+    const location = await client.find<BackupStorageLocation>(
+      backupStorageLocations,
+      { namespace: key.namespace, name: backup.spec.storageLocation ?? "" },
+      signal,
+    );
+    const why = location === undefined ? "does not exist any more" : location.spec.accessMode === "ReadOnly" ? "has become read-only" : undefined;
+    if (location === undefined || why !== undefined) {
+      await this.#write(
+        backup,
+        {
+          ...this.#ended(backup, "PartiallyFailed"),
+          failureReason: `backup storage location "${backup.spec.storageLocation}" ${why}; the backup cannot be completed there`,
+        },
+        signal,
+      );
+      return {};
+    }
+    const store = await stores.open(location, signal);
+    return isWaiting(backup.status) ? this.#wait(backup, store, signal) : this.#finalize(backup, store, signal);
+  }
+
+  async #wait(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
+    const { clock, logger } = this.#deps;
+    const uid = backup.metadata.uid ?? "";
+    const name = backup.metadata.name ?? "";
+    const operations = this.#operations.get(uid) ?? (await store.getItemOperations(name, signal));
+    const uploads = await this.#uploads(uid, signal);
+    const outcome = advanceOperations(operations, {
+      kind: "DataUpload",
+      nowMs: clock.nowMs(),
+      timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
+      movementsOf: (id) => uploads.filter(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === id),
+    });
+    for (const upload of uploads) if (outcome.toCancel.includes(upload.metadata.labels?.[LABELS.asyncOperationId] ?? "")) await this.#cancel(upload, signal);
+    const status = statusAfter(backup.status ?? {}, outcome);
+    // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataUploads.
+    if (outcome.hasNewFailure || !outcome.inProgress)
+      await store.putBackup({ backup: { ...backup, apiVersion: "velero.io/v1", kind: "Backup", status }, itemOperations: outcome.operations }, signal);
+    if (outcome.inProgress) this.#operations.set(uid, outcome.operations);
+    else this.#operations.delete(uid);
+    if (!sameCounts(backup.status ?? {}, status)) await this.#write(backup, status, signal);
+    if (outcome.nextTimeoutMs === undefined) return {};
+    logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
+    return { requeueAfterMs: Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0) };
+  }
+
+  async #finalize(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, clock, namespace } = this.#deps;
+    const status = this.#ended(backup, backup.status?.phase === "Finalizing" ? "Completed" : "PartiallyFailed");
+    await finalizeBackup({ client, clock, namespace, store, backup: { ...backup, apiVersion: "velero.io/v1", kind: "Backup", status }, signal });
+    await this.#write(backup, status, signal);
+    return {};
+  }
+
+  #ended(backup: Backup, phase: "Completed" | "PartiallyFailed"): BackupStatus {
+    return { ...backup.status, phase, completionTimestamp: formatTime(this.#deps.clock.nowMs()) };
+  }
+
+  /** From the API server, not from a cache: one that is not there yet would fail its operation for good. */
+  #uploads(backupUid: string, signal: AbortSignal): Promise<DataUpload[]> {
+    const { client, namespace } = this.#deps;
+    return allOf(client.listAll<DataUpload>(dataUploads, { namespace, labelSelector: `${LABELS.backupUid}=${backupUid}`, signal }));
+  }
+
+  async #cancel(upload: DataUpload, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#deps.client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true } }, { signal });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+
+  async #write(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<void> {
+    await this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
+  }
+}
+
+function statusAfter(status: BackupStatus, outcome: OperationsOutcome): BackupStatus {
+  const troubled = status.phase === "WaitingForPluginOperationsPartiallyFailed" || outcome.failed > 0;
+  return {
+    ...status,
+    phase: outcome.inProgress
+      ? troubled
+        ? "WaitingForPluginOperationsPartiallyFailed"
+        : "WaitingForPluginOperations"
+      : troubled
+        ? "FinalizingPartiallyFailed"
+        : "Finalizing",
+    ...(outcome.completed > 0 ? { backupItemOperationsCompleted: outcome.completed } : {}),
+    ...(outcome.failed > 0 ? { backupItemOperationsFailed: outcome.failed } : {}),
+  };
+}
+
+function sameCounts(a: BackupStatus, b: BackupStatus): boolean {
+  return (
+    a.phase === b.phase && a.backupItemOperationsCompleted === b.backupItemOperationsCompleted && a.backupItemOperationsFailed === b.backupItemOperationsFailed
+  );
+}

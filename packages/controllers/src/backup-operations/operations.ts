@@ -1,0 +1,107 @@
+/** What asynchronous operations become in view of the DataUploads or DataDownloads that carry them out. Pure: time and observations come in, operations go out. */
+import { formatTime, parseTime } from "@drayage/base";
+import type { ItemOperation } from "../ports.ts";
+
+/** What an operation needs of a DataUpload or a DataDownload. */
+export interface Movement {
+  readonly status?: {
+    readonly phase?: string;
+    readonly message?: string;
+    readonly progress?: { readonly bytesDone?: number; readonly totalBytes?: number };
+    readonly startTimestamp?: string | null;
+    readonly completionTimestamp?: string | null;
+  };
+}
+
+export interface OperationsView {
+  readonly kind: "DataUpload" | "DataDownload";
+  readonly nowMs: number;
+  /** spec.itemOperationTimeout, counted from the creation of the operation. */
+  readonly timeoutMs: number;
+  /** The movements that carry this operation's id; there should be one. */
+  movementsOf(operationId: string): readonly Movement[];
+}
+
+export interface OperationsOutcome {
+  readonly operations: readonly ItemOperation[];
+  /** Ids of operations that took too long: their movement is to be told to stop. */
+  readonly toCancel: readonly string[];
+  readonly completed: number;
+  readonly failed: number;
+  /** Whether any is still under way. */
+  readonly inProgress: boolean;
+  /** Whether an operation failed that had not before. */
+  readonly hasNewFailure: boolean;
+  /** When the first of those under way will have taken too long. */
+  readonly nextTimeoutMs: number | undefined;
+}
+
+const TIMED_OUT = "Asynchronous action timed out";
+
+export function advanceOperations(operations: readonly ItemOperation[], view: OperationsView): OperationsOutcome {
+  const toCancel: string[] = [];
+  let nextTimeoutMs: number | undefined;
+  let hasNewFailure = false;
+  const advanced = operations.map((operation): ItemOperation => {
+    if (hasEnded(operation)) return operation;
+    const status = statusAfter(operation, view);
+    const createdMs = parseTime(operation.status.created) ?? view.nowMs;
+    if (status.phase === "New" || status.phase === "InProgress") {
+      const dueMs = createdMs + view.timeoutMs;
+      if (view.nowMs < dueMs) {
+        nextTimeoutMs = Math.min(nextTimeoutMs ?? dueMs, dueMs);
+      } else {
+        toCancel.push(operation.spec.operationID);
+        status.phase = "Failed";
+        status.error = TIMED_OUT;
+      }
+    }
+    if (status.phase === "Failed") hasNewFailure = true;
+    return { spec: operation.spec, status };
+  });
+  const count = (phase: ItemOperation["status"]["phase"]): number => advanced.filter(({ status }) => status.phase === phase).length;
+  return {
+    operations: advanced,
+    toCancel,
+    completed: count("Completed"),
+    failed: count("Failed"),
+    inProgress: advanced.some((operation) => !hasEnded(operation)),
+    hasNewFailure,
+    nextTimeoutMs,
+  };
+}
+
+export function hasEnded(operation: ItemOperation): boolean {
+  return operation.status.phase === "Completed" || operation.status.phase === "Failed";
+}
+
+function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperation["status"] {
+  const { kind } = view;
+  const found = view.movementsOf(operation.spec.operationID);
+  const [movement] = found;
+  if (found.length !== 1 || movement === undefined) {
+    return {
+      ...operation.status,
+      phase: "Failed",
+      error:
+        found.length === 0
+          ? `the ${kind} of operation ${operation.spec.operationID} does not exist any more`
+          : `operation ${operation.spec.operationID} has ${found.length} ${kind}s, where there should be one`,
+      updated: formatTime(view.nowMs),
+    };
+  }
+  const { phase = "", message, progress, startTimestamp, completionTimestamp } = movement.status ?? {};
+  if (phase === "" || phase === "New") return { ...operation.status };
+  const status: ItemOperation["status"] = { ...operation.status, operationUnits: "Bytes", description: phase };
+  if ((progress?.bytesDone ?? 0) > 0) status.nCompleted = progress?.bytesDone ?? 0;
+  if ((progress?.totalBytes ?? 0) > 0) status.nTotal = progress?.totalBytes ?? 0;
+  if (startTimestamp !== undefined && startTimestamp !== null) {
+    status.started = startTimestamp;
+    if (status.phase === "New") status.phase = "InProgress";
+  }
+  if (completionTimestamp !== undefined && completionTimestamp !== null) status.updated = completionTimestamp;
+  if (phase === "Completed") status.phase = "Completed";
+  if (phase === "Failed") Object.assign(status, { phase: "Failed", error: message ?? "" });
+  if (phase === "Canceled") Object.assign(status, { phase: "Failed", error: `${kind} is canceled` });
+  return status;
+}

@@ -1,0 +1,233 @@
+import { type Backup, backupStorageLocations, backups, dataUploads, volumeSnapshotClasses, volumeSnapshots } from "@drayage/api";
+import { DrayError, nullLogger } from "@drayage/base";
+import { seededRandom } from "@drayage/base/testing";
+import { afterEach, describe, expect, it } from "vitest";
+import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
+import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
+import { createMemorySpool } from "../testing/memory-spool.ts";
+import { backupIn, endUploads, NAMESPACE, newBackup, type RecordedCluster, recordedCluster } from "../testing/recorded-cluster.ts";
+import { type BackupControllerDeps, type RunningController, startBackupController } from "./backup-controller.ts";
+
+const running: RunningController[] = [];
+afterEach(async () => {
+  for (const controller of running.splice(0)) await controller.stop();
+});
+
+function start(cluster: RecordedCluster, store: MemoryBackupStore, overrides: Partial<BackupControllerDeps> = {}) {
+  const { client, clock, discovery } = cluster;
+  const deps: BackupControllerDeps = {
+    client,
+    clock,
+    discovery,
+    random: seededRandom(3),
+    logger: nullLogger,
+    namespace: NAMESPACE,
+    stores: store,
+    newSpool: createMemorySpool,
+    ...overrides,
+  };
+  const backup = startBackupController(deps);
+  const operations = startBackupOperationsController(deps);
+  running.push(backup, operations);
+  return { backup, operations };
+}
+
+async function world(overrides: Partial<BackupControllerDeps> = {}) {
+  const cluster = recordedCluster();
+  const store = new MemoryBackupStore();
+  const controllers = start(cluster, store, overrides);
+  return { cluster, store, ...cluster, ...controllers };
+}
+
+describe("a backup", () => {
+  it("completes once its DataUploads have", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    const waiting = await backupIn(cluster, "second", "WaitingForPluginOperations");
+    expect(waiting.status).toMatchObject({ backupItemOperationsAttempted: 3, hookStatus: { hooksAttempted: 2 }, version: 1, formatVersion: "1.1.0" });
+    expect(client.all(dataUploads)).toHaveLength(3);
+    endUploads(client);
+    const completed = await backupIn(cluster, "second", "Completed", "PartiallyFailed");
+    expect(completed.status).toMatchObject({ phase: "Completed", backupItemOperationsCompleted: 3 });
+    expect(completed.status?.errors).toBeUndefined();
+    expect(store.backups.get("second")?.backup.status?.phase).toBe("Completed");
+    expect(store.openArchives).toBe(0);
+  });
+
+  it("runs its hooks around the snapshots, and before any data is moved", async () => {
+    const { cluster, client } = await world();
+    const events: string[] = [];
+    client.handlers.podExec = (_key, { command }) => {
+      events.push(command.join(" "));
+      return { exitCode: 0, stdout: "", stderr: "" };
+    };
+    client.react(volumeSnapshots, (before) => {
+      if (before === undefined) events.push("snapshot");
+    });
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    expect(events).toEqual(["/bin/sh -c echo pre", "snapshot", "snapshot", "snapshot", "/bin/sh -c echo post"]);
+  });
+
+  it("leaves out a pod whose pre hook fails, and is PartiallyFailed then", async () => {
+    const { cluster, client, store } = await world();
+    client.handlers.podExec = (_key, { command }) => ({ exitCode: command.includes("echo pre") ? 3 : 0, stdout: "", stderr: "no disk" });
+    await client.create<Backup>(backups, newBackup("second"));
+    const waiting = await backupIn(cluster, "second", "WaitingForPluginOperationsPartiallyFailed");
+    expect(waiting.status).toMatchObject({ errors: 1, hookStatus: { hooksAttempted: 1, hooksFailed: 1 } });
+    expect(store.items("second").map(({ ref }) => ref.groupResource)).not.toContain("pods");
+    expect(store.items("second").map(({ ref }) => ref.groupResource)).toContain("persistentvolumeclaims");
+    expect(store.backups.get("second")?.results?.errors.namespaces?.["notes"]?.[0]).toMatch(/exit code 3/);
+  });
+
+  it("is PartiallyFailed when a namespace it names does not exist", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("fourth", { includedNamespaces: ["nowhere"] }));
+    const ended = await backupIn(cluster, "fourth", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ errors: 1, progress: { totalItems: 0, itemsBackedUp: 0 } });
+    expect(store.backups.get("fourth")?.results?.errors.velero?.[0]).toMatch(/namespace "nowhere".*does not exist/);
+  });
+
+  it.each([
+    ["an unknown location", { storageLocation: "elsewhere" }, /location "elsewhere" does not exist; there is default/],
+    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is velero, other/],
+    ["a selector that is none", { labelSelector: { matchExpressions: [{ key: "a", operator: "Near" }] } }, /operator "Near"/],
+    ["both kinds of selectors", { labelSelector: {}, orLabelSelectors: [{}] }, /only one can be/],
+    ["an item in both lists", { includedResources: ["pods"], excludedResources: ["pods"] }, /"pods" is in the list of includes and of excludes/],
+    ["a duration that is none", { ttl: "soon" }, /spec.ttl is "soon"/],
+    ["a resource policy", { resourcePolicy: { kind: "configmap", name: "p" } }, /not supported/],
+  ] as const)("with %s fails validation", async (_what, spec, message) => {
+    const { cluster, client, store } = await world({ movers: ["other"] });
+    await client.create<Backup>(backups, newBackup("bad", structuredClone(spec) as Backup["spec"]));
+    const ended = await backupIn(cluster, "bad", "FailedValidation");
+    expect(ended.status?.validationErrors?.join("\n")).toMatch(message);
+    expect(store.backups.size).toBe(0);
+  });
+
+  it("says which snapshot class is missing, keeps the rest and cuts nothing", async () => {
+    const { cluster, client, store } = await world();
+    client.discard(volumeSnapshotClasses, { name: "csi" });
+    await client.create<Backup>(backups, newBackup("second"));
+    const ended = await backupIn(cluster, "second", "PartiallyFailed");
+    expect(ended.status?.errors).toBe(3);
+    expect(store.backups.get("second")?.results?.errors.namespaces?.["notes"]?.[0]).toMatch(
+      /no VolumeSnapshotClass for driver "hostpath.csi.k8s.io". Create a VolumeSnapshotClass/,
+    );
+    expect(client.all(volumeSnapshots)).toEqual([]);
+    const kept = store.items("second").map(({ ref }) => ref.groupResource);
+    expect(kept).toEqual(expect.arrayContaining(["deployments.apps", "pods"]));
+    expect(kept).not.toContain("persistentvolumeclaims");
+  });
+
+  it("removes the snapshot whose handle does not come in time", async () => {
+    const { cluster, client } = await world();
+    client.react(volumeSnapshots, (_before, after) => {
+      if (after?.status?.boundVolumeSnapshotContentName !== undefined)
+        client.mutate(volumeSnapshots, { namespace: "notes", name: after.metadata.name ?? "" }, (snapshot) =>
+          Object.assign(snapshot, { status: { error: { message: "driver is tired" } } }),
+        );
+    });
+    await client.create<Backup>(backups, newBackup("second", { csiSnapshotTimeout: "1s" }));
+    const ended = await backupIn(cluster, "second", "PartiallyFailed");
+    expect(ended.status?.errors).toBe(3);
+    expect(client.all(volumeSnapshots)).toEqual([]);
+    expect(client.all(dataUploads)).toEqual([]);
+  });
+
+  it("fails when the location has a backup of that name", async () => {
+    const { cluster, client, store } = await world();
+    await store.putBackup({ backup: newBackup("second") });
+    await client.create<Backup>(backups, newBackup("second"));
+    const ended = await backupIn(cluster, "second", "Failed");
+    expect(ended.status?.failureReason).toMatch(/already has a backup of this name/);
+  });
+
+  it("fails when the store refuses, and leaves no snapshot and no running upload behind", async () => {
+    const { cluster, client, store } = await world();
+    store.putBackup = () => Promise.reject(new DrayError("BLOB_ACCESS_DENIED", "Cannot write: denied"));
+    await client.create<Backup>(backups, newBackup("second"));
+    const ended = await backupIn(cluster, "second", "Failed");
+    expect(ended.status?.failureReason).toMatch(/denied/);
+    expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
+  });
+
+  it("that was InProgress when the server ended is Failed by the next one, and its uploads are canceled", async () => {
+    const { cluster, client, store, backup, operations } = await world();
+    // Its post hook hangs, so that the snapshots are cut and the files are not written.
+    const hanging = Promise.withResolvers<void>();
+    client.handlers.podExec = (_key, { command, signal }) =>
+      new Promise((resolve, reject) => {
+        if (command.includes("echo pre")) return resolve({ exitCode: 0, stdout: "", stderr: "" });
+        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+        hanging.resolve();
+      });
+    await client.create<Backup>(backups, newBackup("second"));
+    await hanging.promise;
+    await Promise.all([backup.stop(), operations.stop()]);
+    expect(client.peek(backups, { namespace: NAMESPACE, name: "second" })?.status?.phase).toBe("InProgress");
+    client.handlers.podExec = () => ({ exitCode: 0, stdout: "", stderr: "" });
+    start(cluster, store);
+    const ended = await backupIn(cluster, "second", "Failed");
+    expect(ended.status?.failureReason).toMatch(/restarted/);
+    expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
+    expect(store.backups.size).toBe(0);
+  });
+
+  it("that waits for its uploads survives a restart of the server", async () => {
+    const { cluster, client, store, backup, operations } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    await Promise.all([backup.stop(), operations.stop()]);
+    endUploads(client);
+    start(cluster, store);
+    expect((await backupIn(cluster, "second", "Completed")).status?.backupItemOperationsCompleted).toBe(3);
+  });
+
+  it("is PartiallyFailed when a DataUpload is canceled, and tells why in its operations", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("third"));
+    await backupIn(cluster, "third", "WaitingForPluginOperations");
+    let first = true;
+    endUploads(client, (upload) => {
+      if (!first) return { phase: "Completed", snapshotID: "x", progress: {} };
+      first = false;
+      expect(upload.spec.sourceNamespace).toBe("notes");
+      return { phase: "Canceled", completionTimestamp: "2026-11-21T04:11:30Z" };
+    });
+    const ended = await backupIn(cluster, "third", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ backupItemOperationsCompleted: 2, backupItemOperationsFailed: 1 });
+    expect(store.backups.get("third")?.itemOperations?.map(({ status }) => status.error)).toContain("DataUpload is canceled");
+  });
+
+  it("cancels DataUploads that take longer than its itemOperationTimeout", async () => {
+    const { cluster, clock, client } = await world();
+    await client.create<Backup>(backups, newBackup("slow", { itemOperationTimeout: "1m" }));
+    await backupIn(cluster, "slow", "WaitingForPluginOperations");
+    await clock.advance(61_000);
+    const ended = await backupIn(cluster, "slow", "PartiallyFailed");
+    expect(ended.status?.backupItemOperationsFailed).toBe(3);
+    expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
+  });
+
+  it("ends PartiallyFailed when its location goes away while it waits", async () => {
+    const { cluster, client } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    client.discard(backupStorageLocations, { namespace: NAMESPACE, name: "default" });
+    endUploads(client);
+    expect((await backupIn(cluster, "second", "PartiallyFailed")).status?.failureReason).toMatch(/does not exist any more/);
+  });
+});
+
+describe("several backups", () => {
+  it("run one after the other, in the order in which they came", async () => {
+    const { cluster, client } = await world();
+    const order: string[] = [];
+    client.react(backups, (before, after) => {
+      if (after?.status?.phase === "InProgress" && before?.status?.phase !== "InProgress") order.push(after.metadata.name ?? "");
+    });
+    for (const name of ["a", "b", "c"]) await client.create<Backup>(backups, newBackup(name));
+    for (const name of ["a", "b", "c"]) await backupIn(cluster, name, "WaitingForPluginOperations");
+    expect(order).toEqual(["a", "b", "c"]);
+  });
+});

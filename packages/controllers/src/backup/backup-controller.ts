@@ -1,0 +1,268 @@
+/** Reconciles Backups: observes, decides (backup.ts), applies. The backup itself runs as a job beside the workers. */
+import {
+  type Backup,
+  type BackupStatus,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+  type VolumeSnapshot,
+  type VolumeSnapshotLocation,
+  validLabelValue,
+  volumeSnapshotLocations,
+  volumeSnapshots,
+} from "@drayage/api";
+import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource, retry } from "@drayage/base";
+import {
+  type Controller,
+  type Discovery,
+  isDeleting,
+  type KubeClient,
+  keyOf,
+  namespaces,
+  type ObjectKey,
+  type ReconcileResult,
+  source,
+  startController,
+  startInformer,
+  updateObject,
+} from "@drayage/kube";
+import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
+import { allOf } from "../all-of.ts";
+import { JobTable } from "../jobs.ts";
+import type { BackupStores } from "../ports.ts";
+import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import { decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
+import type { ItemSpool } from "./item-spool.ts";
+import { prepareBackup } from "./prepare-backup.ts";
+import { runBackup } from "./run-backup.ts";
+
+export interface BackupControllerDeps {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** The namespace of the server, its Backups and its DataUploads. */
+  readonly namespace: string;
+  readonly stores: BackupStores;
+  /** Names of movers beside the built-in one; undefined where they are not known. */
+  readonly movers?: readonly string[];
+  readonly settings?: ServerSettings;
+  /** Where collected items wait; on local disk when left out. */
+  readonly newSpool?: () => Promise<ItemSpool>;
+}
+
+/** A running controller. */
+export interface RunningController {
+  /** Resolves when nothing waits to be done now and no job runs. */
+  idle(): Promise<void>;
+  /** Ends the workers and the jobs. A job that is ended leaves its object as it is; the next start finds it. */
+  stop(): Promise<void>;
+}
+
+/** A location that was made a moment ago is waited for this long. */
+const LOCATION_GRACE_MS = 60_000;
+const LOCATION_RECHECK_MS = 500;
+/** The end of a job must be recorded: the API server gets this long to come back. */
+const RECORD_BUDGET_MS = 600_000;
+
+/** Starts the controller of Backups, from New to the end of the backup proper. */
+export function startBackupController(deps: BackupControllerDeps): RunningController {
+  const { client, clock, random, logger, namespace } = deps;
+  const informer = startInformer<Backup>(backups, { client, clock, random, logger, namespace });
+  const jobs = new JobTable();
+  const reconciler = new BackupReconciler(deps, jobs, () => informer.list(namespace));
+  const controller: Controller = startController({
+    name: "backup",
+    clock,
+    random,
+    logger,
+    sources: [
+      // A change of one backup may let others move up.
+      source(informer, {
+        toKeys: (backup) => [
+          keyOf(backup),
+          ...informer
+            .list(namespace)
+            .filter((other) => phaseOf(other) === "Queued")
+            .map(keyOf),
+        ],
+      }),
+    ],
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+  });
+  return {
+    async idle() {
+      await controller.idle();
+      await jobs.idle();
+      await controller.idle();
+    },
+    async stop() {
+      await controller.stop();
+      await jobs.stop();
+      informer.stop();
+    },
+  };
+}
+
+class BackupReconciler {
+  readonly #deps: BackupControllerDeps;
+  readonly #settings: ServerSettings;
+  readonly #jobs: JobTable;
+  readonly #all: () => readonly Backup[];
+
+  constructor(deps: BackupControllerDeps, jobs: JobTable, all: () => readonly Backup[]) {
+    this.#deps = deps;
+    this.#settings = deps.settings ?? defaultServerSettings;
+    this.#jobs = jobs;
+    this.#all = all;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, logger } = this.#deps;
+    const backup = await client.find(backups, key, signal);
+    await this.#jobs.cancelOthers(key.name, backup?.metadata.uid, "The Backup was deleted");
+    if (backup === undefined) return {};
+    const decision = decideBackup(this.#observe(backup));
+    switch (decision.do) {
+      case "nothing":
+        return {};
+      case "enqueue":
+        await this.#replaceStatus(backup, { ...backup.status, phase: "Queued", queuePosition: decision.position }, signal);
+        return {};
+      case "release": {
+        const { queuePosition: _, ...status } = backup.status ?? {};
+        await this.#replaceStatus(backup, { ...status, phase: "ReadyToStart" }, signal);
+        return {};
+      }
+      case "start":
+        return this.#start(backup, signal);
+      case "fail":
+        logger.warn("Failing a backup that was lost with its process", { backup: key.name });
+        await this.#cleanUp(backup, decision.reason, signal);
+        await this.#replaceStatus(backup, this.#failed(backup.status, decision.reason), signal);
+        return {};
+    }
+  }
+
+  #observe(backup: Backup): ObservedBackup {
+    const uid = backup.metadata.uid ?? "";
+    const others = this.#all().filter(({ metadata }) => metadata.uid !== uid);
+    const place = queuePlace(backup, [...others, backup], this.#settings.concurrentBackups);
+    return {
+      phase: phaseOf(backup),
+      deleting: isDeleting(backup),
+      running: this.#jobs.has(backup.metadata.name ?? "", uid),
+      storedPosition: backup.status?.queuePosition ?? 0,
+      position: place.position,
+      // The cache may lag behind; the table of jobs never does.
+      mayStart: place.mayStart && this.#jobs.size < this.#settings.concurrentBackups,
+    };
+  }
+
+  async #start(backup: Backup, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, clock, discovery, logger, namespace, movers } = this.#deps;
+    const locations = await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal }));
+    const snapshotLocations = await allOf(client.listAll<VolumeSnapshotLocation>(volumeSnapshotLocations, { namespace, signal }));
+    const excluded = await allOf(client.listAll(namespaces, { labelSelector: `${LABELS.excludeFromBackup}=true`, signal }));
+    const prepared = prepareBackup(backup, {
+      nowMs: clock.nowMs(),
+      settings: this.#settings,
+      locations,
+      snapshotLocations: snapshotLocations.map(({ metadata }) => metadata.name ?? ""),
+      excludedNamespaces: excluded.map(({ metadata }) => metadata.name ?? ""),
+      serverVersion: await discovery.serverVersion(signal),
+      movers,
+    });
+    const unchecked = locations.some(({ metadata, status }) => metadata.name === prepared.backup.spec.storageLocation && status?.phase === undefined);
+    if (unchecked && clock.nowMs() - (parseTime(backup.metadata.creationTimestamp) ?? 0) < LOCATION_GRACE_MS) {
+      logger.info("Waiting for the backup's storage location to be checked", { backup: backup.metadata.name, location: prepared.backup.spec.storageLocation });
+      return { requeueAfterMs: LOCATION_RECHECK_MS };
+    }
+    if (prepared.location === undefined) {
+      const status: BackupStatus = { ...prepared.backup.status, phase: "FailedValidation", validationErrors: [...prepared.faults] };
+      await client.replace<Backup>(backups, { ...prepared.backup, status }, { signal });
+      return {};
+    }
+    const { location } = prepared;
+    // The compare-and-swap: whoever writes InProgress runs the backup.
+    const started = await client.replace<Backup>(backups, { ...prepared.backup, status: { ...prepared.backup.status, phase: "InProgress" } }, { signal });
+    this.#jobs.start(
+      started.metadata.name ?? "",
+      started.metadata.uid ?? "",
+      (jobSignal) => this.#run(started, location, jobSignal),
+      (error) => logger.error("A backup's job ended by a defect", { backup: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
+    );
+    return {};
+  }
+
+  async #run(backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+    const { client, discovery, clock, logger, namespace, stores, newSpool } = this.#deps;
+    try {
+      const status = await runBackup({ client, discovery, clock, logger, namespace, stores, backup, location, newSpool, signal });
+      await this.#record(backup, () => status, signal);
+    } catch (error) {
+      // A server that is shutting down leaves the phase: the next one finds a backup without a job. A Backup that was deleted has none to leave.
+      if (isAbort(error, signal) || (hasCode(error, "KUBE_NOT_FOUND") && (await client.find(backups, keyOf(backup), signal)) === undefined)) return;
+      logger.error("Backup failed", { backup: `${namespace}/${backup.metadata.name}`, ...errorFields(error) });
+      const reason = `${messageOf(error)}${isDrayError(error) && error.hint !== undefined ? `. ${error.hint}` : ""}`;
+      await this.#cleanUp(backup, `its backup failed: ${reason}`, signal);
+      await this.#record(backup, (current) => this.#failed(current, reason), signal);
+    }
+  }
+
+  /** Writes the end of the job over what is there now; a Backup that is gone needs none. */
+  async #record(backup: Backup, statusOf: (current: BackupStatus | undefined) => BackupStatus, signal: AbortSignal): Promise<void> {
+    const { client, clock, random } = this.#deps;
+    try {
+      await retry(
+        () => updateObject<Backup>(client, backups, keyOf(backup), (current) => ({ ...current, status: statusOf(current.status) }), { clock, random, signal }),
+        { clock, random, signal, policy: { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: RECORD_BUDGET_MS } },
+      );
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+
+  #failed(status: BackupStatus | undefined, failureReason: string): BackupStatus {
+    return { ...status, phase: "Failed", failureReason, completionTimestamp: formatTime(this.#deps.clock.nowMs()) };
+  }
+
+  async #replaceStatus(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<void> {
+    await this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
+  }
+
+  /** After a failure: movers are told to stop, and snapshots that no DataUpload has taken over are removed. */
+  async #cleanUp(backup: Backup, why: string, signal: AbortSignal): Promise<void> {
+    const { client, namespace, logger } = this.#deps;
+    const taken = new Set<string>();
+    const ofBackup = `${LABELS.backupUid}=${backup.metadata.uid ?? ""}`;
+    for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector: ofBackup, signal })) {
+      taken.add(`${upload.spec.sourceNamespace}/${upload.spec.csiSnapshot?.volumeSnapshot ?? ""}`);
+      const phase = upload.status?.phase;
+      if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
+      await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
+    }
+    try {
+      const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
+      for await (const snapshot of client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal })) {
+        if (taken.has(`${snapshot.metadata.namespace}/${snapshot.metadata.name}`) || !isOfThisRun(snapshot, backup)) continue;
+        await removeSnapshot(client, snapshot, signal);
+      }
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      // A cluster without snapshots has none to remove.
+      if (!hasCode(error, "KUBE_NOT_FOUND"))
+        logger.warn("Snapshots of a failed backup may be left behind", { backup: backup.metadata.name, ...errorFields(error) });
+    }
+  }
+}
+
+/** A snapshot that carries the name of an earlier backup of the same name is not this run's to remove. */
+function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
+  const [cutMs, startedMs] = [parseTime(snapshot.metadata.creationTimestamp), parseTime(backup.status?.startTimestamp)];
+  return cutMs === undefined || startedMs === undefined || cutMs >= startedMs;
+}

@@ -1,0 +1,188 @@
+/** Finds what a backup is about: lists every resource that its spec lets through, and puts the objects aside for the backup proper. */
+import type { BackupSpec } from "@drayage/api";
+import { errorFields, hasCode, isAbort, type Logger } from "@drayage/base";
+import { type DiscoveredResource, type Discovery, type GenericObject, groupResourceOf, type KubeClient, type Namespace, namespaces } from "@drayage/kube";
+import { type ItemId, itemIdOf, itemKey, NAMESPACES } from "../actions/item-id.ts";
+import { allOf } from "../all-of.ts";
+import type { LabelFilter } from "../resource-selection/label-filter.ts";
+import { NameFilter } from "../resource-selection/name-filter.ts";
+import type { ResourceFilter } from "../resource-selection/resource-filter.ts";
+import type { ItemSpool, SpooledItem } from "./item-spool.ts";
+
+export interface CollectedItem {
+  readonly id: ItemId;
+  readonly resource: DiscoveredResource;
+  readonly spooled: SpooledItem;
+  /** Named in spec.orderedResources: stays in one block with its neighbours in that order. */
+  readonly ordered: boolean;
+}
+
+export interface BackupSelection {
+  readonly namespaces: NameFilter;
+  readonly resources: ResourceFilter;
+  readonly labels: LabelFilter;
+}
+
+export interface CollectOptions {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly spec: BackupSpec;
+  readonly selection: BackupSelection;
+  /** The namespaces of the cluster, as they were when the globs were resolved. */
+  readonly clusterNamespaces: readonly Namespace[];
+  readonly spool: ItemSpool;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Resources that two API groups serve; the objects are the same, so the first one met counts. */
+const COHABITING: readonly { readonly plural: string; readonly groups: readonly string[] }[] = [
+  { plural: "deployments", groups: ["extensions", "apps"] },
+  { plural: "daemonsets", groups: ["extensions", "apps"] },
+  { plural: "replicasets", groups: ["extensions", "apps"] },
+  { plural: "networkpolicies", groups: ["extensions", "networking.k8s.io"] },
+  { plural: "events", groups: ["", "events.k8s.io"] },
+];
+
+/** Pods first, so that their hooks run around what is snapshot with them; then claims, then volumes. */
+const CORE_FIRST = ["pods", "persistentvolumeclaims", "persistentvolumes"];
+
+const WANTED_VERBS = ["list", "create", "get", "delete"];
+
+export function loadNamespaces(client: KubeClient, signal: AbortSignal): Promise<Namespace[]> {
+  return allOf(client.listAll(namespaces, { signal }));
+}
+
+/**
+ * The filter of a spec's namespaces. Globs are resolved against the namespaces there are now, so that every later question gives the same answer;
+ * a lone `*` stays what it is, since one listing over all namespaces is cheaper than many.
+ */
+export function namespaceFilterOf(spec: BackupSpec, existing: readonly string[]): NameFilter {
+  const [includes, excludes] = [spec.includedNamespaces ?? [], spec.excludedNamespaces ?? []];
+  const filter = new NameFilter(includes, excludes);
+  if (includes.length === 0 || includes.includes("*")) return filter;
+  const named = includes.filter((name) => !/[*?[]/.test(name) && !filter.isExcluded(name));
+  const matched = existing.filter((name) => filter.has(name));
+  const resolved = [...new Set([...named, ...matched])];
+  // An empty list would mean everything.
+  return resolved.length === 0 ? NameFilter.nothing : new NameFilter(resolved, []);
+}
+
+/** Every item, in the order in which it is backed up. A resource that cannot be listed is logged as an error and left out. */
+export async function collectItems(options: CollectOptions): Promise<CollectedItem[]> {
+  const { spec, selection, log, signal } = options;
+  const collected: CollectedItem[] = [];
+  const seen = new Set<string>();
+  const withItems = new Set<string>();
+  for (const resource of inBackupOrder(await options.discovery.all(signal))) {
+    const name = groupResourceOf(resource);
+    const resourceLog = log.child({ resource: name });
+    if (!selection.resources.has(resource)) {
+      resourceLog.debug("Skipping resource because it is excluded");
+      continue;
+    }
+    const cohabiting = COHABITING.find(({ plural, groups }) => plural === resource.plural && groups.includes(resource.group));
+    if (cohabiting !== undefined) {
+      if (seen.has(cohabiting.plural)) continue;
+      seen.add(cohabiting.plural);
+    }
+    const items = name === NAMESPACES ? await collectNamespaces(options, resource) : await collectResource(options, resource, resourceLog);
+    for (const { id } of items) if (id.namespace !== undefined) withItems.add(id.namespace);
+    collected.push(...inWantedOrder(items, spec.orderedResources?.[resource.plural] ?? spec.orderedResources?.[name], resourceLog));
+  }
+  // A namespace comes along when it is asked for, or when something in it does.
+  return collected.filter(({ id }) => id.groupResource !== NAMESPACES || withItems.has(id.name) || namespaceIsWanted(options, id.name));
+}
+
+function inBackupOrder(resources: readonly DiscoveredResource[]): DiscoveredResource[] {
+  const usable = resources.filter(({ verbs, preferred }) => preferred && WANTED_VERBS.every((verb) => verbs.includes(verb)));
+  const rank = ({ group, plural }: DiscoveredResource): number => {
+    if (group !== "") return CORE_FIRST.length + 1;
+    const at = CORE_FIRST.indexOf(plural);
+    return at < 0 ? CORE_FIRST.length : at;
+  };
+  return usable
+    .map((resource, index) => ({ resource, index }))
+    .sort((a, b) => rank(a.resource) - rank(b.resource) || a.index - b.index)
+    .map(({ resource }) => resource);
+}
+
+async function collectResource(options: CollectOptions, resource: DiscoveredResource, log: Logger): Promise<CollectedItem[]> {
+  const { client, selection, spool, signal } = options;
+  const places = resource.namespaced ? placesOf(selection.namespaces) : [undefined];
+  const items = new Map<string, CollectedItem>();
+  for (const namespace of places) {
+    try {
+      for (const labelSelector of selection.labels.listSelectors) {
+        for await (const object of client.listAll(resource, {
+          ...(namespace === undefined ? {} : { namespace }),
+          labelSelector: labelSelector === "" ? undefined : labelSelector,
+          signal,
+        })) {
+          const id = itemIdOf(resource, object);
+          if (id.namespace !== undefined && !selection.namespaces.has(id.namespace)) continue;
+          const key = itemKey(id);
+          if (!items.has(key)) items.set(key, { id, resource, spooled: await spool.add(object), ordered: false });
+        }
+      }
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      // A resource whose definition has just been deleted has no objects any more.
+      if (hasCode(error, "KUBE_NOT_FOUND") && !isBuiltIn(resource)) continue;
+      log.error("Error listing items", { ...errorFields(error), context: undefined, ...(namespace === undefined ? {} : { namespace }) });
+    }
+  }
+  log.info(`Retrieved ${items.size} items`);
+  return [...items.values()];
+}
+
+/** Where to list: in all namespaces at once, or in each of those that are named. */
+function placesOf(namespaces: NameFilter): readonly (string | undefined)[] {
+  if (namespaces.isNothing) return [];
+  return namespaces.includes.length === 0 || namespaces.includes.includes("*") ? [undefined] : namespaces.includes;
+}
+
+function isBuiltIn(resource: DiscoveredResource): boolean {
+  return !resource.group.includes(".");
+}
+
+async function collectNamespaces(options: CollectOptions, resource: DiscoveredResource): Promise<CollectedItem[]> {
+  const { clusterNamespaces, selection, spool, log } = options;
+  const existing = new Set(clusterNamespaces.map(({ metadata }) => metadata.name));
+  for (const name of selection.namespaces.includes) {
+    if (name !== "*" && !existing.has(name))
+      log.error(`Cannot back up namespace "${name}" of spec.includedNamespaces: it does not exist`, { resource: NAMESPACES });
+  }
+  const items: CollectedItem[] = [];
+  for (const namespace of clusterNamespaces) {
+    const object = namespace as unknown as GenericObject;
+    items.push({ id: itemIdOf(resource, object), resource, spooled: await spool.add(object), ordered: false });
+  }
+  return items;
+}
+
+function namespaceIsWanted({ selection, clusterNamespaces }: CollectOptions, name: string): boolean {
+  const namespace = clusterNamespaces.find(({ metadata }) => metadata.name === name);
+  if (namespace === undefined || namespace.status?.phase === "Terminating") return false;
+  if (!selection.labels.isOpen && selection.labels.has(namespace.metadata.labels)) return true;
+  // With a selector and no named namespaces, only those that fit it, or hold something that does.
+  if (!selection.labels.isOpen && selection.namespaces.hasEverything) return false;
+  return selection.namespaces.has(name);
+}
+
+/** Items in the order that the spec names (`ns/a,ns/b`), then the others as they came. */
+function inWantedOrder(items: readonly CollectedItem[], order: string | undefined, log: Logger): CollectedItem[] {
+  if (order === undefined || order.trim() === "") return [...items];
+  const byName = new Map(items.map((item) => [item.id.namespace === undefined ? item.id.name : `${item.id.namespace}/${item.id.name}`, item]));
+  const first: CollectedItem[] = [];
+  for (const name of order.split(",").map((part) => part.trim())) {
+    const item = byName.get(name);
+    if (item === undefined) {
+      log.warn(`Cannot find "${name}", which spec.orderedResources names`);
+      continue;
+    }
+    byName.delete(name);
+    first.push({ ...item, ordered: true });
+  }
+  return [...first, ...byName.values()];
+}

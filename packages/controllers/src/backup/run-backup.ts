@@ -1,0 +1,270 @@
+/**
+ * One backup from its first list request to its files in the bucket. What moves data afterwards (DataUploads) is left running; `backup-operations` waits for it.
+ * The files are complete before the phase says so, and velero-backup.json makes the backup exist, so a crash anywhere here leaves a backup that is not listed.
+ */
+import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS } from "@drayage/api";
+import { type Clock, DrayError, isAbort, isDrayError, type Logger, messageOf } from "@drayage/base";
+import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
+import type { BackupAction } from "../actions/backup-action.ts";
+import { claimBackupAction } from "../actions/claim-backup-action.ts";
+import { createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, PODS } from "../actions/item-id.ts";
+import { podBackupAction } from "../actions/pod-backup-action.ts";
+import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
+import { allOf } from "../all-of.ts";
+import { advanceOperations } from "../backup-operations/operations.ts";
+import { BackupHooks } from "../hooks/backup-hooks.ts";
+import { OperationLog } from "../operation-log/operation-log.ts";
+import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
+import { LabelFilter } from "../resource-selection/label-filter.ts";
+import { backupResourceFilter } from "../resource-selection/resource-filter.ts";
+import { type BackupSelection, collectItems, loadNamespaces, namespaceFilterOf } from "./collect-items.ts";
+import { ItemBackup } from "./item-backup.ts";
+import { type BlockItem, itemBlocks } from "./item-blocks.ts";
+import { createDiskSpool, type ItemSpool } from "./item-spool.ts";
+import { VolumeRecords } from "./volume-records.ts";
+
+export interface RunBackupOptions {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly stores: BackupStores;
+  readonly backup: Backup;
+  readonly location: BackupStorageLocation;
+  /** Where collected items wait; on local disk when left out. */
+  readonly newSpool?: (() => Promise<ItemSpool>) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Progress is written at most this often. */
+const PROGRESS_EVERY_MS = 1_000;
+
+/** Runs the backup and returns the status that is to be stored. Throws what makes the backup Failed: then nothing of it is listed in the bucket. */
+export async function runBackup(options: RunBackupOptions): Promise<BackupStatus> {
+  const { backup, location, stores, clock, logger, namespace, signal } = options;
+  const name = backup.metadata.name ?? "";
+  const log = new OperationLog({ clock, server: logger, fields: { backup: `${namespace}/${name}` } });
+  const store = await stores.open(location, signal);
+  if (await store.backupExists(name, signal)) {
+    throw new DrayError("VALIDATION_FAILED", `Cannot write backup "${name}": location "${location.metadata.name}" already has a backup of this name`, {
+      hint: "Choose another name, or delete that backup.",
+    });
+  }
+  const archive = await store.newArchiveWriter(name);
+  try {
+    return await new BackupRun(options, log, store, archive).run();
+  } finally {
+    await archive.dispose();
+  }
+}
+
+class BackupRun {
+  readonly #options: RunBackupOptions;
+  readonly #log: Logger;
+  readonly #operationLog: OperationLog;
+  readonly #store: BackupStore;
+  readonly #archive: BackupArchiveWriter;
+  readonly #hooks: BackupHooks;
+  readonly #volumes = new VolumeRecords();
+  #progressWrittenMs = 0;
+
+  constructor(options: RunBackupOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveWriter) {
+    this.#options = options;
+    this.#operationLog = operationLog;
+    this.#log = operationLog.logger;
+    this.#store = store;
+    this.#archive = archive;
+    this.#hooks = new BackupHooks(options.backup.spec);
+  }
+
+  async run(): Promise<BackupStatus> {
+    const { client, discovery, clock, backup, signal } = this.#options;
+    const clusterNamespaces = await loadNamespaces(client, signal);
+    const selection = await this.#select(clusterNamespaces);
+    const spool = await (this.#options.newSpool ?? createDiskSpool)();
+    try {
+      const items = await collectItems({ client, discovery, spec: backup.spec, selection, clusterNamespaces, spool, log: this.#log, signal });
+      this.#log.info(`Collected ${items.length} items; what they bring along is not counted yet`);
+      await this.#writeProgress({ totalItems: items.length });
+      const itemBackup = new ItemBackup({
+        client,
+        discovery,
+        clock,
+        backup,
+        selection,
+        actions: this.#actions(),
+        archive: this.#archive,
+        volumes: this.#volumes,
+        log: this.#log,
+        signal,
+      });
+      for await (const block of itemBlocks({ client, discovery, items, spool, itemBackup, log: this.#log, signal })) {
+        await this.#backUpBlock(block, itemBackup);
+        if (clock.nowMs() - this.#progressWrittenMs >= PROGRESS_EVERY_MS) {
+          await this.#writeProgress({ totalItems: Math.max(items.length, itemBackup.count), itemsBackedUp: itemBackup.count });
+        }
+      }
+      await this.#backUpDefinitions(itemBackup, selection);
+      this.#log.info(`Backed up a total of ${itemBackup.count} items`);
+      await this.#writeProgress({ totalItems: itemBackup.count, itemsBackedUp: itemBackup.count }, true);
+      return await this.#persist(itemBackup);
+    } finally {
+      await spool.dispose();
+    }
+  }
+
+  async #select(clusterNamespaces: readonly Namespace[]): Promise<BackupSelection> {
+    const { backup, discovery, signal } = this.#options;
+    const { spec } = backup;
+    const namespaces = namespaceFilterOf(
+      spec,
+      clusterNamespaces.map(({ metadata }) => metadata.name ?? ""),
+    );
+    this.#log.info(`Including namespaces: ${spec.includedNamespaces?.join(", ") ?? "*"}`);
+    this.#log.info(`Excluding namespaces: ${spec.excludedNamespaces?.join(", ") ?? "<none>"}`);
+    // What a custom resource definition has just added must be seen.
+    discovery.invalidate();
+    return {
+      namespaces,
+      resources: await backupResourceFilter(spec, namespaces, discovery, signal),
+      labels: new LabelFilter(spec.labelSelector, spec.orLabelSelectors),
+    };
+  }
+
+  #actions(): BackupAction[] {
+    const { client, clock, namespace, backup } = this.#options;
+    const snapshots = backup.spec.snapshotVolumes !== false ? [createClaimSnapshotAction({ client, clock, namespace })] : [];
+    return [podBackupAction, createServiceAccountBackupAction(client), claimBackupAction, ...snapshots];
+  }
+
+  async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
+    const { client, signal } = this.#options;
+    const pods = block.filter(({ id }) => id.groupResource === PODS && !itemBackup.hasSeen(id));
+    const hooked: BlockItem[] = [];
+    for (const pod of pods) {
+      if (await this.#hooks.run(client, pod.object as unknown as Pod, "pre", this.#log, signal)) hooked.push(pod);
+      // A pod that could not be quiesced is not backed up.
+      else itemBackup.giveUp(pod.id);
+    }
+    try {
+      // Claims before the pods that would bring them along: what fails is then reported of the claim, and costs the claim alone.
+      const isPod = ({ id }: BlockItem): boolean => id.groupResource === PODS;
+      for (const item of [...block.filter((item) => !isPod(item)), ...block.filter(isPod)]) await this.#backUpItem(item, itemBackup);
+    } finally {
+      // An application that was frozen must be thawed, whatever happened.
+      const thaw = signal.aborted ? AbortSignal.timeout(PROGRESS_EVERY_MS * 30) : signal;
+      for (const pod of hooked) await this.#hooks.run(client, pod.object as unknown as Pod, "post", this.#log, thaw);
+    }
+  }
+
+  async #backUpItem({ id, object, resource }: BlockItem, itemBackup: ItemBackup): Promise<void> {
+    try {
+      await itemBackup.backUp(object, resource);
+    } catch (error) {
+      if (isAbort(error, this.#options.signal)) throw error;
+      const hint = isDrayError(error) ? error.hint : undefined;
+      this.#log.error("Error backing up item", {
+        error: hint === undefined ? messageOf(error) : `${messageOf(error)}. ${hint}`,
+        resource: id.groupResource,
+        name: id.name,
+        namespace: id.namespace ?? "",
+      });
+    }
+  }
+
+  /** The definitions of custom resources that are in the backup, unless the spec has an opinion on definitions. */
+  async #backUpDefinitions(itemBackup: ItemBackup, selection: BackupSelection): Promise<void> {
+    const { client, discovery, signal } = this.#options;
+    const resource = await discovery.find(CUSTOM_RESOURCE_DEFINITIONS, signal);
+    if (resource === undefined || selection.resources.has(resource) || selection.resources.refuses(resource)) return;
+    for (const custom of itemBackup.resources) {
+      // Groups of the API server itself have no dot, or end in k8s.io; of the latter some are custom.
+      if (!custom.group.includes(".")) continue;
+      const definition = await client.find<GenericObject>(resource, { name: groupResourceOf(custom) }, signal);
+      if (definition !== undefined)
+        await this.#backUpItem(
+          { id: { groupResource: CUSTOM_RESOURCE_DEFINITIONS, namespace: undefined, name: groupResourceOf(custom) }, resource, object: definition },
+          itemBackup,
+        );
+    }
+  }
+
+  /** Uploads everything and says how the backup goes on: waiting for its operations, or to its end. */
+  async #persist(itemBackup: ItemBackup): Promise<BackupStatus> {
+    const { backup, clock, signal } = this.#options;
+    const uploads = await this.#uploads(itemBackup.operations);
+    const outcome = advanceOperations(itemBackup.operations, {
+      kind: "DataUpload",
+      nowMs: clock.nowMs(),
+      timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
+      movementsOf: (id) => uploads.filter((upload) => upload.metadata.labels?.[LABELS.asyncOperationId] === id),
+    });
+    for (const { spec, status } of outcome.operations) {
+      if (status.phase === "Failed")
+        this.#log.error("Operation failed", {
+          error: status.error,
+          resource: spec.resourceIdentifier.Resource,
+          name: spec.resourceIdentifier.Name,
+          namespace: spec.resourceIdentifier.Namespace,
+        });
+    }
+    const { errorCount, warningCount, results } = this.#operationLog;
+    const troubled = errorCount > 0;
+    const counted = (count: number, field: keyof BackupStatus): BackupStatus => (count > 0 ? { [field]: count } : {});
+    const status: BackupStatus = {
+      ...backup.status,
+      phase: outcome.inProgress
+        ? troubled
+          ? "WaitingForPluginOperationsPartiallyFailed"
+          : "WaitingForPluginOperations"
+        : troubled
+          ? "FinalizingPartiallyFailed"
+          : "Finalizing",
+      progress: { totalItems: itemBackup.count, itemsBackedUp: itemBackup.count },
+      hookStatus: this.#hookStatus(),
+      ...counted(outcome.operations.length, "backupItemOperationsAttempted"),
+      ...counted(outcome.completed, "backupItemOperationsCompleted"),
+      ...counted(outcome.failed, "backupItemOperationsFailed"),
+      ...counted(errorCount, "errors"),
+      ...counted(warningCount, "warnings"),
+    };
+    const archive = await this.#archive.finish();
+    const byName = new Map(uploads.map((upload) => [upload.metadata.name ?? "", upload]));
+    await this.#store.putBackup(
+      {
+        backup: { ...backup, apiVersion: "velero.io/v1", kind: "Backup", status },
+        archive,
+        log: this.#operationLog.bytes(),
+        results,
+        itemOperations: outcome.operations,
+        resourceList: itemBackup.resourceList,
+        volumeInfos: this.#volumes.infos(outcome.operations, byName),
+        podVolumeBackups: null,
+        volumeSnapshots: null,
+      },
+      signal,
+    );
+    return status;
+  }
+
+  async #uploads(operations: readonly ItemOperation[]): Promise<readonly DataUpload[]> {
+    const { client, namespace, backup, signal } = this.#options;
+    if (operations.length === 0) return [];
+    const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid ?? ""}`;
+    return allOf(client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal }));
+  }
+
+  async #writeProgress(progress: NonNullable<BackupStatus["progress"]>, withHooks = false): Promise<void> {
+    const { client, clock, backup, signal } = this.#options;
+    this.#progressWrittenMs = clock.nowMs();
+    const status: BackupStatus = { progress, ...(withHooks ? { hookStatus: this.#hookStatus() } : {}) };
+    await client.patch<Backup>(backups, keyOf(backup), "merge", { status }, { signal });
+  }
+
+  #hookStatus(): NonNullable<BackupStatus["hookStatus"]> {
+    const { attempted, failed } = this.#hooks.counts;
+    return { ...(attempted > 0 ? { hooksAttempted: attempted } : {}), ...(failed > 0 ? { hooksFailed: failed } : {}) };
+  }
+}

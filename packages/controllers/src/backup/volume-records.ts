@@ -1,0 +1,105 @@
+/** What became of each volume of a backup: the entries of `volumeinfo.json.gz`. */
+import type { DataUpload } from "@drayage/api";
+import type { GenericObject, PersistentVolume } from "@drayage/kube";
+import type { BackupVolumeInfo, ItemOperation } from "../ports.ts";
+
+/** Stands where a local snapshot's facts would stand, for volumes whose data was moved. */
+const UNKNOWN = "unknown";
+const BUILT_IN_MOVER = "velero";
+
+/** Volumes that a backup met, by what it did with them. */
+export class VolumeRecords {
+  readonly #volumes = new Map<string, PersistentVolume>();
+  readonly #skipped = new Map<string, string>();
+
+  /** Remembers a volume that is in the backup. */
+  add(volume: GenericObject): void {
+    const found = volume as unknown as PersistentVolume;
+    if (found.spec.claimRef?.name !== undefined) this.#volumes.set(claimKey(found.spec.claimRef.namespace ?? "", found.spec.claimRef.name), found);
+  }
+
+  /** Remembers why no data of a claim's volume is in the backup. */
+  skip(namespace: string, claim: string, reason: string): void {
+    this.#skipped.set(claimKey(namespace, claim), reason);
+  }
+
+  /** Entries of what was skipped, then of what is being moved, in the order of the operations. */
+  infos(operations: readonly ItemOperation[], uploads: ReadonlyMap<string, DataUpload>): BackupVolumeInfo[] {
+    const skipped = [...this.#skipped].flatMap(([key, skippedReason]): BackupVolumeInfo[] => {
+      const volume = this.#volumes.get(key);
+      if (volume === undefined) return [];
+      return [{ ...claimFacts(volume), snapshotDataMoved: false, preserveLocalSnapshot: false, skipped: true, skippedReason, pvInfo: pvInfo(volume) }];
+    });
+    const moved = operations.flatMap((operation): BackupVolumeInfo[] => {
+      const { resourceIdentifier, operationID, postOperationItems } = operation.spec;
+      const upload = uploads.get(postOperationItems?.[0]?.Name ?? "");
+      const volume = this.#volumes.get(claimKey(resourceIdentifier.Namespace, resourceIdentifier.Name));
+      if (upload === undefined || volume === undefined) return [];
+      return [completeFromUpload(movedInfo(volume, upload, operationID), upload)];
+    });
+    return [...skipped, ...moved];
+  }
+}
+
+function movedInfo(volume: PersistentVolume, upload: DataUpload, operationID: string): BackupVolumeInfo {
+  return {
+    ...claimFacts(volume),
+    backupMethod: "CSISnapshot",
+    snapshotDataMoved: true,
+    preserveLocalSnapshot: false,
+    skipped: false,
+    csiSnapshotInfo: {
+      snapshotHandle: UNKNOWN,
+      size: 0,
+      driver: upload.spec.csiSnapshot?.driver ?? "",
+      vscName: UNKNOWN,
+      operationID: UNKNOWN,
+      ReadyToUse: null,
+    },
+    snapshotDataMovementInfo: {
+      dataMover: upload.spec.datamover === undefined || upload.spec.datamover === "" ? BUILT_IN_MOVER : upload.spec.datamover,
+      // Whoever moves it: the repository's format is Kopia's.
+      uploaderType: "kopia",
+      retainedSnapshot: upload.spec.csiSnapshot?.volumeSnapshot ?? "",
+      snapshotHandle: "",
+      operationID,
+      size: 0,
+    },
+    pvInfo: pvInfo(volume),
+  };
+}
+
+/** The entry with what its DataUpload says now; called at the end of the backup proper and again when the uploads have ended. */
+export function completeFromUpload(info: BackupVolumeInfo, upload: DataUpload): BackupVolumeInfo {
+  const { status } = upload;
+  const moved = info.snapshotDataMovementInfo;
+  if (moved === undefined) return info;
+  const ended = status?.phase === "Completed" || status?.phase === "Failed" || status?.phase === "Canceled";
+  const { Phase: _phase, incrementalSize: _incremental, ...movement } = moved;
+  const { result: _result, ...rest } = info;
+  return {
+    ...rest,
+    ...(status?.startTimestamp == null ? {} : { startTimestamp: status.startTimestamp }),
+    ...(status?.completionTimestamp == null ? {} : { completionTimestamp: status.completionTimestamp }),
+    ...(ended ? { result: status.phase === "Completed" ? ("succeeded" as const) : ("failed" as const) } : {}),
+    snapshotDataMovementInfo: {
+      ...movement,
+      snapshotHandle: status?.snapshotID ?? "",
+      size: status?.progress?.totalBytes ?? 0,
+      ...((status?.incrementalBytes ?? 0) > 0 ? { incrementalSize: status?.incrementalBytes ?? 0 } : {}),
+      ...(status?.phase === undefined ? {} : { Phase: status.phase }),
+    },
+  };
+}
+
+function claimFacts(volume: PersistentVolume): Pick<BackupVolumeInfo, "pvcName" | "pvcNamespace" | "pvName"> {
+  return { pvcName: volume.spec.claimRef?.name ?? "", pvcNamespace: volume.spec.claimRef?.namespace ?? "", pvName: volume.metadata.name ?? "" };
+}
+
+function pvInfo(volume: PersistentVolume): NonNullable<BackupVolumeInfo["pvInfo"]> {
+  return { reclaimPolicy: volume.spec.persistentVolumeReclaimPolicy ?? "", labels: volume.metadata.labels ?? null };
+}
+
+function claimKey(namespace: string, name: string): string {
+  return `${namespace}/${name}`;
+}
