@@ -39,6 +39,8 @@ export interface BackupDataPathResult {
   readonly source: AccessPoint;
   readonly totalBytes?: number;
   readonly incrementalBytes?: number;
+  /** Ours: what is missing from the snapshot. The container ends with a code other than 0, and the upload is Failed but names the snapshot, so that the rest can be restored. */
+  readonly error?: string;
 }
 
 export interface RestoreDataPathResult {
@@ -56,13 +58,16 @@ export function parseDataPathProgress(message: string): { readonly totalBytes: n
 }
 
 /** The result of a backup in a termination message, or undefined when it is not one that names a snapshot. */
-export function parseBackupDataPathResult(message: string): Required<Omit<BackupDataPathResult, "source">> | undefined {
+export function parseBackupDataPathResult(
+  message: string,
+): (Required<Omit<BackupDataPathResult, "source" | "error">> & { readonly error?: string }) | undefined {
   const value = parseObject(message);
   const snapshotID = value?.["snapshotID"];
   const totalBytes = count(value?.["totalBytes"]);
   const incrementalBytes = count(value?.["incrementalBytes"]);
   if (typeof snapshotID !== "string" || snapshotID === "" || totalBytes === undefined || incrementalBytes === undefined) return undefined;
-  return { snapshotID, emptySnapshot: value?.["emptySnapshot"] === true, totalBytes, incrementalBytes };
+  const error = value?.["error"];
+  return { snapshotID, emptySnapshot: value?.["emptySnapshot"] === true, totalBytes, incrementalBytes, ...(typeof error === "string" ? { error } : {}) };
 }
 
 /** The result of a restore in a termination message, or undefined when it is not one. */

@@ -126,20 +126,28 @@ function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, 
     }
     case "Succeeded": {
       const text = successMessage(pod);
-      const parsed = deps.kind.parseResult(text, movement);
-      if (parsed === undefined)
-        return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
-      const { status, totalBytes, message } = parsed;
-      return {
-        state: "succeeded",
-        result: { status: { ...status, progress: { bytesDone: totalBytes, totalBytes } }, ...(message === undefined ? {} : { message }) },
-      };
+      const result = resultOf(deps, movement, text);
+      if (result !== undefined) return { state: "succeeded", result };
+      return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
     }
     default: {
       const message = failureMessage(pod);
+      const partial = resultOf(deps, movement, message);
+      if (partial !== undefined) return { state: "failed", canceled: false, message: partial.message ?? "the snapshot is not whole", status: partial.status };
       return { state: "failed", message, canceled: message.endsWith(DATA_PATH_CANCELED) };
     }
   }
+}
+
+function resultOf<T extends DataMovement>(
+  { kind }: ObserverDeps<T>,
+  movement: T,
+  text: string,
+): { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } | undefined {
+  const parsed = kind.parseResult(text, movement);
+  if (parsed === undefined) return undefined;
+  const { status, totalBytes, message } = parsed;
+  return { status: { ...status, progress: { bytesDone: totalBytes, totalBytes } }, ...(message === undefined ? {} : { message }) };
 }
 
 /** Progress never goes back, whichever of the Events comes last. A total that is not known yet stays what was reported. */

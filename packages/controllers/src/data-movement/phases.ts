@@ -23,7 +23,8 @@ export type DataPath =
   | { readonly state: "starting" }
   | { readonly state: "running"; readonly progress?: { readonly totalBytes: number; readonly doneBytes: number } }
   | { readonly state: "succeeded"; readonly result: { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } }
-  | { readonly state: "failed"; readonly message: string; readonly canceled: boolean };
+  /** `status` is what can be kept of a failure: a snapshot that lacks some entries. */
+  | { readonly state: "failed"; readonly message: string; readonly canceled: boolean; readonly status?: Readonly<Record<string, unknown>> };
 
 export interface Observed {
   readonly phase: Phase;
@@ -180,7 +181,7 @@ function running(o: Observed): Decision {
   if (overdue) return finish("Canceled", `${o.noun} was canceled, and its mover did not answer in time`);
   if (o.role === "bystander") return waitFor(`node "${o.ownerNode}"`, TICK_MS);
   if (o.delivering || o.dataPath.state === "succeeded") return deliver(o);
-  if (o.dataPath.state === "failed") return finish(o.dataPath.canceled ? "Canceled" : "Failed", o.dataPath.message);
+  if (o.dataPath.state === "failed") return finish(o.dataPath.canceled ? "Canceled" : "Failed", o.dataPath.message, o.dataPath.status);
   if (o.dataPath.state === "absent") {
     return o.cancelRequested ? finish("Canceled", "the mover pod is gone") : finish("Failed", "the mover pod is gone: it was deleted, or its node was lost");
   }

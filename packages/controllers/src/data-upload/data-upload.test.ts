@@ -189,6 +189,16 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it("fails but names its snapshot when some files could not be read", async () => {
+    const w = world({ mover: "misses-files" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed", snapshotID: "b".repeat(32), message: '1 entry could not be read: "locked": permission denied' });
+    expect(leftovers(w)).toEqual([]);
+  });
+
   it("fails at once when its mover does not exist, naming those that do", async () => {
     const w = world();
     create(w, upload({ datamover: "acme" }));

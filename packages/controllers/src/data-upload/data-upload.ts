@@ -40,12 +40,13 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     parseResult: (message, upload) => {
       const result = parseBackupDataPathResult(message);
       if (result === undefined) return undefined;
-      const { snapshotID, incrementalBytes, totalBytes, emptySnapshot } = result;
+      const { snapshotID, incrementalBytes, totalBytes, emptySnapshot, error } = result;
+      const remark = error ?? (emptySnapshot ? "volume was empty so no data was upload" : undefined);
       return {
         // As Velero's own objects have it, a zero is left out.
         status: { snapshotID, path: `/${upload.metadata.uid ?? ""}`, ...(incrementalBytes === 0 ? {} : { incrementalBytes }) },
         totalBytes,
-        ...(emptySnapshot ? { message: "volume was empty so no data was upload" } : {}),
+        ...(remark === undefined ? {} : { message: remark }),
       };
     },
   };

@@ -23,7 +23,7 @@ export interface SimulatedStorageOptions {
   /** Of the installation. */
   readonly namespace?: string;
   /** What a mover does once it may start; by default it succeeds at once. */
-  readonly mover?: "succeeds" | "fails" | "waits";
+  readonly mover?: "succeeds" | "fails" | "misses-files" | "waits";
   /** Whether pods come up at all. */
   readonly kubelet?: "runs" | "cannot-pull" | "waits";
 }
@@ -194,6 +194,10 @@ export class SimulatedStorage {
     const path = `/${movement.metadata.uid ?? ""}`;
     if (movement.spec.cancel === true) end(1, `Failed to wait: ${DATA_PATH_CANCELED}`);
     else if (mover === "fails") end(1, "disk read error");
+    else if (mover === "misses-files") {
+      const source = { byPath: path, volumeMode: "Filesystem" };
+      end(1, JSON.stringify({ snapshotID: "b".repeat(32), emptySnapshot: false, source, totalBytes: 7, error: '1 entry could not be read: "locked": permission denied' }));
+    }
     else if (mover === "succeeds") {
       end(
         0,
