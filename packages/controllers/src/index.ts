@@ -1,9 +1,15 @@
+export { type BackupControllerDeps, type RunningController, startBackupController } from "./backup/backup-controller.ts";
+export { type BackupDeletionControllerDeps, startBackupDeletionController } from "./backup-deletion/backup-deletion-controller.ts";
+export { type BackupLocationControllerDeps, startBackupLocationController } from "./backup-location/backup-location-controller.ts";
+export { type BackupOperationsControllerDeps, startBackupOperationsController } from "./backup-operations/backup-operations-controller.ts";
 export * from "./backup-repository/index.ts";
+export { type BackupSyncControllerDeps, startBackupSyncController } from "./backup-sync/backup-sync-controller.ts";
 export { type DataDownloadControllerDeps, startDataDownloadController } from "./data-download/data-download.ts";
 export * from "./data-movement/index.ts";
 export { type DataUploadControllerDeps, startDataUploadController } from "./data-upload/data-upload.ts";
+export { type DownloadRequestControllerDeps, startDownloadRequestController } from "./download-request/download-request-controller.ts";
 export * from "./exposers/index.ts";
 export * from "./ports.ts";
-export { type BackupControllerDeps, type RunningController, startBackupController } from "./backup/backup-controller.ts";
-export { type BackupOperationsControllerDeps, startBackupOperationsController } from "./backup-operations/backup-operations-controller.ts";
 export * from "./server-settings.ts";
+export type { PluginInfo } from "./server-status/server-status.ts";
+export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";

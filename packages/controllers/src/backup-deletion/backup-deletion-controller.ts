@@ -1,0 +1,105 @@
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DeleteBackupRequest,
+  deleteBackupRequests,
+  LABELS,
+  validLabelValue,
+} from "@drayage/api";
+import type { RandomSource } from "@drayage/base";
+import { type Controller, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
+import { decide, observe } from "./backup-deletion.ts";
+import { type DeleteBackupDeps, deleteBackup } from "./delete-backup.ts";
+
+export interface BackupDeletionControllerDeps extends DeleteBackupDeps {
+  readonly random: RandomSource;
+}
+
+/** Carries out DeleteBackupRequests, one after the other: two of the same backup would each take the other for a remnant. */
+export function startBackupDeletionController(deps: BackupDeletionControllerDeps): Controller {
+  const { client, clock, random, logger, namespace } = deps;
+  const informer = startInformer(deleteBackupRequests, { client, clock, random, logger, namespace });
+  const reconcile = async (key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> => {
+    const request = await client.find(deleteBackupRequests, key, signal);
+    if (request === undefined) return {};
+    const { backup, location } = await lookUp(deps, request, signal);
+    const decision = decide(observe(request, backup, location, clock.nowMs()));
+    switch (decision.do) {
+      case "nothing":
+        return { requeueAfterMs: decision.recheckAfterMs };
+      case "delete":
+        await client.delete(deleteBackupRequests, key, { signal });
+        return {};
+      case "refuse":
+        logger.info("Deletion of a backup was refused", { backup: request.spec.backupName, why: decision.why });
+        await end(deps, request, [`backup deletion failed: ${decision.why}`], signal);
+        return {};
+      case "finish":
+        await end(deps, request, [], signal);
+        return {};
+      case "carryOut": {
+        if (backup === undefined || location === undefined) return {};
+        const claimed = await claim(deps, request, backup, signal);
+        await end(deps, claimed, await deleteBackup(deps, backup, location, signal), signal);
+        return {};
+      }
+    }
+  };
+  const controller = startController({ name: "backup-deletion", sources: [source(informer)], reconcile, clock, random, logger });
+  return {
+    ...controller,
+    stop: async () => {
+      await controller.stop();
+      informer.stop();
+    },
+  };
+}
+
+async function lookUp(
+  { client, namespace }: BackupDeletionControllerDeps,
+  { spec }: DeleteBackupRequest,
+  signal: AbortSignal,
+): Promise<{ readonly backup: Backup | undefined; readonly location: BackupStorageLocation | undefined }> {
+  const backup = spec.backupName === "" ? undefined : await client.find(backups, { namespace, name: spec.backupName }, signal);
+  const locationName = backup?.spec.storageLocation ?? "";
+  return { backup, location: locationName === "" ? undefined : await client.find(backupStorageLocations, { namespace, name: locationName }, signal) };
+}
+
+/** Marks request and backup; other requests for the backup have no more to do. */
+async function claim(deps: BackupDeletionControllerDeps, request: DeleteBackupRequest, backup: Backup, signal: AbortSignal): Promise<DeleteBackupRequest> {
+  const { client, namespace } = deps;
+  for await (const other of client.listAll(deleteBackupRequests, { namespace, signal })) {
+    if (other.spec.backupName === request.spec.backupName && other.metadata.name !== request.metadata.name)
+      await client.delete(deleteBackupRequests, keyOf(other), { signal });
+  }
+  const labels = { [LABELS.backupName]: validLabelValue(request.spec.backupName), [LABELS.backupUid]: backup.metadata.uid ?? "", ...request.metadata.labels };
+  const claimed = await client.patch(
+    deleteBackupRequests,
+    keyOf(request),
+    "merge",
+    { metadata: { labels, resourceVersion: request.metadata.resourceVersion }, status: { phase: "InProgress" } },
+    { signal },
+  );
+  await client.patch(backups, keyOf(backup), "merge", { status: { phase: "Deleting" } }, { signal });
+  return claimed;
+}
+
+/** Without errors the request has served its purpose and goes at once, together with any other for the same backup. */
+async function end(
+  { client, namespace }: BackupDeletionControllerDeps,
+  request: DeleteBackupRequest,
+  errors: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  await client.patch(deleteBackupRequests, keyOf(request), "merge", { status: { phase: "Processed", ...(errors.length === 0 ? {} : { errors }) } }, { signal });
+  const uid = request.metadata.labels?.[LABELS.backupUid];
+  if (errors.length > 0) return;
+  if (uid === undefined) {
+    await client.delete(deleteBackupRequests, keyOf(request), { signal });
+    return;
+  }
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(request.spec.backupName)},${LABELS.backupUid}=${uid}`;
+  await client.deleteCollection(deleteBackupRequests, { namespace, labelSelector, signal });
+}

@@ -1,0 +1,281 @@
+import {
+  type Backup,
+  type BackupRepository,
+  backupRepositories,
+  backupStorageLocations,
+  backups,
+  type DataUpload,
+  dataUploads,
+  deleteBackupRequests,
+  podVolumeBackups,
+  restores,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { DrayError } from "@drayage/base";
+import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
+import { type Controller, configMaps, type GenericObject } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { RepositoryService } from "../ports.ts";
+import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
+import { decide, type Observed } from "./backup-deletion.ts";
+import { startBackupDeletionController } from "./backup-deletion-controller.ts";
+
+describe("decide()", () => {
+  const DAY_MS = 24 * 3_600_000;
+  const o = (overrides: Partial<Observed>): Observed => ({
+    phase: "New",
+    ageMs: 1000,
+    failed: false,
+    backupName: "first",
+    backup: "ended",
+    locationName: "here",
+    location: "usable",
+    ...overrides,
+  });
+  it.each<[string, Partial<Observed>, ReturnType<typeof decide>]>([
+    ["a request is carried out", {}, { do: "carryOut" }],
+    ["one without a name is refused", { backupName: "" }, { do: "refuse", why: "spec.backupName is required" }],
+    ["one for nothing is refused", { backup: "absent" }, { do: "refuse", why: "backup not found" }],
+    ["one for a running backup is refused", { backup: "running" }, { do: "refuse", why: "backup is still in progress" }],
+    ["one without a location is refused", { location: "absent" }, { do: "refuse", why: "backup storage location here not found" }],
+    ["one in a read-only location is refused", { location: "readOnly" }, { do: "refuse", why: expect.stringContaining("read-only mode") }],
+    ["one in an unavailable location is refused", { location: "unavailable" }, { do: "refuse", why: expect.stringContaining("Unavailable state") }],
+    ["one that a server left behind is carried out again", { phase: "InProgress" }, { do: "carryOut" }],
+    ["one whose backup has gone has succeeded", { phase: "InProgress", backup: "absent", location: "absent" }, { do: "finish" }],
+    ["one that hangs for a day goes", { phase: "InProgress", ageMs: DAY_MS }, { do: "delete" }],
+    ["one that failed can be read for a day", { phase: "Processed", failed: true }, { do: "nothing", recheckAfterMs: DAY_MS - 1000 }],
+    ["one that failed goes after a day", { phase: "Processed", failed: true, ageMs: DAY_MS }, { do: "delete" }],
+    ["one that succeeded has nothing more to say", { phase: "Processed" }, { do: "delete" }],
+  ])("%s", (_what, overrides, decision) => {
+    expect(decide(o(overrides))).toEqual(decision);
+  });
+});
+
+class MemoryRepositories implements RepositoryService {
+  readonly defaultMaintenanceFrequencySeconds = 3600;
+  /** `namespace/manifest` of what is in the repositories. */
+  readonly manifests = new Set<string>();
+  failure: Error | undefined;
+
+  async ensure(): Promise<void> {}
+
+  async forget(repository: BackupRepository, _location: unknown, manifestIds: readonly string[]): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    for (const id of manifestIds) this.manifests.delete(`${repository.spec.volumeNamespace}/${id}`);
+  }
+}
+
+const key = (name: string) => ({ namespace: "velero", name });
+const backup: Backup = {
+  metadata: { ...key("first"), labels: { "velero.io/storage-location": "here" } },
+  spec: { storageLocation: "here", snapshotMoveData: true },
+  status: { phase: "Completed" },
+};
+const upload = (name: string, snapshotID: string, overrides: { datamover?: string; backup?: string } = {}): DataUpload => ({
+  metadata: { ...key(name), labels: { "velero.io/backup-name": overrides.backup ?? "first" } },
+  spec: {
+    backupStorageLocation: "here",
+    operationTimeout: "10m",
+    snapshotType: "CSI",
+    sourceNamespace: "notes",
+    sourcePVC: "files",
+    ...(overrides.datamover === undefined ? {} : { datamover: overrides.datamover }),
+  },
+  status: { phase: "Completed", snapshotID },
+});
+
+describe("the backup deletion controller", () => {
+  let clock: VirtualClock;
+  let client: FakeKubeClient;
+  let store: MemoryBackupStore;
+  let repositories: MemoryRepositories;
+  let controller: Controller;
+
+  const start = (): void => {
+    controller = startBackupDeletionController({
+      client,
+      clock,
+      random: seededRandom(1),
+      logger: memoryLogger(),
+      namespace: "velero",
+      stores: store,
+      repositories,
+      resourceTimeoutMs: 10_000,
+    });
+  };
+
+  beforeEach(async () => {
+    clock = new VirtualClock();
+    client = new FakeKubeClient({ clock });
+    store = new MemoryBackupStore();
+    repositories = new MemoryRepositories();
+    client.react(backupRepositories, (_before, after) => {
+      if (after !== undefined && after.status?.phase === undefined) {
+        client.mutate(backupRepositories, { namespace: "velero", name: after.metadata.name ?? "" }, (current) => {
+          current.status = { phase: "Ready" };
+        });
+      }
+    });
+    client.seed(backupStorageLocations, { metadata: key("here"), spec: { provider: "aws", objectStorage: { bucket: "b" } }, status: { phase: "Available" } });
+    client.seed(backups, backup);
+    await putTarball([
+      upload("first-a", "s1"),
+      upload("first-b", "s2", { datamover: "drayage" }),
+      upload("foreign", "s3", { datamover: "acme" }),
+      upload("other", "s4", { backup: "other" }),
+    ]);
+    for (const id of ["s1", "s2", "s3", "s4", "s5"]) repositories.manifests.add(`notes/${id}`);
+    start();
+  });
+  afterEach(() => controller.stop());
+
+  async function putTarball(uploads: readonly DataUpload[]): Promise<void> {
+    const writer = await store.newArchiveWriter();
+    for (const object of uploads) {
+      const ref = { groupResource: "datauploads.velero.io", namespace: "velero", name: object.metadata.name ?? "", version: "v2alpha1", preferred: true };
+      await writer.add(ref, object as unknown as GenericObject);
+    }
+    await store.putBackup({ backup, archive: await writer.finish() });
+    await writer.dispose();
+  }
+
+  const tick = async (ms = 0): Promise<void> => {
+    await clock.advance(ms);
+    await settle(30);
+    await clock.advance(0);
+  };
+  const ask = (name = "first-x", phase?: "InProgress") =>
+    client.seed(deleteBackupRequests, { metadata: key(name), spec: { backupName: "first" }, status: phase === undefined ? {} : { phase } });
+  const request = () => client.peek(deleteBackupRequests, key("first-x"));
+
+  it("takes away snapshots, DataUploads, files, restores and the backup, and then itself", async () => {
+    client.seed(dataUploads, upload("first-a", "s1"));
+    client.seed(dataUploads, upload("other", "s4", { backup: "other" }));
+    client.seed(restores, { metadata: key("back"), spec: { backupName: "first" } });
+    client.seed(restores, { metadata: key("back-other"), spec: { backupName: "other" } });
+    ask();
+    await tick();
+    await controller.idle();
+    expect([...repositories.manifests]).toEqual(["notes/s3", "notes/s4", "notes/s5"]);
+    expect(client.all(dataUploads).map(({ metadata }) => metadata.name)).toEqual(["other"]);
+    expect(client.all(restores).map(({ metadata }) => metadata.name)).toEqual(["back-other"]);
+    expect(await store.listBackups()).toEqual([]);
+    expect(client.all(backups)).toEqual([]);
+    expect(client.all(deleteBackupRequests)).toEqual([]);
+    expect(store.openArchives).toBe(0);
+  });
+
+  it("deletes what file-system backups and ConfigMaps of an earlier try name", async () => {
+    client.seed(podVolumeBackups, {
+      metadata: { ...key("first-v"), labels: { "velero.io/backup-name": "first" } },
+      spec: { backupStorageLocation: "here", node: "n", pod: { namespace: "notes" }, repoIdentifier: "", volume: "v", uploaderType: "kopia" },
+      status: { phase: "Completed", snapshotID: "s5" },
+    });
+    client.seed(configMaps, {
+      metadata: { ...key("foreign-info"), labels: { "velero.io/backup-name": "first", "velero.io/data-upload-snapshot-info": "true" } },
+      data: { volumeNamespace: "notes", snapshotID: "s3", repositoryType: "kopia", backupStorageLocation: "here" },
+    });
+    ask();
+    await tick();
+    expect([...repositories.manifests]).toEqual(["notes/s4"]);
+    expect(client.all(configMaps)).toEqual([]);
+  });
+
+  it("keeps files, ConfigMaps and the backup when a snapshot cannot be deleted, says why, and succeeds the next time", async () => {
+    repositories.failure = new DrayError("BLOB_UNAVAILABLE", "the bucket is gone");
+    ask();
+    await tick();
+    expect(request()?.status).toEqual({ phase: "Processed", errors: ["error deleting moved snapshot data: the bucket is gone"] });
+    expect(await store.listBackups()).toEqual(["first"]);
+    expect(client.all(backups)[0]?.status?.phase).toBe("Deleting");
+    repositories.failure = undefined;
+    ask("first-again");
+    await tick();
+    expect(client.all(backups)).toEqual([]);
+    expect(client.all(deleteBackupRequests)).toEqual([]);
+  });
+
+  it("deletes a backup that never had a tarball", async () => {
+    await store.deleteBackup("first");
+    client.seed(dataUploads, upload("first-a", "s1"));
+    ask();
+    await tick();
+    expect(client.all(backups)).toEqual([]);
+    expect(repositories.manifests.has("notes/s1")).toBe(false);
+  });
+
+  it("does not take a damaged tarball for one that is not there", async () => {
+    store.openArchive = async () => {
+      throw new DrayError("ARCHIVE_CORRUPT", "Cannot read backup: unexpected end");
+    };
+    ask();
+    await tick();
+    expect(request()?.status?.errors).toEqual(["error deleting moved snapshot data: Cannot read backup: unexpected end"]);
+    expect(await store.listBackups()).toEqual(["first"]);
+  });
+
+  it("takes volume snapshots that a failed backup left, and their storage snapshots", async () => {
+    client.seed(volumeSnapshotContents, {
+      metadata: { name: "content" },
+      spec: { deletionPolicy: "Retain", driver: "d", source: {}, volumeSnapshotRef: { name: "vs", namespace: "notes" } },
+    });
+    client.seed(volumeSnapshots, {
+      metadata: { namespace: "notes", name: "vs", labels: { "velero.io/backup-name": "first" } },
+      spec: { source: {} },
+      status: { boundVolumeSnapshotContentName: "content" },
+    });
+    ask();
+    await tick();
+    expect(client.all(volumeSnapshots)).toEqual([]);
+    expect(client.all(volumeSnapshotContents)[0]?.spec.deletionPolicy).toBe("Delete");
+  });
+
+  it("waits for restores to go, and says so when they do not", async () => {
+    client.seed(restores, { metadata: { ...key("back"), finalizers: ["restores.velero.io/external-resources-finalizer"] }, spec: { backupName: "first" } });
+    ask();
+    await tick(30_000);
+    expect(request()?.status?.phase).toBe("InProgress");
+    await tick(31_000);
+    expect(request()?.status?.errors?.[0]).toContain('Cannot delete restores "back"');
+    expect(client.all(backups)).toHaveLength(1);
+  });
+
+  it("goes on where a server that was ended left off, at whatever step that was", async () => {
+    await controller.stop();
+    // Calls are counted to know how many points of interruption there are.
+    client.calls.length = 0;
+    ask();
+    start();
+    await tick();
+    const calls = client.calls.length;
+    expect(client.all(backups)).toEqual([]);
+    for (let stopAt = 1; stopAt <= calls; stopAt++) {
+      await controller.stop();
+      client.seed(backups, backup);
+      await putTarball([upload("first-a", "s1")]);
+      client.seed(dataUploads, upload("first-a", "s1"));
+      repositories.manifests.add("notes/s1");
+      ask();
+      const first = client.calls.length + stopAt;
+      client.intercept = ({ number }) => {
+        if (number >= first) throw new DrayError("KUBE_UNAVAILABLE", "the server is gone");
+      };
+      start();
+      await tick();
+      await controller.stop();
+      client.intercept = undefined;
+      start();
+      await tick(5_000);
+      // A problem that was written into the request is for its reader; they ask again.
+      if (client.all(backups).length > 0) ask("first-again");
+      await tick(5_000);
+      expect(client.all(backups), `stopped at call ${stopAt}`).toEqual([]);
+      expect(client.all(deleteBackupRequests), `stopped at call ${stopAt}`).toEqual([]);
+      expect(client.all(dataUploads)).toEqual([]);
+      expect(repositories.manifests.has("notes/s1")).toBe(false);
+      expect(await store.listBackups()).toEqual([]);
+    }
+  });
+});

@@ -1,0 +1,88 @@
+/**
+ * DeleteBackupRequest: a backup goes with everything that belongs to it.
+ *
+ *   New ──► InProgress ──► Processed ──► deleted: at once when nothing went wrong, otherwise after a day, so that its status.errors can be read
+ *    └─────── refused ────────┘
+ *
+ * A request found InProgress was begun by a server that ended; it is carried out again, since every step can be repeated.
+ * Order of the steps: velero.md 7.3 (Velero: backup_deletion_controller); they are in `delete-backup.ts`.
+ */
+import type { Backup, BackupStorageLocation, DeleteBackupRequest, DeleteBackupRequestStatus } from "@drayage/api";
+import { parseTime } from "@drayage/base";
+
+export interface Observed {
+  readonly phase: NonNullable<DeleteBackupRequestStatus["phase"]>;
+  readonly ageMs: number;
+  /** status.errors has something to read. */
+  readonly failed: boolean;
+  readonly backupName: string;
+  readonly backup: "absent" | "running" | "ended";
+  readonly locationName: string;
+  readonly location: "absent" | "readOnly" | "unavailable" | "usable";
+}
+
+export type Decision =
+  | { readonly do: "carryOut" }
+  /** Processed, with this as its one error. */
+  | { readonly do: "refuse"; readonly why: string }
+  /** Everything is gone already. */
+  | { readonly do: "finish" }
+  | { readonly do: "delete" }
+  | { readonly do: "nothing"; readonly recheckAfterMs: number };
+
+const KEPT_MS = 24 * 3_600_000;
+
+const phases: Record<Observed["phase"], (o: Observed) => Decision> = {
+  New: (o) =>
+    o.backupName === ""
+      ? { do: "refuse", why: "spec.backupName is required" }
+      : o.backup === "absent"
+        ? { do: "refuse", why: "backup not found" }
+        : carryOutUnless(o),
+  // The Backup is the last thing to go.
+  InProgress: (o) => (o.ageMs >= KEPT_MS ? { do: "delete" } : o.backup === "absent" ? { do: "finish" } : carryOutUnless(o)),
+  Processed: (o) => (o.ageMs >= KEPT_MS || !o.failed ? { do: "delete" } : { do: "nothing", recheckAfterMs: KEPT_MS - o.ageMs }),
+};
+
+export const decide = (o: Observed): Decision => phases[o.phase](o);
+
+function carryOutUnless(o: Observed): Decision {
+  if (o.backup === "running") return { do: "refuse", why: "backup is still in progress" };
+  switch (o.location) {
+    case "absent":
+      return { do: "refuse", why: `backup storage location ${o.locationName} not found` };
+    case "readOnly":
+      return { do: "refuse", why: `cannot delete backup because backup storage location ${o.locationName} is currently in read-only mode` };
+    case "unavailable":
+      return { do: "refuse", why: `cannot delete backup because backup storage location ${o.locationName} is currently in Unavailable state` };
+    case "usable":
+      return { do: "carryOut" };
+  }
+}
+
+const RUNNING: ReadonlySet<string | undefined> = new Set([
+  "InProgress",
+  "WaitingForPluginOperations",
+  "WaitingForPluginOperationsPartiallyFailed",
+  "Finalizing",
+  "FinalizingPartiallyFailed",
+]);
+
+export function observe(request: DeleteBackupRequest, backup: Backup | undefined, location: BackupStorageLocation | undefined, nowMs: number): Observed {
+  return {
+    phase: request.status?.phase ?? "New",
+    ageMs: nowMs - (parseTime(request.metadata.creationTimestamp) ?? nowMs),
+    failed: (request.status?.errors ?? []).length > 0,
+    backupName: request.spec.backupName,
+    backup: backup === undefined ? "absent" : RUNNING.has(backup.status?.phase) ? "running" : "ended",
+    locationName: backup?.spec.storageLocation ?? "",
+    location:
+      location === undefined
+        ? "absent"
+        : location.spec.accessMode === "ReadOnly"
+          ? "readOnly"
+          : location.status?.phase === "Available"
+            ? "usable"
+            : "unavailable",
+  };
+}

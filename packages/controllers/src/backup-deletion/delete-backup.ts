@@ -1,0 +1,128 @@
+/**
+ * The steps that take a backup away. What goes wrong in one is written down and the next is made all the same, except that
+ * the bucket's files go only when the data they point to has gone, and the Backup only when everything has: either is what a second try starts from.
+ */
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backups,
+  dataUploads,
+  LABELS,
+  restores,
+  validLabelValue,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { type Clock, DrayError, errorFields, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
+import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import { ensureBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
+import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
+import { type BackupSnapshots, snapshotsOf } from "./moved-snapshots.ts";
+
+export interface DeleteBackupDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Of the installation. */
+  readonly namespace: string;
+  readonly stores: BackupStores;
+  readonly repositories: RepositoryService;
+  /** How long a repository is waited for. */
+  readonly resourceTimeoutMs: number;
+}
+
+const RESTORES_GONE_MS = 60_000;
+const LOOK_EVERY_MS = 1_000;
+
+/** Returns what went wrong, for status.errors; nothing: the backup is gone. */
+export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<readonly string[]> {
+  const { client, namespace, logger } = deps;
+  const name = backup.metadata.name ?? "";
+  const problems: string[] = [];
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      logger.warn("A step of a backup's deletion failed", { backup: name, step: what, ...errorFields(error) });
+      problems.push(`${what}: ${messageOf(error)}`);
+    }
+  };
+
+  let store: BackupStore | undefined;
+  await attempt("error getting the backup store", async () => {
+    store = await deps.stores.open(location, signal);
+  });
+  if (store === undefined) return problems;
+  const opened: BackupStore = store;
+
+  await attempt("error deleting moved snapshot data", async () => {
+    const found = await snapshotsOf(client, opened, backup, signal);
+    await forgetSnapshots(deps, location, found, signal);
+    for (const info of found.configMaps) await client.delete(configMaps, keyOf(info), { signal });
+  });
+  await attempt("error deleting volume snapshots", () => deleteVolumeSnapshots(deps, name, signal));
+  await attempt("error deleting dataupload", async () => {
+    const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
+    for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
+      await client.delete(dataUploads, keyOf(upload), { signal });
+  });
+  if (problems.length === 0) await attempt("error removing backup from backup storage", () => opened.deleteBackup(name, signal));
+  else logger.info("The backup's files stay in the bucket because of earlier problems", { backup: name });
+  await attempt("error deleting restore", () => deleteRestores(deps, name, signal));
+  if (problems.length === 0) {
+    const { uid } = backup.metadata;
+    await attempt("error deleting backup", async () => {
+      await client.delete(backups, keyOf(backup), { signal, ...(uid === undefined ? {} : { preconditions: { uid } }) });
+    });
+  }
+  return problems;
+}
+
+async function forgetSnapshots(deps: DeleteBackupDeps, location: BackupStorageLocation, { snapshots }: BackupSnapshots, signal: AbortSignal): Promise<void> {
+  const byNamespace = Map.groupBy(snapshots, ({ volumeNamespace }) => volumeNamespace);
+  for (const [volumeNamespace, members] of byNamespace) {
+    const key = { volumeNamespace, location: location.metadata.name ?? "" };
+    const repository = await ensureBackupRepository(deps, key, { timeoutMs: deps.resourceTimeoutMs, signal });
+    const manifestIds = members.map(({ manifestId }) => manifestId);
+    await deps.repositories.forget(repository, location, manifestIds, signal);
+    deps.logger.info("Snapshots of the backup were deleted", { ...key, manifestIds });
+  }
+}
+
+/** Snapshots of the cluster that the backup left (it failed, or kept them): their storage snapshots go with them. */
+async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backupName: string, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(backupName)}`;
+  const left = await allOf(client.listAll(volumeSnapshots, { labelSelector, signal })).catch((error: unknown) => {
+    // A cluster without the snapshot API has none.
+    if (hasCode(error, "KUBE_NOT_FOUND")) return [];
+    throw error;
+  });
+  for (const snapshot of left) {
+    const content = snapshot.status?.boundVolumeSnapshotContentName;
+    if (content !== undefined) {
+      await client.patch(volumeSnapshotContents, { name: content }, "merge", { spec: { deletionPolicy: "Delete" } }, { signal }).catch((error: unknown) => {
+        if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+      });
+    }
+    await client.delete(volumeSnapshots, keyOf(snapshot), { signal });
+  }
+}
+
+/** A restore's files in the bucket are removed by its finalizer; that is waited for. */
+async function deleteRestores({ client, clock, namespace, logger }: DeleteBackupDeps, backupName: string, signal: AbortSignal): Promise<void> {
+  const ofBackup = async () => (await allOf(client.listAll(restores, { namespace, signal }))).filter(({ spec }) => spec.backupName === backupName);
+  const deadlineMs = clock.monotonicMs() + RESTORES_GONE_MS;
+  for (const restore of await ofBackup()) {
+    logger.info("Restore of the deleted backup is deleted", { restore: restore.metadata.name });
+    await client.delete(restores, keyOf(restore), { signal });
+  }
+  for (let left = await ofBackup(); left.length > 0; left = await ofBackup()) {
+    if (clock.monotonicMs() >= deadlineMs) {
+      const names = left.map(({ metadata }) => `"${metadata.name}"`).join(", ");
+      throw new DrayError("TIMED_OUT", `Cannot delete restores ${names}: they are still there after ${RESTORES_GONE_MS / 1000} s`);
+    }
+    await clock.sleep(LOOK_EVERY_MS, signal);
+  }
+}

@@ -1,0 +1,93 @@
+/** Which snapshots in the repositories belong to a backup. */
+import {
+  type Backup,
+  BUILTIN_DATA_MOVERS,
+  type DataUpload,
+  DRAYAGE_DATA_MOVER,
+  dataUploads,
+  LABELS,
+  type PodVolumeBackup,
+  podVolumeBackups,
+  validLabelValue,
+} from "@drayage/api";
+import { DrayError, hasCode } from "@drayage/base";
+import { type ConfigMap, configMaps, type KubeClient } from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import type { BackupStore } from "../ports.ts";
+
+/** A snapshot's manifest, in the repository of a namespace. */
+export interface RepositorySnapshot {
+  readonly volumeNamespace: string;
+  readonly manifestId: string;
+}
+
+export interface BackupSnapshots {
+  readonly snapshots: readonly RepositorySnapshot[];
+  /** Where earlier tries, or plug-ins for other movers, wrote down what is to be deleted; they go once that is done. */
+  readonly configMaps: readonly ConfigMap[];
+}
+
+/** The block mover of Velero's next release keeps its snapshots as manifests of the same repository. */
+const MOVERS: ReadonlySet<string> = new Set([...BUILTIN_DATA_MOVERS, "velero-block", DRAYAGE_DATA_MOVER]);
+
+/**
+ * Every snapshot of a backup, from its tarball, its DataUploads and PodVolumeBackups in the cluster and in the bucket, and the ConfigMaps about it: any of them may be missing,
+ * in a cluster that synchronised the backup or after a try that broke off. Throws NOT_SUPPORTED for snapshots of restic.
+ */
+export async function snapshotsOf(client: KubeClient, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<BackupSnapshots> {
+  const { namespace, name = "" } = backup.metadata;
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
+  const uploads = [...(await archivedUploads(store, name, signal)), ...(await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))];
+  const volumes = [...(await storedVolumes(store, name, signal)), ...(await allOf(client.listAll(podVolumeBackups, { namespace, labelSelector, signal })))];
+  const infoSelector = `${labelSelector},${LABELS.dataUploadSnapshotInfo}=true`;
+  const infos = await allOf(client.listAll(configMaps, { namespace, labelSelector: infoSelector, signal }));
+  const found = [
+    ...uploads
+      .filter((upload) => isOf(upload, name) && MOVERS.has(upload.spec.datamover ?? ""))
+      .map((upload) => snapshot(upload.spec.sourceNamespace, upload.status?.snapshotID)),
+    ...volumes.map((volume) => snapshot(volume.spec.pod.namespace, volume.status?.snapshotID, volume.spec.uploaderType)),
+    ...infos.map(({ data = {} }) => snapshot(data["volumeNamespace"], data["snapshotID"], data["repositoryType"])),
+  ];
+  const distinct = new Map(found.flatMap((entry) => (entry === undefined ? [] : [[`${entry.volumeNamespace}/${entry.manifestId}`, entry]])));
+  return { snapshots: [...distinct.values()], configMaps: infos };
+}
+
+async function archivedUploads(store: BackupStore, backupName: string, signal: AbortSignal): Promise<DataUpload[]> {
+  const reader = await store.openArchive(backupName, signal).catch((error: unknown) => {
+    // A backup that failed early has no tarball, and one whose deletion broke off has none any more. A damaged one is another matter.
+    if (hasCode(error, "BACKUP_NOT_FOUND") || (hasCode(error, "ARCHIVE_CORRUPT") && hasCode(error.cause, "BLOB_NOT_FOUND"))) return undefined;
+    throw error;
+  });
+  if (reader === undefined) return [];
+  try {
+    const uploads: DataUpload[] = [];
+    for (const ref of reader.items("datauploads.velero.io")) uploads.push((await reader.read(ref)) as unknown as DataUpload);
+    return uploads;
+  } finally {
+    await reader.dispose();
+  }
+}
+
+async function storedVolumes(store: BackupStore, backupName: string, signal: AbortSignal): Promise<PodVolumeBackup[]> {
+  try {
+    return (await store.getPodVolumeBackups(backupName, signal)) as unknown as PodVolumeBackup[];
+  } catch (error) {
+    if (hasCode(error, "BACKUP_NOT_FOUND")) return [];
+    throw error;
+  }
+}
+
+/** A DataUpload of another backup may have been backed up as an ordinary resource. */
+function isOf(upload: DataUpload, backupName: string): boolean {
+  return upload.metadata.labels?.[LABELS.backupName] === validLabelValue(backupName);
+}
+
+function snapshot(volumeNamespace: string | undefined, manifestId: string | undefined, type = "kopia"): RepositorySnapshot | undefined {
+  if (volumeNamespace === undefined || volumeNamespace === "" || manifestId === undefined || manifestId === "") return undefined;
+  if (type === "restic") {
+    throw new DrayError("NOT_SUPPORTED", `Cannot delete snapshot "${manifestId}" of namespace "${volumeNamespace}": it lies in a restic repository`, {
+      hint: 'Delete it with restic ("restic forget"), remove its PodVolumeBackup, and delete the backup again.',
+    });
+  }
+  return { volumeNamespace, manifestId };
+}
