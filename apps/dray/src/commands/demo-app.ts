@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { DrayError } from "@drayage/base";
-import { createSystemCalls } from "@drayage/kernels";
+import { systemCalls } from "@drayage/kernels";
 import type { Command } from "commander";
 import { change, quiesce, readSettings, resume, runApplication } from "../demo/application.ts";
 import type { Terminal } from "../terminal.ts";
@@ -21,7 +21,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--data <dir>", "what to fill the volume with")
     .option("--seed <n>", "of the sample data", "1")
     .action(async (verb: string, options: Options) => {
-      const system = createSystemCalls();
+      const system = systemCalls;
       const { clock, signal } = terminal;
       const settings = () => readSettings((path) => readFileSync(path, "utf8"));
       if (verb === "run") {

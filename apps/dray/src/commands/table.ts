@@ -45,6 +45,8 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["doctor"], summary: "Say what is wrong with an installation, why, and what to do", load: () => import("./doctor.ts") },
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
+  { words: ["server"], summary: "Decide: Backups, Restores, locations, repositories", hidden: true, load: () => import("../roles/server.ts") },
+  { words: ["node-agent", "server"], summary: "Move data of this node's volumes", hidden: true, load: () => import("../roles/node-agent.ts") },
   { words: ["demo-app"], summary: "The application of the demo", hidden: true, load: () => import("./demo-app.ts") },
   { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];

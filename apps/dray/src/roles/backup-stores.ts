@@ -1,0 +1,71 @@
+/** Opens the stores of backup locations with the credentials the cluster keeps for them: joins `archive`, `blob` and the Secrets. */
+import { createHash } from "node:crypto";
+import type { BackupStorageLocation } from "@drayage/api";
+import { ArchiveBackupStore } from "@drayage/archive";
+import { type Clock, DrayError, messageOf, type RandomSource } from "@drayage/base";
+import { type ObjectStore, openDirectoryStore, RetryingObjectStore } from "@drayage/blob";
+import { openS3ObjectStore, s3ConfigFromLocation } from "@drayage/blob/s3";
+import { type BackupStore, type BackupStores, type LocationSecrets, readLocationSecrets } from "@drayage/controllers";
+import type { KubeClient } from "@drayage/kube";
+
+export interface LocationStoresOptions {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  readonly temporaryFolder: string;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+}
+
+/** More locations than this at once are not kept open. */
+const STORES_MAX = 64;
+
+export class LocationStores implements BackupStores {
+  readonly #options: LocationStoresOptions;
+  readonly #open = new Map<string, { readonly fingerprint: string; readonly store: ArchiveBackupStore }>();
+
+  constructor(options: LocationStoresOptions) {
+    this.#options = options;
+  }
+
+  /** The store of a location; kept while neither its spec nor its credentials change. */
+  async open(location: BackupStorageLocation, signal?: AbortSignal): Promise<BackupStore> {
+    const { client, namespace, clock, temporaryFolder } = this.#options;
+    const name = location.metadata.name ?? "";
+    const secrets = await readLocationSecrets(client, namespace, location, signal);
+    const fingerprint = createHash("sha256")
+      .update(JSON.stringify([location.spec.provider, location.spec.objectStorage, location.spec.config, secrets]))
+      .digest("hex");
+    const known = this.#open.get(name);
+    if (known?.fingerprint === fingerprint) return known.store;
+    const store = new ArchiveBackupStore({ store: await openObjectStore(location, secrets, this.#options), temporaryFolder, clock });
+    if (this.#open.size >= STORES_MAX) this.#open.clear();
+    // The one before may still be in use by a backup under way; it is left to end with it.
+    this.#open.set(name, { fingerprint, store });
+    return store;
+  }
+}
+
+/** The bucket of a location, rooted at its prefix. Throws BLOB_BAD_CONFIG, NOT_SUPPORTED for a provider that is not known. */
+export async function openObjectStore(
+  location: BackupStorageLocation,
+  secrets: LocationSecrets,
+  { clock, random }: Pick<LocationStoresOptions, "clock" | "random">,
+): Promise<ObjectStore> {
+  const { provider, objectStorage, config } = location.spec;
+  const fields = { objectStorage, ...(config === undefined ? {} : { config }) };
+  const kind = provider.replace(/^velero\.io\//, "");
+  if (kind === "fs") {
+    const folder = config?.["fspath"];
+    if (folder === undefined) throw new DrayError("BLOB_BAD_CONFIG", `Cannot use backup location "${location.metadata.name}": config.fspath is missing`);
+    return openDirectoryStore({ path: [folder, objectStorage.bucket, objectStorage.prefix ?? ""].filter((part) => part !== "").join("/"), random });
+  }
+  if (kind === "aws" || config?.["s3Url"] !== undefined) {
+    try {
+      return new RetryingObjectStore(await openS3ObjectStore(s3ConfigFromLocation(fields, secrets)), { clock, random });
+    } catch (error) {
+      if (error instanceof DrayError) throw error;
+      throw new DrayError("BLOB_BAD_CONFIG", `Cannot open backup location "${location.metadata.name}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+  throw new DrayError("NOT_SUPPORTED", `Cannot use backup location "${location.metadata.name}": provider "${provider}" is not known, aws and fs are`);
+}

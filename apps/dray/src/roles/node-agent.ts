@@ -1,0 +1,59 @@
+/** `dray node-agent server`: the DataUploads and DataDownloads of this node. Also answers to `velero node-agent server` with its arguments. */
+
+import { DrayError } from "@drayage/base";
+import { dataMoverClaims, type NodeAgentConfig, parseNodeAgentConfig, startNodeAgent } from "@drayage/controllers";
+import { MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME } from "@drayage/install";
+import { configMaps, daemonSets } from "@drayage/kube";
+import type { Command } from "commander";
+import { parseTimeout } from "../cluster/timeout.ts";
+import type { Terminal } from "../terminal.ts";
+import { programVersion } from "../version.ts";
+import { type Role, type RoleOptions, runRole, untilAborted, withRoleOptions } from "./role.ts";
+
+interface Options extends RoleOptions {
+  readonly nodeName?: string;
+  readonly nodeAgentConfigmap?: string;
+  readonly dataMoverPrepareTimeout?: string;
+  readonly guest?: boolean;
+  readonly claimBuiltin?: boolean;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withRoleOptions(command)
+    .option("--node-name <name>", "this node (NODE_NAME)")
+    .option("--node-agent-configmap <name>", "ConfigMap with concurrency, affinity and the like")
+    .option("--data-mover-prepare-timeout <duration>", "how long a volume may take to be ready for its mover")
+    .option("--guest", "a Velero server decides: take only what names drayage as its mover")
+    .option("--claim-builtin", "with --guest: also take what Velero's own node-agent would; that one must not run")
+    .action((options: Options) => runRole("node-agent", options, terminal, (role) => serve(role, options, terminal)));
+}
+
+async function serve(role: Role, options: Options, terminal: Terminal): Promise<void> {
+  const { client, namespace, signal } = role;
+  const nodeName = options.nodeName ?? terminal.env["NODE_NAME"];
+  if (nodeName === undefined || nodeName === "") throw new DrayError("USAGE", "Cannot run the node-agent: NODE_NAME is not set and --node-name not given");
+  const prepareTimeoutMs = parseTimeout(options.dataMoverPrepareTimeout);
+  const agent = await startNodeAgent({
+    ...role,
+    nodeName,
+    claims: dataMoverClaims({ mode: options.guest === true ? "guest" : "standalone", claimBuiltin: options.claimBuiltin === true }),
+    pod: { image: await ownImage(role), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${options.logLevel}`] },
+    config: await loadConfig(role, options.nodeAgentConfigmap),
+    ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),
+  });
+  role.logger.info("Taking data movements", { nodeName, namespace });
+  await untilAborted(signal);
+  await agent.stop();
+  await client.close();
+}
+
+/** Movers run the image that the node-agents run. */
+async function ownImage({ client, namespace, signal }: Role): Promise<string> {
+  const set = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);
+  return set?.spec.template.spec.containers[0]?.image ?? `drayage/dray:${programVersion()}`;
+}
+
+async function loadConfig({ client, namespace, signal }: Role, name: string | undefined): Promise<NodeAgentConfig> {
+  if (name === undefined) return {};
+  return parseNodeAgentConfig(await client.get(configMaps, { namespace, name }, signal));
+}

@@ -1,0 +1,102 @@
+/** `dray server`: the controllers of Backup, Restore, locations, repositories and requests, one leader at a time. Also answers to `velero server` with its arguments. */
+import { mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { randomHex } from "@drayage/base";
+import {
+  defaultServerSettings,
+  type ServerSettings,
+  startBackupController,
+  startBackupDeletionController,
+  startBackupLocationController,
+  startBackupOperationsController,
+  startBackupRepositoryController,
+  startBackupSyncController,
+  startDownloadRequestController,
+  startRestoreController,
+  startRestoreOperationsController,
+  startServerStatusController,
+} from "@drayage/controllers";
+import { createDiscovery, runAsLeader } from "@drayage/kube";
+import { createRepositoryService } from "@drayage/movers/builtin";
+import type { Command } from "commander";
+import { parseTimeout } from "../cluster/timeout.ts";
+import type { Terminal } from "../terminal.ts";
+import { programVersion } from "../version.ts";
+import { LocationStores } from "./backup-stores.ts";
+import { type Role, type RoleOptions, runRole, untilAborted, withRoleOptions } from "./role.ts";
+
+interface Options extends RoleOptions {
+  readonly defaultBackupStorageLocation: string;
+  readonly defaultBackupTtl?: string;
+  readonly itemOperationTimeout?: string;
+  readonly defaultItemOperationTimeout?: string;
+  readonly csiSnapshotTimeout?: string;
+  readonly resourceTimeout?: string;
+  readonly defaultSnapshotMoveData?: boolean;
+  readonly defaultVolumesToFsBackup?: boolean;
+  readonly concurrentBackups?: string;
+}
+
+/** The lease of the one server that acts. */
+const LEASE = "drayage-server";
+
+export function define(command: Command, terminal: Terminal): void {
+  withRoleOptions(command)
+    .option("--default-backup-storage-location <name>", "used by backups that name none", "default")
+    .option("--default-backup-ttl <duration>", "how long backups are kept that do not say")
+    .option("--default-item-operation-timeout <duration>", "how long moving data may take")
+    .option("--csi-snapshot-timeout <duration>", "how long a snapshot may take")
+    .option("--resource-timeout <duration>", "how long resources are waited for")
+    .option("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise")
+    .option("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise")
+    .option("--concurrent-backups <n>", "backups at once")
+    .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
+}
+
+function settingsFrom(options: Options): ServerSettings {
+  const duration = (text: string | undefined, standard: number): number => parseTimeout(text) ?? standard;
+  return {
+    ...defaultServerSettings,
+    defaultStorageLocation: options.defaultBackupStorageLocation,
+    defaultTtlMs: duration(options.defaultBackupTtl, defaultServerSettings.defaultTtlMs),
+    defaultCsiSnapshotTimeoutMs: duration(options.csiSnapshotTimeout, defaultServerSettings.defaultCsiSnapshotTimeoutMs),
+    defaultItemOperationTimeoutMs: duration(options.defaultItemOperationTimeout, defaultServerSettings.defaultItemOperationTimeoutMs),
+    resourceTimeoutMs: duration(options.resourceTimeout, defaultServerSettings.resourceTimeoutMs),
+    defaultSnapshotMoveData: options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData,
+    defaultVolumesToFsBackup: options.defaultVolumesToFsBackup ?? defaultServerSettings.defaultVolumesToFsBackup,
+    concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
+  };
+}
+
+async function serve(role: Role, settings: ServerSettings, terminal: Terminal): Promise<void> {
+  const { client, clock, random, logger, namespace, signal } = role;
+  const identity = `${terminal.env["POD_NAME"] ?? "server"}_${randomHex(random, 4)}`;
+  await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, clock, random, logger, signal }, (leading) =>
+    lead(role, settings, terminal, leading),
+  );
+}
+
+async function lead({ client, clock, random, logger, namespace }: Role, settings: ServerSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
+  const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
+  await mkdir(temporaryFolder, { recursive: true, mode: 0o700 });
+  const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
+  const repositories = createRepositoryService({ client, namespace, clock, random, logger });
+  const discovery = createDiscovery(client);
+  const base = { client, clock, random, logger, namespace };
+  const running = [
+    startBackupLocationController({ ...base, stores }),
+    startBackupSyncController({ ...base, stores }),
+    startBackupRepositoryController({ ...base, repositories }),
+    startBackupController({ ...base, discovery, stores, settings }),
+    startBackupOperationsController({ ...base, stores }),
+    startRestoreController({ ...base, discovery, stores, settings }),
+    startRestoreOperationsController({ ...base, discovery, stores, settings }),
+    startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
+    startDownloadRequestController({ ...base, stores }),
+    startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [] }),
+  ];
+  logger.info("Leading");
+  await untilAborted(signal);
+  for (const controller of running.reverse()) await controller.stop();
+}
