@@ -1,4 +1,13 @@
 export type { EntryProblem } from "./entry-problems.ts";
+export { findInSnapshot } from "./find-in-snapshot.ts";
 export { type DataPathPhase, type DataPathProgress, type OnProgress, RateMeter } from "./progress.ts";
+export {
+  blockFileOf,
+  isBlockSnapshot,
+  type RestoreResult,
+  type RestoreSnapshotOptions,
+  type RestoreTarget,
+  restoreSnapshot,
+} from "./restore/restore-snapshot.ts";
 export type { ParentChoice } from "./upload/parents.ts";
 export { type UploadResult, type UploadSnapshotOptions, type UploadSource, uploadSnapshot } from "./upload/upload-snapshot.ts";

@@ -17,7 +17,7 @@ export async function readDirectoryNames(directory: AnchoredDirectory, pacer: Pa
   const others: string[] = [];
   try {
     // The types know text only, but names come in whatever encoding is asked for; as bytes, so that all of them survive.
-    const handle = opendirSync(directory.self.toString("latin1"), { encoding: "buffer" as BufferEncoding, bufferSize: BUFFERED_ENTRIES });
+    const handle = opendirSync(directory.self, { encoding: "buffer" as BufferEncoding, bufferSize: BUFFERED_ENTRIES });
     try {
       for (let entry = handle.readSync() as unknown as Dirent<Buffer> | null; entry !== null; entry = handle.readSync() as unknown as Dirent<Buffer> | null) {
         (entry.isDirectory() ? directories : others).push(entry.name.toString("latin1"));

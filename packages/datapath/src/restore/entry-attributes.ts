@@ -1,0 +1,46 @@
+/** Gives a restored entry its owner, mode, extended attributes and times, in the order in which none of them undoes another. */
+import { chmodSync, fchmodSync, fchownSync, lchownSync } from "node:fs";
+import type { StoredAttribute } from "@drayage/repo";
+import { atPath, hasErrno } from "../path-errors.ts";
+import type { RestoreContext } from "./restore-context.ts";
+
+export interface Attributes {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeNs: bigint;
+}
+
+export interface AttributeTarget {
+  /** How system calls reach the entry. */
+  readonly at: Buffer;
+  /** Below the root, for messages. */
+  readonly path: string;
+  /** Open on the entry, where it can be. */
+  readonly fd?: number;
+  readonly isSymlink?: boolean;
+}
+
+/**
+ * Applies everything. Owners come first, since changing them clears set-id bits and file capabilities; times come last.
+ * What the caller may not do, or the file system cannot, is a warning: the data is there.
+ */
+export function applyAttributes(context: RestoreContext, target: AttributeTarget, attributes: Attributes, xattrs: readonly StoredAttribute[]): void {
+  const { at, path, fd, isSymlink = false } = target;
+  attempt(context, path, "give the owner of", () =>
+    fd === undefined ? lchownSync(at, attributes.uid, attributes.gid) : fchownSync(fd, attributes.uid, attributes.gid),
+  );
+  // Linux has no modes of symbolic links.
+  if (!isSymlink) attempt(context, path, "give the mode of", () => (fd === undefined ? chmodSync(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
+  for (const { name, value } of xattrs) attempt(context, path, `set attribute "${name}" of`, () => context.system.setXattr(at, name, value));
+  attempt(context, path, "give the times of", () => context.system.setTimes(at, attributes.mtimeNs, attributes.mtimeNs));
+}
+
+function attempt(context: RestoreContext, path: string, action: string, work: () => void): void {
+  try {
+    atPath(action, path, work);
+  } catch (error) {
+    if (!hasErrno(error, "EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "ENOSYS", "ERANGE", "E2BIG")) throw error;
+    context.warnings.add(path, error);
+  }
+}

@@ -1,0 +1,308 @@
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DrayError } from "@drayage/base";
+import { seededRandom } from "@drayage/base/testing";
+import { type SystemCalls, systemCalls } from "@drayage/kernels";
+import { type DirectoryEntry, DirectoryListingWriter, ObjectWriter, parseSnapshotSource, type Repository } from "@drayage/repo";
+import { memoryRepository } from "@drayage/repo/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { findInSnapshot } from "../find-in-snapshot.ts";
+import { uploadSnapshot } from "../upload/upload-snapshot.ts";
+import { type RestoreSnapshotOptions, restoreSnapshot } from "./restore-snapshot.ts";
+
+const snapshotSource = parseSnapshotSource("user@host:/data");
+const random = seededRandom(5);
+const isRoot = process.getuid?.() === 0;
+let folder: string;
+let source: string;
+let target: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "restore-"));
+  source = join(folder, "source");
+  target = join(folder, "target");
+  mkdirSync(source);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+async function uploaded(system: SystemCalls = systemCalls) {
+  const { repository, contents } = memoryRepository();
+  const { rootEntry, snapshotId } = await uploadSnapshot({
+    repository,
+    source: { kind: "directory", path: source },
+    snapshotSource,
+    clock: repository.clock,
+    system,
+  });
+  return { repository, contents, rootEntry, snapshotId };
+}
+
+function restore(repository: Repository, root: DirectoryEntry, options: Partial<RestoreSnapshotOptions> = {}) {
+  return restoreSnapshot({ repository, root, target: { kind: "directory", path: target }, clock: repository.clock, ...options });
+}
+
+/** A directory of hand-made entries, as somebody with the password but no good intentions would store. */
+async function forged(
+  repository: Repository,
+  entries: readonly (Partial<DirectoryEntry> & { readonly name: string; readonly text?: string })[],
+): Promise<DirectoryEntry> {
+  const listing = new DirectoryListingWriter(repository.objectWriters);
+  for (const { text = "x", ...entry } of entries) {
+    const object = new ObjectWriter(repository.objectWriters);
+    await object.write(Buffer.from(text));
+    const { objectId } = await object.finish();
+    await listing.add({ type: "file", mode: 0o644, size: text.length, mtimeNs: 1n, uid: 0, gid: 0, objectId, ...entry });
+  }
+  return { name: "root", type: "directory", mode: 0o755, size: 0, mtimeNs: 1n, uid: 0, gid: 0, ...(await listing.finish({ mtimeNs: 1n })) };
+}
+
+describe("restoreSnapshot", () => {
+  it("brings everything back: bytes, modes, owners, times, links, holes, attributes, odd names, nodes", async () => {
+    mkdirSync(join(source, "dir"));
+    writeFileSync(join(source, "dir", "large"), random.bytes(1_000_000));
+    writeFileSync(Buffer.concat([Buffer.from(`${source}/a`), Buffer.of(0xff)]), "odd");
+    linkSync(join(source, "dir", "large"), join(source, "name"));
+    symlinkSync("../outside", join(source, "link"));
+    const fd = openSync(join(source, "sparse"), "w");
+    ftruncateSync(fd, 20 << 20);
+    writeSync(fd, random.bytes(8192), 0, 8192, 10 << 20);
+    closeSync(fd);
+    writeFileSync(join(source, "zeros"), Buffer.alloc(300_000));
+    systemCalls.setXattr(join(source, "zeros"), "user.test", Buffer.from("value"));
+    systemCalls.setXattr(join(source, "dir"), "user.of-the-directory", Buffer.from("v"));
+    systemCalls.makeNode(join(source, "pipe"), 0o010640, 0, 0);
+    chmodSync(join(source, "dir"), 0o2750);
+    if (isRoot) chownSync(join(source, "zeros"), 1234, 4321);
+    chmodSync(join(source, "zeros"), 0o4711);
+    systemCalls.setTimes(join(source, "zeros"), 1n, 1_234_567_890_123_456_789n);
+    systemCalls.setTimes(join(source, "link"), 1n, -5n);
+    systemCalls.setTimes(join(source, "dir"), 1n, 987_654_321n);
+    const { repository, rootEntry } = await uploaded();
+    const result = await restore(repository, rootEntry, { verify: true });
+    expect(result).toMatchObject({ problems: [], warnings: [], progress: { phase: "done", errors: 0 } });
+    const names = (path: string) => readdirSync(path, { encoding: "latin1" as never }).sort();
+    expect(names(target)).toEqual(names(source));
+    for (const name of ["dir", "dir/large", "link", "sparse", "zeros", "pipe", "name", "."]) {
+      const a = lstatSync(join(source, name), { bigint: true });
+      const b = lstatSync(join(target, name), { bigint: true });
+      expect([name, b.mode, b.uid, b.gid, b.mtimeNs, b.nlink], name).toEqual([name, a.mode, a.uid, a.gid, a.mtimeNs, a.nlink]);
+      if (a.isFile()) expect(readFileSync(join(target, name)).equals(readFileSync(join(source, name))), name).toBe(true);
+    }
+    expect(statSync(join(target, "name")).ino).toBe(statSync(join(target, "dir", "large")).ino);
+    expect(readlinkSync(join(target, "link"))).toBe("../outside");
+    expect(statSync(join(target, "sparse")).blocks).toBeLessThan(100);
+    // Zeros that were written are written again: the space is meant to be there.
+    expect(statSync(join(target, "zeros")).blocks * 512).toBeGreaterThanOrEqual(300_000);
+    expect(systemCalls.listXattrs(join(target, "zeros"))).toEqual(systemCalls.listXattrs(join(source, "zeros")));
+    expect(systemCalls.listXattrs(join(target, "dir"))).toEqual(systemCalls.listXattrs(join(source, "dir")));
+  });
+
+  it("leaves every block of zeros as a hole when that is wanted", async () => {
+    writeFileSync(join(source, "zeros"), Buffer.alloc(1 << 20));
+    const { repository, rootEntry } = await uploaded();
+    await restore(repository, rootEntry, { sparse: true });
+    expect(statSync(join(target, "zeros"))).toMatchObject({ size: 1 << 20, blocks: 0 });
+  });
+
+  it("a hole that is declared over data does not lose the data", async () => {
+    const { repository } = memoryRepository();
+    const root = await forged(repository, [{ name: "a", text: "data", extension: { holes: [{ offset: 0, length: 4 }] } }]);
+    await restore(repository, root);
+    expect(readFileSync(join(target, "a"), "utf8")).toBe("data");
+  });
+
+  it("restores a part of a snapshot, and a single file under a new name", async () => {
+    mkdirSync(join(source, "dir", "sub"), { recursive: true });
+    writeFileSync(join(source, "dir", "sub", "file"), "content");
+    const { repository, snapshotId } = await uploaded();
+    const snapshot = await repository.snapshots.get(snapshotId);
+    await restore(repository, await findInSnapshot(repository, snapshot, "dir/sub"));
+    expect(readdirSync(target)).toEqual(["file"]);
+    const file = await findInSnapshot(repository, snapshot, "/dir/sub/file/");
+    await restore(repository, file, { target: { kind: "directory", path: join(folder, "renamed") } });
+    expect(readFileSync(join(folder, "renamed"), "utf8")).toBe("content");
+    await restore(repository, file, { target: { kind: "directory", path: folder } });
+    expect(readFileSync(join(folder, "file"), "utf8")).toBe("content");
+    await expect(findInSnapshot(repository, snapshot, "dir/none/x")).rejects.toThrow('Cannot find "dir/none" in snapshot');
+  });
+
+  it("many files in many directories, more than are written at once", async () => {
+    for (let index = 0; index < 300; index++) {
+      mkdirSync(join(source, String(index % 20)), { recursive: true });
+      writeFileSync(join(source, String(index % 20), `f${index}`), random.bytes(index * 10));
+    }
+    const { repository, rootEntry } = await uploaded();
+    const { progress } = await restore(repository, rootEntry, { parallel: 3, memoryBudget: 1 });
+    expect(progress).toMatchObject({ filesDone: 300, bytesDone: rootEntry.summary?.size });
+    for (let index = 0; index < 20; index++) expect(readdirSync(join(target, String(index)))).toHaveLength(15);
+  });
+});
+
+describe("targets that are not empty", () => {
+  it("are refused, naming what is there", async () => {
+    mkdirSync(target);
+    writeFileSync(join(target, "mine"), "precious");
+    const { repository, rootEntry } = await uploaded();
+    await expect(restore(repository, rootEntry)).rejects.toThrow(
+      expect.objectContaining({ code: "PATH_NOT_EMPTY", message: `Cannot restore to "${target}": it holds "mine", nothing was wanted there` }),
+    );
+    expect(readFileSync(join(target, "mine"), "utf8")).toBe("precious");
+  });
+
+  it("an empty lost+found belongs to the file system", async () => {
+    mkdirSync(join(target, "lost+found"), { recursive: true });
+    const { repository, rootEntry } = await uploaded();
+    await restore(repository, rootEntry);
+    writeFileSync(join(target, "lost+found", "#12"), "");
+    await expect(restore(repository, rootEntry)).rejects.toThrow('it holds "lost+found"');
+  });
+
+  it("are written over when that is allowed, and a link in the way is replaced, not followed", async () => {
+    const outside = join(folder, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "file"), "outside");
+    mkdirSync(join(source, "dir"));
+    writeFileSync(join(source, "dir", "file"), "new");
+    writeFileSync(join(source, "top"), "new");
+    mkdirSync(target);
+    symlinkSync(outside, join(target, "dir"));
+    symlinkSync(join(outside, "file"), join(target, "top"));
+    writeFileSync(join(target, "other"), "kept");
+    const { repository, rootEntry } = await uploaded();
+    await restore(repository, rootEntry, { overwrite: true });
+    expect(readFileSync(join(target, "dir", "file"), "utf8")).toBe("new");
+    expect(lstatSync(join(target, "dir")).isDirectory()).toBe(true);
+    expect(readFileSync(join(target, "top"), "utf8")).toBe("new");
+    expect(readFileSync(join(target, "other"), "utf8")).toBe("kept");
+    expect(readFileSync(join(outside, "file"), "utf8")).toBe("outside");
+  });
+
+  it("a directory in the way of a file is not removed", async () => {
+    writeFileSync(join(source, "x"), "file");
+    mkdirSync(join(target, "x"), { recursive: true });
+    const { repository, rootEntry } = await uploaded();
+    await expect(restore(repository, rootEntry, { overwrite: true })).rejects.toThrow('Cannot replace "x": it is a directory');
+  });
+});
+
+describe("snapshots that want out of the target", () => {
+  it.each(["../escaped", "..", ".", "a/b", "/etc/escaped", "nul\0"])("the name %j is refused", async (name) => {
+    const { repository } = memoryRepository();
+    const root = await forged(repository, [{ name, text: "evil" }]);
+    await expect(restore(repository, root)).rejects.toThrow(expect.objectContaining({ code: "PATH_ESCAPES_TARGET" }));
+    expect(readdirSync(folder).sort()).toEqual(["source", "target"]);
+    expect(readdirSync(target)).toEqual([]);
+  });
+
+  it("a directory after a link of the same name is not written through the link", async () => {
+    const { repository } = memoryRepository();
+    const inner = await forged(repository, [{ name: "escaped", text: "evil" }]);
+    const root = await forged(repository, [
+      { name: "d", type: "symlink", text: folder },
+      { ...inner, name: "d" },
+    ]);
+    await expect(restore(repository, root)).rejects.toThrow(DrayError);
+    await restore(repository, root, { overwrite: true }).catch(() => undefined);
+    expect(existsSync(join(folder, "escaped"))).toBe(false);
+  });
+});
+
+describe("what goes wrong while restoring", () => {
+  const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+
+  it("a full target ends the restore, named, even when it should keep going, and leaves no half file", async () => {
+    writeFileSync(join(source, "a"), random.bytes(400_000));
+    const { repository, rootEntry } = await uploaded();
+    const system: SystemCalls = {
+      ...systemCalls,
+      setTimes: () => {
+        throw full;
+      },
+    };
+    await expect(restore(repository, rootEntry, { system, keepGoing: true })).rejects.toThrow(
+      expect.objectContaining({ code: "PATH_NO_SPACE", message: expect.stringContaining('"a": no space is left on the device') }),
+    );
+    expect(readdirSync(target)).toEqual([]);
+  });
+
+  it("a lost content costs its file only when it should keep going, and nothing half is left", async () => {
+    writeFileSync(join(source, "bad"), random.bytes(400_000));
+    writeFileSync(join(source, "good"), "good");
+    const { repository, contents, rootEntry } = await uploaded();
+    const lost = contents.writes.find(({ length }) => length > 60_000)?.id;
+    if (lost !== undefined) contents.lose(lost);
+    await expect(restore(repository, rootEntry)).rejects.toThrow(expect.objectContaining({ code: "REPO_CONTENT_NOT_FOUND" }));
+    rmSync(target, { recursive: true });
+    const result = await restore(repository, rootEntry, { keepGoing: true });
+    expect(result.problems).toMatchObject([{ path: "bad", code: "REPO_CONTENT_NOT_FOUND" }]);
+    expect(readdirSync(target)).toEqual(["good"]);
+  });
+
+  it("an object of another length than its entry says is corrupt", async () => {
+    const { repository } = memoryRepository();
+    const root = await forged(repository, [{ name: "a", text: "12345", size: 4 }]);
+    await expect(restore(repository, root)).rejects.toThrow("has more than 4 bytes, 4 were wanted");
+    const shorter = await forged(repository, [{ name: "a", text: "12345", size: 6 }]);
+    await expect(restore(repository, shorter)).rejects.toThrow("has 5 bytes, 6 were wanted");
+    expect(readdirSync(target)).toEqual([]);
+  });
+
+  it("attributes that the target does not take are warnings", async () => {
+    writeFileSync(join(source, "a"), "1");
+    systemCalls.setXattr(join(source, "a"), "user.x", Buffer.from("1"));
+    const { repository, rootEntry } = await uploaded();
+    const system: SystemCalls = {
+      ...systemCalls,
+      setXattr: () => {
+        throw new DrayError("NOT_SUPPORTED", "no", { context: { errno: "ENOTSUP" } });
+      },
+    };
+    const result = await restore(repository, rootEntry, { system });
+    expect(result.warnings).toMatchObject([{ path: "a" }]);
+    expect(readFileSync(join(target, "a"), "utf8")).toBe("1");
+  });
+
+  it("an aborted signal ends it with its reason, and removes what is half written", async () => {
+    writeFileSync(join(source, "large"), random.bytes(3 << 20));
+    const { repository, contents, rootEntry } = await uploaded();
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const get = contents.get.bind(contents);
+    let reads = 0;
+    contents.get = (id, signal) => {
+      if (++reads === 8) controller.abort(reason);
+      return get(id, signal);
+    };
+    await expect(restore(repository, rootEntry, { signal: controller.signal })).rejects.toBe(reason);
+    expect(readdirSync(target)).toEqual([]);
+  });
+
+  it("a snapshot of a directory does not go onto a block device, nor bytes onto what is none", async () => {
+    writeFileSync(join(source, "a"), "1");
+    mkdirSync(join(source, "b"));
+    const { repository, rootEntry } = await uploaded();
+    await expect(restore(repository, rootEntry, { target: { kind: "block", path: "/dev/null" } })).rejects.toThrow("holds a directory");
+    const root = await forged(repository, [{ name: "/dev/vda", text: "bytes" }]);
+    await expect(restore(repository, root, { target: { kind: "block", path: "/dev/null" } })).rejects.toThrow("as a block device: it is none");
+  });
+});
