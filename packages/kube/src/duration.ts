@@ -19,7 +19,7 @@ const PART = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
  */
 export function parseDuration(text: string): number | undefined {
   const ns = parseDurationNs(text);
-  return ns === undefined ? undefined : Number(ns) / 1e6;
+  return ns === undefined ? undefined : Number(ns / 1_000_000n) + Number(ns % 1_000_000n) / 1e6;
 }
 
 /** Milliseconds of a duration that must be one. `field` names it in the message of VALIDATION_FAILED. */
@@ -54,7 +54,9 @@ function parseDurationNs(text: string): bigint | undefined {
 
 /** A duration in Go's notation: `10m0s`, `1h0m0s`, `1.5s`, `250ms`, `0s`. */
 export function formatDuration(ms: number): string {
-  const ns = BigInt(Math.round(Math.abs(ms) * 1e6));
+  // In two parts, since a few years of nanoseconds are more than a number holds exactly.
+  const wholeMs = Math.trunc(Math.abs(ms));
+  const ns = BigInt(wholeMs) * 1_000_000n + BigInt(Math.round((Math.abs(ms) - wholeMs) * 1e6));
   const sign = ms < 0 && ns > 0n ? "-" : "";
   if (ns === 0n) return "0s";
   if (ns < 1_000n) return `${sign}${ns}ns`;
