@@ -11,6 +11,7 @@ export { type Chunk, ChunkList } from "./object/chunk-list.ts";
 export * from "./object/object-id.ts";
 export * from "./object/object-reader.ts";
 export * from "./object/object-writer.ts";
+export * from "./open-repository.ts";
 export * from "./repository.ts";
 export type * from "./snapshot/directory-entry.ts";
 export * from "./snapshot/directory-listing.ts";

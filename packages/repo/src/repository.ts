@@ -4,7 +4,7 @@
  *   snapshots ─ manifests ─┐
  *   objects ───────────────┴► contents ─► packs, indexes ─► storage
  */
-import type { Clock, RandomSource } from "@drayage/base";
+import { type Clock, DrayError, type RandomSource } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import type { Splitter } from "@drayage/kernels";
 import type { ContentWriter } from "./content-port.ts";
@@ -39,7 +39,8 @@ export interface RepositoryFormatInfo {
 export interface RepositoryParts {
   readonly storage: BlobStorage;
   readonly contents: ContentWriter;
-  readonly format: RepositoryFormatInfo;
+  /** As it is by now: another client may change it. */
+  readonly format: () => RepositoryFormatInfo;
   readonly uniqueId: Uint8Array;
   readonly identity: RepositoryIdentity;
   readonly readOnly: boolean;
@@ -47,6 +48,7 @@ export interface RepositoryParts {
   readonly random: RandomSource;
   readonly createSplitter: (name: string) => Splitter;
   readonly decompress: Decompress;
+  readonly changePassword: (password: string) => Promise<void>;
   /** Ends what the lower layers keep running. */
   readonly close: () => Promise<void>;
 }
@@ -54,7 +56,6 @@ export interface RepositoryParts {
 export class Repository {
   readonly storage: BlobStorage;
   readonly contents: ContentWriter;
-  readonly format: RepositoryFormatInfo;
   readonly uniqueId: Uint8Array;
   readonly identity: RepositoryIdentity;
   readonly readOnly: boolean;
@@ -66,13 +67,14 @@ export class Repository {
   readonly objectWriters: ObjectWriterContext;
   readonly manifests: ManifestStore;
   readonly snapshots: SnapshotStore;
-  readonly #close: () => Promise<void>;
+  readonly #parts: RepositoryParts;
 
   constructor(parts: RepositoryParts) {
-    const { contents, clock, random, readOnly, format } = parts;
+    const { contents, clock, random, readOnly } = parts;
+    const format = parts.format();
+    this.#parts = parts;
     this.storage = parts.storage;
     this.contents = contents;
-    this.format = format;
     this.uniqueId = parts.uniqueId;
     this.identity = parts.identity;
     this.readOnly = readOnly;
@@ -87,7 +89,10 @@ export class Repository {
     };
     this.manifests = new ManifestStore({ contents, clock, random, readOnly });
     this.snapshots = new SnapshotStore(this.manifests);
-    this.#close = parts.close;
+  }
+
+  get format(): RepositoryFormatInfo {
+    return this.#parts.format();
   }
 
   /** For messages and logs: where it is, no secret. */
@@ -101,8 +106,14 @@ export class Repository {
     await this.contents.flush(signal);
   }
 
+  /** Seals the keys of the repository under another password. Clients that are open go on; those to come need the new one. Throws REPO_READ_ONLY, REPO_UNSUPPORTED. */
+  async changePassword(password: string): Promise<void> {
+    if (this.readOnly) throw new DrayError("REPO_READ_ONLY", `Cannot change the password of ${this.description}: the repository was opened for reading only`);
+    await this.#parts.changePassword(password);
+  }
+
   /** Gives back what is held. What was not flushed is lost, as if it had never been written. */
   async close(): Promise<void> {
-    await this.#close();
+    await this.#parts.close();
   }
 }

@@ -20,7 +20,7 @@ export function memoryRepository(options: MemoryRepositoryOptions = {}): { reado
   const repository = new Repository({
     storage: new MemoryStorage(clock),
     contents,
-    format: {
+    format: () => ({
       version: 3,
       hash: "MEMORY",
       encryption: "NONE",
@@ -29,7 +29,7 @@ export function memoryRepository(options: MemoryRepositoryOptions = {}): { reado
       indexVersion: 2,
       maxPackBytes: 20 << 20,
       usesEpochs: true,
-    },
+    }),
     uniqueId: new Uint8Array(32),
     identity: { userName: "user", host: "host" },
     readOnly: false,
@@ -39,6 +39,7 @@ export function memoryRepository(options: MemoryRepositoryOptions = {}): { reado
     decompress: () => {
       throw new DrayError("NOT_SUPPORTED", "Cannot expand: nothing is compressed in memory");
     },
+    changePassword: async () => undefined,
     close: async () => undefined,
   });
   return { repository, contents };

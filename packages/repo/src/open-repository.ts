@@ -1,0 +1,105 @@
+/** Creates and opens repositories: the format, the contents, and what a new repository holds before anybody has stored anything. */
+import { type Clock, type Logger, nullLogger, type RandomSource, systemClock, systemRandom } from "@drayage/base";
+import type { BlobStorage } from "@drayage/blob";
+import { createKernels } from "@drayage/kernels";
+import { openContents } from "./content/contents.ts";
+import { type CreateFormatOptions, createRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
+import { writeUdmRepository } from "./format/udm-repository.ts";
+import { maintenanceLabels, maintenanceParameters } from "./maintenance/maintenance-parameters.ts";
+import { Repository, type RepositoryFormatInfo, type RepositoryIdentity, veleroIdentity } from "./repository.ts";
+import { defaultGlobalPolicy, globalPolicyLabels } from "./snapshot/policy.ts";
+
+export interface OpenRepositoryOptions {
+  readonly password: string;
+  /** Who works with it. @default default@default, as Velero does */
+  readonly identity?: RepositoryIdentity;
+  /** Nothing is written; what tries to is refused with REPO_READ_ONLY. @default false */
+  readonly readOnly?: boolean;
+  readonly clock?: Clock;
+  readonly random?: RandomSource;
+  readonly logger?: Logger;
+  /** Bytes of complete packs on their way to the storage. @default 64 MiB */
+  readonly packBytesInFlightMax?: number;
+  /** Bytes of packs kept for reading. @default 32 MiB */
+  readonly cacheBytesMax?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CreateRepositoryOptions extends OpenRepositoryOptions {
+  /** Hash, encryption, splitter, error correction, format version; Kopia's defaults where left out. */
+  readonly format?: NonNullable<CreateFormatOptions["blockFormat"]>;
+  readonly retention?: CreateFormatOptions["retention"];
+  /** Sets the repository up as Velero does: default@default maintains it, and the blob that tells Velero so is there. */
+  readonly velero?: { readonly fullMaintenanceIntervalMs?: number };
+}
+
+/**
+ * Makes a repository in an empty storage and opens it. It holds the global policy and the maintenance parameters, as one that Kopia made.
+ * Throws REPO_ALREADY_EXISTS when the storage holds anything, REPO_UNSUPPORTED for a choice that is not known.
+ */
+export async function createRepository(storage: BlobStorage, options: CreateRepositoryOptions): Promise<Repository> {
+  const { clock = systemClock, random = systemRandom, logger = nullLogger, signal, password, format, retention, velero } = options;
+  await createRepositoryFormat(storage, {
+    ...{ password, clock, random, logger },
+    ...(format === undefined ? {} : { blockFormat: format }),
+    ...(retention === undefined ? {} : { retention }),
+  });
+  const repository = await openRepository(storage, { ...options, readOnly: false });
+  const { userName, host } = velero === undefined ? repository.identity : veleroIdentity;
+  const interval = velero?.fullMaintenanceIntervalMs;
+  await repository.manifests.put(globalPolicyLabels, defaultGlobalPolicy, signal);
+  await repository.manifests.put(
+    maintenanceLabels,
+    maintenanceParameters({ owner: `${userName}@${host}`, ...(interval === undefined ? {} : { fullIntervalMs: interval }) }),
+    signal,
+  );
+  await repository.flush(signal);
+  // Last: a Velero that finds it takes everything before for done.
+  if (velero !== undefined) await writeUdmRepository(storage, repository.uniqueId, signal);
+  return repository;
+}
+
+/**
+ * Opens a repository and loads its index.
+ * Throws REPO_NOT_FOUND, REPO_WRONG_PASSWORD, REPO_LOCKED, REPO_UNSUPPORTED naming what is not known, REPO_CORRUPT naming the blob.
+ */
+export async function openRepository(storage: BlobStorage, options: OpenRepositoryOptions): Promise<Repository> {
+  const { clock = systemClock, random = systemRandom, logger = nullLogger, readOnly = false, identity = veleroIdentity, signal } = options;
+  const kernels = await createKernels({ random });
+  const contents = await openContents(
+    storage,
+    {
+      ...{ password: options.password, clock, random, logger, readOnly, kernels },
+      identity: { username: identity.userName, hostname: identity.host },
+      ...(options.packBytesInFlightMax === undefined ? {} : { packBytesInFlightMax: options.packBytesInFlightMax }),
+      ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
+    },
+    signal,
+  );
+  return new Repository({
+    ...{ storage, contents, clock, random, readOnly, identity },
+    format: () => formatInfoOf(contents.format),
+    uniqueId: contents.format.uniqueId,
+    createSplitter: (name) => kernels.splitter(name),
+    decompress: (headerId, payload) => kernels.compressorByHeader(headerId).decompress(payload, CHUNK_BYTES_MAX),
+    changePassword: (next) => contents.format.changePassword(next),
+    close: () => contents.close(),
+  });
+}
+
+/** No splitter makes larger chunks. */
+const CHUNK_BYTES_MAX = 16 << 20;
+
+function formatInfoOf({ block, keyAlgorithm }: RepositoryFormat): RepositoryFormatInfo {
+  return {
+    version: block.version,
+    hash: block.hash,
+    encryption: block.encryption,
+    splitter: block.splitter,
+    keyAlgorithm,
+    indexVersion: block.indexVersion,
+    maxPackBytes: block.maxPackBytes,
+    ...(block.eccOverheadPercent === 0 ? {} : { ecc: { algorithm: block.ecc, overheadPercent: block.eccOverheadPercent } }),
+    usesEpochs: block.epochParameters.enabled,
+  };
+}
