@@ -146,10 +146,12 @@ async function importSchemas(connection: Connection): Promise<void> {
   writeTable("resources.json", rows);
 }
 
-/** What a Go field's tags say beyond the descriptor: the JSON name ("" when its fields are inlined) and whether a zero value is still written. */
+/** What a Go field's tags say beyond the descriptor: the JSON name ("" when its fields are inlined), whether it is a pointer, and what leaves it out of JSON. */
 interface FieldFacts {
   readonly json: string;
-  readonly keepsZero: boolean;
+  readonly pointer: boolean;
+  readonly omitEmpty: boolean;
+  readonly omitZero: boolean;
 }
 
 /** Facts of every field with a protobuf tag, by `Type.number`. */
@@ -163,7 +165,12 @@ function fieldFacts(folder: string): Map<string, FieldFacts> {
       const field = /^\t(?:\w+\s+)?(\*?)[\w.[\]*{}]+\s+`json:"([^"]*)"(?:[^`]*?)protobuf:"\w+,(\d+),/.exec(line);
       if (field === null) continue;
       const [json = "", ...options] = (field[2] ?? "").split(",");
-      facts.set(`${type}.${field[3]}`, { json: options.includes("inline") ? "" : json, keepsZero: field[1] === "*" || !options.some((it) => it.startsWith("omit")) });
+      facts.set(`${type}.${field[3]}`, {
+        json: options.includes("inline") ? "" : json,
+        pointer: field[1] === "*",
+        omitEmpty: options.includes("omitempty"),
+        omitZero: options.includes("omitzero"),
+      });
     }
   }
   return facts;
@@ -171,7 +178,10 @@ function fieldFacts(folder: string): Map<string, FieldFacts> {
 
 const FIELD = /^ {2}(optional|repeated|required)? ?(map<\w+, ?\.?[\w.]+>|\.?[\w.]+) (\w+) = (\d+);/;
 
-/** Messages of one `generated.proto`: each field is `[number, JSON name, type, flags]`, flags being `r` repeated, `m` map (type is that of the values), `z` written although zero. */
+/**
+ * Messages of one `generated.proto`: each field is `[number, JSON name, type, flags]`. Flags: `r` repeated, `m` map (type is that of the values), `p` a pointer, so that its zero
+ * means something, `a` always in the JSON form. Go's omitempty leaves no struct out that is held by value; omitzero does.
+ */
 function messagesOf(folder: string, into: Map<string, Json>): void {
   const text = readFileSync(join(folder, "generated.proto"), "utf8");
   const protoPackage = /^package ([\w.]+);/m.exec(text)?.[1] ?? "";
@@ -193,7 +203,10 @@ function messagesOf(folder: string, into: Map<string, Json>): void {
       const type = (map?.[1] ?? field[2] ?? "").replace(/^\./, "");
       const known = facts.get(`${message}.${field[4]}`);
       const qualified = /^[A-Z]/.test(type) ? `${protoPackage}.${type}` : type;
-      const flags = `${field[1] === "repeated" ? "r" : ""}${map === null ? "" : "m"}${known?.keepsZero === true ? "z" : ""}`;
+      const repeated = field[1] === "repeated";
+      const struct = !repeated && map === null && !known?.pointer && /\./.test(qualified);
+      const always = known !== undefined && known.json !== "" && !known.omitZero && (struct || !known.omitEmpty);
+      const flags = `${repeated ? "r" : ""}${map === null ? "" : "m"}${known?.pointer === true ? "p" : ""}${always ? "a" : ""}`;
       fields.push([Number(field[4]), known?.json ?? field[3] ?? "", qualified, ...(flags === "" ? [] : [flags])]);
     }
   }

@@ -1,0 +1,112 @@
+/** JSON values as the API keeps them. What is in the store is shared and never changed: code that edits an object clones it first. */
+
+export type Json = null | boolean | number | string | Json[] | JsonObject;
+export interface JsonObject {
+  [key: string]: Json | undefined;
+}
+
+export interface Meta extends JsonObject {
+  name?: string;
+  generateName?: string;
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  deletionGracePeriodSeconds?: number;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  finalizers?: string[];
+  ownerReferences?: (JsonObject & { apiVersion: string; kind: string; name: string; uid: string; controller?: boolean; blockOwnerDeletion?: boolean })[];
+  managedFields?: JsonObject[];
+}
+
+/** An object of the API. */
+export interface ApiObject extends JsonObject {
+  apiVersion: string;
+  kind: string;
+  metadata: Meta;
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A deep copy. Undefined fields are left out. */
+export function clone<T>(value: T): T {
+  if (Array.isArray(value)) return value.map((item: unknown) => clone(item)) as T;
+  if (typeof value !== "object" || value === null) return value;
+  const out: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    const child = (value as Record<string, unknown>)[key];
+    if (child !== undefined) setOwn(out, key, clone(child));
+  }
+  return out as T;
+}
+
+/** Deep equality; a field that is undefined equals one that is not there. */
+export function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((item, index) => equal(item, b[index]));
+  if (typeof a !== "object" || a === null || typeof b !== "object" || b === null || Array.isArray(b)) return false;
+  const left = a as Record<string, unknown>;
+  const right = b as Record<string, unknown>;
+  return (
+    Object.keys(left).every((key) => equal(left[key], Object.hasOwn(right, key) ? right[key] : undefined)) &&
+    Object.keys(right).every((key) => right[key] === undefined || Object.hasOwn(left, key))
+  );
+}
+
+/** Sets a key that came from outside: `__proto__` becomes an ordinary field. */
+export function setOwn(target: Record<string, unknown>, key: string, value: unknown): void {
+  if (key === "__proto__") Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true });
+  else target[key] = value;
+}
+
+/** The value at a path of keys, or undefined. */
+export function at(value: unknown, ...path: readonly (string | number)[]): Json | undefined {
+  let here = value as Json | undefined;
+  for (const key of path) {
+    if (Array.isArray(here)) here = here[Number(key)];
+    else if (isObject(here) && Object.hasOwn(here, key)) here = here[key];
+    else return undefined;
+  }
+  return here;
+}
+
+export const textAt = (value: unknown, ...path: readonly (string | number)[]): string => {
+  const found = at(value, ...path);
+  return typeof found === "string" ? found : "";
+};
+export const numberAt = (value: unknown, ...path: readonly (string | number)[]): number | undefined => {
+  const found = at(value, ...path);
+  return typeof found === "number" ? found : undefined;
+};
+export const objectAt = (value: unknown, ...path: readonly (string | number)[]): JsonObject | undefined => {
+  const found = at(value, ...path);
+  return isObject(found) ? found : undefined;
+};
+/** The objects of a list; what is not an object is left out. */
+export const objectsAt = (value: unknown, ...path: readonly (string | number)[]): JsonObject[] => {
+  const found = at(value, ...path);
+  return Array.isArray(found) ? found.filter(isObject) : [];
+};
+export const textsAt = (value: unknown, ...path: readonly (string | number)[]): string[] => {
+  const found = at(value, ...path);
+  return Array.isArray(found) ? found.filter((it): it is string => typeof it === "string") : [];
+};
+
+/** Sets `object[key]` to `value()` when it is not there, and returns it. */
+export function ensureObject(object: JsonObject, key: string): JsonObject {
+  const found = object[key];
+  if (isObject(found)) return found;
+  const made: JsonObject = {};
+  object[key] = made;
+  return made;
+}
+
+/** Sets a field that is absent or null. */
+export function setDefault(object: JsonObject, key: string, value: Json): void {
+  if (object[key] === undefined || object[key] === null) object[key] = value;
+}

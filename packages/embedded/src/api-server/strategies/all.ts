@@ -1,0 +1,58 @@
+/** The strategies of the built-in resources, by the names under which they are stored. */
+import * as core from "./core.ts";
+import { pods } from "./pods.ts";
+import * as policies from "./policies.ts";
+import type { Strategy } from "./strategy.ts";
+import * as volumes from "./volumes.ts";
+import * as workloads from "./workloads.ts";
+
+export const strategies: Readonly<Record<string, Strategy>> = {
+  configmaps: core.configMaps,
+  endpoints: core.endpoints,
+  events: core.events,
+  limitranges: core.limitRanges,
+  namespaces: core.namespaces,
+  nodes: core.nodes,
+  persistentvolumeclaims: volumes.persistentVolumeClaims,
+  persistentvolumes: volumes.persistentVolumes,
+  pods,
+  replicationcontrollers: workloads.replicationControllers,
+  resourcequotas: core.resourceQuotas,
+  secrets: core.secrets,
+  serviceaccounts: core.serviceAccounts,
+  services: core.services,
+  "admissionregistration.k8s.io/mutatingwebhookconfigurations": policies.webhookConfigurations,
+  "admissionregistration.k8s.io/validatingwebhookconfigurations": policies.webhookConfigurations,
+  "admissionregistration.k8s.io/validatingadmissionpolicies": policies.withStatusAndGeneration,
+  "admissionregistration.k8s.io/validatingadmissionpolicybindings": policies.withGeneration,
+  "apiextensions.k8s.io/customresourcedefinitions": policies.customResourceDefinitions,
+  "apiregistration.k8s.io/apiservices": policies.withStatus,
+  "apps/controllerrevisions": workloads.controllerRevisions,
+  "apps/daemonsets": workloads.daemonSets,
+  "apps/deployments": workloads.deployments,
+  "apps/replicasets": workloads.replicaSets,
+  "apps/statefulsets": workloads.statefulSets,
+  "autoscaling/horizontalpodautoscalers": policies.horizontalPodAutoscalers,
+  "batch/cronjobs": workloads.cronJobs,
+  "batch/jobs": workloads.jobs,
+  "certificates.k8s.io/certificatesigningrequests": policies.withStatus,
+  "discovery.k8s.io/endpointslices": core.endpointSlices,
+  "events.k8s.io/events": core.events,
+  "flowcontrol.apiserver.k8s.io/flowschemas": policies.withStatusAndGeneration,
+  "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations": policies.withStatusAndGeneration,
+  "networking.k8s.io/ingresses": policies.ingresses,
+  "networking.k8s.io/ingressclasses": policies.ingressClasses,
+  "networking.k8s.io/networkpolicies": policies.networkPolicies,
+  "networking.k8s.io/servicecidrs": policies.withStatus,
+  "policy/poddisruptionbudgets": policies.podDisruptionBudgets,
+  "rbac.authorization.k8s.io/clusterrolebindings": policies.roleBindings,
+  "rbac.authorization.k8s.io/clusterroles": policies.roles,
+  "rbac.authorization.k8s.io/rolebindings": policies.roleBindings,
+  "rbac.authorization.k8s.io/roles": policies.roles,
+  "resource.k8s.io/resourceclaims": policies.withStatus,
+  "scheduling.k8s.io/priorityclasses": policies.priorityClasses,
+  "storage.k8s.io/csidrivers": volumes.csiDrivers,
+  "storage.k8s.io/csinodes": volumes.csiNodes,
+  "storage.k8s.io/storageclasses": volumes.storageClasses,
+  "storage.k8s.io/volumeattachments": volumes.volumeAttachments,
+};

@@ -1,0 +1,58 @@
+/** TokenRequest: a token for a service account, bound to a pod where that is asked for. */
+import { formatTime } from "@drayage/base";
+import { type JsonObject, numberAt, objectAt, textAt, textsAt } from "../json.ts";
+import type { ResourceRequest } from "../request-info.ts";
+import { conflict, invalid, invalidObject, notFound } from "../status-error.ts";
+import type { World } from "../strategies/strategy.ts";
+import { ISSUER, type TokenIssuer } from "../tokens.ts";
+
+const SECONDS_MIN = 600;
+const SECONDS_DEFAULT = 3600;
+const BOUND_RESOURCES: Readonly<Record<string, string>> = { Pod: "pods", Secret: "secrets", Node: "nodes" };
+
+export function requestToken(it: { readonly world: World; readonly tokens: TokenIssuer }, info: ResourceRequest, body: JsonObject): JsonObject {
+  const name = info.name ?? "";
+  const namespace = info.namespace ?? "";
+  const account = it.world.storage.get("serviceaccounts", `${namespace}/${name}`);
+  if (account === undefined) throw notFound({ group: "", name: "serviceaccounts" }, name);
+  const seconds = numberAt(body, "spec", "expirationSeconds") ?? SECONDS_DEFAULT;
+  if (seconds < SECONDS_MIN)
+    throw invalidObject({ group: "authentication.k8s.io", name: "TokenRequest" }, "", [
+      invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"),
+    ]);
+  const audiences = textsAt(body, "spec", "audiences");
+  const bound = boundObject(it.world, namespace, objectAt(body, "spec", "boundObjectRef"));
+  const issued = it.tokens.issueForAccount({ namespace, name, uid: account.metadata.uid ?? "" }, audiences, seconds, bound);
+  return {
+    kind: "TokenRequest",
+    apiVersion: "authentication.k8s.io/v1",
+    metadata: { name, namespace, creationTimestamp: formatTime(it.world.clock.nowMs()) },
+    spec: {
+      audiences: audiences.length === 0 ? [ISSUER] : audiences,
+      expirationSeconds: seconds,
+      boundObjectRef: objectAt(body, "spec", "boundObjectRef") ?? null,
+    },
+    status: { token: issued.token, expirationTimestamp: formatTime(issued.expiresAtMs) },
+  };
+}
+
+function boundObject(world: World, namespace: string, reference: JsonObject | undefined): { kind: string; name: string; uid: string } | undefined {
+  if (reference === undefined) return undefined;
+  const kind = textAt(reference, "kind");
+  const name = textAt(reference, "name");
+  const resource = BOUND_RESOURCES[kind];
+  if (resource === undefined)
+    throw invalidObject({ group: "authentication.k8s.io", name: "TokenRequest" }, "", [
+      invalid("spec.boundObjectRef", reference, `cannot bind token for serviceaccount to type ${kind}`),
+    ]);
+  const found = world.storage.get(resource, kind === "Node" ? name : `${namespace}/${name}`);
+  if (found === undefined) throw notFound({ group: "", name: resource }, name);
+  const uid = textAt(reference, "uid");
+  if (uid !== "" && uid !== found.metadata.uid)
+    throw conflict(
+      { group: "", name: resource },
+      name,
+      `the UID in the bound object reference (${uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
+  return { kind, name, uid: found.metadata.uid ?? "" };
+}

@@ -1,0 +1,2 @@
+export * from "./built-in-resources.ts";
+export * from "./protobuf.ts";
