@@ -1,3 +1,5 @@
+export { isContentId, parseContentId, prefixOf } from "./content/content-id.ts";
+export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
 export * from "./content-port.ts";
 export { BLOB_CONFIG_ID } from "./format/blob-config.ts";
 export { type BlockFormat, type BlockFormatChoices, DEFAULT_EPOCH_PARAMETERS, type EpochParameters } from "./format/block-format.ts";

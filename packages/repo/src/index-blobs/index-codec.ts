@@ -34,6 +34,28 @@ export function shardEntries(entries: readonly IndexEntry[], shardEntriesMax: nu
   return shards.filter((shard) => shard.length > 0);
 }
 
+/**
+ * Encodes entries that come in order of their keys, none twice, as one index or as several.
+ * @param countMax - as many entries come at most; decides how many shards there are
+ */
+export function encodeShards(version: number, entries: Iterable<IndexEntry>, countMax: number, shardEntriesMax: number = SHARD_ENTRIES_MAX): Uint8Array[] {
+  if (version === 1) return shardEntries([...entries].map(copyOf), shardEntriesMax).map((shard) => encodeIndex(1, shard));
+  const count = Math.max(1, Math.ceil(countMax / shardEntriesMax));
+  const builders: (IndexV2Builder | undefined)[] = Array.from({ length: count }, () => undefined);
+  for (const entry of entries) {
+    const shard = count === 1 ? 0 : fnv1a(idOfKey(entry.key)) % count;
+    const builder = builders[shard] ?? new IndexV2Builder(entry.key.length, Math.ceil(countMax / count));
+    builders[shard] = builder;
+    builder.add(entry);
+  }
+  return builders.flatMap((builder) => (builder === undefined ? [] : [builder.build()]));
+}
+
+/** An entry whose key outlives the index that it came from. */
+function copyOf(entry: IndexEntry): IndexEntry {
+  return { ...entry, key: entry.key.slice() };
+}
+
 function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);

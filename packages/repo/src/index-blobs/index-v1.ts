@@ -20,7 +20,7 @@
  */
 import { asBuffer, invariant } from "@drayage/base";
 import { SEAL_OVERHEAD_BYTES } from "@drayage/kernels";
-import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom } from "./pack-index.ts";
+import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom, SortedKeys } from "./pack-index.ts";
 
 export const V1_HEADER_BYTES = 8;
 export const V1_HEADER_AT = { version: 0, keySize: 1, entrySize: 2, entryCount: 4 } as const;
@@ -45,29 +45,17 @@ export function decodeIndexV1(bytes: Uint8Array): PackIndex {
   return new IndexV1(bytes, view, keyBytes, entryCount);
 }
 
-class IndexV1 implements PackIndex {
+class IndexV1 extends SortedKeys implements PackIndex {
   readonly version = 1;
-  readonly keyBytes: number;
-  readonly entryCount: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   /** Names by their offset, so that entries of one pack share one string. */
   readonly #names = new Map<number, string>();
 
   constructor(bytes: Uint8Array, view: DataView, keyBytes: number, entryCount: number) {
+    super(bytes, { from: V1_HEADER_BYTES, stride: keyBytes + ENTRY_BYTES, keyBytes, entryCount });
     this.#bytes = bytes;
     this.#view = view;
-    this.keyBytes = keyBytes;
-    this.entryCount = entryCount;
-  }
-
-  get byteLength(): number {
-    return this.#bytes.length;
-  }
-
-  keyAt(position: number): Uint8Array {
-    const at = V1_HEADER_BYTES + position * (this.keyBytes + ENTRY_BYTES);
-    return this.#bytes.subarray(at, at + this.keyBytes);
   }
 
   entryAt(position: number): IndexEntry {

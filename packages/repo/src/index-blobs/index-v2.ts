@@ -25,7 +25,7 @@
  *   format: compression u32, formatVersion u8, encryption key u8 (always 0)
  */
 import { asBuffer, DrayError, invariant } from "@drayage/base";
-import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom } from "./pack-index.ts";
+import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom, SortedKeys } from "./pack-index.ts";
 
 export const V2_HEADER_BYTES = 17;
 /** Where the fields of the header and of an entry's value begin; a test compares them with the tables above. */
@@ -86,7 +86,7 @@ interface Layout {
   readonly formatsAt: number;
 }
 
-class IndexV2 implements PackIndex {
+class IndexV2 extends SortedKeys implements PackIndex {
   readonly version = 2;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -96,28 +96,11 @@ class IndexV2 implements PackIndex {
   readonly #names: (string | undefined)[] = [];
 
   constructor(bytes: Uint8Array, view: DataView, layout: Layout) {
+    super(bytes, { from: V2_HEADER_BYTES, stride: layout.keyBytes + layout.entryBytes, keyBytes: layout.keyBytes, entryCount: layout.entryCount });
     this.#bytes = bytes;
     this.#view = view;
     this.#layout = layout;
     this.#baseTimestamp = view.getUint32(V2_HEADER_AT.baseTimestamp);
-  }
-
-  get entryCount(): number {
-    return this.#layout.entryCount;
-  }
-
-  get keyBytes(): number {
-    return this.#layout.keyBytes;
-  }
-
-  get byteLength(): number {
-    return this.#bytes.length;
-  }
-
-  keyAt(position: number): Uint8Array {
-    const { keyBytes, entryBytes } = this.#layout;
-    const at = V2_HEADER_BYTES + position * (keyBytes + entryBytes);
-    return this.#bytes.subarray(at, at + keyBytes);
   }
 
   entryAt(position: number): IndexEntry {

@@ -8,7 +8,7 @@ import { decodeIndex, encodeIndex, shardEntries } from "./index-codec.ts";
 import { V1_ENTRY_AT, V1_HEADER_AT } from "./index-v1.ts";
 import { V2_ENTRY_AT, V2_HEADER_AT } from "./index-v2.ts";
 import { MergedIndex, mergeEntries } from "./merged-index.ts";
-import { findEntry, type IndexEntry, lowerBound, type PackIndex } from "./pack-index.ts";
+import { findEntry, type IndexEntry, type PackIndex } from "./pack-index.ts";
 
 const sha256 = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
 const u32 = (value: number): Uint8Array => Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
@@ -154,8 +154,8 @@ describe("pack indexes", () => {
         ids.map((id) => entry({ id })),
       ),
     );
-    expect(["00ab", "10ab", "20ff", "k00ab", "z00ab"].map((id) => lowerBound(index, keyOf(parseContentId(id))))).toEqual([0, 0, 2, 2, 4]);
-    expect(lowerBound(index, utf8("k"))).toBe(2);
+    expect(["00ab", "10ab", "20ff", "k00ab", "z00ab"].map((id) => index.lowerBound(keyOf(parseContentId(id))))).toEqual([0, 0, 2, 2, 4]);
+    expect(index.lowerBound(utf8("k"))).toBe(2);
     expect(findEntry(index, keyOf(parseContentId("20ac")))).toBeUndefined();
     expect(findEntry(index, keyOf(parseContentId("20abcd")))).toBeUndefined();
   });
@@ -163,7 +163,12 @@ describe("pack indexes", () => {
 
 describe("merged indexes", () => {
   const indexOf = (...entries: IndexEntry[]): PackIndex => decodeIndex(encodeIndex(2, entries));
-  const winner = (...entries: IndexEntry[]): IndexEntry | undefined => new MergedIndex(entries.map((one) => indexOf(one))).find(entry().key);
+  const merge = (parts: readonly PackIndex[]): MergedIndex => {
+    const merged = new MergedIndex();
+    for (const [i, part] of parts.entries()) merged.add(`x${i}`, part);
+    return merged;
+  };
+  const winner = (...entries: IndexEntry[]): IndexEntry | undefined => merge(entries.map((one) => indexOf(one))).find(entry().key);
 
   it("let the later entry hold, then the one that is not deleted, then the greater pack name", () => {
     expect(winner(entry({ timestampSeconds: 1 }), entry({ timestampSeconds: 2, deleted: true }))?.deleted).toBe(true);
@@ -176,7 +181,7 @@ describe("merged indexes", () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.record({ id: fc.integer({ min: 0, max: 40 }), at: fc.integer({ min: 1, max: 3 }), deleted: fc.boolean() }), { maxLength: 12 }), {
-          maxLength: 14,
+          maxLength: 20,
         }),
         (lists) => {
           const parts = lists
@@ -194,7 +199,7 @@ describe("merged indexes", () => {
             .filter((list) => list.length > 0)
             .map((list) => indexOf(...list));
           const expected = [...mergeEntries(parts)];
-          const merged = new MergedIndex(parts);
+          const merged = merge(parts);
           expect([...merged.entries()].map(plain)).toEqual(expected.map(plain));
           for (let i = 1; i < expected.length; i++) expect(compareBytes(expected[i - 1]?.key ?? utf8(""), expected[i]?.key ?? utf8(""))).toBeLessThan(0);
           for (const one of expected) expect(plain(merged.find(one.key) ?? one)).toEqual(plain(one));
@@ -203,5 +208,19 @@ describe("merged indexes", () => {
         },
       ),
     );
+  });
+
+  it("forget what is gone, and with it what was merged with it", () => {
+    const parts = Array.from({ length: 20 }, (_, i) => indexOf(entry({ id: `${i.toString(16).padStart(2, "0")}aa` })));
+    const merged = merge(parts);
+    merged.retain(new Set(parts.map((_, i) => `x${i}`)));
+    expect([merged.entryCount, merged.has("x19")]).toEqual([20, true]);
+    expect(merged.find(keyOf(parseContentId("13aa")))).toBeDefined();
+    merged.retain(new Set(parts.slice(1).map((_, i) => `x${i + 1}`)));
+    expect(merged.entryCount).toBeLessThan(20);
+    const missing = parts.flatMap((part, i) => (i > 0 && !merged.has(`x${i}`) ? [[`x${i}`, part] as const] : []));
+    for (const [name, part] of missing) merged.add(name, part);
+    expect([...merged.entries()].length).toBe(19);
+    expect(merged.find(keyOf(parseContentId("00aa")))).toBeUndefined();
   });
 });

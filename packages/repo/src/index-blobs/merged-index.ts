@@ -1,38 +1,61 @@
 /**
- * Many indexes as one. A lookup asks each of them; so that this stays cheap with hundreds of small ones, all but the largest few are merged into one,
- * in the stored form, the first time somebody looks.
+ * Many indexes as one. A lookup asks each segment; so that this stays cheap with hundreds of small indexes, all but the largest few are merged into one
+ * segment, in the stored form, when somebody looks the next time. A segment remembers which blobs it speaks for.
  */
 import { compareBytes } from "@drayage/base";
 import { decodeIndex } from "./index-codec.ts";
 import { IndexV2Builder } from "./index-v2.ts";
-import { findEntry, type IndexEntry, lowerBound, type PackIndex, prevails } from "./pack-index.ts";
+import { findEntry, type IndexEntry, type PackIndex, prevails } from "./pack-index.ts";
 
-/** So many indexes are asked one by one; more are merged. */
-const SEPARATE_MAX = 6;
+/** More segments than the first are merged down to the second. */
+const SEGMENTS_MAX = 12;
+const SEGMENTS_AFTER_MERGE = 4;
+
+interface Segment {
+  /** Names of the indexes that it stands for. */
+  readonly names: ReadonlySet<string>;
+  readonly index: PackIndex;
+}
 
 export class MergedIndex {
-  #parts: readonly PackIndex[];
-  #compacted = false;
-
-  constructor(parts: readonly PackIndex[]) {
-    this.#parts = parts;
-  }
+  #segments: Segment[] = [];
 
   /** Entries in all, duplicates counted. */
   get entryCount(): number {
-    return this.#parts.reduce((sum, part) => sum + part.entryCount, 0);
+    return this.#segments.reduce((sum, { index }) => sum + index.entryCount, 0);
   }
 
-  /** Memory that the parts keep. */
+  /** Memory that the segments keep. */
   get byteLength(): number {
-    return this.#parts.reduce((sum, part) => sum + part.byteLength, 0);
+    return this.#segments.reduce((sum, { index }) => sum + index.byteLength, 0);
+  }
+
+  /** A view of its own over the same segments. */
+  copy(): MergedIndex {
+    const copy = new MergedIndex();
+    copy.#segments = [...this.#segments];
+    return copy;
+  }
+
+  has(name: string): boolean {
+    return this.#segments.some(({ names }) => names.has(name));
+  }
+
+  add(name: string, index: PackIndex): void {
+    this.#segments.push({ names: new Set([name]), index });
+  }
+
+  /** Forgets every segment that stands for an index which is not among these: merged ones cannot be taken apart, so what they held is to be added again. */
+  retain(names: ReadonlySet<string>): void {
+    this.#segments = this.#segments.filter((segment) => [...segment.names].every((name) => names.has(name)));
   }
 
   /** The entry that holds for a key, deleted ones included. */
   find(key: Uint8Array): IndexEntry | undefined {
+    this.#compact();
     let winner: IndexEntry | undefined;
-    for (const part of this.#compact()) {
-      const entry = findEntry(part, key);
+    for (const { index } of this.#segments) {
+      const entry = findEntry(index, key);
       if (entry !== undefined && (winner === undefined || prevails(entry, winner))) winner = entry;
     }
     return winner;
@@ -40,32 +63,36 @@ export class MergedIndex {
 
   /** The entries that hold, deleted ones included, in order of their keys; only keys whose first byte is `firstByte`, where it is given. */
   entries(firstByte?: number): IterableIterator<IndexEntry> {
-    return mergeEntries(this.#compact(), firstByte);
+    return mergeEntries(this.indexes(), firstByte);
   }
 
-  #compact(): readonly PackIndex[] {
-    if (this.#compacted) return this.#parts;
-    this.#compacted = true;
-    if (this.#parts.length > SEPARATE_MAX) {
-      const bySize = this.#parts.toSorted((a, b) => b.entryCount - a.entryCount);
-      const small = bySize.slice(SEPARATE_MAX - 1).filter((part) => part.entryCount > 0);
-      const merged = mergeToIndex(small);
-      this.#parts = merged === undefined ? bySize.slice(0, SEPARATE_MAX - 1) : [...bySize.slice(0, SEPARATE_MAX - 1), merged];
-    }
-    return this.#parts;
+  /** What the segments are made of, to be merged with others. */
+  indexes(): PackIndex[] {
+    return this.#segments.map(({ index }) => index);
+  }
+
+  #compact(): void {
+    if (this.#segments.length <= SEGMENTS_MAX) return;
+    const bySize = this.#segments.toSorted((a, b) => b.index.entryCount - a.index.entryCount);
+    const small = bySize.slice(SEGMENTS_AFTER_MERGE - 1);
+    const merged = mergeToIndex(small.map(({ index }) => index));
+    const names = new Set(small.flatMap((segment) => [...segment.names]));
+    this.#segments = bySize.slice(0, SEGMENTS_AFTER_MERGE - 1);
+    if (merged !== undefined) this.#segments.push({ names, index: merged });
   }
 }
 
 /** One index that says what these say together; undefined when they say nothing. */
 export function mergeToIndex(parts: readonly PackIndex[]): PackIndex | undefined {
-  const keyBytes = parts[0]?.keyBytes;
+  const filled = parts.filter((part) => part.entryCount > 0);
+  const keyBytes = filled[0]?.keyBytes;
   if (keyBytes === undefined) return undefined;
   const builder = new IndexV2Builder(
     keyBytes,
-    parts.reduce((sum, part) => sum + part.entryCount, 0),
+    filled.reduce((sum, part) => sum + part.entryCount, 0),
   );
-  for (const entry of mergeEntries(parts)) builder.add(entry);
-  return builder.entryCount === 0 ? undefined : decodeIndex(builder.build());
+  for (const entry of mergeEntries(filled)) builder.add(entry);
+  return decodeIndex(builder.build());
 }
 
 /** A part and how far its entries were taken. */
@@ -79,7 +106,7 @@ interface Cursor {
 export function* mergeEntries(parts: readonly PackIndex[], firstByte?: number): IterableIterator<IndexEntry> {
   const heap: Cursor[] = [];
   for (const part of parts) {
-    const position = firstByte === undefined ? 0 : lowerBound(part, Uint8Array.of(firstByte));
+    const position = firstByte === undefined ? 0 : part.lowerBound(Uint8Array.of(firstByte));
     if (position < part.entryCount) siftUp(heap, { part, position, key: part.keyAt(position) });
   }
   let pending: IndexEntry | undefined;

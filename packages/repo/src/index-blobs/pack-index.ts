@@ -1,5 +1,5 @@
 /** What an index says, whichever version it has: entries by content key, read from the raw bytes one at a time. */
-import { compareBytes, DrayError } from "@drayage/base";
+import { DrayError } from "@drayage/base";
 
 export interface IndexEntry {
   /** Prefix byte ‖ hash. A view of the index: copy it to keep it. */
@@ -27,25 +27,60 @@ export interface PackIndex {
   keyAt(position: number): Uint8Array;
   /** Throws REPO_CORRUPT when the entry points outside the index. */
   entryAt(position: number): IndexEntry;
+  /** The first position whose key does not sort before `key`; a shorter key counts as prefix. */
+  lowerBound(key: Uint8Array): number;
 }
 
-/** The first position whose key does not sort before `key`; a shorter key counts as prefix. */
-export function lowerBound(index: PackIndex, key: Uint8Array): number {
-  let low = 0;
-  let high = index.entryCount;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareBytes(index.keyAt(middle), key) < 0) low = middle + 1;
-    else high = middle;
+/** Sorted keys at fixed distances in a byte array: what both versions have in common. */
+export class SortedKeys {
+  readonly entryCount: number;
+  readonly keyBytes: number;
+  readonly #bytes: Uint8Array;
+  readonly #from: number;
+  readonly #stride: number;
+
+  constructor(bytes: Uint8Array, layout: { readonly from: number; readonly stride: number; readonly keyBytes: number; readonly entryCount: number }) {
+    this.#bytes = bytes;
+    this.#from = layout.from;
+    this.#stride = layout.stride;
+    this.keyBytes = layout.keyBytes;
+    this.entryCount = layout.entryCount;
   }
-  return low;
+
+  get byteLength(): number {
+    return this.#bytes.length;
+  }
+
+  keyAt(position: number): Uint8Array {
+    const at = this.#from + position * this.#stride;
+    return this.#bytes.subarray(at, at + this.keyBytes);
+  }
+
+  lowerBound(key: Uint8Array): number {
+    // Written out, since every new content asks every index: making a view for each comparison would cost more than the comparison.
+    const bytes = this.#bytes;
+    const compared = Math.min(key.length, this.keyBytes);
+    const tieIsLess = key.length > this.keyBytes;
+    let low = 0;
+    let high = this.entryCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const at = this.#from + middle * this.#stride;
+      let i = 0;
+      while (i < compared && bytes[at + i] === key[i]) i++;
+      const less = i === compared ? tieIsLess : (bytes[at + i] as number) < (key[i] as number);
+      if (less) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
 }
 
 /** The entry of a key, or undefined. */
 export function findEntry(index: PackIndex, key: Uint8Array): IndexEntry | undefined {
   if (key.length !== index.keyBytes) return undefined;
-  const position = lowerBound(index, key);
-  if (position === index.entryCount || compareBytes(index.keyAt(position), key) !== 0) return undefined;
+  const position = index.lowerBound(key);
+  if (position === index.entryCount || Buffer.compare(index.keyAt(position), key) !== 0) return undefined;
   return index.entryAt(position);
 }
 

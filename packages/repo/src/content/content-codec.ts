@@ -1,0 +1,156 @@
+/**
+ * How bytes become a stored content and back (kopia-format.md 3.2–3.4), and how whole blobs are encrypted under their own names (3.6).
+ *
+ *   content   id = prefix ‖ hash(plain) · payload = plain, or header id u32 BE ‖ compressed when that is shorter · stored = seal(payload, iv = last 16 bytes of the hash)
+ *   blob      name = prefix ‖ hex(hash(plain)) ‖ "-" suffix · stored = seal(plain, iv = the 32 hex digits before the first dash)
+ */
+import { concat, DrayError, equalBytes, fromHex, hasCode, invariant } from "@drayage/base";
+import { COMPRESSION_HEADER_BYTES, type ContentEncryptor, type ContentHasher, type Kernels } from "@drayage/kernels";
+import type { ContentId } from "../content-port.ts";
+import type { BlockFormat } from "../format/block-format.ts";
+import { deriveContentSecret } from "../format/key-hierarchy.ts";
+import { hashOf } from "./content-id.ts";
+
+const IV_BYTES = 16;
+/** Header id 0: stored as it is. */
+const NOT_COMPRESSED = 0;
+
+/** What the index has to know to read a content. */
+export interface StoredForm {
+  readonly id: ContentId;
+  readonly packBlobId: string;
+  readonly originalLength: number;
+  readonly compressionId: number;
+}
+
+export interface SealedBlob {
+  readonly id: string;
+  readonly data: Uint8Array;
+}
+
+/** Binds the keys of a repository to the kernels of this thread. */
+export async function createContentCodec(block: BlockFormat, kernels: Kernels): Promise<ContentCodec> {
+  const hasher = await kernels.hasher(block.hash, block.secret);
+  return new ContentCodec(hasher, kernels.encryptor(block.encryption, deriveContentSecret(block.masterKey)), kernels, block.indexVersion >= 2);
+}
+
+export class ContentCodec {
+  readonly hasher: ContentHasher;
+  readonly #encryptor: ContentEncryptor;
+  readonly #kernels: Kernels;
+  readonly #compresses: boolean;
+
+  /** @param compresses - whether the index can say that a content is compressed */
+  constructor(hasher: ContentHasher, encryptor: ContentEncryptor, kernels: Kernels, compresses: boolean) {
+    this.hasher = hasher;
+    this.#encryptor = encryptor;
+    this.#kernels = kernels;
+    this.#compresses = compresses;
+  }
+
+  /** The most bytes that a content of this length takes in a pack. */
+  sealedLengthMax(originalLength: number): number {
+    return originalLength + this.#encryptor.overheadBytes;
+  }
+
+  /** Compresses where asked for, and where that is shorter. The payload may be `data` itself. Throws REPO_UNSUPPORTED for a compressor that is not known. */
+  compress(data: Uint8Array, compressor: string | undefined): { readonly payload: Uint8Array; readonly compressionId: number } {
+    const raw = { payload: data, compressionId: NOT_COMPRESSED };
+    if (compressor === undefined || compressor === "" || compressor === "none" || !this.#compresses) return raw;
+    const { compress, headerId, name } = this.#kernels.compressor(compressor);
+    if (compress === undefined) throw new DrayError("REPO_UNSUPPORTED", `Cannot compress with "${name}": it is only read, no longer written`);
+    const stream = compress(data);
+    if (stream.length + COMPRESSION_HEADER_BYTES >= data.length) return raw;
+    const header = new Uint8Array(COMPRESSION_HEADER_BYTES);
+    new DataView(header.buffer).setUint32(0, headerId);
+    return { payload: concat([header, stream]), compressionId: headerId };
+  }
+
+  /** Encrypts a payload into `out` at `at`; returns the bytes taken. */
+  seal(payload: Uint8Array, hash: Uint8Array, out: Uint8Array, at: number): number {
+    return this.#encryptor.seal(payload, contentIv(hash), out, at);
+  }
+
+  /** The plaintext of a stored content. Throws REPO_CORRUPT naming content and pack, REPO_UNSUPPORTED for a compression that is not known. */
+  open(sealed: Uint8Array, form: StoredForm): Uint8Array {
+    try {
+      const payload = this.#encryptor.open(sealed, contentIv(hashOf(form.id)));
+      const plain = form.compressionId === NOT_COMPRESSED ? payload : this.#decompress(payload, form);
+      if (plain.length !== form.originalLength) throw new DrayError("REPO_CORRUPT", `it has ${plain.length} bytes, the index says ${form.originalLength}`);
+      return plain;
+    } catch (error) {
+      if (!hasCode(error, "REPO_CORRUPT")) throw error;
+      throw new DrayError("REPO_CORRUPT", `Cannot read content "${form.id}" in pack "${form.packBlobId}": ${error.message}`, {
+        cause: error,
+        context: { contentId: form.id, packBlobId: form.packBlobId },
+      });
+    }
+  }
+
+  /** Encrypts a whole blob under the name that its content gives it. */
+  sealBlob(prefix: string, plaintext: Uint8Array, suffix: string): SealedBlob {
+    const hash = this.hasher.hash(plaintext);
+    const id = `${prefix}${Buffer.from(hash).toString("hex")}${suffix === "" ? "" : `-${suffix}`}`;
+    return { id, data: this.sealWith(plaintext, contentIv(hash)) };
+  }
+
+  /** The plaintext of a whole blob. Throws REPO_CORRUPT naming it. */
+  openBlob(id: string, data: Uint8Array): Uint8Array {
+    const dash = id.indexOf("-");
+    const base = dash === -1 ? id : id.slice(0, dash);
+    const iv = base.length < 2 * IV_BYTES ? undefined : fromHex(base.slice(-2 * IV_BYTES));
+    if (iv === undefined) throw new DrayError("REPO_CORRUPT", `Cannot decrypt blob "${id}": its name holds no hash`, { context: { blobId: id } });
+    return this.openWith(data, iv, `blob "${id}"`);
+  }
+
+  /** Encrypts under an iv of any length: pack-local indexes use the whole hash. */
+  sealWith(plaintext: Uint8Array, iv: Uint8Array): Uint8Array {
+    const data = new Uint8Array(plaintext.length + this.#encryptor.overheadBytes);
+    this.#encryptor.seal(plaintext, iv, data, 0);
+    return data;
+  }
+
+  openWith(data: Uint8Array, iv: Uint8Array, subject: string): Uint8Array {
+    try {
+      return this.#encryptor.open(data, iv);
+    } catch (error) {
+      if (!hasCode(error, "REPO_CORRUPT")) throw error;
+      throw new DrayError("REPO_CORRUPT", `Cannot decrypt ${subject}: ${error.message}`, { cause: error });
+    }
+  }
+
+  /** Decodes what was just sealed and compares it with what went in. Throws INVARIANT: the memory or a codec of this machine cannot be trusted. */
+  readBack(sealed: Uint8Array, form: StoredForm, data: Uint8Array): void {
+    let same = false;
+    let cause: unknown;
+    try {
+      same = equalBytes(this.open(sealed, form), data);
+    } catch (error) {
+      cause = error;
+    }
+    invariantReadBack(same, `content "${form.id}"`, cause);
+  }
+
+  #decompress(payload: Uint8Array, form: StoredForm): Uint8Array {
+    if (payload.length < COMPRESSION_HEADER_BYTES) throw new DrayError("REPO_CORRUPT", `compression header is cut off after ${payload.length} bytes`);
+    const headerId = new DataView(payload.buffer, payload.byteOffset, COMPRESSION_HEADER_BYTES).getUint32(0);
+    if (headerId !== form.compressionId) {
+      throw new DrayError("REPO_CORRUPT", `compression is 0x${headerId.toString(16)}, the index says 0x${form.compressionId.toString(16)}`);
+    }
+    return this.#kernels.compressorByHeader(headerId).decompress(payload.subarray(COMPRESSION_HEADER_BYTES), form.originalLength);
+  }
+}
+
+/** Throws INVARIANT when what was read back is not what was written. */
+export function invariantReadBack(same: boolean, subject: string, cause?: unknown): void {
+  if (same) return;
+  throw new DrayError("INVARIANT", `Cannot store ${subject}: decoding what was encoded gave something else`, {
+    cause,
+    hint: "The memory of this machine may be damaged, or this is a defect of Drayage; nothing was uploaded.",
+  });
+}
+
+function contentIv(hash: Uint8Array): Uint8Array {
+  invariant(hash.length >= IV_BYTES, `Cannot derive an iv from a hash of ${hash.length} bytes`);
+  return hash.subarray(hash.length - IV_BYTES);
+}

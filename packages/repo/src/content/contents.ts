@@ -1,0 +1,362 @@
+/**
+ * Contents of an open repository: hashed, deduplicated, compressed, encrypted, packed, indexed, and back.
+ *
+ *   write ─ hash ─ known? ─ compress ─ seal into the open pack ─ read back ─► WriteSession ─► packs
+ *   flush ─ packs stored ─ their entries merged ─ index blobs by the epoch protocol ─► CommittedIndex
+ *   get   ─ entry in a session or committed ─ memory, cache or range of a pack ─ open
+ *
+ * Memory: packs in flight (`packBytesInFlightMax`) + two open packs + the read cache + the index, 33 bytes a content, + entries of the open packs.
+ */
+import { type Clock, DrayError, hasCode, invariant, type Logger, nullLogger, type RandomSource, Semaphore, systemRandom } from "@drayage/base";
+import type { BlobStorage } from "@drayage/blob";
+import { createKernels, type Kernels } from "@drayage/kernels";
+import type { ContentId, ContentInfo, ContentWriter, WriteContentOptions, WrittenContent } from "../content-port.ts";
+import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
+import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
+import type { IndexBlobs } from "../index-blobs/index-blobs.ts";
+import { encodeShards } from "../index-blobs/index-codec.ts";
+import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
+import { mergeEntries } from "../index-blobs/merged-index.ts";
+import { type IndexEntry, prevails } from "../index-blobs/pack-index.ts";
+import { CommittedIndex } from "./committed-index.ts";
+import { type ContentCodec, createContentCodec } from "./content-codec.ts";
+import { idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
+import { PackBuffers } from "./open-pack.ts";
+import { PackReader } from "./pack-reader.ts";
+import { type SessionDependencies, WriteSession } from "./write-session.ts";
+
+const MIB = 1 << 20;
+/** Whether a content exists may be decided by a view this old; maintenance counts on it. */
+const INDEX_AGE_MAX_MS = 15 * 60_000;
+/** What is written becomes part of the repository at least this often while writing goes on. */
+const FLUSH_AFTER_MS = 10 * 60_000;
+/** Two packs of the default size. */
+const DEFAULT_IN_FLIGHT_BYTES = 48 * MIB;
+const DEFAULT_CACHE_BYTES = 32 * MIB;
+/** Room for one content past the size at which a pack is closed; a larger one makes its pack grow. */
+const PACK_SLACK_BYTES = 9 * MIB;
+const BUFFERS_KEPT_MAX = 2;
+const CONTENT_BYTES_MAX = 2 ** 28 - 64;
+
+export interface OpenContentsOptions {
+  readonly password: string;
+  readonly clock: Clock;
+  readonly random?: RandomSource;
+  readonly logger?: Logger;
+  readonly readOnly?: boolean;
+  /** Who writes; stands in session markers. */
+  readonly identity: { readonly username: string; readonly hostname: string };
+  /** Those of this thread, where the caller has them already. */
+  readonly kernels?: Kernels;
+  /** Bytes of complete packs on their way to the storage. */
+  readonly packBytesInFlightMax?: number;
+  readonly cacheBytesMax?: number;
+  /**
+   * Decode every content right after it was encoded and compare; on by default. Indexes of packs are always read back.
+   */
+  readonly readBack?: boolean;
+}
+
+/**
+ * Opens the contents of a repository and loads its index.
+ * Throws what opening the format throws (REPO_NOT_FOUND, REPO_WRONG_PASSWORD, REPO_UNSUPPORTED, REPO_LOCKED), and REPO_CORRUPT naming the index blob that cannot be read.
+ */
+export async function openContents(storage: BlobStorage, options: OpenContentsOptions, signal?: AbortSignal): Promise<Contents> {
+  const random = options.random ?? systemRandom;
+  const logger = options.logger ?? nullLogger;
+  const format = await openRepositoryFormat(storage, { password: options.password, clock: options.clock, random, logger }, signal);
+  const codec = await createContentCodec(format.block, options.kernels ?? (await createKernels({ random })));
+  const { clock, identity } = options;
+  const indexBlobs = format.block.epochParameters.enabled
+    ? new EpochIndexBlobs({ storage, format, codec, clock, logger })
+    : new LegacyIndexBlobs(storage, format, codec);
+  const session: SessionDependencies = {
+    ...{ storage, format, codec, clock, random, logger, identity },
+    inFlight: new Semaphore(options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES),
+    buffers: new PackBuffers(format.block.maxPackBytes + PACK_SLACK_BYTES, BUFFERS_KEPT_MAX),
+  };
+  const contents = new Contents(session, indexBlobs, options);
+  await contents.refresh(signal);
+  return contents;
+}
+
+/** Figures since opening. */
+export interface ContentStatistics {
+  readonly writtenContents: number;
+  readonly writtenBytes: number;
+  readonly packedBytes: number;
+  readonly deduplicatedContents: number;
+  readonly deduplicatedBytes: number;
+  readonly readContents: number;
+  readonly readBytes: number;
+}
+
+export class Contents implements ContentWriter {
+  readonly format: RepositoryFormat;
+  readonly codec: ContentCodec;
+  readonly storage: BlobStorage;
+  readonly indexBlobs: IndexBlobs;
+  readonly #on: SessionDependencies;
+  readonly #options: OpenContentsOptions;
+  readonly #committed: CommittedIndex;
+  readonly #packs: PackReader;
+  #session: WriteSession | undefined;
+  /** Sessions whose flush is under way or failed, oldest first. */
+  #flushing: WriteSession[] = [];
+  #flushQueue: Promise<unknown> = Promise.resolve();
+  #flushedAtMs: number;
+  readonly #statistics = { writtenContents: 0, writtenBytes: 0, packedBytes: 0, deduplicatedContents: 0, deduplicatedBytes: 0, readContents: 0, readBytes: 0 };
+
+  constructor(dependencies: SessionDependencies, indexBlobs: IndexBlobs, options: OpenContentsOptions) {
+    this.#on = dependencies;
+    this.#options = options;
+    this.format = dependencies.format;
+    this.codec = dependencies.codec;
+    this.storage = dependencies.storage;
+    this.indexBlobs = indexBlobs;
+    this.#committed = new CommittedIndex(dependencies.storage, dependencies.codec, indexBlobs, dependencies.clock);
+    this.#packs = new PackReader(dependencies.storage, options.cacheBytesMax ?? DEFAULT_CACHE_BYTES);
+    this.#flushedAtMs = dependencies.clock.monotonicMs();
+  }
+
+  get statistics(): ContentStatistics {
+    return { ...this.#statistics };
+  }
+
+  /** Entries and bytes of the committed index in memory. */
+  get indexSize(): { readonly entries: number; readonly bytes: number } {
+    return this.#committed.size;
+  }
+
+  /** Deletions up to this time, in unix seconds, are final. */
+  get deletionWatermark(): number {
+    return this.#committed.deletionWatermark;
+  }
+
+  info(id: ContentId): ContentInfo | undefined {
+    const entry = this.#visible(this.#find(id, keyOf(id)));
+    return entry === undefined ? undefined : infoOf(id, entry);
+  }
+
+  async get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array> {
+    const key = keyOf(id);
+    let entry = this.#visible(this.#find(id, key));
+    if (entry !== undefined) {
+      try {
+        return await this.#read(id, entry, signal);
+      } catch (error) {
+        if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
+      }
+    }
+    // Not there, or its pack is gone: another writer may have put it elsewhere since the index was loaded.
+    const before = entry;
+    await this.refresh(signal);
+    entry = this.#visible(this.#find(id, key));
+    if (entry === undefined) {
+      throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot read content "${id}": no index names it`, {
+        context: { contentId: id, packBlobId: before?.packBlobId },
+      });
+    }
+    try {
+      return await this.#read(id, entry, signal);
+    } catch (error) {
+      if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
+      throw new DrayError("REPO_CORRUPT", `Cannot read content "${id}": its pack "${entry.packBlobId}" is missing`, {
+        cause: error,
+        context: { contentId: id, packBlobId: entry.packBlobId },
+      });
+    }
+  }
+
+  /**
+   * Contents that lie in one pack, with one request that spans them all; the plaintexts come in the order asked for.
+   * Throws INVARIANT when they lie in several, BLOB_NOT_FOUND when the pack is gone, REPO_CORRUPT. Meant for readers that planned their order; `get` is for the rest.
+   */
+  async getPacked(infos: readonly ContentInfo[], signal?: AbortSignal): Promise<Uint8Array[]> {
+    const [first] = infos;
+    if (first === undefined) return [];
+    invariant(
+      infos.every(({ packBlobId }) => packBlobId === first.packBlobId),
+      "Cannot read contents with one request: they lie in several packs",
+    );
+    const from = Math.min(...infos.map(({ packOffset }) => packOffset));
+    const to = Math.max(...infos.map(({ packOffset, packedLength }) => packOffset + packedLength));
+    // A pack that is still in memory is read before anything else may happen: afterwards its buffer belongs to the next pack.
+    const range = { packBlobId: first.packBlobId, packOffset: from, packedLength: to - from };
+    const bytes = this.#stored(range) ?? (await this.#packs.readRange(first.packBlobId, from, to - from, signal));
+    const plain = infos.map((info) => this.codec.open(bytes.subarray(info.packOffset - from, info.packOffset - from + info.packedLength), info));
+    this.#statistics.readContents += plain.length;
+    this.#statistics.readBytes += plain.reduce((sum, { length }) => sum + length, 0);
+    return plain;
+  }
+
+  *list(options: { readonly prefix?: string; readonly includeDeleted?: boolean } = {}): IterableIterator<ContentInfo> {
+    const sessions = [...this.#flushing, ...(this.#session === undefined ? [] : [this.#session])];
+    const parts = [...this.#committed.indexes(), ...sessions.flatMap((session) => [...session.indexes(), ...session.openIndexes()])];
+    for (const entry of mergeEntries(parts, options.prefix === undefined ? undefined : prefixByte(options.prefix))) {
+      if (this.#visible(entry) === undefined || (entry.deleted && options.includeDeleted !== true)) continue;
+      yield infoOf(idOfKey(entry.key), entry);
+    }
+  }
+
+  async refresh(signal?: AbortSignal): Promise<void> {
+    await this.format.refresh(signal);
+    await this.#committed.refresh(signal);
+  }
+
+  async write(data: Uint8Array, options: WriteContentOptions = {}, signal?: AbortSignal): Promise<WrittenContent> {
+    this.#checkWritable();
+    signal?.throwIfAborted();
+    const prefix = options.prefix ?? "";
+    invariant(isContentPrefix(prefix), `Cannot write a content: its prefix is "${prefix}", a letter g to z or none is wanted`);
+    invariant(data.length <= CONTENT_BYTES_MAX, `Cannot write a content: it has ${data.length} bytes, ${CONTENT_BYTES_MAX} are the most`);
+    const hash = this.codec.hasher.hash(data);
+    const id = makeContentId(prefix, hash);
+    if (!this.#isFresh()) {
+      // Whether the content exists must not be decided by an old view. The caller may reuse the memory as soon as we wait, so the bytes are kept.
+      const kept = data.slice();
+      await this.refresh(signal);
+      return this.#store(id, hash, kept, options, signal);
+    }
+    return this.#store(id, hash, data, options, signal);
+  }
+
+  async delete(id: ContentId): Promise<void> {
+    this.#checkWritable();
+    if (!this.#isFresh()) await this.refresh();
+    const key = keyOf(id);
+    const entry = this.#visible(this.#find(id, key));
+    if (entry === undefined) throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot delete content "${id}": no index names it`, { context: { contentId: id } });
+    if (entry.deleted) return;
+    this.#current().delete(id, { ...entry, key, deleted: true, timestampSeconds: this.#timestampAfter(entry) });
+  }
+
+  async flush(signal?: AbortSignal): Promise<void> {
+    this.#checkWritable();
+    const session = this.#session;
+    if (session !== undefined && !session.isEmpty) this.#flushing.push(session);
+    this.#session = undefined;
+    // Counted from the beginning: writes that go on meanwhile must not each ask for another flush.
+    this.#flushedAtMs = this.#on.clock.monotonicMs();
+    const done = this.#flushQueue.then(async () => {
+      // Also those of flushes that failed: what was written before this flush is durable after it.
+      for (const pending of [...this.#flushing]) await this.#flushSession(pending, signal);
+    });
+    this.#flushQueue = done.catch(() => undefined);
+    await done;
+  }
+
+  /** Waits for uploads under way. What was not flushed is lost. The storage stays open. */
+  async close(): Promise<void> {
+    await this.#flushQueue;
+    for (const session of [...this.#flushing, ...(this.#session === undefined ? [] : [this.#session])]) await session.settle();
+    this.#session = undefined;
+    this.#flushing = [];
+  }
+
+  async #store(id: ContentId, hash: Uint8Array, data: Uint8Array, options: WriteContentOptions, signal?: AbortSignal): Promise<WrittenContent> {
+    const key = keyOf(id);
+    const known = this.#find(id, key);
+    if (known !== undefined && !known.deleted) {
+      this.#statistics.deduplicatedContents++;
+      this.#statistics.deduplicatedBytes += data.length;
+      return { id, isNew: false, packedLength: 0 };
+    }
+    const { payload, compressionId } = this.codec.compress(data, options.compressor);
+    const session = this.#current();
+    const pack = session.pack(key[0] === 0 ? "p" : "q");
+    const { offset, length } = pack.append(this.codec.sealedLengthMax(payload.length), (out, at) => this.codec.seal(payload, hash, out, at));
+    const { version } = this.format.block;
+    const entry: IndexEntry = {
+      ...{ key, packBlobId: pack.blobId, packOffset: offset, packedLength: length, originalLength: data.length, compressionId },
+      ...{ formatVersion: version, timestampSeconds: this.#timestampAfter(known), deleted: false },
+    };
+    if (this.#options.readBack !== false) {
+      try {
+        this.codec.readBack(pack.stored(offset, length), infoOf(id, entry), data);
+      } catch (error) {
+        pack.truncate(offset);
+        throw error;
+      }
+    }
+    pack.entries.set(id, entry);
+    this.#statistics.writtenContents++;
+    this.#statistics.writtenBytes += data.length;
+    this.#statistics.packedBytes += length;
+    if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
+    if (this.#on.clock.monotonicMs() - this.#flushedAtMs > FLUSH_AFTER_MS) await this.flush(signal);
+    return { id, isNew: true, packedLength: length };
+  }
+
+  async #flushSession(session: WriteSession, signal?: AbortSignal): Promise<void> {
+    if (this.format.isStale) await this.format.refresh(signal);
+    await session.storePacks(signal);
+    const parts = session.indexes();
+    const { indexVersion } = this.format.block;
+    const shards = encodeShards(
+      indexVersion,
+      mergeEntries(parts),
+      parts.reduce((sum, part) => sum + part.entryCount, 0),
+    );
+    await this.#committed.commit(shards, session.id, signal);
+    this.#flushing = this.#flushing.filter((other) => other !== session);
+    await session.end();
+  }
+
+  #current(): WriteSession {
+    this.#session ??= new WriteSession(this.#on);
+    return this.#session;
+  }
+
+  /** The entry that holds over everything we know, deleted ones included. */
+  #find(id: ContentId, key: Uint8Array): IndexEntry | undefined {
+    let winner = this.#session?.find(id, key);
+    for (const entry of [...this.#flushing.map((session) => session.find(id, key)), this.#committed.find(key)]) {
+      if (entry !== undefined && (winner === undefined || prevails(entry, winner))) winner = entry;
+    }
+    return winner;
+  }
+
+  /** The entry, unless its deletion is final. */
+  #visible(entry: IndexEntry | undefined): IndexEntry | undefined {
+    return entry === undefined || this.#committed.isDropped(entry) ? undefined : entry;
+  }
+
+  async #read(id: ContentId, entry: IndexEntry, signal?: AbortSignal): Promise<Uint8Array> {
+    signal?.throwIfAborted();
+    const info = infoOf(id, entry);
+    const plain = this.codec.open(this.#stored(info) ?? (await this.#packs.read(entry, signal)), info);
+    this.#statistics.readContents++;
+    this.#statistics.readBytes += plain.length;
+    return plain;
+  }
+
+  /** The stored bytes of a content whose pack is still in memory. */
+  #stored(range: { readonly packBlobId: string; readonly packOffset: number; readonly packedLength: number }): Uint8Array | undefined {
+    for (const session of [this.#session, ...this.#flushing]) {
+      const bytes = session?.stored(range);
+      if (bytes !== undefined) return bytes;
+    }
+    return undefined;
+  }
+
+  #isFresh(): boolean {
+    return this.#committed.ageMs < INDEX_AGE_MAX_MS && !this.format.isStale;
+  }
+
+  #timestampAfter(previous: IndexEntry | undefined): number {
+    const now = Math.floor(this.#on.clock.nowMs() / 1000);
+    return previous === undefined ? now : Math.max(now, previous.timestampSeconds + 1);
+  }
+
+  #checkWritable(): void {
+    if (this.#options.readOnly === true) {
+      throw new DrayError("REPO_READ_ONLY", `Cannot write to repository at "${this.storage.description}": it was opened to be read only`);
+    }
+  }
+}
+
+function infoOf(id: ContentId, entry: IndexEntry): ContentInfo {
+  const { packBlobId, packOffset, packedLength, originalLength, compressionId, timestampSeconds, deleted, formatVersion } = entry;
+  return { id, packBlobId, packOffset, packedLength, originalLength, compressionId, timestampSeconds, deleted, formatVersion };
+}

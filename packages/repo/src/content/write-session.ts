@@ -1,0 +1,212 @@
+/**
+ * What is written between two flushes: packs, and the entries that will make them exist.
+ *
+ *   open packs (p, q) ──full──► closed: local index built and read back ──► uploading, bounded in bytes ──► stored
+ *   finish: close, wait for all, hand out the indexes of everything · the caller stores them and then ends the session (the marker goes)
+ *
+ * Invariants: the marker is stored before the first pack; an entry is findable from the moment its content is in a pack; a pack whose upload failed keeps
+ * its memory and is tried again by the next write or flush.
+ */
+import { type Clock, errorFields, type Logger, type RandomSource, type Semaphore } from "@drayage/base";
+import type { BlobStorage } from "@drayage/blob";
+import type { ContentId } from "../content-port.ts";
+import { frameFormatBlob } from "../format/format-blob.ts";
+import type { RepositoryFormat } from "../format/repository-format.ts";
+import { decodeIndex, encodeIndex } from "../index-blobs/index-codec.ts";
+import { MergedIndex } from "../index-blobs/merged-index.ts";
+import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
+import type { ContentCodec } from "./content-codec.ts";
+import { OpenPack, type PackBuffers, type PackLetter } from "./open-pack.ts";
+import { buildPackTail } from "./pack-layout.ts";
+import { encodeSessionMarker, newSessionId } from "./session-id.ts";
+
+export interface SessionDependencies {
+  readonly storage: BlobStorage;
+  readonly format: RepositoryFormat;
+  readonly codec: ContentCodec;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly identity: { readonly username: string; readonly hostname: string };
+  /** Bytes of packs on their way, over all sessions. */
+  readonly inFlight: Semaphore;
+  readonly buffers: PackBuffers;
+}
+
+/** A pack that is complete, and what makes it so. */
+interface ClosedPack {
+  readonly pack: OpenPack;
+  readonly tail: Uint8Array;
+}
+
+export class WriteSession {
+  readonly id: string;
+  readonly #on: SessionDependencies;
+  readonly #open = new Map<PackLetter, OpenPack>();
+  /** Packs that are not stored yet, to be read from memory. */
+  readonly #inMemory = new Map<string, OpenPack>();
+  readonly #closed = new MergedIndex();
+  readonly #deleted = new Map<ContentId, IndexEntry>();
+  readonly #uploads = new Set<Promise<void>>();
+  #failed: ClosedPack[] = [];
+  #failure: unknown;
+  #marker: { readonly id: string; readonly stored: Promise<void> } | undefined;
+
+  constructor(dependencies: SessionDependencies) {
+    this.#on = dependencies;
+    this.id = newSessionId(dependencies.random, dependencies.clock.nowMs());
+  }
+
+  /** Whether there is anything to flush. */
+  get isEmpty(): boolean {
+    return this.#closed.entryCount === 0 && this.#deleted.size === 0 && this.#open.size === 0;
+  }
+
+  find(id: ContentId, key: Uint8Array): IndexEntry | undefined {
+    let winner = this.#closed.find(key);
+    for (const entry of [this.#deleted.get(id), this.#open.get("p")?.entries.get(id), this.#open.get("q")?.entries.get(id)]) {
+      if (entry !== undefined && (winner === undefined || prevails(entry, winner))) winner = entry;
+    }
+    return winner;
+  }
+
+  /** The stored bytes of a content that is still in memory. */
+  stored(range: { readonly packBlobId: string; readonly packOffset: number; readonly packedLength: number }): Uint8Array | undefined {
+    return this.#inMemory.get(range.packBlobId)?.stored(range.packOffset, range.packedLength);
+  }
+
+  /** The pack that takes the next content of a letter. */
+  pack(letter: PackLetter): OpenPack {
+    const known = this.#open.get(letter);
+    if (known !== undefined) return known;
+    const { buffers, format, random } = this.#on;
+    const head = format.block.enablePasswordChange ? new Uint8Array() : frameFormatBlob(format.formatBlobBytes);
+    const pack = new OpenPack(letter, this.id, buffers.take(), head, random);
+    this.#open.set(letter, pack);
+    this.#inMemory.set(pack.blobId, pack);
+    return pack;
+  }
+
+  /** Marks a content deleted, wherever it is stored. */
+  delete(id: ContentId, entry: IndexEntry): void {
+    this.#deleted.set(id, entry);
+  }
+
+  /** Closes a pack that is full and starts its upload; resolves when there is room for more, and tries again what failed before. */
+  async makeRoom(pack: OpenPack | undefined, signal?: AbortSignal): Promise<void> {
+    if (this.#failed.length > 0) await this.#retryFailed(signal);
+    if (pack !== undefined && this.#open.get(pack.letter) === pack) await this.#submit(this.#close(pack), signal);
+  }
+
+  /** Whether a write has more to do than to go on. */
+  needsAttention(pack: OpenPack): boolean {
+    return this.#failed.length > 0 || pack.length >= this.#on.format.block.maxPackBytes;
+  }
+
+  /** Stores every pack. Throws what the last upload that failed threw; everything stays for another try. */
+  async storePacks(signal?: AbortSignal): Promise<void> {
+    for (const pack of [...this.#open.values()]) {
+      if (pack.entries.size > 0) await this.#submit(this.#close(pack), signal);
+      else this.#discard(pack);
+    }
+    await Promise.all(this.#uploads);
+    if (this.#failed.length > 0) await this.#retryFailed(signal);
+  }
+
+  /** Indexes of everything that was closed or deleted, to be merged. */
+  indexes(): PackIndex[] {
+    const { block } = this.#on.format;
+    const deletions = [...this.#deleted.values()];
+    return [...this.#closed.indexes(), ...(deletions.length === 0 ? [] : [decodeIndex(encodeIndex(block.indexVersion, deletions))])];
+  }
+
+  /** Entries that are only here, for listings: of open packs, too. */
+  openIndexes(): PackIndex[] {
+    const { block } = this.#on.format;
+    return [...this.#open.values()].flatMap(({ entries }) => (entries.size === 0 ? [] : [decodeIndex(encodeIndex(block.indexVersion, [...entries.values()]))]));
+  }
+
+  /** Takes the marker away once the index is stored. Failing is no loss: maintenance removes markers that nobody renews. */
+  async end(): Promise<void> {
+    const marker = this.#marker;
+    if (marker === undefined) return;
+    try {
+      await this.#on.storage.delete(marker.id);
+    } catch (error) {
+      this.#on.logger.warn("Cannot delete a session marker", { blobId: marker.id, ...errorFields(error) });
+    }
+  }
+
+  /** Waits for what is under way, whatever becomes of it. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#uploads);
+  }
+
+  /** Ends the life of a pack as open: from here on its entries are in the closed indexes. */
+  #close(pack: OpenPack): ClosedPack {
+    const { codec, format, random } = this.#on;
+    this.#open.delete(pack.letter);
+    pack.pad(random);
+    const tail = buildPackTail(codec, format.block.indexVersion, [...pack.entries.values()], pack.length, random);
+    this.#closed.add(pack.blobId, tail.index);
+    pack.entries.clear();
+    return { pack, tail: tail.bytes };
+  }
+
+  /** A pack that never got a content, since sealing the first one failed. */
+  #discard(pack: OpenPack): void {
+    this.#open.delete(pack.letter);
+    this.#inMemory.delete(pack.blobId);
+    this.#on.buffers.giveBack(pack.buffer);
+  }
+
+  /**
+   * Starts an upload once there is room for its bytes, which is what the caller waits for. It counts as under way from the first moment, so that nobody
+   * takes a pack that still waits for room for one that is stored.
+   */
+  async #submit(closed: ClosedPack, signal?: AbortSignal): Promise<void> {
+    const room = this.#on.inFlight.acquire(closed.pack.length + closed.tail.length, signal);
+    const upload: Promise<void> = room
+      .then((release) => this.#upload(closed, signal).finally(release))
+      .catch((error: unknown) => {
+        this.#failure = error;
+        this.#failed.push(closed);
+      })
+      .finally(() => this.#uploads.delete(upload));
+    this.#uploads.add(upload);
+    await room;
+  }
+
+  async #upload({ pack, tail }: ClosedPack, signal?: AbortSignal): Promise<void> {
+    const { storage, format, buffers } = this.#on;
+    await this.#storeMarker(signal);
+    await storage.put(pack.blobId, [pack.bytes, tail], format.putOptionsOf(pack.blobId, signal));
+    this.#inMemory.delete(pack.blobId);
+    buffers.giveBack(pack.buffer);
+  }
+
+  /** Tries failed packs again, one after the other; the first that fails again says why. */
+  async #retryFailed(signal?: AbortSignal): Promise<void> {
+    const failed = this.#failed;
+    this.#failed = [];
+    for (const closed of failed) await this.#submit(closed, signal);
+    await Promise.all(this.#uploads);
+    if (this.#failed.length > 0) throw this.#failure;
+  }
+
+  /** Says that this session lives, before the first pack; once, unless that failed. */
+  #storeMarker(signal?: AbortSignal): Promise<void> {
+    if (this.#marker === undefined) {
+      const { storage, format, codec, clock, identity } = this.#on;
+      const nowMs = clock.nowMs();
+      const plain = encodeSessionMarker({ id: this.id, startTimeMs: nowMs, checkpointTimeMs: nowMs, ...identity });
+      const { id, data } = codec.sealBlob("s", plain, this.id);
+      const stored = storage.put(id, data, format.putOptionsOf(id, signal));
+      this.#marker = { id, stored };
+      stored.catch(() => {
+        this.#marker = undefined;
+      });
+    }
+    return this.#marker.stored;
+  }
+}

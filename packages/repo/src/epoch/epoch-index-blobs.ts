@@ -1,0 +1,181 @@
+/**
+ * The epoch protocol for those who read and write indexes (kopia-format.md 6.5).
+ *
+ * Time is cut into epochs. Everybody writes into the current one; maintenance alone advances it, and compacts epochs that are settled, two behind.
+ * An index counts only if it landed where nobody compacts yet: a writer therefore knows the epoch afresh before it puts, and looks again afterwards.
+ *
+ *   state ─── valid for `refreshFrequency` from the moment its loading began ───►
+ *     write: needs 75 % of that left │ put xn<W>_… │ look again: W + 2 or more? too late, take it back
+ */
+import { type Clock, DrayError, hasCode, type Logger } from "@drayage/base";
+import type { BlobMetadata, BlobStorage } from "@drayage/blob";
+import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
+import type { EpochParameters } from "../format/block-format.ts";
+import type { RepositoryFormat } from "../format/repository-format.ts";
+import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
+import { EPOCH_PREFIX } from "./epoch-names.ts";
+import { type EpochState, isSettled, listUncompacted, loadEpochState } from "./epoch-state.ts";
+
+/** A write may begin with this much of the state's time left. */
+const WRITE_NEEDS = 0.75;
+const LOADS_MAX = 10;
+const FIRST_DELAY_MS = 100;
+const DELAY_FACTOR = 1.5;
+const DELAY_MAX_MS = 15_000;
+
+export interface EpochDependencies {
+  readonly storage: BlobStorage;
+  readonly format: RepositoryFormat;
+  readonly codec: ContentCodec;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Loaded {
+  readonly state: EpochState;
+  readonly validUntilMs: number;
+}
+
+export class EpochIndexBlobs implements IndexBlobs {
+  readonly #on: EpochDependencies;
+  #loaded: Loaded | undefined;
+
+  constructor(dependencies: EpochDependencies) {
+    this.#on = dependencies;
+  }
+
+  async active(signal?: AbortSignal): Promise<ActiveIndexBlobs> {
+    this.#loaded = undefined;
+    for (let attempt = 1; ; attempt++) {
+      const loaded = await this.#current(0, signal);
+      const blobs = await this.#activeOf(loaded.state, signal);
+      // Listing settled epochs took time; what they held may have been compacted away since the state was loaded.
+      if (this.#isValid(loaded)) return { blobs, deletionWatermark: loaded.state.deletionWatermark };
+      if (attempt === LOADS_MAX) throw tooSlow("list the index blobs");
+      this.#loaded = undefined;
+    }
+  }
+
+  async write(indexes: readonly Uint8Array[], sessionId: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const { codec } = this.#on;
+    const sealed = indexes.map((plain) => {
+      const blob = codec.sealBlob("", plain, `${sessionId}-c${indexes.length}`);
+      invariantReadBack(Buffer.from(codec.openBlob(blob.id, blob.data)).equals(plain), `index "${blob.id}"`);
+      return blob;
+    });
+    for (let attempt = 1; attempt <= LOADS_MAX; attempt++) {
+      const written = await this.#tryWrite(sealed, signal);
+      if (written !== undefined) return written;
+    }
+    throw tooSlow("write index blobs");
+  }
+
+  /** The state, with at least this part of its time left. */
+  async state(remaining = 0, signal?: AbortSignal): Promise<EpochState> {
+    return (await this.#current(remaining, signal)).state;
+  }
+
+  /** Makes the next caller load the state again. */
+  invalidate(): void {
+    this.#loaded = undefined;
+  }
+
+  get parameters(): EpochParameters {
+    return this.#on.format.block.epochParameters;
+  }
+
+  /** Puts all blobs in one epoch. Undefined when the epoch changed in between: everything was taken back, to be tried again. */
+  async #tryWrite(sealed: readonly { readonly id: string; readonly data: Uint8Array }[], signal?: AbortSignal): Promise<string[] | undefined> {
+    let loaded = await this.#current(WRITE_NEEDS, signal);
+    const epoch = loaded.state.writeEpoch;
+    const written: string[] = [];
+    try {
+      for (const { id, data } of sealed) {
+        if (!this.#isValid(loaded)) {
+          loaded = await this.#current(WRITE_NEEDS, signal);
+          if (loaded.state.writeEpoch !== epoch) {
+            await this.#takeBack(written);
+            return undefined;
+          }
+        }
+        const name = `${EPOCH_PREFIX.uncompacted}${epoch}_${id}`;
+        // Named before the put: one that fails may have taken effect all the same.
+        written.push(name);
+        await this.#on.storage.put(name, data, this.#on.format.putOptionsOf(name, signal));
+      }
+      this.#loaded = undefined;
+      const after = await this.#current(0, signal);
+      if (after.state.writeEpoch >= epoch + 2) {
+        throw new DrayError(
+          "BLOB_UNAVAILABLE",
+          `Cannot write index blobs: it took so long that epoch ${epoch} is closed, ${after.state.writeEpoch} is written now`,
+        );
+      }
+    } catch (error) {
+      await this.#takeBack(written);
+      throw error;
+    }
+    return written;
+  }
+
+  /** Deletes what a failed write left. One that stays is harmless: its contents exist, or are overruled; it is only reported. */
+  async #takeBack(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      try {
+        await this.#on.storage.delete(name);
+      } catch (error) {
+        this.#on.logger.warn("Cannot take back an index blob", { blobId: name, error: String(error) });
+      }
+    }
+  }
+
+  async #activeOf(state: EpochState, signal?: AbortSignal): Promise<BlobMetadata[]> {
+    const blobs: BlobMetadata[] = [];
+    let next = 0;
+    for (const range of state.ranges) {
+      if (range.last <= next) continue;
+      blobs.push(...range.blobs);
+      next = range.last + 1;
+    }
+    for (let epoch = next; epoch <= state.writeEpoch + 1; epoch++) {
+      const single = isSettled(state, epoch) ? state.single.get(epoch) : undefined;
+      blobs.push(...(single ?? state.uncompacted.get(epoch) ?? (await listUncompacted(this.#on.storage, epoch, signal))));
+    }
+    return blobs;
+  }
+
+  #isValid({ validUntilMs }: Loaded): boolean {
+    return this.#on.clock.monotonicMs() < validUntilMs;
+  }
+
+  /** The state with at least this part of its time left; loads it when there is less. */
+  async #current(remaining: number, signal?: AbortSignal): Promise<Loaded> {
+    const { clock, storage } = this.#on;
+    const frequencyMs = this.parameters.refreshFrequencyMs;
+    const known = this.#loaded;
+    if (known !== undefined && known.validUntilMs - clock.monotonicMs() > remaining * frequencyMs) return known;
+    let delayMs = FIRST_DELAY_MS;
+    for (let attempt = 1; attempt <= LOADS_MAX; attempt++) {
+      const validUntilMs = clock.monotonicMs() + frequencyMs;
+      const loaded: Loaded = { state: await loadEpochState(storage, signal), validUntilMs };
+      if (this.#isValid(loaded)) {
+        this.#loaded = loaded;
+        return loaded;
+      }
+      await clock.sleep(delayMs, signal);
+      delayMs = Math.min(delayMs * DELAY_FACTOR, DELAY_MAX_MS);
+    }
+    throw tooSlow("list the epochs");
+  }
+}
+
+function tooSlow(action: string): DrayError {
+  return new DrayError("TIMED_OUT", `Cannot ${action}: each of ${LOADS_MAX} attempts took longer than what was listed stays valid`, {
+    hint: "The storage answers very slowly, or the epoch refresh frequency of the repository is too short.",
+  });
+}
+
+/** Whether an error says that a listed index blob is gone: maintenance compacted it meanwhile, and a new listing helps. */
+export function isGone(error: unknown): boolean {
+  return hasCode(error, "BLOB_NOT_FOUND");
+}
