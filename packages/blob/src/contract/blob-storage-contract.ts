@@ -61,6 +61,15 @@ const CASES: readonly (readonly [what: string, work: (storage: BlobStorage) => P
   ],
 
   [
+    "stores large parts as one blob, byte for byte",
+    async (storage) => {
+      const parts = [2_000_000, 0, 1, 1_500_000].map((length, part) => Uint8Array.from({ length }, (_, index) => (index * 7 + part) & 0xff));
+      await storage.put(ID, parts);
+      expect(asBuffer(await storage.get(ID)).equals(Buffer.concat(parts))).toBe(true);
+    },
+  ],
+
+  [
     "reads exactly the range that is asked for",
     async (storage) => {
       await storage.put(ID, utf8("0123456789"));

@@ -117,6 +117,10 @@ function checkOptions(options: S3Options): void {
   if (url.username !== "" || url.password !== "") refuse("its endpoint holds a password", "Give the keys as credentials, never in the address.");
 }
 
+/** The SDK warns on the console otherwise, among other things that a body which is a stream is not sent again. What matters of its errors is in ours. */
+const ignore = (): void => undefined;
+const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
+
 function clientConfig(options: S3Options): Sdk.S3ClientConfig {
   const elsewhere = options.endpoint !== undefined;
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
@@ -127,6 +131,7 @@ function clientConfig(options: S3Options): Sdk.S3ClientConfig {
     followRegionRedirects: !elsewhere && options.region === undefined,
     forcePathStyle: options.pathStyle ?? (elsewhere && needsPathStyle(options.endpoint ?? "")),
     maxAttempts: 1,
+    logger: SILENT,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
     requestHandler: {

@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { crc32 } from "node:zlib";
 import type * as Sdk from "@aws-sdk/client-s3";
 import { concat, DrayError, hasCode } from "@drayage/base";
 import { blobAlreadyExists, blobNotFound, invalidRange, rangeOf } from "../blob-errors.ts";
@@ -13,6 +16,8 @@ export async function openS3Storage(options: S3Options): Promise<BlobStorage> {
 
 /** As Kopia stores its blobs. */
 const CONTENT_TYPE = "application/x-kopia";
+/** Parts that are smaller together than this are joined. */
+const JOINED_BYTES_MAX = 1 << 20;
 /** Kopia's per-prefix storage classes lie beside the blobs and are none. */
 const STORAGE_CONFIG = ".storageconfig";
 
@@ -67,21 +72,20 @@ class S3Storage implements BlobStorage {
     if (options.ifAbsent === true && !this.capabilities.putIfAbsent) {
       throw new DrayError("NOT_SUPPORTED", `Cannot create blob "${id}" in ${this.description}: the store is not known to honour conditional puts`);
     }
-    const body = data instanceof Uint8Array ? data : concat(data);
-    const input: Sdk.PutObjectCommandInput = {
+    const parts = data instanceof Uint8Array ? [data] : data;
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const command = new this.#s3.sdk.PutObjectCommand({
       Bucket: this.#s3.bucket,
       Key: this.#s3.key(id),
-      Body: body,
-      ContentLength: body.length,
+      ContentLength: length,
       ContentType: CONTENT_TYPE,
-      ...checksumOf(this.#s3.options),
       ...(options.ifAbsent === true ? { IfNoneMatch: "*" } : {}),
       ...(options.retention === undefined ? {} : this.#lock(options.retention)),
-    };
+      ...this.#body(parts, length, options),
+    });
+    if (command.input.Body instanceof Readable) signAsWhole(command, parts);
     try {
-      await this.#s3.call(`Cannot store blob "${id}" in ${this.description}`, options.signal, (client, abort) =>
-        client.send(new this.#s3.sdk.PutObjectCommand(input), abort),
-      );
+      await this.#s3.call(`Cannot store blob "${id}" in ${this.description}`, options.signal, (client, abort) => client.send(command, abort));
     } catch (error) {
       throw hasCode(error, "BLOB_ALREADY_EXISTS") ? blobAlreadyExists(this.description, id, error) : error;
     }
@@ -127,6 +131,20 @@ class S3Storage implements BlobStorage {
     await this.#s3.close();
   }
 
+  /**
+   * Large parts are sent as they lie in memory rather than joined, which would hold every pack twice. The SDK would send such a body without a signature or re-framed,
+   * so its checksums are computed here (`signAsWhole`). Where an algorithm is asked for that only the SDK knows, they are joined after all.
+   */
+  #body(parts: readonly Uint8Array[], length: number, options: PutBlobOptions): Partial<Sdk.PutObjectCommandInput> {
+    const { checksumAlgorithm, endpoint } = this.#s3.options;
+    const [only] = parts;
+    if (parts.length === 1 && only !== undefined) return { Body: only, ...checksumOf(this.#s3.options) };
+    if (length < JOINED_BYTES_MAX || options.retention !== undefined || (checksumAlgorithm ?? "") !== "")
+      return { Body: concat(parts), ...checksumOf(this.#s3.options) };
+    const crc = endpoint === undefined && checksumAlgorithm === undefined ? { ChecksumCRC32: crc32Base64(parts) } : {};
+    return { Body: Readable.from(parts.filter((part) => part.length > 0)), ...crc };
+  }
+
   async #emptyRange(id: BlobId, options: GetBlobOptions): Promise<Uint8Array> {
     rangeOf(this.description, id, options, (await this.head(id, options.signal)).length);
     return new Uint8Array();
@@ -137,6 +155,26 @@ class S3Storage implements BlobStorage {
     if (!this.capabilities.retention) throw new DrayError("NOT_SUPPORTED", `Cannot lock blobs of ${this.description}: the bucket has no object lock`);
     return { ObjectLockMode: retention.mode, ObjectLockRetainUntilDate: new Date(retention.untilMs), ChecksumAlgorithm: "CRC32" };
   }
+}
+
+/** Has the body's SHA-256 signed, although the SDK sees a stream. */
+function signAsWhole(command: Sdk.PutObjectCommand, parts: readonly Uint8Array[]): void {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  const sha256 = hash.digest("hex");
+  command.middlewareStack.add(
+    (next) => (args) => {
+      (args.request as { headers: Record<string, string> }).headers["x-amz-content-sha256"] = sha256;
+      return next(args);
+    },
+    { step: "build", name: "drayageContentSha256" },
+  );
+}
+
+function crc32Base64(parts: readonly Uint8Array[]): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(parts.reduce((value, part) => crc32(part, value), 0));
+  return bytes.toString("base64");
 }
 
 /** The checksum asked of the SDK for one put, beside its own default. */

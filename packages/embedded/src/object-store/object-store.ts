@@ -187,7 +187,7 @@ class RequestHandler {
   #errorAnswer(error: unknown, request: IncomingMessage, facts: RequestFacts): StoreAnswer {
     if (error instanceof CutConnection || request.errored !== null || request.socket.destroyed) throw error;
     if (!(error instanceof S3Error)) this.#options.logger.error("object store: request failed", { ...facts, ...errorFields(error) });
-    const known = error instanceof S3Error ? error : new S3Error("InternalError", "We encountered an internal error. Please try again.");
+    const known = error instanceof S3Error ? error : translated(error);
     if (known.status === 304) return { status: 304, headers: known.headers };
     const resource = `/${facts.bucket}${facts.key === "" ? "" : `/${facts.key}`}`;
     const body = xmlDocument([
@@ -201,6 +201,13 @@ class RequestHandler {
     ]);
     return { status: known.status, headers: { ...known.headers, "content-type": "application/xml" }, body: body.replace(/ xmlns="[^"]*"/, "") };
   }
+}
+
+/** What went wrong here and not with the request. */
+function translated(error: unknown): S3Error {
+  const errno = (error as { code?: unknown } | null)?.code;
+  if (errno === "ENOSPC" || errno === "EDQUOT") return new S3Error("InsufficientStorage", "The disk of the object store is full.");
+  return new S3Error("InternalError", "We encountered an internal error. Please try again.");
 }
 
 /** The client gets no answer: its connection ends. */
