@@ -1,3 +1,4 @@
+/** The embedded object store, seen by the SDK that the world uses. */
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
@@ -25,8 +26,8 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { nullLogger, systemClock, utf8 } from "@drayage/base";
+import { type ObjectStore, type ObjectStoreOptions, startObjectStore } from "@drayage/embedded/object-store";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type ObjectStore, type ObjectStoreOptions, startObjectStore } from "./index.ts";
 
 const credentials = { accessKeyId: "test/key", secretAccessKey: "test+secret/key" };
 const Bucket = "bucket";
