@@ -43,11 +43,21 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["install"], summary: "Install Drayage in a cluster", load: () => import("./install.ts") },
   { words: ["uninstall"], summary: "Remove Drayage from a cluster; the bucket stays", load: () => import("./uninstall.ts") },
   { words: ["doctor"], summary: "Say what is wrong with an installation, why, and what to do", load: () => import("./doctor.ts") },
+  { words: ["cluster", "up"], summary: "Start a Kubernetes cluster on this machine", load: () => import("./cluster-up.ts") },
+  { words: ["cluster", "down"], summary: "Stop it; its state is kept", load: () => import("./cluster-down.ts") },
+  { words: ["cluster", "status"], summary: "Show its processes and nodes", load: () => import("./cluster-status.ts") },
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
   { words: ["server"], summary: "Decide: Backups, Restores, locations, repositories", hidden: true, load: () => import("../roles/server.ts") },
   { words: ["node-agent", "server"], summary: "Move data of this node's volumes", hidden: true, load: () => import("../roles/node-agent.ts") },
   { words: ["demo-app"], summary: "The application of the demo", hidden: true, load: () => import("./demo-app.ts") },
+  {
+    words: ["embedded", "control-plane"],
+    summary: "The control plane of the embedded cluster",
+    hidden: true,
+    load: () => import("../roles/embedded-control-plane.ts"),
+  },
+  { words: ["embedded", "node"], summary: "A node of the embedded cluster", hidden: true, load: () => import("../roles/embedded-node.ts") },
   { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];
 

@@ -134,7 +134,7 @@ describe("container runtime", () => {
     expect(await container.finished()).toMatchObject({ exitCode: 137, reason: "Error" });
     expect(children.length).toBe(2);
     expect(identities.filter((identity) => identity !== undefined && isRunning(identity))).toEqual([]);
-    expect(isRunning(container.record.supervisor)).toBe(false);
+    await expect.poll(() => isRunning(container.record.supervisor)).toBe(false);
   });
 
   it("finds a running container again and loses nothing that was written meanwhile", async () => {

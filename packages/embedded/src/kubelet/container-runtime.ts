@@ -91,6 +91,8 @@ const LOG_MESSAGE_LINES_MAX = 80;
 const DRAIN_BLOCK_BYTES = 64 * 1024;
 const LIVENESS_MS = 1_000;
 const SIGTERM = 15;
+/** The identity of the main process, as the kubelet found it. */
+export const MAIN_PROCESS = "main.json";
 
 export class RunningContainer {
   readonly record: ContainerRecord;
@@ -199,8 +201,7 @@ export class RunningContainer {
   #look(): void {
     if (this.#closed || this.#result !== undefined || this.#finishing) return;
     if (this.#pid === undefined) {
-      const pid = Number(readText(join(this.directory, "pid")));
-      if (pid > 0) this.#pid = identifyProcess(pid);
+      this.#pid = this.#identifyMain();
     }
     const startedMark = statSync(join(this.directory, "started"), { throwIfNoEntry: false });
     if (this.#startedAtMs === undefined && startedMark !== undefined && startedMark.size > 0) {
@@ -209,6 +210,16 @@ export class RunningContainer {
     }
     const code = readText(join(this.directory, "exit"));
     if (code !== undefined) this.#finish(Number(code));
+  }
+
+  /** The number in `pid` is believed once, while the supervisor runs; from then on the identity counts, which no later process can have. */
+  #identifyMain(): ProcessIdentity | undefined {
+    const known = readJson<ProcessIdentity>(join(this.directory, MAIN_PROCESS));
+    if (known !== undefined) return known;
+    const pid = Number(readText(join(this.directory, "pid")));
+    const found = pid > 0 && isRunning(this.record.supervisor) ? identifyProcess(pid) : undefined;
+    if (found !== undefined) writeJson(join(this.directory, MAIN_PROCESS), found);
+    return found;
   }
 
   #finish(exitCode: number | undefined): void {

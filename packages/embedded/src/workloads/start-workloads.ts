@@ -1,4 +1,4 @@
-/** Starts the controllers of workloads, the scheduler, and what watches over nodes and namespaces, all over one set of caches. */
+/** Starts the controllers of workloads, the scheduler, and what watches over nodes, all over one set of caches. */
 import { type Clock, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
   type Controller,
@@ -14,7 +14,6 @@ import {
   keyOf,
   leases,
   type Node,
-  namespaces,
   nodes,
   type ObjectKey,
   type Pod,
@@ -33,7 +32,6 @@ import {
 import { reconcileDaemonSet } from "./daemon-set.ts";
 import { reconcileDeployment } from "./deployment.ts";
 import { reconcileJob } from "./job.ts";
-import { ensureNamespaceDefaults } from "./namespace-defaults.ts";
 import { decideNode } from "./node-lifecycle.ts";
 import { byController, OwnedObjects } from "./owned-objects.ts";
 import { conditionOf, setCondition } from "./pod-facts.ts";
@@ -44,8 +42,6 @@ import type { WorkloadContext } from "./workload-context.ts";
 
 export interface StartWorkloadsOptions {
   readonly client: KubeClient;
-  /** The certificate authority of the API server, given to every namespace. */
-  readonly caPem: string;
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
@@ -104,7 +100,6 @@ class RunningWorkloads implements Workloads {
     const scheduling = { pods: podCache, nodes: nodeCache, claims, volumes, storageClasses: this.#inform(storageClasses) };
     this.#controllers.push(startScheduler({ client, clock, random, logger }, scheduling, recorderOf(SCHEDULER_NAME)));
     this.#watchNodes(nodeCache, podCache);
-    this.#watchNamespaces();
   }
 
   async stop(): Promise<void> {
@@ -186,17 +181,6 @@ class RunningWorkloads implements Workloads {
     this.#controllers.push(
       startController({ name: "node-lifecycle", sources: [...sources, source(leaseCache, { when: () => false })], reconcile, clock, random, logger }),
     );
-  }
-
-  #watchNamespaces(): void {
-    const { client, clock, random, logger, caPem } = this.#options;
-    const namespaceCache = this.#inform(namespaces);
-    const reconcile = async (key: ObjectKey): Promise<ReconcileResult> => {
-      const namespace = namespaceCache.get(key);
-      if (namespace !== undefined) await ensureNamespaceDefaults(client, namespace, caPem);
-      return {};
-    };
-    this.#controllers.push(startController({ name: "namespace-defaults", sources: [source(namespaceCache)], reconcile, workers: 2, clock, random, logger }));
   }
 }
 

@@ -1,0 +1,36 @@
+/** How the commands of this program start and find the embedded cluster. */
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { DrayError } from "@drayage/base";
+import type { ClusterRole, RoleCommand } from "@drayage/embedded/cluster";
+import type { ImageMapping } from "@drayage/embedded/kubelet";
+import { programMain } from "../roles/embedded-image.ts";
+import type { Terminal } from "../terminal.ts";
+
+/** The folder of a cluster when none is given. */
+export function clusterFolder(dir: string | undefined, { env, cwd }: Pick<Terminal, "env" | "cwd">): string {
+  if (dir !== undefined) return resolve(cwd, dir);
+  return join(env["XDG_STATE_HOME"] ?? join(env["HOME"] ?? homedir(), ".local", "state"), "drayage", "cluster");
+}
+
+/** A role is this program again: the same Node, started directly, so that a signal reaches it and nothing else. */
+export function roleCommand(role: ClusterRole, env: Terminal["env"]): RoleCommand {
+  const words = role.role === "node" ? ["embedded", "node", "--name", role.nodeName] : ["embedded", "control-plane"];
+  return {
+    command: process.execPath,
+    args: [programMain, ...words, "--dir", role.directory],
+    env: { ...env, NODE_COMPILE_CACHE: env["NODE_COMPILE_CACHE"] ?? join(role.directory, "compile-cache") },
+  };
+}
+
+/** `PATTERN=HOSTPATH[:PATH]`: the host's file or folder at that path of the image's containers, and in their PATH. Throws USAGE. */
+export function parseImageMap(text: string): ImageMapping {
+  const [, pattern, source, target] = /^([^=]+)=(\/[^:]*)(?::(\/.*))?$/.exec(text) ?? [];
+  if (pattern === undefined || source === undefined) {
+    throw new DrayError("USAGE", `Cannot map images by "${text}": PATTERN=/HOST/PATH or PATTERN=/HOST/PATH:/PATH is wanted`, {
+      hint: 'For example --image-map "velero/velero:*=/opt/velero/bin/velero:/velero".',
+    });
+  }
+  const at = target ?? source;
+  return { pattern, mounts: [{ source, target: at, readOnly: true }], path: [at] };
+}

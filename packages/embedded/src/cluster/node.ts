@@ -1,0 +1,71 @@
+/** The process of one node: its CSI driver and its kubelet. */
+import { existsSync } from "node:fs";
+import { type Clock, DrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
+import { createKubeClient } from "@drayage/kube";
+import { startCsiDriver } from "../csi-driver/index.ts";
+import { type ImageMapping, startKubelet } from "../kubelet/index.ts";
+import { ClusterDirectory } from "./cluster-directory.ts";
+import { CONTROL_PLANE } from "./cluster-up.ts";
+import { awaitRoles, reportState } from "./role-process.ts";
+
+export interface RunNodeOptions {
+  readonly directory: string;
+  readonly nodeName: string;
+  readonly imageMap: readonly ImageMapping[];
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+const CONTROL_PLANE_MS = 60_000;
+
+/** Runs until the signal is aborted; its containers go on then, for `clusterDown` to end or the next process of this node to find. */
+export async function runNode(options: RunNodeOptions): Promise<void> {
+  const { clock, random, logger, nodeName, signal } = options;
+  const directory = ClusterDirectory.find(options.directory);
+  const endings: (() => Promise<void>)[] = [];
+  try {
+    const { kubelet: kubeletDirectory, csiSocket } = directory.node(nodeName);
+    const [driver, facts] = await Promise.all([
+      startCsiDriver({ socketPath: csiSocket, stateDirectory: directory.storage, nodeName, clock, random, logger }),
+      awaitRoles(directory, [CONTROL_PLANE], { clock, timeoutMs: CONTROL_PLANE_MS, signal }),
+    ]);
+    endings.push(() => driver.stop());
+    const server = new URL(String(facts.get(CONTROL_PLANE)?.["server"]));
+    const client = createKubeClient({ kubeconfigPath: directory.kubeconfigPath, clock, random, logger, userAgent: `kubelet/${nodeName}`, qps: 0 });
+    endings.push(() => client.close());
+    const caPem = client.connection.ca;
+    if (caPem === undefined) throw new DrayError("KUBE_CONFIG", `Cannot start node "${nodeName}": the kubeconfig names no certificate authority`);
+    const kubelet = await startKubelet({
+      nodeName,
+      client,
+      directory: kubeletDirectory,
+      csiSockets: [driver.socketPath],
+      imageMap: [...(directory.settings()?.imageMap ?? []), ...options.imageMap],
+      token: directory.kubeletToken(),
+      apiServer: { host: server.hostname, port: Number(server.port), caPem },
+      podNetwork: `127.${64 + Math.max(0, directory.settings()?.nodes.indexOf(nodeName) ?? 0)}`,
+      clock,
+      random,
+      logger,
+    });
+    endings.push(() => kubelet.stop());
+    reportState(directory, nodeName, { state: "ready", facts: { port: kubelet.port } });
+    await untilAborted(signal);
+  } catch (error) {
+    if (signal.aborted || !existsSync(directory.settingsPath)) return;
+    const hint = error instanceof DrayError ? error.hint : undefined;
+    reportState(directory, nodeName, { state: "failed", message: messageOf(error), ...(hint === undefined ? {} : { hint }) });
+    throw error;
+  } finally {
+    for (const end of endings.reverse()) await end();
+  }
+}
+
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
