@@ -11,3 +11,4 @@ export {
 } from "./restore/restore-snapshot.ts";
 export type { ParentChoice } from "./upload/parents.ts";
 export { type UploadResult, type UploadSnapshotOptions, type UploadSource, uploadSnapshot } from "./upload/upload-snapshot.ts";
+export { contentProblem, packLengths, type VerifyMode, type VerifyReport, type VerifySnapshotOptions, verifySnapshots } from "./verify/verify-snapshot.ts";

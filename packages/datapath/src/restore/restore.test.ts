@@ -21,17 +21,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DrayError } from "@drayage/base";
-import { seededRandom } from "@drayage/base/testing";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
 import { type DirectoryEntry, DirectoryListingWriter, ObjectWriter, parseSnapshotSource, type Repository } from "@drayage/repo";
 import { memoryRepository } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findInSnapshot } from "../find-in-snapshot.ts";
+import { patternBytes } from "../testing/index.ts";
 import { uploadSnapshot } from "../upload/upload-snapshot.ts";
 import { type RestoreSnapshotOptions, restoreSnapshot } from "./restore-snapshot.ts";
 
 const snapshotSource = parseSnapshotSource("user@host:/data");
-const random = seededRandom(5);
 const isRoot = process.getuid?.() === 0;
 let folder: string;
 let source: string;
@@ -79,13 +78,13 @@ async function forged(
 describe("restoreSnapshot", () => {
   it("brings everything back: bytes, modes, owners, times, links, holes, attributes, odd names, nodes", async () => {
     mkdirSync(join(source, "dir"));
-    writeFileSync(join(source, "dir", "large"), random.bytes(1_000_000));
+    writeFileSync(join(source, "dir", "large"), patternBytes(1_000_000, 1));
     writeFileSync(Buffer.concat([Buffer.from(`${source}/a`), Buffer.of(0xff)]), "odd");
     linkSync(join(source, "dir", "large"), join(source, "name"));
     symlinkSync("../outside", join(source, "link"));
     const fd = openSync(join(source, "sparse"), "w");
     ftruncateSync(fd, 20 << 20);
-    writeSync(fd, random.bytes(8192), 0, 8192, 10 << 20);
+    writeSync(fd, patternBytes(8192, 2), 0, 8192, 10 << 20);
     closeSync(fd);
     writeFileSync(join(source, "zeros"), Buffer.alloc(300_000));
     systemCalls.setXattr(join(source, "zeros"), "user.test", Buffer.from("value"));
@@ -149,7 +148,7 @@ describe("restoreSnapshot", () => {
   it("many files in many directories, more than are written at once", async () => {
     for (let index = 0; index < 300; index++) {
       mkdirSync(join(source, String(index % 20)), { recursive: true });
-      writeFileSync(join(source, String(index % 20), `f${index}`), random.bytes(index * 10));
+      writeFileSync(join(source, String(index % 20), `f${index}`), patternBytes(index * 10, 3));
     }
     const { repository, rootEntry } = await uploaded();
     const { progress } = await restore(repository, rootEntry, { parallel: 3, memoryBudget: 1 });
@@ -231,7 +230,7 @@ describe("what goes wrong while restoring", () => {
   const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
 
   it("a full target ends the restore, named, even when it should keep going, and leaves no half file", async () => {
-    writeFileSync(join(source, "a"), random.bytes(400_000));
+    writeFileSync(join(source, "a"), patternBytes(400_000, 4));
     const { repository, rootEntry } = await uploaded();
     const system: SystemCalls = {
       ...systemCalls,
@@ -246,7 +245,7 @@ describe("what goes wrong while restoring", () => {
   });
 
   it("a lost content costs its file only when it should keep going, and nothing half is left", async () => {
-    writeFileSync(join(source, "bad"), random.bytes(400_000));
+    writeFileSync(join(source, "bad"), patternBytes(400_000, 5));
     writeFileSync(join(source, "good"), "good");
     const { repository, contents, rootEntry } = await uploaded();
     const lost = contents.writes.find(({ length }) => length > 60_000)?.id;
@@ -283,7 +282,7 @@ describe("what goes wrong while restoring", () => {
   });
 
   it("an aborted signal ends it with its reason, and removes what is half written", async () => {
-    writeFileSync(join(source, "large"), random.bytes(3 << 20));
+    writeFileSync(join(source, "large"), patternBytes(3 << 20, 6));
     const { repository, contents, rootEntry } = await uploaded();
     const controller = new AbortController();
     const reason = new Error("enough");

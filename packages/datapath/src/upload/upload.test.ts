@@ -23,10 +23,10 @@ import { type DirectoryEntry, DirectoryListing, loadDirectory, type ObjectId, pa
 import { memoryRepository } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { DataPathProgress } from "../progress.ts";
+import { patternBytes } from "../testing/index.ts";
 import { type UploadSnapshotOptions, uploadSnapshot } from "./upload-snapshot.ts";
 
 const snapshotSource = parseSnapshotSource("user@host:/data");
-const random = seededRandom(3);
 let root: string;
 
 beforeEach(() => {
@@ -91,7 +91,7 @@ describe("uploadSnapshot", () => {
   it("a second upload opens no unchanged file and gives the same listing", async () => {
     const { repository, contents } = memoryRepository();
     mkdirSync(join(root, "sub"));
-    for (const name of ["a", "b", "sub/c"]) writeFileSync(join(root, name), random.bytes(300_000));
+    for (const name of ["a", "b", "sub/c"]) writeFileSync(join(root, name), patternBytes(300_000, 1));
     const first = await upload(repository);
     writeFileSync(join(root, "b"), "changed");
     const before = contents.writes.length;
@@ -137,7 +137,7 @@ describe("uploadSnapshot", () => {
 
   it("names of one file share a group and are read once", async () => {
     const { repository, contents } = memoryRepository();
-    writeFileSync(join(root, "a"), random.bytes(10_000));
+    writeFileSync(join(root, "a"), patternBytes(10_000, 2));
     mkdirSync(join(root, "sub"));
     linkSync(join(root, "a"), join(root, "b"));
     linkSync(join(root, "a"), join(root, "sub", "c"));
@@ -154,7 +154,7 @@ describe("uploadSnapshot", () => {
     const { repository } = memoryRepository();
     const fd = openSync(join(root, "sparse"), "w");
     ftruncateSync(fd, 9 << 20);
-    const data = random.bytes(70_000);
+    const data = patternBytes(70_000, 3);
     writeSync(fd, data, 0, data.length, 4 << 20);
     closeSync(fd);
     const plain = Buffer.alloc(9 << 20);
@@ -277,7 +277,7 @@ describe("what goes wrong while uploading", () => {
   it("errors of the repository end the upload and save nothing", async () => {
     const { repository, contents } = memoryRepository();
     writeFileSync(join(root, "a"), "1");
-    writeFileSync(join(root, "large"), random.bytes(2 << 20));
+    writeFileSync(join(root, "large"), patternBytes(2 << 20, 4));
     contents.write = () => Promise.reject(new DrayError("BLOB_UNAVAILABLE", "the store went away"));
     await expect(upload(repository)).rejects.toThrow("the store went away");
     expect((await repository.snapshots.list()).snapshots).toEqual([]);
@@ -309,7 +309,7 @@ describe("checkpoints", () => {
     const { repository, contents } = memoryRepository({ clock });
     mkdirSync(join(root, "dir"));
     writeFileSync(join(root, "dir", "early"), "early");
-    writeFileSync(join(root, "large"), random.bytes(13 << 20));
+    writeFileSync(join(root, "large"), patternBytes(13 << 20, 5));
     const seen: unknown[] = [];
     const write = contents.write.bind(contents);
     contents.write = async (data, options, signal) => {
@@ -329,8 +329,8 @@ describe("checkpoints", () => {
     const clock = new VirtualClock();
     const { repository, contents } = memoryRepository({ clock });
     mkdirSync(join(root, "dir"));
-    writeFileSync(join(root, "dir", "done"), random.bytes(200_000));
-    writeFileSync(join(root, "large"), random.bytes(30 << 20));
+    writeFileSync(join(root, "dir", "done"), patternBytes(200_000, 6));
+    writeFileSync(join(root, "large"), patternBytes(30 << 20, 7));
     const write = contents.write.bind(contents);
     let writes = 0;
     contents.write = (data, options, signal) => {
