@@ -154,9 +154,10 @@ describe("validate", () => {
   it("names folders that Velero would object to", async () => {
     await objects.put("backups/x/velero-backup.json", utf8("{}"));
     await objects.put("drayage/x", utf8("x"));
-    const answer = await store.validate();
-    expect(answer).toMatchObject({ ok: false });
-    expect(JSON.stringify(answer)).toContain("drayage");
+    const reason = async () => ((await store.validate()) as { reason?: string }).reason;
+    expect(await reason()).toContain("Backup store contains invalid top-level directories: [drayage];");
+    for (const folder of ["a", "b", "c"]) await objects.put(`${folder}/x`, utf8("x"));
+    expect(await reason()).toContain("Backup store contains 4 invalid top-level directories: [a b c ...];");
   });
 });
 

@@ -13,6 +13,8 @@ const gunzipped = promisify(gunzip);
 /** A log or a list; resources are in the tarball. */
 const UNPACKED_BYTES_MAX = 1 << 30;
 const DELETIONS_AT_ONCE = 8;
+/** A message names no more foreign folders than this. */
+const FOREIGN_NAMED = 3;
 
 /** What a bucket keeps of a restored or backed-up object. */
 type StoredObject = { metadata: Record<string, unknown>; [field: string]: unknown };
@@ -63,9 +65,11 @@ export class ArchiveBackupStore {
       const { prefixes } = await this.#store.listLevel("", signal);
       const foreign = prefixes.map((prefix) => prefix.replace(/\/$/, "")).filter((folder) => !TOP_LEVEL_FOLDERS.has(folder));
       if (foreign.length === 0) return { ok: true };
+      // In Velero's words, which people search for.
+      const [count, named] = foreign.length > FOREIGN_NAMED ? [`${foreign.length} `, [...foreign.slice(0, FOREIGN_NAMED), "..."]] : ["", foreign];
       return {
         ok: false,
-        reason: `Backup location contains folders that do not belong there: ${foreign.join(", ")}. Use another bucket or prefix, or move them away`,
+        reason: `Backup store contains ${count}invalid top-level directories: [${named.join(" ")}]; only ${[...TOP_LEVEL_FOLDERS].join(", ")} may lie in a location`,
       };
     } catch (error) {
       signal?.throwIfAborted();

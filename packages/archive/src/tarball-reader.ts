@@ -5,6 +5,7 @@ import { createGunzip } from "node:zlib";
 import type { ArchivedItemRef } from "@drayage/api";
 import { compareUtf8, concat, DrayError, fromUtf8, isDrayError, messageOf } from "@drayage/base";
 import { extract } from "tar-stream";
+import { translateDiskError } from "./disk-error.ts";
 import { FORMAT_VERSION, parseEntry, VERSION_ENTRY } from "./layout.ts";
 
 /** The server takes no object over 3 MiB; what is far beyond that is no resource. */
@@ -81,9 +82,12 @@ export class TarballReader {
     this.#resources = resources;
   }
 
-  /** Unpacks a tarball below `temporaryFolder`. Throws ARCHIVE_CORRUPT, ARCHIVE_UNSUPPORTED for a format newer than this program knows. */
+  /** Unpacks a tarball below `temporaryFolder`. Throws ARCHIVE_CORRUPT, ARCHIVE_UNSUPPORTED for a format newer than this program knows, PATH_NO_SPACE and PATH_IO for trouble with the disk. */
   static async open(source: AsyncIterable<Uint8Array>, what: string, temporaryFolder: string): Promise<TarballReader> {
-    const folder = await mkdtemp(join(temporaryFolder, "restore-"));
+    const action = `Cannot unpack the tarball of backup "${what}" in "${temporaryFolder}"`;
+    const folder = await mkdtemp(join(temporaryFolder, "restore-")).catch((error: unknown) => {
+      throw translateDiskError(error, action);
+    });
     let spool: FileHandle | undefined;
     try {
       spool = await open(join(folder, "items"), "wx+", 0o600);
@@ -97,7 +101,8 @@ export class TarballReader {
         }
         const ref = parseEntry(name);
         if (ref === undefined) continue;
-        await spool.write(bytes, 0, bytes.length, offset);
+        // A disk that is nearly full takes a part and says so only of the rest.
+        for (let at = 0; at < bytes.length; ) at += (await spool.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
         const items = resources.get(ref.groupResource) ?? new Map<string, { ref: ArchivedItemRef; place: Place }>();
         resources.set(ref.groupResource, items.set(keyOf(ref), { ref, place: { offset, length: bytes.length } }));
         offset += bytes.length;
@@ -106,7 +111,7 @@ export class TarballReader {
     } catch (error) {
       await spool?.close();
       await rm(folder, { recursive: true, force: true });
-      throw error;
+      throw translateDiskError(error, action);
     }
   }
 

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { ArchivedItemRef } from "@drayage/api";
-import { type Clock, DrayError, invariant, messageOf, utf8 } from "@drayage/base";
+import { type Clock, invariant, utf8 } from "@drayage/base";
 import { type Pack, pack } from "tar-stream";
+import { translateDiskError } from "./disk-error.ts";
 import { FORMAT_VERSION, itemEntries, VERSION_ENTRY } from "./layout.ts";
 
 export interface FinishedTarball {
@@ -41,7 +42,10 @@ export class TarballWriter {
 
   /** Opens a tarball in a new folder below `temporaryFolder`; with the version entry in it, unless entries are to be copied from another. */
   static async create(temporaryFolder: string, clock: Clock, options: { readonly withVersion: boolean } = { withVersion: true }): Promise<TarballWriter> {
-    const writer = new TarballWriter(await mkdtemp(join(temporaryFolder, "backup-")), clock);
+    const folder = await mkdtemp(join(temporaryFolder, "backup-")).catch((error: unknown) => {
+      throw translateDiskError(error, `Cannot write a backup's tarball in "${temporaryFolder}"`);
+    });
+    const writer = new TarballWriter(folder, clock);
     if (options.withVersion) await writer.addEntry(VERSION_ENTRY, utf8(`${FORMAT_VERSION}\n`));
     return writer;
   }
@@ -91,9 +95,6 @@ export class TarballWriter {
   }
 
   #throwFailure(): void {
-    const error = this.#failure;
-    if (error === undefined) return;
-    const noSpace = (error as NodeJS.ErrnoException).code === "ENOSPC";
-    throw new DrayError(noSpace ? "PATH_NO_SPACE" : "PATH_IO", `Cannot write the backup's tarball "${this.path}": ${messageOf(error)}`, { cause: error });
+    if (this.#failure !== undefined) throw translateDiskError(this.#failure, `Cannot write the backup's tarball "${this.path}"`);
   }
 }
