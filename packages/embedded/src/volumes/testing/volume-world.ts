@@ -5,14 +5,17 @@ import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import {
   type CoreEvent,
   events,
+  type KubeObject,
   type PersistentVolume,
   type PersistentVolumeClaim,
   type Pod,
   persistentVolumeClaims,
   persistentVolumes,
   pods,
+  type ResourceType,
 } from "@drayage/kube";
-import { FakeKubeClient } from "@drayage/kube/testing";
+import { FakeKubeClient, type FakeVerb } from "@drayage/kube/testing";
+import { PROVISIONER_IDENTITY } from "../names.ts";
 import { startVolumeControllers, type VolumeControllers } from "../start-volume-controllers.ts";
 import { defaultStorageManifests } from "../storage-manifests.ts";
 import { MemoryDriver } from "./memory-driver.ts";
@@ -20,16 +23,31 @@ import { MemoryDriver } from "./memory-driver.ts";
 const ROUNDS_MAX = 400;
 /** No test needs more; controllers that wake each other for ever are ended here rather than by the test's timeout, which they would starve. */
 const CALLS_MAX = 5_000;
+const READS: ReadonlySet<FakeVerb> = new Set<FakeVerb>(["get", "list", "watch"]);
 
 export class VolumeWorld {
   readonly clock = new VirtualClock();
   readonly api = new FakeKubeClient({ clock: this.clock });
   readonly driver: MemoryDriver;
   #controllers: VolumeControllers | undefined;
+  #byUser = false;
+  #effects = 0;
+  #killAt = Number.POSITIVE_INFINITY;
+  #dead = false;
+  readonly #names = new Map<string, string>();
 
   constructor(driver = new MemoryDriver()) {
     this.driver = driver;
-    this.api.intercept = (call) => (call.number > CALLS_MAX ? new Promise(() => undefined) : undefined);
+    this.api.intercept = (call) => {
+      if (call.number > CALLS_MAX) return new Promise<void>(() => undefined);
+      if (!this.#byUser && !READS.has(call.verb)) this.#effect(`${call.verb} ${call.resource}`);
+      return undefined;
+    };
+    for (const type of [persistentVolumeClaims, volumeSnapshots]) {
+      this.api.react<KubeObject>(type as ResourceType<KubeObject>, (_before, after) => {
+        if (after?.metadata.uid !== undefined) this.#names.set(after.metadata.uid, `uid of ${after.kind} ${after.metadata.namespace}/${after.metadata.name}`);
+      });
+    }
     for (const { type, object } of defaultStorageManifests(driver.name)) this.api.seed(type, object);
   }
 
@@ -46,14 +64,25 @@ export class VolumeWorld {
     this.#controllers = undefined;
   }
 
+  /** A new process in place of the old one. */
   async restart(): Promise<void> {
     await this.stop();
+    this.#dead = false;
     this.start();
+  }
+
+  #effect(what: string): void {
+    if (this.#dead) throw new DrayError("KUBE_UNAVAILABLE", `Cannot ${what}: the controllers are dead`);
+    this.#effects++;
+    if (this.#effects !== this.#killAt) return;
+    this.#dead = true;
+    throw new DrayError("KUBE_UNAVAILABLE", `Cannot ${what}: the controllers are killed here`);
   }
 
   /** Lets time pass until the condition holds. Throws with the last reason why it does not. */
   async until(what: string, holds: () => boolean): Promise<void> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
+      if (this.#dead) await this.restart();
       if (holds()) return;
       await settle();
       await this.clock.advance(200);
@@ -92,19 +121,44 @@ export class VolumeWorld {
     claim: Partial<PersistentVolumeClaim["spec"]> & { readonly name: string; readonly namespace?: string; readonly annotations?: Record<string, string> },
   ): Promise<PersistentVolumeClaim> {
     const { name, namespace = "app", annotations = {}, ...spec } = claim;
-    return this.api.create(persistentVolumeClaims, {
-      metadata: { name, namespace, annotations },
-      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "64Mi" } }, storageClassName: "drayage-fs", ...spec },
-    });
+    return this.asUser((api) =>
+      api.create(persistentVolumeClaims, {
+        metadata: { name, namespace, annotations },
+        spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "64Mi" } }, storageClassName: "drayage-fs", ...spec },
+      }),
+    );
   }
 
   createSnapshot(name: string, spec: VolumeSnapshot["spec"], namespace = "app"): Promise<VolumeSnapshot> {
-    return this.api.create(volumeSnapshots, { metadata: { name, namespace }, spec });
+    return this.asUser((api) => api.create(volumeSnapshots, { metadata: { name, namespace }, spec }));
   }
 
   createPod(name: string, claimName: string, nodeName?: string): Promise<Pod> {
     const volumes = [{ name: "v", persistentVolumeClaim: { claimName } }];
-    return this.api.create(pods, { metadata: { name, namespace: "app" }, spec: { containers: [], volumes, ...(nodeName === undefined ? {} : { nodeName }) } });
+    const spec = { containers: [], volumes, ...(nodeName === undefined ? {} : { nodeName }) };
+    return this.asUser((api) => api.create(pods, { metadata: { name, namespace: "app" }, spec }));
+  }
+
+  /** A call that is not the controllers': it is never struck by their death. */
+  asUser<T>(call: (api: FakeKubeClient) => Promise<T>): Promise<T> {
+    // The call is intercepted before it first waits.
+    this.#byUser = true;
+    try {
+      return call(this.api);
+    } finally {
+      this.#byUser = false;
+    }
+  }
+
+  /** Kills the controllers at their `effect`-th effect: a write to the API (which is then not made), or the begin or the end of a call to the driver. */
+  killAt(effect: number): void {
+    this.#killAt = effect;
+    this.driver.intercept = (method) => this.#effect(`${method} of the driver`);
+  }
+
+  /** How many effects there were. */
+  get effects(): number {
+    return this.#effects;
   }
 
   /** Events of one object as `type reason: message`, in order. */
@@ -114,24 +168,21 @@ export class VolumeWorld {
       .map((event) => `${event.type} ${event.reason}: ${event.message}`);
   }
 
-  /** Everything there is, without what differs from run to run. */
-  summary(): Record<string, unknown[]> {
-    const plain = (objects: readonly { metadata: { name?: string; namespace?: string; finalizers?: string[] }; spec?: object; status?: object }[]): unknown[] =>
-      objects.map(({ metadata, spec, status }) => ({
-        name: metadata.name,
-        namespace: metadata.namespace,
-        finalizers: metadata.finalizers?.toSorted(),
-        spec,
-        status,
-      }));
-    return {
-      claims: plain(this.api.all(persistentVolumeClaims)),
-      volumes: plain(this.api.all(persistentVolumes)),
-      snapshots: plain(this.api.all(volumeSnapshots)),
-      contents: plain(this.api.all(volumeSnapshotContents)),
-      stored: [...this.driver.volumes.values()].map(({ id, from }) => ({ id, from })),
-      cut: [...this.driver.snapshots.keys()],
-    };
+  /** Everything there is, without what differs from run to run: versions, times, and UIDs, which are named after their objects. */
+  summary(): unknown {
+    const kinds = [persistentVolumeClaims, persistentVolumes, volumeSnapshots, volumeSnapshotContents] as readonly ResourceType<KubeObject>[];
+    const objects = kinds
+      .flatMap((type) => this.api.all(type))
+      .map(({ metadata, ...object }) => {
+        const { name, namespace, labels, annotations, finalizers } = metadata;
+        return { ...object, metadata: { name, namespace, labels, annotations, finalizers: finalizers?.toSorted() } };
+      });
+    const storage = { volumes: [...this.driver.volumes.values()].map(({ id, from }) => ({ id, from })), snapshots: [...this.driver.snapshots.keys()] };
+    let text = JSON.stringify({ objects, storage }, (key, value: unknown) =>
+      ["resourceVersion", "lastPhaseTransitionTime", PROVISIONER_IDENTITY].includes(key) ? undefined : value,
+    );
+    for (const [uid, name] of this.#names) text = text.replaceAll(uid, name);
+    return JSON.parse(text);
   }
 
   #events(): CoreEvent[] {
