@@ -21,12 +21,14 @@ async function setUp(
   ...answers: Answer[]
 ): Promise<{ client: ConnectedClient; asked: { method: string; url: string; body: string }[]; clock: VirtualClock; server: Server }> {
   const asked: { method: string; url: string; body: string }[] = [];
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
-    const body = Buffer.concat(parts).toString();
-    asked.push({ method: request.method ?? "", url: request.url ?? "", body });
-    (answers.length > 1 ? answers.shift() : answers[0])?.(request, response, body);
+    request.on("data", (part: Buffer) => parts.push(part));
+    request.on("end", () => {
+      const body = Buffer.concat(parts).toString();
+      asked.push({ method: request.method ?? "", url: request.url ?? "", body });
+      (answers.length > 1 ? answers.shift() : answers[0])?.(request, response, body);
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const clock = new VirtualClock();

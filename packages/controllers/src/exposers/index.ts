@@ -1,2 +1,3 @@
+export type { LocationSecrets } from "@drayage/api";
 export type { ExposerDeps, MoverPodSettings } from "./exposer-deps.ts";
-export { type LocationSecrets, readLocationSecrets, readRepositoryPassword } from "./mover-secret.ts";
+export { readLocationSecrets } from "./mover-secret.ts";

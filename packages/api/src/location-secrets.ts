@@ -1,0 +1,62 @@
+/** The Secrets that Velero's installations keep, by their names: what a location and its repositories are opened with. */
+import { DrayError } from "@drayage/base";
+import type { BackupStorageLocation } from "./generated/backupstoragelocations.ts";
+
+/** Reads one Secret; undefined when there is none. `client.find(secrets, key, signal)` of the Kubernetes client. */
+export type SecretReader = (
+  key: { readonly namespace: string; readonly name: string },
+  signal?: AbortSignal,
+) => Promise<{ readonly data?: Readonly<Record<string, string>> } | undefined>;
+
+/** What a location needs beside its spec. */
+export interface LocationSecrets {
+  /** The text of a credentials file; absent where the environment brings its own. */
+  readonly credentialsText?: string;
+  /** PEM. */
+  readonly caCertPem?: string;
+}
+
+const CLOUD_CREDENTIALS = { name: "cloud-credentials", key: "cloud" } as const;
+const REPOSITORY_CREDENTIALS = { name: "velero-repo-credentials", key: "repository-password" } as const;
+
+/**
+ * Reads the Secrets that a location refers to: its own credential, else the installation's `cloud-credentials` where there is one.
+ * Throws KUBE_NOT_FOUND naming the Secret or key that the location asks for and that is not there.
+ */
+export async function readLocationSecrets(
+  read: SecretReader,
+  namespace: string,
+  location: BackupStorageLocation,
+  signal?: AbortSignal,
+): Promise<LocationSecrets> {
+  const { credential, objectStorage } = location.spec;
+  const own = credential?.name === undefined || credential.name === "" ? undefined : { name: credential.name, key: credential.key };
+  const credentialsText = await readKey(read, namespace, own ?? CLOUD_CREDENTIALS, own === undefined || credential?.optional === true, signal);
+  const { name, key = "", optional } = objectStorage.caCertRef ?? {};
+  const caCertPem = name === undefined || name === "" ? undefined : await readKey(read, namespace, { name, key }, optional === true, signal);
+  return { ...(credentialsText === undefined ? {} : { credentialsText }), ...(caCertPem === undefined ? {} : { caCertPem }) };
+}
+
+/** The password of every repository of an installation, without white space around it. Throws KUBE_NOT_FOUND when it is not there. */
+export async function readRepositoryPassword(read: SecretReader, namespace: string, signal?: AbortSignal): Promise<string> {
+  return ((await readKey(read, namespace, REPOSITORY_CREDENTIALS, false, signal)) ?? "").trim();
+}
+
+async function readKey(
+  read: SecretReader,
+  namespace: string,
+  { name, key }: { readonly name: string; readonly key: string },
+  optional: boolean,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const secret = await read({ namespace, name }, signal);
+  const value = secret?.data?.[key];
+  if (value !== undefined) return Buffer.from(value, "base64").toString("utf8");
+  if (optional) return undefined;
+  throw new DrayError("KUBE_NOT_FOUND", `Cannot read secret "${namespace}/${name}": ${secret === undefined ? "it is not there" : `it has no key "${key}"`}`, {
+    hint:
+      name === REPOSITORY_CREDENTIALS.name
+        ? "Bring the repository password back with `dray install --recovery-file FILE`."
+        : "Create it, or change the backup storage location.",
+  });
+}

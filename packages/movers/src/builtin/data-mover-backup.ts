@@ -1,0 +1,80 @@
+/** `data-mover backup`: one exposed volume into the repository of its namespace, in the form that Velero writes (velero.md 8.3). */
+import { type DataUpload, dataUploads, LABELS } from "@drayage/api";
+import { type EntryProblem, type UploadResult, uploadSnapshot } from "@drayage/datapath";
+import { veleroIdentity } from "@drayage/repo";
+import { withRepository } from "./open-repository.ts";
+import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
+
+export interface DataMoverBackupOptions extends DataMoverOptions {
+  readonly dataUploadName: string;
+}
+
+/** What Velero calls snapshots of this kind, and looks them up by. */
+export const DATA_MOVER_REQUESTER = "snapshot-data-upload-download";
+const UPLOADER = "kopia";
+
+/** Runs a DataUpload's data path and returns the exit code. Never throws: what went wrong is in the termination message and in Events. */
+export function runDataMoverBackup(options: DataMoverBackupOptions): Promise<number> {
+  return runDataMover<DataUpload>(options, { type: dataUploads, name: options.dataUploadName, run: (context) => backUp(options, context) });
+}
+
+async function backUp(options: DataMoverBackupOptions, { object, access, signal, onProgress, fence }: TransferContext<DataUpload>): Promise<Outcome> {
+  const { clock, random, logger, volumePath, volumeMode, memoryBudget } = options;
+  const { sourceNamespace, sourcePVC, dataMoverConfig } = object.spec;
+  const operationId = object.metadata.labels?.[LABELS.asyncOperationId];
+  const parallel = positive(dataMoverConfig?.["ParallelFilesUpload"]);
+  const result = await withRepository(access, { clock, random, logger, signal }, (repository) =>
+    uploadSnapshot({
+      repository,
+      source: { kind: volumeMode === "Block" ? "block" : "directory", path: volumePath },
+      snapshotSource: { ...veleroIdentity, path: `${DATA_MOVER_REQUESTER}/${UPLOADER}/${sourceNamespace}/${sourcePVC}` },
+      description: "Kopia Uploader",
+      tags: {
+        "snapshot-requester": DATA_MOVER_REQUESTER,
+        "snapshot-uploader": UPLOADER,
+        ...(operationId === undefined ? {} : { [LABELS.asyncOperationId]: operationId }),
+      },
+      pins: ["velero-pin"],
+      policy: "velero",
+      fence,
+      signal,
+      onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
+      clock,
+      logger,
+      ...(parallel === undefined ? {} : { parallel }),
+      ...(memoryBudget === undefined ? {} : { memoryBudget }),
+    }),
+  );
+  for (const { path, message } of result.warnings) logger.warn("An entry was not kept as it is", { path, message });
+  return outcomeOf(result, volumePath, volumeMode);
+}
+
+function outcomeOf(result: UploadResult, byPath: string, volumeMode: "Filesystem" | "Block"): Outcome {
+  const { snapshotId, stats, problems, progress } = result;
+  // Of files, what was not taken from the parent; of a device, what the repository did not have.
+  const incrementalBytes = volumeMode === "Block" ? progress.bytesHashed - progress.bytesDeduplicated : progress.bytesHashed;
+  const missing = stats.errorCount === 0 ? undefined : describeProblems(problems, stats.errorCount, "read");
+  return {
+    // In Velero's order, and without zeros as it writes them.
+    result: {
+      snapshotID: snapshotId,
+      emptySnapshot: false,
+      source: { byPath, volumeMode },
+      ...(stats.totalSize === 0 ? {} : { totalBytes: stats.totalSize }),
+      ...(incrementalBytes === 0 ? {} : { incrementalBytes }),
+    },
+    ...(missing === undefined ? {} : { problem: missing }),
+  };
+}
+
+/** `3 entries could not be read: "a": permission denied; "b": …`: as many as a message holds. */
+export function describeProblems(problems: readonly EntryProblem[], count: number, verb: "read" | "restored"): string {
+  const shown = problems.slice(0, 20).map(({ path, message }) => `"${path}": ${message}`);
+  const more = count > shown.length ? `; and ${count - shown.length} more` : "";
+  return `${count} ${count === 1 ? "entry" : "entries"} could not be ${verb}: ${shown.join("; ")}${more}`;
+}
+
+/** A decimal number above zero, as a mover's parameters are written. */
+export function positive(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,191 @@
+/** Tells the node-agent how the data path goes, by Events about its object (see `data-path.ts` of the api). */
+import { DATA_PATH_EVENTS, type DataPathProgress } from "@drayage/api";
+import { type Clock, errorFields, formatTime, hasCode, type Logger, type RandomSource, randomHex } from "@drayage/base";
+import { type CoreEvent, events, type KubeClient, type KubeObject } from "@drayage/kube";
+
+export interface DataPathReporterOptions {
+  readonly client: Pick<KubeClient, "create" | "patch">;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** The custom resource, with apiVersion and kind. */
+  readonly about: KubeObject;
+  readonly nodeName: string;
+}
+
+/** Progress is told this often. */
+const EVERY_MS = 1_000;
+const ATTEMPTS_MAX = 5;
+const RETRY_MS = 500;
+
+interface Message {
+  readonly reason: string;
+  readonly type: "Normal" | "Warning";
+  message: string;
+}
+
+/**
+ * Writes Events one after the other. Progress is one Event whose message is changed, at most once a second and always the latest; other Events are kept until they are written,
+ * or have failed a few times: telling is not worth failing for.
+ */
+export class DataPathReporter {
+  readonly #options: DataPathReporterOptions;
+  readonly #waiting: Message[] = [];
+  #latest: string | undefined;
+  #told: { readonly name: string; count: number; message: string } | undefined;
+  #progressDueMs = 0;
+  #writing: Promise<void> | undefined;
+  #stopTimer: (() => void) | undefined;
+
+  constructor(options: DataPathReporterOptions) {
+    this.#options = options;
+  }
+
+  started(): void {
+    this.#tell({ reason: DATA_PATH_EVENTS.started, type: "Normal", message: `Data path for ${this.#name} started` });
+  }
+
+  progress({ totalBytes, doneBytes }: { readonly totalBytes: number; readonly doneBytes: number }): void {
+    this.#latest = JSON.stringify(withoutZeros({ totalBytes, doneBytes }));
+    this.#pump();
+  }
+
+  completed(result: string): void {
+    this.#tell({ reason: DATA_PATH_EVENTS.completed, type: "Normal", message: result });
+  }
+
+  failed(message: string): void {
+    this.#tell({ reason: DATA_PATH_EVENTS.failed, type: "Warning", message });
+  }
+
+  canceling(): void {
+    this.#tell({ reason: DATA_PATH_EVENTS.canceling, type: "Normal", message: `Data path for ${this.#name} is being canceled` });
+  }
+
+  canceled(message: string): void {
+    this.#tell({ reason: DATA_PATH_EVENTS.canceled, type: "Warning", message });
+  }
+
+  /** Says that the data path has stopped, and waits until everything is written, at most `timeoutMs`. */
+  async stop(timeoutMs: number): Promise<void> {
+    const { clock } = this.#options;
+    this.#progressDueMs = 0;
+    this.#tell({ reason: DATA_PATH_EVENTS.stopped, type: "Normal", message: `Data path for ${this.#name} stopped` });
+    const ending = new AbortController();
+    const timeout = clock.sleep(timeoutMs, ending.signal).catch(() => undefined);
+    while (this.#writing !== undefined) {
+      const last = await Promise.race([this.#writing.then(() => false), timeout.then(() => true)]);
+      if (last) break;
+    }
+    ending.abort();
+    this.#stopTimer?.();
+  }
+
+  get #name(): string {
+    return this.#options.about.metadata.name ?? "";
+  }
+
+  #tell(message: Message): void {
+    // What came before an Event is told before it.
+    this.#progressDueMs = 0;
+    this.#takeProgress();
+    this.#waiting.push(message);
+    this.#pump();
+  }
+
+  #takeProgress(): void {
+    if (this.#latest === undefined || this.#latest === this.#told?.message) {
+      this.#latest = undefined;
+      return;
+    }
+    this.#waiting.push({ reason: DATA_PATH_EVENTS.progress, type: "Normal", message: this.#latest });
+    this.#latest = undefined;
+    this.#progressDueMs = this.#options.clock.monotonicMs() + EVERY_MS;
+  }
+
+  #pump(): void {
+    const { clock } = this.#options;
+    if (this.#latest !== undefined && this.#writing === undefined) {
+      const leftMs = this.#progressDueMs - clock.monotonicMs();
+      if (leftMs <= 0) this.#takeProgress();
+      else {
+        this.#stopTimer ??= clock.after(leftMs, () => {
+          this.#stopTimer = undefined;
+          this.#pump();
+        });
+      }
+    }
+    if (this.#waiting.length === 0 || this.#writing !== undefined) return;
+    this.#writing = this.#drain().finally(() => {
+      this.#writing = undefined;
+      this.#pump();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await this.#write(next);
+          break;
+        } catch (error) {
+          // Progress is soon told anew.
+          if (attempt >= ATTEMPTS_MAX || next.reason === DATA_PATH_EVENTS.progress) {
+            this.#options.logger.warn("An event was not written", { reason: next.reason, ...errorFields(error) });
+            break;
+          }
+          await this.#options.clock.sleep(RETRY_MS);
+        }
+      }
+    }
+  }
+
+  async #write(message: Message): Promise<void> {
+    const { client, clock, about } = this.#options;
+    const isProgress = message.reason === DATA_PATH_EVENTS.progress;
+    if (isProgress && this.#told !== undefined) {
+      try {
+        const count = this.#told.count + 1;
+        const key = { namespace: about.metadata.namespace, name: this.#told.name };
+        await client.patch(events, key, "merge", { message: message.message, count, lastTimestamp: formatTime(clock.nowMs()) });
+        this.#told = { ...this.#told, count, message: message.message };
+        return;
+      } catch (error) {
+        // Events expire.
+        if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+      }
+    }
+    const created = await client.create(events, this.#build(message));
+    if (isProgress) this.#told = { name: created.metadata.name ?? "", count: 1, message: message.message };
+  }
+
+  #build({ reason, type, message }: Message): CoreEvent {
+    const { about, clock, random, nodeName } = this.#options;
+    const { name = "", namespace = "", uid, resourceVersion } = about.metadata;
+    const time = formatTime(clock.nowMs());
+    return {
+      metadata: { namespace, name: `${name}.${randomHex(random, 8)}` },
+      involvedObject: {
+        ...(about.apiVersion === undefined ? {} : { apiVersion: about.apiVersion }),
+        ...(about.kind === undefined ? {} : { kind: about.kind }),
+        namespace,
+        name,
+        ...(uid === undefined ? {} : { uid }),
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      },
+      reason,
+      message: message.slice(0, 1024),
+      type,
+      count: 1,
+      firstTimestamp: time,
+      lastTimestamp: time,
+      source: { component: name, host: nodeName },
+    };
+  }
+}
+
+/** The form on the wire: Velero leaves zeros out. */
+export function withoutZeros(progress: Required<DataPathProgress>): DataPathProgress {
+  const { totalBytes, doneBytes } = progress;
+  return { ...(totalBytes === 0 ? {} : { totalBytes }), ...(doneBytes === 0 ? {} : { doneBytes }) };
+}

@@ -1,0 +1,163 @@
+/**
+ * The frame of a mover's run, the same for both directions: wait until the object may start, move, tell, and leave the result in the container's termination message.
+ * The process holds nothing that another needs: killed at any point, the repository is as it was and the node-agent sees the pod's end.
+ */
+import { writeFileSync } from "node:fs";
+import { DATA_PATH_CANCELED, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, TERMINATION_MESSAGE_BYTES_MAX } from "@drayage/api";
+import { asBuffer, type Clock, DrayError, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
+import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
+import { DataPathReporter } from "./data-path-reporter.ts";
+import { Canceled, watchMovement } from "./movement-watch.ts";
+import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
+
+export interface DataMoverOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** Of the installation, in which the object is. */
+  readonly namespace: string;
+  readonly nodeName: string;
+  readonly volumePath: string;
+  readonly volumeMode: "Filesystem" | "Block";
+  /** Where the mover's Secret is mounted; the variable of the pod, else its usual place. */
+  readonly secretPath?: string;
+  /** `/dev/termination-log` when left out. */
+  readonly terminationLogPath?: string;
+  /** Bytes the process may take. */
+  readonly memoryBudget?: number;
+  /** Ends the run: the pod is being deleted. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a transfer ended: the result as it is told, and what is missing from it. */
+export interface Outcome {
+  readonly result: Readonly<Record<string, unknown>>;
+  readonly problem?: string;
+}
+
+/** What one direction adds. */
+export interface Transfer<T> {
+  readonly type: ResourceType<T & KubeObject>;
+  readonly name: string;
+  readonly run: (context: TransferContext<T>) => Promise<Outcome>;
+}
+
+export interface TransferContext<T> {
+  readonly object: T;
+  readonly access: RepositoryAccess;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: { readonly totalBytes: number; readonly doneBytes: number }) => void;
+  /** Throws when this mover is no longer the one that moves the object; called before anything becomes visible. */
+  readonly fence: () => Promise<void>;
+}
+
+export type MovedObject = KubeObject & {
+  readonly spec: { readonly cancel?: boolean; readonly backupStorageLocation: string; readonly sourceNamespace: string };
+  readonly status?: { readonly phase?: string; readonly node?: string };
+};
+
+const LAST_EVENTS_MS = 60_000;
+
+/** Runs a transfer and returns the exit code: 0 when all of it succeeded. Never throws. */
+export async function runDataMover<T extends MovedObject>(options: DataMoverOptions, transfer: Transfer<T>): Promise<number> {
+  const { client, clock, random, logger, namespace, nodeName } = options;
+  const type = transfer.type as unknown as ResourceType<T>;
+  const watch = watchMovement(type, transfer.name, { client, clock, random, logger, namespace });
+  const signal = options.signal === undefined ? watch.canceled : AbortSignal.any([watch.canceled, options.signal]);
+  let reporter: DataPathReporter | undefined;
+  try {
+    const object = await watch.started(options.signal);
+    const telling = new DataPathReporter({ client, clock, random, logger, about: object, nodeName });
+    reporter = telling;
+    telling.started();
+    const onCancel = (): void => telling.canceling();
+    watch.canceled.addEventListener("abort", onCancel, { once: true });
+    const outcome = await transfer.run({
+      object,
+      access: await accessFor(options, object),
+      signal,
+      onProgress: (progress) => telling.progress(progress),
+      fence: () => fence(options, type, object),
+    });
+    return end(options, telling, outcome);
+  } catch (error) {
+    const isCanceled = watch.canceled.aborted || error instanceof Canceled;
+    const message = isCanceled ? `${transfer.name}: ${DATA_PATH_CANCELED}` : failure(error);
+    if (isCanceled) logger.info("The data path was canceled", { name: transfer.name });
+    else
+      logger.error("The data path failed", {
+        name: transfer.name,
+        ...errorFields(error),
+        stack: isDrayError(error) ? undefined : (error as Error | undefined)?.stack,
+      });
+    if (isCanceled) reporter?.canceled(message);
+    else reporter?.failed(message);
+    writeTerminationMessage(options, message);
+    return 1;
+  } finally {
+    await reporter?.stop(LAST_EVENTS_MS);
+    watch.stop();
+  }
+}
+
+function end(options: DataMoverOptions, reporter: DataPathReporter, { result, problem }: Outcome): number {
+  const text = terminationText(result, problem);
+  writeTerminationMessage(options, text);
+  if (problem === undefined) {
+    options.logger.info("The data path completed", { result: text });
+    reporter.completed(text);
+    return 0;
+  }
+  options.logger.warn("The data path ended with some entries missing", { problem });
+  reporter.failed(problem);
+  return 1;
+}
+
+/** The result within what the kubelet keeps, still JSON: what is missing is told as far as there is room. */
+function terminationText(result: Readonly<Record<string, unknown>>, problem: string | undefined): string {
+  if (problem === undefined) return JSON.stringify(result);
+  for (let room = problem.length; ; room = Math.floor(room / 2)) {
+    const text = JSON.stringify({ ...result, error: room < problem.length ? `${problem.slice(0, room)}…` : problem });
+    if (utf8(text).length <= TERMINATION_MESSAGE_BYTES_MAX || room === 0) return text;
+  }
+}
+
+function failure(error: unknown): string {
+  const message = messageOf(error);
+  return isDrayError(error) && error.hint !== undefined ? `${message}. ${error.hint}` : message;
+}
+
+function writeTerminationMessage({ terminationLogPath = "/dev/termination-log", logger }: DataMoverOptions, text: string): void {
+  const bytes = asBuffer(utf8(text));
+  // The end says more than the beginning: that the data path was canceled is told there.
+  const kept = bytes.length <= TERMINATION_MESSAGE_BYTES_MAX ? bytes : bytes.subarray(bytes.length - TERMINATION_MESSAGE_BYTES_MAX);
+  try {
+    writeFileSync(terminationLogPath, kept);
+  } catch (error) {
+    logger.warn("The termination message cannot be written", { path: terminationLogPath, ...errorFields(error) });
+  }
+}
+
+async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Promise<RepositoryAccess> {
+  const folder = options.secretPath ?? process.env[MOVER_SECRET_PATH_ENV] ?? MOVER_SECRET_PATH;
+  const mounted = await readMountedAccess(folder);
+  if (mounted !== undefined) return mounted;
+  // A pod that Velero's own node-agent made has no such Secret, and a service account that may read them.
+  return loadClusterAccess(options.client, { namespace: options.namespace, locationName: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace });
+}
+
+/** A mover whose object was given to another, or has ended, must leave no trace (DESIGN 8.5). */
+async function fence<T extends MovedObject>(options: DataMoverOptions, type: ResourceType<T>, started: T): Promise<void> {
+  const { name = "" } = started.metadata;
+  const current = await options.client.find(type, { namespace: options.namespace, name });
+  if (current?.spec.cancel === true) throw new Canceled(`${type.kind} "${name}" is canceled`);
+  const phase = current?.status?.phase;
+  const sameObject = current?.metadata.uid === started.metadata.uid;
+  const sameNode = current?.status?.node === started.status?.node;
+  if (sameObject && sameNode && (phase === "InProgress" || phase === "Canceling")) return;
+  throw new DrayError(
+    "DATA_MOVEMENT_FAILED",
+    `Cannot finish the data path: ${type.kind} "${name}" ${current === undefined ? "is gone" : `is ${phase ?? "New"} on node "${current.status?.node ?? ""}"`}`,
+  );
+}
