@@ -28,6 +28,8 @@ const PING_MS = 30_000;
 /** How deep below `nsenter` the terminal's program is looked for. */
 const DESCENT_MAX = 6;
 
+const STATUS = { kind: "Status", apiVersion: "v1", metadata: {} } as const;
+
 interface TerminalSize {
   readonly columns: number;
   readonly rows: number;
@@ -81,16 +83,16 @@ function startCommand(socket: WebSocket, session: ExecSession, size: TerminalSiz
   if (child.stderr !== null) pump(socket, CHANNEL.stderr, child.stderr);
   // A command that does not read its input is its own affair.
   child.stdin?.on("error", () => undefined);
-  child.on("error", (error) => finish(socket, { status: "Failure", message: error.message, code: 500 }));
+  child.on("error", (error) => finish(socket, { ...STATUS, status: "Failure", message: error.message, code: 500 }));
   child.on("close", (code, signal) => finish(socket, statusOf(command, code ?? (signal === "SIGKILL" ? 137 : 143))));
   return child;
 }
 
 function statusOf(command: readonly string[], exitCode: number): object {
-  if (exitCode === 0) return { metadata: {}, status: "Success" };
+  if (exitCode === 0) return { ...STATUS, status: "Success" };
   const started = exitCode !== 126 && exitCode !== 127;
   return {
-    metadata: {},
+    ...STATUS,
     status: "Failure",
     reason: "NonZeroExitCode",
     message: started
