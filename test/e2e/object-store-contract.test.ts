@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { nullLogger, systemClock, systemRandom, utf8 } from "@drayage/base";
 import { RetryingStorage } from "@drayage/blob";
 import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract";
-import { openS3ObjectStore, openS3Storage, probeConditionalPut, type S3Options } from "@drayage/blob/s3";
+import { openS3ObjectStore, openS3Storage, probeConditionalPut, type S3Options, s3ConfigFromLocation } from "@drayage/blob/s3";
 import { type ObjectStore, startObjectStore } from "@drayage/embedded/object-store";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { selfSigned } from "./self-signed.ts";
 
 const credentials = { accessKeyId: "drayage-test-key", secretAccessKey: "drayage-test-secret" };
 let directory: string;
@@ -69,5 +70,50 @@ describe("S3 storage", () => {
     server.faults.add({ matches: () => true, fault: { kind: "delay", ms: 2000 } });
     await expect(storage.get("a")).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
     await storage.close();
+  });
+
+  it("stops in the middle of a body when it is aborted", async () => {
+    const store = await openS3ObjectStore(freshOptions());
+    await store.put("a", new Uint8Array(4_000_000));
+    server.faults.add({ matches: ({ operation }) => operation === "GetObject", fault: { kind: "slow", pieceBytes: 100_000, pauseMs: 1 } });
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const stream = await store.getStream("a", abort.signal);
+    const reading = (async () => {
+      for await (const _chunk of stream) abort.abort(reason);
+    })();
+    await expect(reading).rejects.toBe(reason);
+    await store.close();
+  });
+
+  it("trusts the authority that its location names, and nobody else", async () => {
+    const { certificate, key } = await selfSigned();
+    const secure = await startObjectStore({
+      directory: join(directory, "tls"),
+      credentials,
+      buckets: ["bucket"],
+      logger: nullLogger,
+      clock: systemClock,
+      tls: { cert: certificate, key },
+    });
+    const checked = async (objectStorage: { caCert?: string }, config: Record<string, string> = {}): Promise<unknown> => {
+      const credentialsText = `[default]\naws_access_key_id=${credentials.accessKeyId}\naws_secret_access_key=${credentials.secretAccessKey}\n`;
+      const location = {
+        objectStorage: { bucket: "bucket", ...objectStorage },
+        config: { s3Url: secure.url, s3ForcePathStyle: "true", region: "eu", ...config },
+      };
+      const store = await openS3ObjectStore(s3ConfigFromLocation(location, { credentialsText }));
+      return await store
+        .check()
+        .then(
+          () => "fine",
+          (error: { code: string }) => error.code,
+        )
+        .finally(() => store.close());
+    };
+    expect(await checked({})).toBe("BLOB_BAD_CONFIG");
+    expect(await checked({ caCert: Buffer.from(certificate).toString("base64") })).toBe("fine");
+    expect(await checked({}, { insecureSkipTLSVerify: "true" })).toBe("fine");
+    await secure.close();
   });
 });

@@ -29,7 +29,7 @@ export interface ObjectStore {
   /** Throws BLOB_NOT_FOUND. */
   head(key: string, signal?: AbortSignal): Promise<StoredObject>;
   put(key: string, data: Uint8Array, signal?: AbortSignal): Promise<void>;
-  /** Stores a file of the local disk, whatever its size (multipart where the store wants it). */
+  /** Stores a file of the local disk, whatever its size (multipart where the store wants it). Throws PATH_NOT_FOUND and PATH_IO for trouble with that file. */
   putFile(key: string, path: string, signal?: AbortSignal): Promise<void>;
   /** Deletes an object; one that is not there counts as deleted. */
   delete(key: string, signal?: AbortSignal): Promise<void>;

@@ -69,6 +69,14 @@ const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Pro
   ],
 
   [
+    "stores nothing of a file that is not there",
+    async (store) => {
+      await expect(store.putFile("a", "/nonexistent/file")).rejects.toMatchObject({ code: "PATH_NOT_FOUND" });
+      expect(await keysBelow(store)).toEqual([]);
+    },
+  ],
+
+  [
     "says of a key that is not there that it is not there",
     async (store) => {
       await store.put("a/b", utf8("x"));

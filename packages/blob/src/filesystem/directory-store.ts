@@ -11,6 +11,7 @@ import { pathToFileURL } from "node:url";
 import { compareUtf8, DrayError, isAbort, type RandomSource, systemRandom } from "@drayage/base";
 import { objectNotFound } from "../blob-errors.ts";
 import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { openSourceFile } from "../source-file.ts";
 import { isTemporaryName, writeFileAtomically } from "./atomic-write.ts";
 import { errnoOf, translateFsError } from "./fs-errors.ts";
 
@@ -87,7 +88,12 @@ class DirectoryStore implements ObjectStore {
   }
 
   async putFile(key: string, path: string, signal?: AbortSignal): Promise<void> {
-    await this.#write(key, createReadStream(path), signal);
+    const file = await openSourceFile(path, `Cannot store "${key}" in ${this.description}`);
+    try {
+      await this.#write(key, file.createReadStream({ autoClose: false }), signal);
+    } finally {
+      await file.close();
+    }
   }
 
   async delete(key: string, signal?: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { type Clock, compareUtf8, systemClock } from "@drayage/base";
 import { objectNotFound } from "../blob-errors.ts";
 import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { openSourceFile } from "../source-file.ts";
 
 /** An object store in memory. */
 export class MemoryObjectStore implements ObjectStore {
@@ -47,7 +47,12 @@ export class MemoryObjectStore implements ObjectStore {
   }
 
   async putFile(key: string, path: string, signal?: AbortSignal): Promise<void> {
-    await this.put(key, await readFile(path), signal);
+    const file = await openSourceFile(path, `Cannot store "${key}" in ${this.description}`);
+    try {
+      await this.put(key, await file.readFile(), signal);
+    } finally {
+      await file.close();
+    }
   }
 
   async delete(key: string, signal?: AbortSignal): Promise<void> {

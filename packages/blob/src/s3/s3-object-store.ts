@@ -1,7 +1,7 @@
-import { open } from "node:fs/promises";
 import { DrayError, forEachLimit, hasCode } from "@drayage/base";
 import { objectNotFound } from "../blob-errors.ts";
 import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { openSourceFile } from "../source-file.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
 import { checksumOf, deleteObject, listPages } from "./s3-storage.ts";
@@ -72,7 +72,7 @@ class S3ObjectStore implements ObjectStore {
   }
 
   async putFile(key: string, path: string, signal?: AbortSignal): Promise<void> {
-    const file = await open(path, "r");
+    const file = await openSourceFile(path, `Cannot store "${key}" in ${this.description}`);
     try {
       const { size } = await file.stat();
       const readPart = async (offset: number, length: number): Promise<Uint8Array> => {

@@ -125,7 +125,10 @@ class RequestHandler {
         await this.#before(fault);
         const rule = verifyRequest({ ...facts, path: parsed.path, query: parsed.pairs, headers: parsed.headers }, this.#options.credentials, clock);
         answer = await route.run(this.#storeRequest(request, parsed, rule, sendContinue));
-        if (fault?.kind === "lostAnswer") throw new CutConnection();
+        if (fault?.kind === "lostAnswer") {
+          if (typeof answer.body === "object") await answer.body.file.close();
+          throw new CutConnection();
+        }
       } catch (error) {
         answer = this.#errorAnswer(error, request, facts);
         errorCode = error instanceof S3Error ? error.code : "InternalError";

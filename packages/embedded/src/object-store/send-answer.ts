@@ -41,8 +41,9 @@ async function sendPieces(response: ServerResponse, pieces: AsyncIterable<Uint8A
       throw new Error("truncated by a fault rule");
     }
     sent += piece.length;
+    // A response that is closed tells nobody any more: neither drain nor close would come.
+    if (response.destroyed || response.closed) throw new Error("the client has gone");
     if (!response.write(piece)) await drained(response);
-    if (response.destroyed) throw new Error("the client has gone");
   }
   return await end(response, sent);
 }
@@ -58,6 +59,7 @@ async function* readPieces({ file, offset, length }: FileRange, pieceBytes: numb
 }
 
 function end(response: ServerResponse, sent: number): Promise<number> {
+  if (response.destroyed || response.closed) return Promise.reject(new Error("the client has gone"));
   return new Promise((resolve, reject) => {
     response.once("close", () => (response.writableFinished ? resolve(sent) : reject(new Error("the client has gone"))));
     response.end(() => resolve(sent));
@@ -65,6 +67,7 @@ function end(response: ServerResponse, sent: number): Promise<number> {
 }
 
 function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || response.closed) return Promise.reject(new Error("the client has gone"));
   return new Promise((resolve, reject) => {
     const done = (): void => {
       response.off("drain", done);
