@@ -103,13 +103,14 @@ describe("S3 storage", () => {
         config: { s3Url: secure.url, s3ForcePathStyle: "true", region: "eu", ...config },
       };
       const store = await openS3ObjectStore(s3ConfigFromLocation(location, { credentialsText }));
-      return await store
-        .check()
-        .then(
-          () => "fine",
-          (error: { code: string }) => error.code,
-        )
-        .finally(() => store.close());
+      try {
+        await store.check();
+        return "fine";
+      } catch (error) {
+        return (error as { code?: unknown }).code;
+      } finally {
+        await store.close();
+      }
     };
     expect(await checked({})).toBe("BLOB_BAD_CONFIG");
     expect(await checked({ caCert: Buffer.from(certificate).toString("base64") })).toBe("fine");
