@@ -10,6 +10,8 @@ export { type DataUploadControllerDeps, startDataUploadController } from "./data
 export { type DownloadRequestControllerDeps, startDownloadRequestController } from "./download-request/download-request-controller.ts";
 export * from "./exposers/index.ts";
 export * from "./ports.ts";
+export { type RestoreControllerDeps, startRestoreController } from "./restore/restore-controller.ts";
+export { type RestoreOperationsControllerDeps, startRestoreOperationsController } from "./restore-operations/restore-operations-controller.ts";
 export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";

@@ -186,15 +186,10 @@ class BackupOperationsReconciler {
 
 function statusAfter(status: BackupStatus, outcome: OperationsOutcome): BackupStatus {
   const troubled = status.phase === "WaitingForPluginOperationsPartiallyFailed" || outcome.failed > 0;
+  const phase = outcome.inProgress ? ("WaitingForPluginOperations" as const) : ("Finalizing" as const);
   return {
     ...status,
-    phase: outcome.inProgress
-      ? troubled
-        ? "WaitingForPluginOperationsPartiallyFailed"
-        : "WaitingForPluginOperations"
-      : troubled
-        ? "FinalizingPartiallyFailed"
-        : "Finalizing",
+    phase: troubled ? `${phase}PartiallyFailed` : phase,
     ...(outcome.completed > 0 ? { backupItemOperationsCompleted: outcome.completed } : {}),
     ...(outcome.failed > 0 ? { backupItemOperationsFailed: outcome.failed } : {}),
   };

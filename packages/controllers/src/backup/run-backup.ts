@@ -211,17 +211,11 @@ class BackupRun {
         });
     }
     const { errorCount, warningCount, results } = this.#operationLog;
-    const troubled = errorCount > 0;
+    const phase = outcome.inProgress ? ("WaitingForPluginOperations" as const) : ("Finalizing" as const);
     const counted = (count: number, field: keyof BackupStatus): BackupStatus => (count > 0 ? { [field]: count } : {});
     const status: BackupStatus = {
       ...backup.status,
-      phase: outcome.inProgress
-        ? troubled
-          ? "WaitingForPluginOperationsPartiallyFailed"
-          : "WaitingForPluginOperations"
-        : troubled
-          ? "FinalizingPartiallyFailed"
-          : "Finalizing",
+      phase: errorCount > 0 ? `${phase}PartiallyFailed` : phase,
       progress: { totalItems: itemBackup.count, itemsBackedUp: itemBackup.count },
       hookStatus: this.#hookStatus(),
       ...counted(outcome.operations.length, "backupItemOperationsAttempted"),

@@ -32,6 +32,8 @@ import {
   resourceOf,
 } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
+import type { ArchivedItemRef, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+import type { MemoryBackupStore } from "./memory-backup-store.ts";
 
 const folder = new URL("../../../../test/fixtures/velero-1.18.3/objects/", import.meta.url);
 
@@ -149,6 +151,37 @@ export function recordedCluster(): RecordedCluster {
     cluster.client.seed(typeOf(original), original);
   }
   return cluster;
+}
+
+/** Puts the recorded backup `second` into a store, and its Backup into a cluster. */
+export async function recordedBackup({ client }: RecordedCluster, store: MemoryBackupStore): Promise<Backup> {
+  const files = recorded<{ backup: Backup; itemOperations: ItemOperation[]; volumeInfos: BackupVolumeInfo[]; resourceList: Record<string, string[]> }>(
+    "second-files.json",
+  );
+  const archive = await store.newArchiveWriter();
+  for (const { path, object } of recordedItems()) await archive.add(refOf(path, object), object);
+  await store.putBackup({ ...files, archive: await archive.finish() });
+  await archive.dispose();
+  return client.seed(backups, files.backup);
+}
+
+/** Where an item lies, from its path in the tarball: `resources/pods/namespaces/notes/web.json`. */
+export function refOf(path: string, object: GenericObject): ArchivedItemRef {
+  const [, groupResource = "", scope, ...rest] = path.replace(/\.json$/, "").split("/");
+  const version = (object.apiVersion ?? "").split("/").at(-1) ?? "";
+  return scope === "cluster"
+    ? { groupResource, namespace: undefined, name: rest.join("/"), version, preferred: true }
+    : { groupResource, namespace: rest[0] ?? "", name: rest.slice(1).join("/"), version, preferred: true };
+}
+
+/** A Restore as the command line makes it. */
+export function newRestore(name: string, spec: Restore["spec"] = {}): Restore {
+  return {
+    apiVersion: "velero.io/v1",
+    kind: "Restore",
+    metadata: { name, namespace: NAMESPACE },
+    spec: { backupName: "second", hooks: {}, includedNamespaces: ["*"], itemOperationTimeout: "0s", uploaderConfig: {}, ...spec },
+  };
 }
 
 export function typeOf(object: KubeObject): ResourceType {

@@ -1,0 +1,199 @@
+/**
+ * The last part of a restore, when every volume has its data: volumes get back the reclaim policy and labels that they had, the hooks run in the pods that are up now,
+ * and what came of it is added to the restore's files. Can be repeated after a crash; hooks may then run a second time.
+ */
+import { type Backup, type DataDownload, dataDownloads, LABELS, type Restore, validLabelValue } from "@drayage/api";
+import { type Clock, DrayError, forEachLimit, isAbort, type Logger, messageOf } from "@drayage/base";
+import {
+  type KubeClient,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  type StorageClass,
+  storageClasses,
+} from "@drayage/kube";
+import { targetNamespaceOf } from "../actions/restore-action.ts";
+import { allOf } from "../all-of.ts";
+import type { HookCounts } from "../hooks/exec-hook.ts";
+import { RestoreHooks, runRestoreHooks } from "../hooks/restore-hooks.ts";
+import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
+import type { BackupStore, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+
+export interface FinalizeRestoreOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly store: BackupStore;
+  readonly restore: Restore;
+  readonly backup: Backup;
+  readonly resourceTimeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface FinalizedRestore {
+  readonly hooks: HookCounts;
+  /** Errors and warnings that came up here. */
+  readonly errors: number;
+  readonly warnings: number;
+}
+
+const VOLUMES_AT_ONCE = 3;
+const POLL_FIRST_MS = 100;
+const POLL_FACTOR = 1.5;
+const POLL_MAX_MS = 2_000;
+
+export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<FinalizedRestore> {
+  const { client, clock, store, restore, backup, signal } = options;
+  const name = restore.metadata.name ?? "";
+  const log = options.logger.child({ restore: `${options.namespace}/${name}` });
+  const errors = new ResultCollector();
+  const warnings = new ResultCollector();
+  const claims = restoredClaims(await store.getRestoreResourceList(name, signal));
+  const operations = await store.getRestoreItemOperations(name, signal);
+  const infos = await store.getVolumeInfos(backup.metadata.name ?? "", signal);
+  for (const { spec, status } of operations) {
+    const { Namespace, Name } = spec.resourceIdentifier;
+    if (status.phase === "Failed") errors.add(Namespace, `the data of claim "${Namespace}/${Name}" was not restored: ${status.error ?? ""}`);
+  }
+  await forEachLimit(
+    infos.filter(
+      (info) => claims.has(claimOf(info, restore)) && info.pvInfo !== undefined && info.backupMethod !== undefined && !hasFailed(info, restore, operations),
+    ),
+    VOLUMES_AT_ONCE,
+    async (info) => {
+      try {
+        await restoreVolumeMarks(info, options, log);
+      } catch (error) {
+        if (isAbort(error, signal)) throw error;
+        warnings.add(
+          targetNamespaceOf(restore, info.pvcNamespace ?? ""),
+          `could not restore reclaim policy and labels of the volume of claim "${claimOf(info, restore)}": ${messageOf(error)}`,
+        );
+      }
+    },
+    signal,
+  );
+  const restoredPods = await allOf(client.listAll(pods, { labelSelector: `${LABELS.restoreName}=${validLabelValue(name)}`, signal }));
+  const hooks = await runRestoreHooks({
+    client,
+    clock,
+    hooks: new RestoreHooks(restore.spec),
+    pods: restoredPods,
+    waitTimeoutMs: options.resourceTimeoutMs,
+    log,
+    signal,
+    onFailure: (namespace, message) => errors.add(namespace, message),
+  });
+  const results = await store.getRestoreResults(name, signal);
+  await store.putRestore(
+    {
+      restoreName: name,
+      results: { errors: mergeMessages(results.errors, errors.messages()), warnings: mergeMessages(results.warnings, warnings.messages()) },
+      volumeInfos: await restoredVolumeInfos(infos, claims, operations, options),
+    },
+    signal,
+  );
+  return { hooks, errors: errors.count, warnings: warnings.count };
+}
+
+/** `namespace/name` of the claims that this restore created. */
+function restoredClaims(resources: Readonly<Record<string, readonly string[]>>): ReadonlySet<string> {
+  const created = (resources["v1/PersistentVolumeClaim"] ?? []).filter((entry) => entry.endsWith("(created)") || entry.endsWith("(updated)"));
+  return new Set(created.map((entry) => entry.slice(0, entry.lastIndexOf("("))));
+}
+
+function claimOf(info: BackupVolumeInfo, restore: Restore): string {
+  return `${targetNamespaceOf(restore, info.pvcNamespace ?? "")}/${info.pvcName}`;
+}
+
+function operationOf(info: BackupVolumeInfo, restore: Restore, operations: readonly ItemOperation[]): ItemOperation | undefined {
+  const claim = claimOf(info, restore);
+  return operations.find(({ spec }) => `${spec.resourceIdentifier.Namespace}/${spec.resourceIdentifier.Name}` === claim);
+}
+
+/** A volume whose data did not come back is left as it is. */
+function hasFailed(info: BackupVolumeInfo, restore: Restore, operations: readonly ItemOperation[]): boolean {
+  const operation = operationOf(info, restore, operations);
+  return operation !== undefined && operation.status.phase !== "Completed";
+}
+
+async function restoreVolumeMarks(info: BackupVolumeInfo, options: FinalizeRestoreOptions, log: Logger): Promise<void> {
+  const { client, restore, signal } = options;
+  const claim = await boundClaim({ namespace: targetNamespaceOf(restore, info.pvcNamespace ?? ""), name: info.pvcName ?? "" }, options, log);
+  if (claim?.spec.volumeName === undefined) return;
+  const volume = await client.get(persistentVolumes, { name: claim.spec.volumeName }, signal);
+  const policy = info.pvInfo?.reclaimPolicy ?? "";
+  const missing = Object.entries(info.pvInfo?.labels ?? {}).filter(([key]) => volume.metadata.labels?.[key] === undefined);
+  const changesPolicy = policy !== "" && policy !== volume.spec.persistentVolumeReclaimPolicy;
+  if (!changesPolicy && missing.length === 0) return;
+  const patch = {
+    ...(missing.length === 0 ? {} : { metadata: { labels: Object.fromEntries(missing) } }),
+    ...(changesPolicy ? { spec: { persistentVolumeReclaimPolicy: policy } } : {}),
+  };
+  await client.patch<PersistentVolume>(persistentVolumes, { name: claim.spec.volumeName }, "merge", patch, { signal });
+}
+
+/** The claim once it is bound; undefined when it is gone, or when it rightly waits for a pod. Throws when it does not get there in time. */
+async function boundClaim(
+  key: { readonly namespace: string; readonly name: string },
+  options: FinalizeRestoreOptions,
+  log: Logger,
+): Promise<PersistentVolumeClaim | undefined> {
+  const { client, clock, resourceTimeoutMs, signal } = options;
+  const untilMs = clock.nowMs() + resourceTimeoutMs;
+  for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * POLL_FACTOR, POLL_MAX_MS)) {
+    const claim = await client.find(persistentVolumeClaims, key, signal);
+    if (claim === undefined || claim.status?.phase === "Bound") return claim;
+    const storageClass = await client.find<StorageClass>(storageClasses, { name: claim.spec.storageClassName ?? "-" }, signal);
+    if (storageClass?.volumeBindingMode === "WaitForFirstConsumer") {
+      log.info("Not waiting for a claim that waits for its first pod", { claim: `${key.namespace}/${key.name}` });
+      return undefined;
+    }
+    if (clock.nowMs() + delayMs > untilMs) throw new DrayError("TIMED_OUT", `it is not bound after ${resourceTimeoutMs / 1000} s`);
+    await clock.sleep(delayMs, signal);
+  }
+}
+
+/** What became of each volume: the entries of the restore's volume file. */
+async function restoredVolumeInfos(
+  infos: readonly BackupVolumeInfo[],
+  claims: ReadonlySet<string>,
+  operations: readonly ItemOperation[],
+  options: FinalizeRestoreOptions,
+): Promise<Record<string, unknown>[]> {
+  const { client, namespace, restore, signal } = options;
+  if (operations.length === 0) return [];
+  const downloads = await allOf(
+    client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${restore.metadata.uid}`, signal }),
+  );
+  const restored: Record<string, unknown>[] = [];
+  for (const info of infos) {
+    const operation = operationOf(info, restore, operations);
+    if (operation === undefined || !claims.has(claimOf(info, restore))) continue;
+    const claim = await client.find(
+      persistentVolumeClaims,
+      { namespace: operation.spec.resourceIdentifier.Namespace, name: operation.spec.resourceIdentifier.Name },
+      signal,
+    );
+    const download: DataDownload | undefined = downloads.find(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === operation.spec.operationID);
+    restored.push({
+      pvcName: info.pvcName,
+      pvcNamespace: operation.spec.resourceIdentifier.Namespace,
+      pvName: claim?.spec.volumeName ?? "",
+      restoreMethod: "CSISnapshot",
+      snapshotDataMoved: true,
+      snapshotDataMovementInfo: {
+        dataMover: info.snapshotDataMovementInfo?.dataMover ?? "velero",
+        uploaderType: info.snapshotDataMovementInfo?.uploaderType ?? "kopia",
+        snapshotHandle: download?.spec.snapshotID ?? "",
+        operationID: operation.spec.operationID,
+        size: download?.status?.progress?.totalBytes ?? 0,
+        Phase: download?.status?.phase ?? "",
+      },
+    });
+  }
+  return restored;
+}

@@ -1,0 +1,250 @@
+/**
+ * Carries a Restore from the end of its own work to its end: waits for the asynchronous operations (DataDownloads), then finalizes.
+ *
+ *   WaitingForPluginOperations ──────────────► Finalizing ───────────────► Completed
+ *        │ (an operation failed)                                              ▲ only without any error
+ *        ▼
+ *   WaitingForPluginOperationsPartiallyFailed ► FinalizingPartiallyFailed ► PartiallyFailed
+ *
+ * Finalizing may wait for volumes and pods, so it runs as a job; one that was lost with its process is simply run again.
+ */
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataDownload,
+  dataDownloads,
+  LABELS,
+  type Restore,
+  type RestoreStatus,
+  restores,
+} from "@drayage/api";
+import { type Clock, errorFields, formatTime, hasCode, isAbort, type Logger, type RandomSource } from "@drayage/base";
+import {
+  isDeleting,
+  type KubeClient,
+  keyOf,
+  type ObjectKey,
+  type ReconcileResult,
+  requireDuration,
+  source,
+  startController,
+  startInformer,
+  updateObject,
+} from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import type { RunningController } from "../backup/backup-controller.ts";
+import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
+import { JobTable } from "../jobs.ts";
+import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
+import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import { finalizeRestore } from "./finalize-restore.ts";
+
+export interface RestoreOperationsControllerDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly stores: BackupStores;
+  readonly settings?: ServerSettings;
+}
+
+/** After a failure of finalizing that may pass. */
+const FINALIZE_AGAIN_MS = 5_000;
+
+/** Starts the controller of Restores that wait for operations or are to be finalized. */
+export function startRestoreOperationsController(deps: RestoreOperationsControllerDeps): RunningController {
+  const { client, clock, random, logger, namespace } = deps;
+  const informerOptions = { client, clock, random, logger, namespace };
+  const restoreCache = startInformer<Restore>(restores, informerOptions);
+  const downloadCache = startInformer<DataDownload>(dataDownloads, informerOptions);
+  const jobs = new JobTable();
+  const reconciler = new RestoreOperationsReconciler(deps, jobs, (key, afterMs) => controller.enqueue(key, afterMs));
+  const controller = startController({
+    name: "restore-operations",
+    clock,
+    random,
+    logger,
+    sources: [
+      source(restoreCache, { when: (before, after) => (after !== undefined && isOurs(after)) || (before !== undefined && isOurs(before)) }),
+      // A Restore is the only owner that a DataDownload has.
+      source(downloadCache, {
+        toKeys: ({ metadata }) => (metadata.ownerReferences ?? []).filter(({ kind }) => kind === "Restore").map(({ name }) => ({ namespace, name })),
+      }),
+    ],
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+  });
+  return {
+    async idle() {
+      await controller.idle();
+      await jobs.idle();
+      await controller.idle();
+    },
+    async stop() {
+      await controller.stop();
+      await jobs.stop();
+      restoreCache.stop();
+      downloadCache.stop();
+    },
+  };
+}
+
+function isOurs({ status }: Restore): boolean {
+  return isWaiting(status) || isFinalizing(status);
+}
+
+function isWaiting(status: RestoreStatus | undefined): boolean {
+  return status?.phase === "WaitingForPluginOperations" || status?.phase === "WaitingForPluginOperationsPartiallyFailed";
+}
+
+function isFinalizing(status: RestoreStatus | undefined): boolean {
+  return status?.phase === "Finalizing" || status?.phase === "FinalizingPartiallyFailed";
+}
+
+class RestoreOperationsReconciler {
+  readonly #deps: RestoreOperationsControllerDeps;
+  readonly #settings: ServerSettings;
+  readonly #jobs: JobTable;
+  readonly #enqueue: (key: ObjectKey, afterMs: number) => void;
+  /** Operations as they were read from the bucket, by UID; they change there only by our own hand. */
+  readonly #operations = new Map<string, readonly ItemOperation[]>();
+
+  constructor(deps: RestoreOperationsControllerDeps, jobs: JobTable, enqueue: (key: ObjectKey, afterMs: number) => void) {
+    this.#deps = deps;
+    this.#settings = deps.settings ?? defaultServerSettings;
+    this.#jobs = jobs;
+    this.#enqueue = enqueue;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, stores, namespace } = this.#deps;
+    const restore = await client.find(restores, key, signal);
+    const goingOn = restore !== undefined && !isDeleting(restore) && isOurs(restore);
+    await this.#jobs.cancelOthers(key.name, goingOn ? restore.metadata.uid : undefined, "The Restore was deleted");
+    if (!goingOn) return {};
+    const backup = await client.find<Backup>(backups, { namespace, name: restore.spec.backupName ?? "" }, signal);
+    const location =
+      backup === undefined
+        ? undefined
+        : await client.find<BackupStorageLocation>(backupStorageLocations, { namespace, name: backup.spec.storageLocation ?? "" }, signal);
+    if (backup === undefined || location === undefined) {
+      const gone = backup === undefined ? `backup "${restore.spec.backupName}"` : `backup storage location "${backup.spec.storageLocation}"`;
+      await this.#write(
+        restore,
+        { ...this.#ended(restore.status, "PartiallyFailed"), failureReason: `${gone} does not exist any more, so the restore cannot be finalized` },
+        signal,
+      );
+      return {};
+    }
+    if (isWaiting(restore.status)) return this.#wait(restore, await stores.open(location, signal), signal);
+    this.#jobs.start(
+      key.name,
+      restore.metadata.uid ?? "",
+      (jobSignal) => this.#finalize(restore, backup, location, jobSignal),
+      (error) => {
+        this.#deps.logger.warn("Finalizing a restore failed and is tried again", { restore: key.name, ...errorFields(error) });
+        this.#enqueue(key, FINALIZE_AGAIN_MS);
+      },
+    );
+    return {};
+  }
+
+  async #wait(restore: Restore, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, clock, namespace } = this.#deps;
+    const { uid = "", name = "" } = restore.metadata;
+    const operations = this.#operations.get(uid) ?? (await store.getRestoreItemOperations(name, signal));
+    // From the API server, not from a cache: one that is not there yet would fail its operation for good.
+    const downloads = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${uid}`, signal }));
+    const idOf = ({ metadata }: DataDownload): string => metadata.labels?.[LABELS.asyncOperationId] ?? "";
+    const outcome = advanceOperations(operations, {
+      kind: "DataDownload",
+      nowMs: clock.nowMs(),
+      timeoutMs: requireDuration(restore.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
+      movementsOf: (id) => downloads.filter((download) => idOf(download) === id),
+    });
+    for (const download of downloads) if (outcome.toCancel.includes(idOf(download))) await this.#cancel(download, signal);
+    const status = statusAfter(restore.status ?? {}, outcome);
+    // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataDownloads.
+    if (outcome.hasNewFailure || !outcome.inProgress) await store.putRestore({ restoreName: name, itemOperations: outcome.operations }, signal);
+    if (outcome.inProgress) this.#operations.set(uid, outcome.operations);
+    else this.#operations.delete(uid);
+    if (!sameCounts(restore.status ?? {}, status)) await this.#write(restore, status, signal);
+    return outcome.nextTimeoutMs === undefined ? {} : { requeueAfterMs: Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0) };
+  }
+
+  async #finalize(restore: Restore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+    const { client, clock, random, logger, namespace, stores } = this.#deps;
+    const store = await stores.open(location, signal);
+    const { hooks, errors, warnings } = await finalizeRestore({
+      client,
+      clock,
+      logger,
+      namespace,
+      store,
+      restore,
+      backup,
+      resourceTimeoutMs: this.#settings.resourceTimeoutMs,
+      signal,
+    });
+    try {
+      await updateObject<Restore>(
+        client,
+        restores,
+        keyOf(restore),
+        (current) => {
+          if (!isFinalizing(current.status)) return undefined;
+          const troubled = current.status?.phase === "FinalizingPartiallyFailed" || errors > 0;
+          return {
+            ...current,
+            status: {
+              ...this.#ended(current.status, troubled ? "PartiallyFailed" : "Completed"),
+              ...(hooks.attempted > 0 ? { hookStatus: { hooksAttempted: hooks.attempted, ...(hooks.failed > 0 ? { hooksFailed: hooks.failed } : {}) } } : {}),
+              ...(errors > 0 ? { errors: (current.status?.errors ?? 0) + errors } : {}),
+              ...(warnings > 0 ? { warnings: (current.status?.warnings ?? 0) + warnings } : {}),
+            },
+          };
+        },
+        { clock, random, signal },
+      );
+    } catch (error) {
+      if (isAbort(error, signal) || !hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+
+  #ended(status: RestoreStatus | undefined, phase: "Completed" | "PartiallyFailed"): RestoreStatus {
+    return { ...status, phase, completionTimestamp: formatTime(this.#deps.clock.nowMs()) };
+  }
+
+  async #cancel(download: DataDownload, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#deps.client.patch<DataDownload>(dataDownloads, keyOf(download), "merge", { spec: { cancel: true } }, { signal });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+
+  async #write(restore: Restore, status: RestoreStatus, signal: AbortSignal): Promise<void> {
+    await this.#deps.client.replace<Restore>(restores, { ...restore, status }, { signal });
+  }
+}
+
+function statusAfter(status: RestoreStatus, outcome: OperationsOutcome): RestoreStatus {
+  const troubled = status.phase === "WaitingForPluginOperationsPartiallyFailed" || outcome.failed > 0;
+  const phase = outcome.inProgress ? ("WaitingForPluginOperations" as const) : ("Finalizing" as const);
+  return {
+    ...status,
+    phase: troubled ? `${phase}PartiallyFailed` : phase,
+    ...(outcome.completed > 0 ? { restoreItemOperationsCompleted: outcome.completed } : {}),
+    ...(outcome.failed > 0 ? { restoreItemOperationsFailed: outcome.failed } : {}),
+  };
+}
+
+function sameCounts(a: RestoreStatus, b: RestoreStatus): boolean {
+  return (
+    a.phase === b.phase &&
+    a.restoreItemOperationsCompleted === b.restoreItemOperationsCompleted &&
+    a.restoreItemOperationsFailed === b.restoreItemOperationsFailed
+  );
+}

@@ -1,0 +1,389 @@
+/**
+ * Brings single items back: checks that they belong, makes their namespace, runs the actions for their resource, restores first what those name, and creates the object.
+ * What exists already is left as it is, unless the restore says otherwise.
+ */
+import type { Backup, Restore } from "@drayage/api";
+import { type Clock, DrayError, formatTime, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
+import {
+  type DiscoveredResource,
+  type Discovery,
+  type GenericObject,
+  type Job,
+  type KubeClient,
+  type Namespace,
+  namespaces,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  type Pod,
+} from "@drayage/kube";
+import {
+  CUSTOM_RESOURCE_DEFINITIONS,
+  formatItemName,
+  type ItemId,
+  NAMESPACES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  PODS,
+  SERVICE_ACCOUNTS,
+  storedIdentifier,
+} from "../actions/item-id.ts";
+import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
+import type { OperationLog } from "../operation-log/operation-log.ts";
+import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+import type { RestoreSelection } from "./restore-selection.ts";
+import { cleaned, mergedServiceAccount, mergePatchBetween, sameJson, withoutRestoreLabels, withRestoreLabels } from "./restored-form.ts";
+
+export interface ItemRestoreOptions {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly clock: Clock;
+  readonly restore: Restore;
+  readonly backup: Backup;
+  readonly archive: BackupArchiveReader;
+  /** By the name of the volume. */
+  readonly volumeInfos: ReadonlyMap<string, BackupVolumeInfo>;
+  readonly selection: RestoreSelection;
+  readonly actions: readonly RestoreAction[];
+  readonly operationLog: OperationLog;
+  /** How long a namespace that is going away, or a definition that is not served yet, is waited for. */
+  readonly resourceTimeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** What became of an item. */
+interface Entry {
+  readonly kind: string;
+  readonly name: string;
+  outcome: "created" | "updated" | "failed" | "skipped" | undefined;
+  /** Whether the object is in the cluster now, whoever made it. */
+  exists: boolean;
+}
+
+const POLL_FIRST_MS = 50;
+const POLL_FACTOR = 1.5;
+const POLL_MAX_MS = 1_000;
+/** Set by the API server on every namespace, from its own name. */
+const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
+const MIRROR_POD = "kubernetes.io/config.mirror";
+
+export class ItemRestore {
+  readonly operations: ItemOperation[] = [];
+  readonly #options: ItemRestoreOptions;
+  readonly #log: Logger;
+  readonly #entries = new Map<string, Entry>();
+  readonly #readyNamespaces = new Set<string>();
+  /** Volumes that are not restored: their claims get new ones. */
+  readonly #toProvision = new Set<string>();
+
+  constructor(options: ItemRestoreOptions) {
+    this.#options = options;
+    this.#log = options.operationLog.logger;
+  }
+
+  /** How many items were tried. */
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  /** `v1/Pod` → [`ns/name(created)`], both sorted. */
+  get resourceList(): Record<string, string[]> {
+    const byKind = new Map<string, string[]>();
+    for (const { kind, name, outcome } of this.#entries.values()) {
+      const names = byKind.get(kind) ?? [];
+      names.push(`${name}(${outcome ?? "skipped"})`);
+      byKind.set(kind, names);
+    }
+    return Object.fromEntries([...byKind].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kind, names]) => [kind, names.sort()]));
+  }
+
+  /** Restores one item of the tarball. Whatever goes wrong is recorded; only an abort is thrown. */
+  async restore(ref: ArchivedItemRef): Promise<boolean> {
+    const { operationLog, restore, archive, signal } = this.#options;
+    const target = ref.namespace === undefined ? undefined : targetNamespaceOf(restore, ref.namespace);
+    const id: ItemId = { groupResource: ref.groupResource, namespace: target, name: ref.name };
+    let entry: Entry | undefined;
+    try {
+      if (!this.#options.selection.admits(ref)) return false;
+      const item = await archive.read(ref);
+      if (target !== undefined) await this.ensureNamespace(ref.namespace ?? "", target);
+      if (isCompleted(item, ref.groupResource)) {
+        this.#log.info(`${ref.groupResource} "${formatItemName(ref)}" is complete and is not restored`);
+        return false;
+      }
+      const key = `${ref.groupResource} ${formatItemName(id)}`;
+      const known = this.#entries.get(key);
+      if (known !== undefined) return known.exists;
+      entry = { kind: `${item.apiVersion}/${item.kind}`, name: formatItemName(id), outcome: undefined, exists: false };
+      this.#entries.set(key, entry);
+      const before = operationLog.warningCount + operationLog.errorCount;
+      await this.#restoreItem(item, id, ref, entry);
+      entry.outcome ??= operationLog.warningCount + operationLog.errorCount > before ? "failed" : "skipped";
+      return entry.exists;
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      if (entry !== undefined) entry.outcome = "failed";
+      operationLog.error(target ?? "", `error restoring ${ref.groupResource}/${formatItemName(id)}: ${messageOf(error)}`);
+      return false;
+    }
+  }
+
+  /** Makes the namespace when it is not there, with the labels and annotations of the one in the backup; waits for one that is going away. */
+  async ensureNamespace(original: string, target: string): Promise<void> {
+    if (this.#readyNamespaces.has(target)) return;
+    const { client, archive, signal } = this.#options;
+    const existing = await this.#untilNotTerminating(target);
+    if (existing === undefined) {
+      const ref = archive.find(NAMESPACES, undefined, original);
+      const { labels, annotations } = (ref === undefined ? undefined : await archive.read(ref))?.metadata ?? {};
+      const { [NAMESPACE_NAME_LABEL]: _, ...kept } = labels ?? {};
+      const namespace: Namespace = {
+        apiVersion: "v1",
+        kind: "Namespace",
+        metadata: { name: target, ...(Object.keys(kept).length === 0 ? {} : { labels: kept }), ...(annotations === undefined ? {} : { annotations }) },
+      };
+      try {
+        await client.create(namespaces, namespace, { signal });
+        this.#entries.set(`${NAMESPACES} ${target}`, { kind: "v1/Namespace", name: target, outcome: "created", exists: true });
+      } catch (error) {
+        if (!hasCode(error, "KUBE_ALREADY_EXISTS")) throw error;
+      }
+    }
+    this.#readyNamespaces.add(target);
+  }
+
+  async #untilNotTerminating(name: string): Promise<Namespace | undefined> {
+    const { client, signal } = this.#options;
+    return this.#until(async () => {
+      const namespace = await client.find(namespaces, { name }, signal);
+      if (namespace === undefined) return { found: undefined };
+      return namespace.metadata.deletionTimestamp === undefined && namespace.status?.phase !== "Terminating" ? { found: namespace } : undefined;
+    }, `Cannot restore into namespace "${name}": it is being deleted`);
+  }
+
+  async #restoreItem(item: GenericObject, id: ItemId, ref: ArchivedItemRef, entry: Entry): Promise<void> {
+    const { restore, backup } = this.#options;
+    const log = this.#log.child({ groupResource: id.groupResource, namespace: id.namespace ?? "", "original name": ref.name });
+    if (id.groupResource === PODS && item.metadata.annotations?.[MIRROR_POD] !== undefined) {
+      log.info("Not restoring a mirror pod: its kubelet makes it");
+      return;
+    }
+    const original = id.groupResource === PERSISTENT_VOLUMES ? this.#volumeToRestore(item, log) : item;
+    if (original === undefined) return;
+    let object: GenericObject | undefined = cleaned(original);
+    for (const action of this.#options.actions) {
+      if (action.groupResource !== id.groupResource) continue;
+      object = await this.#act(action, object, item, id, log);
+      if (object === undefined) return;
+    }
+    if (id.groupResource === PERSISTENT_VOLUME_CLAIMS) this.#unbind(object, log);
+    const wanted = withRestoreLabels(
+      id.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace: id.namespace } },
+      restore.metadata.name ?? "",
+      backup.metadata.name ?? "",
+    );
+    const resource = await this.#resourceOf(wanted);
+    await this.#create(wanted, item, resource, id, entry, log);
+  }
+
+  /** Runs an action; undefined when the item is not to be restored. */
+  async #act(action: RestoreAction, object: GenericObject, itemFromBackup: GenericObject, id: ItemId, log: Logger): Promise<GenericObject | undefined> {
+    const { restore, backup, clock, archive, operationLog, signal } = this.#options;
+    const result = await action.execute(object, { restore, backup, itemFromBackup, targetNamespace: id.namespace, log, signal });
+    if (result.operationId !== undefined) {
+      this.operations.push({
+        spec: {
+          restoreName: restore.metadata.name ?? "",
+          restoreUID: restore.metadata.uid ?? "",
+          restoreItemAction: action.name,
+          resourceIdentifier: storedIdentifier(id),
+          operationID: result.operationId,
+        },
+        status: { phase: "New", created: formatTime(clock.nowMs()) },
+      });
+    }
+    if (result.skip === true) return undefined;
+    for (const additional of result.additionalItems ?? []) {
+      const ref = archive.find(additional.groupResource, additional.namespace, additional.name);
+      if (ref !== undefined) await this.restore(ref);
+      else
+        operationLog.warn(
+          id.namespace ?? "",
+          `${additional.groupResource} "${formatItemName(additional)}", which ${id.groupResource} "${formatItemName(id)}" uses, is not in the backup`,
+        );
+    }
+    return result.item;
+  }
+
+  /** The volume as it comes back, or undefined when its claim gets a new one. */
+  #volumeToRestore(item: GenericObject, log: Logger): GenericObject | undefined {
+    const { volumeInfos, restore, operationLog } = this.#options;
+    const volume = structuredClone(item) as unknown as PersistentVolume;
+    const name = volume.metadata.name ?? "";
+    const method = volumeInfos.get(name)?.backupMethod;
+    const claim = volume.spec.claimRef;
+    const claimNamespace = targetNamespaceOf(restore, claim?.namespace ?? "");
+    if (method === "CSISnapshot" || method === "PodVolumeBackup" || method === "NativeSnapshot" || volume.spec.persistentVolumeReclaimPolicy === "Delete") {
+      this.#toProvision.add(name);
+      log.info("Not restoring the volume: its claim gets a new one");
+      if (method === "PodVolumeBackup") {
+        operationLog.error(
+          claimNamespace,
+          `claim "${claim?.name}" comes back empty: its data was backed up by a file-system backup, which this version cannot restore`,
+        );
+      } else if (method === "NativeSnapshot") {
+        operationLog.error(
+          claimNamespace,
+          `claim "${claim?.name}" comes back empty: its data is in a snapshot of the cloud provider, which this version cannot restore`,
+        );
+      }
+      return undefined;
+    }
+    log.info("Restoring the volume as it is: its data was not backed up, and it is not deleted with its claim");
+    if (claim?.namespace !== undefined) claim.namespace = claimNamespace;
+    forgetBinding(volume as unknown as GenericObject);
+    return volume as unknown as GenericObject;
+  }
+
+  #unbind(object: GenericObject, log: Logger): void {
+    const claim = object as unknown as PersistentVolumeClaim;
+    const volume = claim.spec.volumeName;
+    if (volume === undefined || volume === "") return;
+    forgetBinding(object);
+    if (!this.#toProvision.has(volume)) return;
+    log.info("The claim gets a new volume");
+    delete claim.spec.volumeName;
+  }
+
+  async #resourceOf(object: GenericObject): Promise<DiscoveredResource> {
+    const { discovery, signal } = this.#options;
+    const resource = await discovery.forKind(object.apiVersion ?? "", object.kind ?? "", signal);
+    if (resource === undefined) throw new DrayError("KUBE_NOT_FOUND", `the cluster does not serve ${object.apiVersion} ${object.kind}`);
+    return resource;
+  }
+
+  async #create(wanted: GenericObject, item: GenericObject, resource: DiscoveredResource, id: ItemId, entry: Entry, log: Logger): Promise<void> {
+    const { client, signal } = this.#options;
+    log.info(`Attempting to restore ${wanted.kind}: ${wanted.metadata.name}`);
+    let created: GenericObject;
+    try {
+      created = await client.create<GenericObject>(resource, wanted, { signal });
+    } catch (error) {
+      const existing =
+        hasCode(error, "KUBE_ALREADY_EXISTS") || isPortTaken(error) ? await client.find<GenericObject>(resource, keyOfId(id), signal) : undefined;
+      if (existing === undefined) throw error;
+      entry.exists = true;
+      await this.#meetExisting(existing, wanted, resource, id, entry, log);
+      return;
+    }
+    Object.assign(entry, { outcome: "created", exists: true });
+    await this.#restoreStatus(created, item, resource, id);
+    await this.#restoreFieldManagers(item, resource, id, log);
+    if (id.groupResource === CUSTOM_RESOURCE_DEFINITIONS) await this.#untilServed(id.name);
+  }
+
+  async #meetExisting(existing: GenericObject, wanted: GenericObject, resource: DiscoveredResource, id: ItemId, entry: Entry, log: Logger): Promise<void> {
+    const { client, restore, backup, operationLog, signal } = this.#options;
+    const [restoreName, backupName] = [restore.metadata.name ?? "", backup.metadata.name ?? ""];
+    const current = cleaned(existing);
+    const update = restore.spec.existingResourcePolicy === "update";
+    const isAccount = id.groupResource === SERVICE_ACCOUNTS;
+    // An account that was there is not marked as restored: it only gets what it lacks.
+    const target = isAccount ? mergedServiceAccount(current, withoutRestoreLabels(wanted)) : wanted;
+    if (sameJson(withRestoreLabels(current, restoreName, backupName), withRestoreLabels(target, restoreName, backupName))) {
+      log.info("It exists already and is the same as the one in the backup");
+      if (update) await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { labels: wanted.metadata.labels } }, { signal });
+      return;
+    }
+    if (!isAccount && !update) {
+      operationLog.warn(
+        id.namespace ?? "",
+        `could not restore, ${wanted.kind} "${wanted.metadata.name}" already exists and is different from the one in the backup; it was left as it is`,
+      );
+      return;
+    }
+    try {
+      await client.patch<GenericObject>(resource, keyOfId(id), "merge", mergePatchBetween(current, target), { signal });
+      entry.outcome = "updated";
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      operationLog.warn(id.namespace ?? "", `could not update, ${wanted.kind} "${wanted.metadata.name}": ${messageOf(error)}`);
+      if (update) await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { labels: wanted.metadata.labels } }, { signal });
+    }
+  }
+
+  async #restoreStatus(created: GenericObject, item: GenericObject, resource: DiscoveredResource, id: ItemId): Promise<void> {
+    const { client, operationLog, selection, signal } = this.#options;
+    if (item["status"] === undefined || !selection.restoresStatus(id.groupResource, item)) return;
+    try {
+      await client.replaceStatus<GenericObject>(resource, { ...created, status: item["status"] }, { signal });
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      operationLog.warn(id.namespace ?? "", `could not restore the status of ${item.kind} "${id.name}": ${messageOf(error)}`);
+    }
+  }
+
+  /** Who owns which field is part of an object's history: without it, the next server-side apply of its owner meets conflicts. */
+  async #restoreFieldManagers(item: GenericObject, resource: DiscoveredResource, id: ItemId, log: Logger): Promise<void> {
+    const { client, signal } = this.#options;
+    const { managedFields } = item.metadata;
+    if (managedFields === undefined || managedFields.length === 0) return;
+    try {
+      await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { managedFields } }, { signal });
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      log.info(`Field managers were not restored: ${messageOf(error)}`);
+    }
+  }
+
+  async #untilServed(name: string): Promise<void> {
+    const { client, discovery, signal } = this.#options;
+    const definitions = await discovery.find(CUSTOM_RESOURCE_DEFINITIONS, signal);
+    if (definitions === undefined) return;
+    await this.#until(async () => {
+      const definition = await client.find<GenericObject>(definitions, { name }, signal);
+      const { conditions } = (definition?.["status"] ?? {}) as { conditions?: { type: string; status: string }[] };
+      return conditions?.some(({ type, status }) => type === "Established" && status === "True") === true ? { found: undefined } : undefined;
+    }, `CustomResourceDefinition "${name}" was created, but is not established`);
+    discovery.invalidate();
+  }
+
+  async #until<T>(look: () => Promise<{ readonly found: T } | undefined>, what: string): Promise<T> {
+    const { clock, resourceTimeoutMs, signal } = this.#options;
+    const untilMs = clock.nowMs() + resourceTimeoutMs;
+    for (let delayMs = POLL_FIRST_MS; ; delayMs = Math.min(delayMs * POLL_FACTOR, POLL_MAX_MS)) {
+      const answer = await look();
+      if (answer !== undefined) return answer.found;
+      if (clock.nowMs() + delayMs > untilMs) throw new DrayError("TIMED_OUT", `${what} (waited ${resourceTimeoutMs / 1000} s)`);
+      await clock.sleep(delayMs, signal);
+    }
+  }
+}
+
+function keyOfId(id: ItemId): { readonly namespace: string | undefined; readonly name: string } {
+  return { namespace: id.namespace, name: id.name };
+}
+
+/** Notes of the controllers that had bound a claim and its volume, which would keep them from being bound again. */
+function forgetBinding(object: GenericObject): void {
+  const { claimRef } = (object as unknown as PersistentVolume).spec;
+  if (claimRef !== undefined) {
+    delete claimRef.uid;
+    delete claimRef.resourceVersion;
+  }
+  delete object.metadata.annotations?.["pv.kubernetes.io/bind-completed"];
+  delete object.metadata.annotations?.["pv.kubernetes.io/bound-by-controller"];
+}
+
+/** Pods and jobs that have done their work are not run again. */
+function isCompleted(item: GenericObject, groupResource: string): boolean {
+  if (groupResource === PODS) {
+    const phase = (item as unknown as Pod).status?.phase;
+    return phase === "Failed" || phase === "Succeeded";
+  }
+  return groupResource === "jobs.batch" && ((item as unknown as Job).status?.completionTime ?? "") !== "";
+}
+
+/** A service whose node port is taken is refused as invalid, also when it is its own port because the service is there already. */
+function isPortTaken(error: unknown): boolean {
+  return hasCode(error, "KUBE_INVALID") && /provided port is already allocated/.test(messageOf(error));
+}

@@ -1,0 +1,234 @@
+/** Reconciles Restores: observes, decides (restore.ts), applies. The restore itself runs as a job beside the workers. */
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataDownload,
+  dataDownloads,
+  FINALIZERS,
+  LABELS,
+  type Restore,
+  type RestoreStatus,
+  restores,
+} from "@drayage/api";
+import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf, retry } from "@drayage/base";
+import {
+  hasFinalizer,
+  isDeleting,
+  keyOf,
+  type ObjectKey,
+  type ReconcileResult,
+  source,
+  startController,
+  startInformer,
+  updateObject,
+  withFinalizer,
+  withoutFinalizer,
+} from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
+import { JobTable } from "../jobs.ts";
+import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import { prepareRestore } from "./prepare-restore.ts";
+import { decideRestore, restorePhaseOf } from "./restore.ts";
+import { deleteDataUploadResults, runRestore } from "./run-restore.ts";
+
+export type RestoreControllerDeps = Omit<BackupControllerDeps, "movers" | "newSpool">;
+
+/** Two restores at once might want the same objects. */
+const CONCURRENT_RESTORES = 1;
+const WAIT_FOR_SLOT_MS = 1_000;
+const RECORD_BUDGET_MS = 600_000;
+
+/** Starts the controller of Restores, from New to the end of the restore proper, and of what is left of them in the bucket. */
+export function startRestoreController(deps: RestoreControllerDeps): RunningController {
+  const { client, clock, random, logger, namespace } = deps;
+  const informer = startInformer<Restore>(restores, { client, clock, random, logger, namespace });
+  const jobs = new JobTable();
+  const reconciler = new RestoreReconciler(deps, jobs);
+  const controller = startController({
+    name: "restore",
+    clock,
+    random,
+    logger,
+    sources: [
+      // When one ends, the next may start.
+      source(informer, {
+        toKeys: (restore) => [
+          keyOf(restore),
+          ...informer
+            .list(namespace)
+            .filter((other) => restorePhaseOf(other) === "New")
+            .map(keyOf),
+        ],
+      }),
+    ],
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+  });
+  return {
+    async idle() {
+      await controller.idle();
+      await jobs.idle();
+      await controller.idle();
+    },
+    async stop() {
+      await controller.stop();
+      await jobs.stop();
+      informer.stop();
+    },
+  };
+}
+
+class RestoreReconciler {
+  readonly #deps: RestoreControllerDeps;
+  readonly #settings: ServerSettings;
+  readonly #jobs: JobTable;
+
+  constructor(deps: RestoreControllerDeps, jobs: JobTable) {
+    this.#deps = deps;
+    this.#settings = deps.settings ?? defaultServerSettings;
+    this.#jobs = jobs;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, logger } = this.#deps;
+    const restore = await client.find(restores, key, signal);
+    const goingOn = restore !== undefined && !isDeleting(restore);
+    await this.#jobs.cancelOthers(key.name, goingOn ? restore.metadata.uid : undefined, "The Restore was deleted");
+    if (restore === undefined) return {};
+    const decision = decideRestore({
+      phase: restorePhaseOf(restore),
+      deleting: isDeleting(restore),
+      hasFinalizer: hasFinalizer(restore, FINALIZERS.restoreFiles),
+      running: this.#jobs.has(key.name, restore.metadata.uid ?? ""),
+      slotFree: this.#jobs.size < CONCURRENT_RESTORES,
+    });
+    switch (decision.do) {
+      case "nothing":
+        return {};
+      case "wait":
+        logger.debug("A restore waits for the one that runs", { restore: key.name });
+        return { requeueAfterMs: WAIT_FOR_SLOT_MS };
+      case "addFinalizer":
+        await client.replace<Restore>(restores, withFinalizer(restore, FINALIZERS.restoreFiles), { signal });
+        return {};
+      case "removeFiles":
+        await this.#removeFiles(restore, signal);
+        await client.replace<Restore>(restores, withoutFinalizer(restore, FINALIZERS.restoreFiles), { signal });
+        return {};
+      case "start":
+        await this.#start(restore, signal);
+        return {};
+      case "fail":
+        logger.warn("Failing a restore that was lost with its process", { restore: key.name });
+        await this.#cleanUp(restore, decision.reason, signal);
+        await client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, decision.reason) }, { signal });
+        return {};
+    }
+  }
+
+  async #start(restore: Restore, signal: AbortSignal): Promise<void> {
+    const { client, clock, logger, namespace } = this.#deps;
+    const prepared = prepareRestore(restore, {
+      nowMs: clock.nowMs(),
+      settings: this.#settings,
+      backups: await allOf(client.listAll<Backup>(backups, { namespace, signal })),
+      locations: await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal })),
+    });
+    const { source: from } = prepared;
+    if (from === undefined) {
+      // The start of what never started is of no use; everything else is shown.
+      await client.replace<Restore>(
+        restores,
+        { ...prepared.restore, status: { phase: "FailedValidation", validationErrors: [...prepared.faults] } },
+        { signal },
+      );
+      return;
+    }
+    const started = await client.replace<Restore>(restores, { ...prepared.restore, status: { ...prepared.restore.status, phase: "InProgress" } }, { signal });
+    this.#jobs.start(
+      started.metadata.name ?? "",
+      started.metadata.uid ?? "",
+      (jobSignal) => this.#run(started, from.backup, from.location, jobSignal),
+      (error) => logger.error("A restore's job ended by a defect", { restore: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
+    );
+  }
+
+  async #run(restore: Restore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+    const { client, discovery, clock, random, logger, namespace, stores } = this.#deps;
+    try {
+      const status = await runRestore({
+        client,
+        discovery,
+        clock,
+        random,
+        logger,
+        namespace,
+        stores,
+        settings: this.#settings,
+        restore,
+        backup,
+        location,
+        signal,
+      });
+      await this.#record(restore, () => status, signal);
+    } catch (error) {
+      // A server that is shutting down leaves the phase: the next one finds a restore without a job. A Restore that was deleted has none to leave.
+      if (isAbort(error, signal) || (hasCode(error, "KUBE_NOT_FOUND") && (await client.find(restores, keyOf(restore), signal)) === undefined)) return;
+      logger.error("Restore failed", { restore: `${namespace}/${restore.metadata.name}`, ...errorFields(error) });
+      const reason = `${messageOf(error)}${isDrayError(error) && error.hint !== undefined ? `. ${error.hint}` : ""}`;
+      await this.#cleanUp(restore, `its restore failed: ${reason}`, signal);
+      await this.#record(restore, (current) => this.#failed(current, reason), signal);
+    }
+  }
+
+  /** Writes the end of the job over what is there now; a Restore that is gone needs none. */
+  async #record(restore: Restore, statusOf: (current: RestoreStatus | undefined) => RestoreStatus, signal: AbortSignal): Promise<void> {
+    const { client, clock, random } = this.#deps;
+    try {
+      await retry(
+        () =>
+          updateObject<Restore>(client, restores, keyOf(restore), (current) => ({ ...current, status: statusOf(current.status) }), { clock, random, signal }),
+        { clock, random, signal, policy: { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: RECORD_BUDGET_MS } },
+      );
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
+
+  #failed(status: RestoreStatus | undefined, failureReason: string): RestoreStatus {
+    return { ...status, phase: "Failed", failureReason, completionTimestamp: formatTime(this.#deps.clock.nowMs()) };
+  }
+
+  /** After a failure: movers are told to stop, and what the parts of the restore had told each other is removed. */
+  async #cleanUp(restore: Restore, why: string, signal: AbortSignal): Promise<void> {
+    const { client, namespace } = this.#deps;
+    for await (const download of client.listAll<DataDownload>(dataDownloads, {
+      namespace,
+      labelSelector: `${LABELS.restoreUid}=${restore.metadata.uid}`,
+      signal,
+    })) {
+      const phase = download.status?.phase;
+      if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || download.spec.cancel === true) continue;
+      await client.patch<DataDownload>(dataDownloads, keyOf(download), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
+    }
+    await deleteDataUploadResults(client, restore, signal);
+  }
+
+  /** Removes the restore's files. Where the location is gone, they are out of reach, and nobody will look for them. */
+  async #removeFiles(restore: Restore, signal: AbortSignal): Promise<void> {
+    const { client, namespace, stores, logger } = this.#deps;
+    const backup = await client.find<Backup>(
+      backups,
+      { namespace, name: restore.spec.backupName === undefined || restore.spec.backupName === "" ? "-" : restore.spec.backupName },
+      signal,
+    );
+    const location = await client.find<BackupStorageLocation>(backupStorageLocations, { namespace, name: backup?.spec.storageLocation ?? "-" }, signal);
+    if (location === undefined || location.spec.accessMode === "ReadOnly") {
+      logger.info("The files of a deleted restore stay where they are: its location is gone or read-only", { restore: restore.metadata.name });
+      return;
+    }
+    await (await stores.open(location, signal)).deleteRestore(restore.metadata.name ?? "", signal);
+  }
+}

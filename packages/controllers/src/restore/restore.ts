@@ -1,0 +1,54 @@
+/**
+ * The life of a Restore up to the end of its own work.
+ *
+ *   New ──► InProgress ──► WaitingForPluginOperations[PartiallyFailed] ──► (restore-operations)
+ *    │          │    └───► Finalizing[PartiallyFailed] ──────────────────► (restore-operations)
+ *    ▼          ▼
+ *  FailedValidation   Failed: its backup could not be read, or the server was restarted meanwhile
+ *
+ * A restore runs as a job of this process, one at a time, so one that is InProgress without a job was lost with its process. Its files in the bucket go with it: a finalizer sees to that.
+ */
+import type { Restore, RestoreStatus } from "@drayage/api";
+
+export type RestorePhase = NonNullable<RestoreStatus["phase"]>;
+
+export interface ObservedRestore {
+  readonly phase: RestorePhase;
+  readonly deleting: boolean;
+  readonly hasFinalizer: boolean;
+  /** Whether this process works on it. */
+  readonly running: boolean;
+  /** Whether there is room for another job. */
+  readonly slotFree: boolean;
+}
+
+export type RestoreDecision =
+  | { readonly do: "nothing" }
+  | { readonly do: "wait" }
+  | { readonly do: "addFinalizer" }
+  | { readonly do: "removeFiles" }
+  | { readonly do: "start" }
+  | { readonly do: "fail"; readonly reason: string };
+
+const nothing: RestoreDecision = { do: "nothing" };
+
+export const restorePhases: Readonly<Record<RestorePhase, (o: ObservedRestore) => RestoreDecision>> = {
+  New: (o) => (o.running ? nothing : !o.hasFinalizer ? { do: "addFinalizer" } : o.slotFree ? { do: "start" } : { do: "wait" }),
+  InProgress: (o) =>
+    o.running ? nothing : { do: "fail", reason: "the server was restarted while the restore was InProgress; delete what it left unfinished, or restore again" },
+  FailedValidation: () => nothing,
+  WaitingForPluginOperations: () => nothing,
+  WaitingForPluginOperationsPartiallyFailed: () => nothing,
+  Finalizing: () => nothing,
+  FinalizingPartiallyFailed: () => nothing,
+  Completed: () => nothing,
+  PartiallyFailed: () => nothing,
+  Failed: () => nothing,
+};
+
+export const decideRestore = (o: ObservedRestore): RestoreDecision =>
+  o.deleting ? (o.hasFinalizer ? { do: "removeFiles" } : nothing) : restorePhases[o.phase](o);
+
+export function restorePhaseOf(restore: Restore): RestorePhase {
+  return restore.status?.phase ?? "New";
+}

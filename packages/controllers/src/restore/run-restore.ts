@@ -1,0 +1,215 @@
+/**
+ * One restore from the first item of its backup to its files in the bucket. Data comes back after that (DataDownloads); `restore-operations` waits for it and finalizes.
+ * Items that are there already are left alone, so a restore that failed can be followed by another one.
+ */
+import { type Backup, type BackupStorageLocation, LABELS, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type RestoreStatus, restores } from "@drayage/api";
+import { type Clock, errorFields, isAbort, type Logger, type RandomSource } from "@drayage/base";
+import { configMaps, type Discovery, type KubeClient, keyOf } from "@drayage/kube";
+import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
+import { claimRestoreAction, createClaimDataRestoreAction } from "../actions/claim-restore-action.ts";
+import { createDataUploadRestoreAction, DataUploadResults } from "../actions/data-upload-restore-action.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES } from "../actions/item-id.ts";
+import { jobRestoreAction } from "../actions/job-restore-action.ts";
+import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
+import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
+import { serviceRestoreAction } from "../actions/service-restore-action.ts";
+import { RestoreHooks } from "../hooks/restore-hooks.ts";
+import { OperationLog } from "../operation-log/operation-log.ts";
+import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
+import type { ServerSettings } from "../server-settings.ts";
+import { ItemRestore } from "./item-restore.ts";
+import { restoreOrder } from "./restore-order.ts";
+import { RestoreSelection } from "./restore-selection.ts";
+
+export interface RunRestoreOptions {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly namespace: string;
+  readonly stores: BackupStores;
+  readonly settings: ServerSettings;
+  readonly restore: Restore;
+  readonly backup: Backup;
+  readonly location: BackupStorageLocation;
+  readonly signal: AbortSignal;
+}
+
+/** Progress is written at most this often. */
+const PROGRESS_EVERY_MS = 1_000;
+
+/** Runs the restore and returns the status that is to be stored. Throws what makes the restore Failed. */
+export async function runRestore(options: RunRestoreOptions): Promise<RestoreStatus> {
+  const { restore, backup, location, stores, clock, logger, namespace, signal } = options;
+  const log = new OperationLog({ clock, server: logger, fields: { restore: `${namespace}/${restore.metadata.name}` } });
+  const store = await stores.open(location, signal);
+  log.logger.info(`Starting restore of backup ${namespace}/${backup.metadata.name}`);
+  const archive = await store.openArchive(backup.metadata.name ?? "", signal);
+  try {
+    return await new RestoreRun(options, log, store, archive).run();
+  } finally {
+    await archive.dispose();
+  }
+}
+
+/** Removes the ConfigMaps through which the restore of DataUploads spoke with that of their claims. */
+export async function deleteDataUploadResults(client: KubeClient, restore: Restore, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid},${LABELS.resourceUsage}=${RESOURCE_USAGE_DATA_UPLOAD}`;
+  await client.deleteCollection(configMaps, { namespace: restore.metadata.namespace, labelSelector, signal });
+}
+
+class RestoreRun {
+  readonly #options: RunRestoreOptions;
+  readonly #operationLog: OperationLog;
+  readonly #log: Logger;
+  readonly #store: BackupStore;
+  readonly #archive: BackupArchiveReader;
+  #progressWrittenMs = 0;
+
+  constructor(options: RunRestoreOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveReader) {
+    this.#options = options;
+    this.#operationLog = operationLog;
+    this.#log = operationLog.logger;
+    this.#store = store;
+    this.#archive = archive;
+  }
+
+  async run(): Promise<RestoreStatus> {
+    const { client, discovery, clock, settings, restore, backup, signal } = this.#options;
+    discovery.invalidate();
+    const selection = await RestoreSelection.of(restore.spec, discovery, signal);
+    const items = new ItemRestore({
+      client,
+      discovery,
+      clock,
+      restore,
+      backup,
+      archive: this.#archive,
+      volumeInfos: await this.#volumeInfos(),
+      selection,
+      actions: this.#actions(),
+      operationLog: this.#operationLog,
+      resourceTimeoutMs: settings.resourceTimeoutMs,
+      signal,
+    });
+    try {
+      if (this.#archive.resources().length === 0) this.#operationLog.warn(undefined, "the backup has no items");
+      // Definitions first: what they define is found out about only then.
+      await this.#restoreAll(await this.#selected([CUSTOM_RESOURCE_DEFINITIONS], selection), items);
+      const order = await restoreOrder(this.#archive.resources(), settings.restorePriorities, discovery, signal);
+      await this.#restoreAll(
+        await this.#selected(
+          order.filter((resource) => resource !== CUSTOM_RESOURCE_DEFINITIONS),
+          selection,
+        ),
+        items,
+      );
+    } finally {
+      await this.#forgetResults();
+    }
+    return this.#persist(items);
+  }
+
+  #actions(): RestoreAction[] {
+    const { client, random, namespace, restore } = this.#options;
+    const results = new DataUploadResults();
+    return [
+      createDataUploadRestoreAction(client, results),
+      claimRestoreAction,
+      createClaimDataRestoreAction({ client, random, namespace, results }),
+      createPodRestoreAction(new RestoreHooks(restore.spec), random),
+      serviceRestoreAction,
+      serviceAccountRestoreAction,
+      createSecretRestoreAction(client),
+      jobRestoreAction,
+      ...roleBindingRestoreActions,
+    ];
+  }
+
+  async #volumeInfos(): Promise<ReadonlyMap<string, BackupVolumeInfo>> {
+    const infos = await this.#store.getVolumeInfos(this.#options.backup.metadata.name ?? "", this.#options.signal);
+    return new Map(infos.map((info) => [info.pvName ?? "", info]));
+  }
+
+  /** Items that the spec asks for, in the order of their resources. */
+  async #selected(resources: readonly string[], selection: RestoreSelection): Promise<ArchivedItemRef[]> {
+    const refs: ArchivedItemRef[] = [];
+    for (const resource of resources) {
+      if (!selection.hasResource(resource)) {
+        this.#log.info("Skipping restore of resource because the restore spec excludes it", { resource });
+        continue;
+      }
+      for (const ref of this.#archive.items(resource)) {
+        if (!selection.hasPlace(resource, ref.namespace)) continue;
+        if (selection.readsLabels && !selection.hasLabels(resource, (await this.#archive.read(ref)).metadata.labels)) continue;
+        refs.push(ref);
+      }
+    }
+    return refs;
+  }
+
+  async #restoreAll(refs: readonly ArchivedItemRef[], items: ItemRestore): Promise<void> {
+    const { restore, clock, signal } = this.#options;
+    for (const ref of refs) {
+      signal.throwIfAborted();
+      // Namespaces are made with the first thing that goes into them, and here when nothing does.
+      if (ref.groupResource === NAMESPACES) await this.#ensureNamespace(ref.name, items);
+      else await items.restore(ref);
+      if (clock.nowMs() - this.#progressWrittenMs >= PROGRESS_EVERY_MS) await this.#writeProgress(items.count, Math.max(refs.length, items.count));
+    }
+    this.#log.info(`Restored ${items.count} items`, { restore: restore.metadata.name });
+  }
+
+  async #ensureNamespace(name: string, items: ItemRestore): Promise<void> {
+    try {
+      await items.ensureNamespace(name, targetNamespaceOf(this.#options.restore, name));
+    } catch (error) {
+      if (isAbort(error, this.#options.signal)) throw error;
+      this.#operationLog.error(undefined, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  async #writeProgress(itemsRestored: number, totalItems: number): Promise<void> {
+    const { client, clock, restore, signal } = this.#options;
+    this.#progressWrittenMs = clock.nowMs();
+    await client.patch<Restore>(restores, keyOf(restore), "merge", { status: { progress: { itemsRestored, totalItems } } }, { signal });
+  }
+
+  async #forgetResults(): Promise<void> {
+    const { client, restore, signal } = this.#options;
+    try {
+      await deleteDataUploadResults(client, restore, signal);
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      this.#log.info("Results of DataUploads were left behind", { ...errorFields(error), context: undefined });
+    }
+  }
+
+  async #persist(items: ItemRestore): Promise<RestoreStatus> {
+    const { restore, signal } = this.#options;
+    const { errorCount, warningCount, results } = this.#operationLog;
+    const waits = items.operations.length > 0;
+    const phase = waits ? ("WaitingForPluginOperations" as const) : ("Finalizing" as const);
+    await this.#writeProgress(items.count, items.count);
+    this.#log.info("Everything but the data is restored", { errors: errorCount, warnings: warningCount, operations: items.operations.length });
+    await this.#store.putRestore(
+      {
+        restoreName: restore.metadata.name ?? "",
+        log: this.#operationLog.bytes(),
+        results,
+        itemOperations: items.operations,
+        resourceList: items.resourceList,
+      },
+      signal,
+    );
+    return {
+      ...restore.status,
+      phase: errorCount > 0 ? `${phase}PartiallyFailed` : phase,
+      progress: { itemsRestored: items.count, totalItems: items.count },
+      ...(waits ? { restoreItemOperationsAttempted: items.operations.length } : {}),
+      ...(errorCount > 0 ? { errors: errorCount } : {}),
+      ...(warningCount > 0 ? { warnings: warningCount } : {}),
+    };
+  }
+}
