@@ -4,6 +4,8 @@ import { type Clock, DrayError, type RandomSource, systemClock, systemRandom } f
 export interface Terminal {
   /** Results. */
   out(text: string): void;
+  /** Results that are bytes; resolves when there is room for more. */
+  write(bytes: Uint8Array): Promise<void>;
   /** Messages, warnings, live progress. */
   err(text: string): void;
   readonly outIsTerminal: boolean;
@@ -50,6 +52,7 @@ export function processTerminal(): Terminal {
   });
   return {
     out: (text) => void process.stdout.write(text),
+    write: writeOut,
     err: (text) => void process.stderr.write(text),
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
@@ -63,6 +66,16 @@ export function processTerminal(): Terminal {
     askSecret,
     readInput,
   };
+}
+
+function writeOut(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => {
+      // A reader that goes away ends the command through the signal.
+      if (error == null || (error as NodeJS.ErrnoException).code === "EPIPE") resolve();
+      else reject(error);
+    });
+  });
 }
 
 async function readInput(): Promise<Uint8Array> {

@@ -15,7 +15,7 @@ export * from "./object/object-reader.ts";
 export * from "./object/object-writer.ts";
 export * from "./open-repository.ts";
 export * from "./repository.ts";
-export type * from "./snapshot/directory-entry.ts";
+export * from "./snapshot/directory-entry.ts";
 export * from "./snapshot/directory-listing.ts";
 export type { DirectorySummary, FailedEntry } from "./snapshot/directory-summary.ts";
 export * from "./snapshot/extended-metadata.ts";

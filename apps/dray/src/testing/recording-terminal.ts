@@ -30,6 +30,10 @@ export class RecordingTerminal implements Terminal {
     this.text += text;
   }
 
+  async write(bytes: Uint8Array): Promise<void> {
+    this.text += new TextDecoder().decode(bytes);
+  }
+
   err(text: string): void {
     this.errors += text;
   }

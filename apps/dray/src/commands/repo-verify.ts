@@ -1,0 +1,56 @@
+import { formatBytes } from "@drayage/base";
+import { contentProblem, packLengths, verifySnapshots } from "@drayage/datapath";
+import type { Repository } from "@drayage/repo";
+import type { Command } from "commander";
+import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { TransferView } from "../engine/transfer-view.ts";
+import { parseCount } from "../engine/values.ts";
+import { EXIT } from "../exit-codes.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options extends RepositoryOptions {
+  readonly full?: boolean;
+  readonly parallel?: string;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withRepositoryOptions(command)
+    .option("--full", "read and authenticate every byte of every snapshot")
+    .option("--parallel <number>", "files read side by side")
+    .action((options: Options) => withRepository(options, terminal, { readOnly: true }, (repository) => verifyRepository(repository, options, terminal)));
+}
+
+/** Every content that the index names, then every snapshot. */
+async function verifyRepository(repository: Repository, options: Options, terminal: Terminal): Promise<void> {
+  const view = new TransferView(terminal, "Verifying", options.json === true);
+  await view.run(async () => {
+    const { signal, clock } = terminal;
+    const packs = await packLengths(repository, signal);
+    const problems: { path: string; message: string }[] = [];
+    let contents = 0;
+    let damagedContents = 0;
+    for (const info of repository.contents.list()) {
+      contents++;
+      const problem = contentProblem(info, packs);
+      if (problem === undefined) continue;
+      damagedContents++;
+      if (problems.length < 1000) problems.push({ path: info.packBlobId, message: problem });
+    }
+    const { snapshots, unreadable } = await repository.snapshots.list({ signal });
+    for (const { id, error } of unreadable) problems.push({ path: id, message: error instanceof Error ? error.message : String(error) });
+    const report = await verifySnapshots({
+      ...{ repository, snapshots, clock, signal, onProgress: view.onProgress },
+      mode: options.full === true ? "full" : "quick",
+      ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+    });
+    view.clear();
+    const count = damagedContents + unreadable.length + report.problemCount;
+    view.problems([...problems, ...report.problems], count, "error");
+    const { mode, files, directories, bytes } = report;
+    view.summary(
+      { repository: repository.description, mode, contents, packs: packs.size, snapshots: snapshots.length, directories, files, bytes, problems: count },
+      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${mode === "full" ? " to the last byte" : ""}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+    );
+    if (count > 0) terminal.exitCode = EXIT.failed;
+  });
+}

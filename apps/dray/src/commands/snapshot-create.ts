@@ -1,0 +1,87 @@
+import { resolve } from "node:path";
+import { DrayError, formatBytes } from "@drayage/base";
+import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/datapath";
+import { formatSnapshotSource, parseSnapshotSource, type Repository, type SnapshotSource } from "@drayage/repo";
+import type { Command } from "commander";
+import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { TransferView } from "../engine/transfer-view.ts";
+import { gather, parseCount, parsePairs } from "../engine/values.ts";
+import { EXIT } from "../exit-codes.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options extends RepositoryOptions {
+  readonly source?: string;
+  readonly tag?: readonly string[];
+  readonly description?: string;
+  readonly parallel?: string;
+  readonly block?: boolean;
+  readonly parent: string;
+  readonly compression?: string;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withRepositoryOptions(command)
+    .argument("<path>", "a directory, a file or, with --block, a device")
+    .option("--source <user@host:path>", "under which name it is kept (default: you, this machine, the path)")
+    .option("--tag <name=value>", "a tag; may be repeated", gather)
+    .option("--description <text>", "what it is for")
+    .option("--parallel <number>", "large files read side by side (default: 2)")
+    .option("--block", "read a block device raw")
+    .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
+    .option("--compression <name>", "compressor of file data, by Kopia's name (default: none)")
+    .action((path: string, options: Options) =>
+      withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, path, options, terminal)),
+    );
+}
+
+async function createSnapshot(repository: Repository, path: string, options: Options, terminal: Terminal): Promise<void> {
+  const view = new TransferView(terminal, "Uploading", options.json === true);
+  const absolute = resolve(terminal.cwd, path);
+  const source = options.source === undefined ? { ...repository.identity, path: absolute } : parseSnapshotSource(options.source);
+  const startedMs = terminal.clock.monotonicMs();
+  const result = await view.run(() =>
+    uploadSnapshot({
+      ...{ repository, clock: terminal.clock, signal: terminal.signal, onProgress: view.onProgress },
+      source: { kind: options.block === true ? "block" : "directory", path: absolute },
+      snapshotSource: source,
+      tags: parsePairs("--tag", options.tag ?? []),
+      parent: parseParent(options.parent),
+      ...(options.description === undefined ? {} : { description: options.description }),
+      ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+      ...(options.compression === undefined ? {} : { compressor: options.compression }),
+    }),
+  );
+  report(view, source, result, terminal.clock.monotonicMs() - startedMs);
+  if (result.stats.errorCount > 0) terminal.exitCode = EXIT.partiallyFailed;
+}
+
+function report(view: TransferView, source: SnapshotSource, result: UploadResult, elapsedMs: number): void {
+  const { snapshotId, rootEntry, stats, parentId, progress, problems, warnings, warningCount } = result;
+  view.problems(warnings, warningCount, "warning");
+  view.problems(problems, stats.errorCount, "error");
+  const seconds = elapsedMs / 1000;
+  const failed = stats.errorCount === 0 ? "" : `, ${stats.errorCount} could not be read`;
+  view.summary(
+    {
+      snapshotID: snapshotId,
+      source: formatSnapshotSource(source),
+      rootObjectID: rootEntry.objectId,
+      ...(parentId === undefined ? {} : { parentID: parentId }),
+      stats,
+      bytesHashed: progress.bytesHashed,
+      bytesDeduplicated: progress.bytesDeduplicated,
+      bytesUploaded: progress.bytesUploaded,
+      errors: stats.errorCount,
+      warnings: warningCount,
+      elapsedMs: Math.round(elapsedMs),
+    },
+    `${formatBytes(stats.totalSize)} in ${stats.fileCount} files${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
+      `Created snapshot ${snapshotId}\n`,
+  );
+}
+
+function parseParent(text: string): ParentChoice {
+  if (text === "auto" || text === "none") return text;
+  if (!/^[0-9a-f]{32}$/.test(text)) throw new DrayError("USAGE", `Cannot read --parent "${text}": auto, none or the id of a snapshot is wanted`);
+  return { id: text };
+}

@@ -1,0 +1,86 @@
+import { statSync } from "node:fs";
+import { basename, resolve } from "node:path";
+import { formatBytes } from "@drayage/base";
+import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreTarget, restoreSnapshot } from "@drayage/datapath";
+import type { DirectoryEntry, Repository } from "@drayage/repo";
+import type { Command } from "commander";
+import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { parseSnapshotPath } from "../engine/snapshot-json.ts";
+import { TransferView } from "../engine/transfer-view.ts";
+import { parseCount } from "../engine/values.ts";
+import { EXIT } from "../exit-codes.ts";
+import type { Terminal } from "../terminal.ts";
+
+interface Options extends RepositoryOptions {
+  readonly overwrite?: boolean;
+  readonly parallel?: string;
+  readonly verify?: boolean;
+  readonly keepGoing?: boolean;
+  readonly sparse?: boolean;
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  withRepositoryOptions(command)
+    .argument("<id>", "a snapshot, or a part of one: ID/sub/path")
+    .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
+    .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
+    .option("--parallel <number>", "files written side by side (default: 8)")
+    .option("--verify", "read back what was written")
+    .option("--keep-going", "go on after a file that cannot be restored")
+    .option("--sparse", "leave all zeros as holes, not only what was a hole")
+    .action((id: string, target: string, options: Options) =>
+      withRepository(options, terminal, { readOnly: true }, (repository) => restore(repository, id, target, options, terminal)),
+    );
+}
+
+async function restore(repository: Repository, id: string, target: string, options: Options, terminal: Terminal): Promise<void> {
+  const wanted = parseSnapshotPath(id);
+  const { signal, clock } = terminal;
+  const snapshot = await repository.snapshots.resolve(wanted.id, signal);
+  const entry = await findInSnapshot(repository, snapshot, wanted.path, signal);
+  const view = new TransferView(terminal, "Restoring", options.json === true);
+  const startedMs = clock.monotonicMs();
+  const result = await view.run(async () =>
+    restoreSnapshot({
+      ...{ repository, clock, signal, onProgress: view.onProgress },
+      ...(await chooseTarget(repository, entry, resolve(terminal.cwd, target), signal)),
+      overwrite: options.overwrite === true,
+      verify: options.verify === true,
+      keepGoing: options.keepGoing === true,
+      sparse: options.sparse === true,
+      ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+    }),
+  );
+  const { progress, problems, problemCount, warnings, warningCount } = result;
+  view.problems(warnings, warningCount, "warning");
+  view.problems(problems, problemCount, "error");
+  const elapsedMs = clock.monotonicMs() - startedMs;
+  const failed = problemCount === 0 ? "" : `, ${problemCount} could not be restored`;
+  view.summary(
+    {
+      snapshotID: snapshot.id,
+      target,
+      files: progress.filesDone,
+      bytes: progress.bytesDone,
+      errors: problemCount,
+      warnings: warningCount,
+      elapsedMs: Math.round(elapsedMs),
+    },
+    `Restored ${progress.filesDone} files (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
+  );
+  if (problemCount > 0) terminal.exitCode = EXIT.partiallyFailed;
+}
+
+/** A device's snapshot goes to a device, or to a file where the target is none. */
+async function chooseTarget(
+  repository: Repository,
+  entry: DirectoryEntry,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly root: DirectoryEntry; readonly target: RestoreTarget }> {
+  if (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true) return { root: entry, target: { kind: "block", path } };
+  const target: RestoreTarget = { kind: "directory", path };
+  if (!(await isBlockSnapshot(repository, entry, signal))) return { root: entry, target };
+  const file = (await blockFileOf(repository, entry.objectId, signal)) as DirectoryEntry;
+  return { root: { ...file, name: basename(file.name), mode: 0o600 }, target };
+}

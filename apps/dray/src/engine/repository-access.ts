@@ -1,0 +1,105 @@
+/** How engine commands reach a repository: its URL and its password, from flags, environment, file or prompt. A password is never an argument: others can see those. */
+import { readFile } from "node:fs/promises";
+import { hostname, userInfo } from "node:os";
+import { DrayError, type Logger, loggerTo } from "@drayage/base";
+import type { Repository, RepositoryIdentity } from "@drayage/repo";
+import type { Command } from "commander";
+import { storageFromUrl } from "../repository-url.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface RepositoryOptions {
+  readonly repository?: string;
+  readonly passwordFile?: string;
+  readonly json?: boolean;
+}
+
+export function withRepositoryOptions(command: Command): Command {
+  return command
+    .option("-r, --repository <url>", "file:///path or s3://bucket/prefix?endpoint=… (DRAY_REPOSITORY)")
+    .option("--password-file <file>", "a file holding the password, - for standard input (DRAY_REPOSITORY_PASSWORD, else asked for)")
+    .option("--json", "events and results as JSON, one a line");
+}
+
+/** Opens the repository, runs `work` and closes it again. */
+export async function withRepository(
+  options: RepositoryOptions,
+  terminal: Terminal,
+  settings: { readonly readOnly: boolean },
+  work: (repository: Repository) => Promise<void>,
+): Promise<void> {
+  const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal);
+  try {
+    const password = await repositoryPassword(options, terminal);
+    const { openRepository } = await import("@drayage/repo");
+    const repository = await openRepository(storage, {
+      ...{ password, readOnly: settings.readOnly, identity: localIdentity(), clock: terminal.clock, random: terminal.random },
+      ...{ logger: warningsTo(terminal), signal: terminal.signal },
+    });
+    try {
+      await work(repository);
+    } finally {
+      await repository.close();
+    }
+  } finally {
+    await storage.close();
+  }
+}
+
+/** Throws USAGE when nothing says which repository is meant. */
+export function repositoryUrl(options: RepositoryOptions, terminal: Terminal): string {
+  const url = options.repository ?? terminal.env["DRAY_REPOSITORY"];
+  if (url === undefined || url === "") {
+    throw new DrayError("USAGE", "Cannot choose a repository: neither --repository nor DRAY_REPOSITORY says which", {
+      hint: "For example: --repository file:///backups",
+    });
+  }
+  return url;
+}
+
+/** The password. A new one is asked for twice. Throws USAGE when there is none, or nobody to ask. */
+export async function repositoryPassword(options: RepositoryOptions, terminal: Terminal, isNew = false): Promise<string> {
+  if (options.passwordFile !== undefined) return await passwordFromFile(options.passwordFile, terminal);
+  const fromEnvironment = terminal.env["DRAY_REPOSITORY_PASSWORD"];
+  if (fromEnvironment !== undefined && fromEnvironment !== "") return fromEnvironment;
+  return await askPassword(terminal, isNew ? "Password of the new repository" : "Password of the repository", isNew);
+}
+
+export async function askPassword(terminal: Terminal, prompt: string, isNew: boolean): Promise<string> {
+  const password = await terminal.askSecret(prompt);
+  if (password === "") throw new DrayError("USAGE", "Cannot use the password: it is empty");
+  if (isNew && (await terminal.askSecret("The same again")) !== password) throw new DrayError("USAGE", "Cannot use the password: the two differ");
+  return password;
+}
+
+/** The password that a file holds, without the line end that editors leave. */
+export async function passwordFromFile(path: string, terminal: Terminal): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    bytes = path === "-" ? await terminal.readInput() : await readFile(path);
+  } catch (cause) {
+    throw new DrayError("USAGE", `Cannot read the password file "${path}"`, { cause });
+  }
+  const password = new TextDecoder().decode(bytes).replace(/\r?\n$/, "");
+  if (password === "") throw new DrayError("USAGE", `Cannot use the password file "${path}": it is empty`);
+  return password;
+}
+
+/** Who snapshots are of, as Kopia names them: this user on this machine. */
+export function localIdentity(): RepositoryIdentity {
+  return { userName: localUser(), host: (hostname().split(".")[0] ?? "").toLowerCase() || "localhost" };
+}
+
+function localUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A user that no database knows, as containers have.
+    return String(process.getuid?.() ?? "unknown");
+  }
+}
+
+function warningsTo(terminal: Terminal): Logger {
+  return loggerTo(({ level, message }) => {
+    if (level === "warn" || level === "error") terminal.err(`dray: warning: ${message}\n`);
+  });
+}

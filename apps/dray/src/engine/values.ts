@@ -1,0 +1,29 @@
+/** Values of options, and the lines of `--json`. */
+import { DrayError } from "@drayage/base";
+
+/** A whole number above 0. Throws USAGE, naming the option. */
+export function parseCount(option: string, text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new DrayError("USAGE", `Cannot read ${option} "${text}": a whole number above 0 is wanted`);
+  return Number(text);
+}
+
+/** `k=v` pairs of a repeated option. Throws USAGE. */
+export function parsePairs(option: string, texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const equals = text.indexOf("=");
+      if (equals <= 0) throw new DrayError("USAGE", `Cannot read ${option} "${text}": name=value is wanted`);
+      return [text.slice(0, equals), text.slice(equals + 1)];
+    }),
+  );
+}
+
+/** For commander: gathers the values of an option that may be repeated. */
+export function gather(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** An event of `--json` as a line. */
+export function formatJson(event: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify({ ...event, schema: 1 })}\n`;
+}
