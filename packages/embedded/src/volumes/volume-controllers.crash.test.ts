@@ -1,6 +1,7 @@
 import { volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
 import { describe, expect, it } from "vitest";
+import { MemoryDriver } from "./testing/memory-driver.ts";
 import { VolumeWorld } from "./testing/volume-world.ts";
 
 /** A backup and a restore as a data mover does them: the longest story these controllers take part in. */
@@ -61,7 +62,7 @@ async function backupAndRestore(world: VolumeWorld): Promise<void> {
 }
 
 async function run(killAt?: number): Promise<{ readonly summary: unknown; readonly effects: number }> {
-  const world = new VolumeWorld();
+  const world = new VolumeWorld(new MemoryDriver());
   world.killAt(killAt ?? Number.POSITIVE_INFINITY);
   world.start();
   try {

@@ -2,11 +2,12 @@ import { volumeSnapshotClasses, volumeSnapshotContents, volumeSnapshots } from "
 import { nodes, persistentVolumeClaims, persistentVolumes, pods, storageClasses } from "@drayage/kube";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ALLOW_MODE_CHANGE, BEING_CREATED, BIND_COMPLETED, BOUND_BY_CONTROLLER, CLAIM_AS_SOURCE, PROVISIONER_FINALIZER, SELECTED_NODE } from "./names.ts";
+import { MemoryDriver } from "./testing/memory-driver.ts";
 import { VolumeWorld } from "./testing/volume-world.ts";
 
 let world: VolumeWorld;
 beforeEach(() => {
-  world = new VolumeWorld();
+  world = new VolumeWorld(new MemoryDriver());
   world.start();
 });
 afterEach(() => world.stop());

@@ -1,6 +1,6 @@
 /** The objects that a provisioner writes, and the request it sends: pure functions of a claim, its class and the driver's answer. */
 import { bytesQuantity, type Node, type PersistentVolume, quantityValue } from "@drayage/kube";
-import type { CreateVolumeRequest, CsiVolume, Sendable, TopologyRequirement } from "@drayage/protocols/csi";
+import type { CreateVolumeRequest, CsiVolume, Int64, Sendable, TopologyRequirement } from "@drayage/protocols/csi";
 import { capabilityOf } from "../../csi-driver/index.ts";
 import {
   CLASS_PARAMETER_PREFIX,
@@ -13,15 +13,15 @@ import {
 import type { StorageDriver } from "../storage-driver.ts";
 import { type ProvisionStep, volumeNameOf } from "./provision.ts";
 
+const INT64_MAX = 2n ** 63n - 1n;
+
 export function createVolumeRequest(step: ProvisionStep, driver: Pick<StorageDriver, "topologyKey">): Sendable<CreateVolumeRequest> {
   const { claim, storageClass, source, nodes } = step;
   const { requests, limits } = claim.spec.resources ?? {};
-  const bytes = (amounts: Readonly<Record<string, string>> | undefined): string =>
-    String(amounts?.["storage"] === undefined ? 0n : quantityValue(amounts["storage"]));
   const parameters = Object.entries(storageClass.parameters ?? {}).filter(([key]) => !key.startsWith(CLASS_PARAMETER_PREFIX));
   return {
     name: volumeNameOf(claim),
-    capacityRange: { requiredBytes: bytes(requests), limitBytes: bytes(limits) },
+    capacityRange: { requiredBytes: storageBytes(requests), limitBytes: storageBytes(limits) },
     volumeCapabilities: [
       capabilityOf({
         volumeMode: claim.spec.volumeMode ?? "Filesystem",
@@ -36,6 +36,13 @@ export function createVolumeRequest(step: ProvisionStep, driver: Pick<StorageDri
       : { volumeContentSource: source.kind === "snapshot" ? { snapshot: { snapshotId: source.handle } } : { volume: { volumeId: source.handle } } }),
     ...(driver.topologyKey === undefined || nodes.length === 0 ? {} : { accessibilityRequirements: topologyOf(nodes, driver.topologyKey) }),
   };
+}
+
+/** Zero when no amount is given; what does not fit into 64 bits is the most there is, as Kubernetes reads such quantities. */
+function storageBytes(amounts: Readonly<Record<string, string>> | undefined): Int64 {
+  const storage = amounts?.["storage"];
+  const bytes = storage === undefined ? 0n : quantityValue(storage);
+  return String(bytes > INT64_MAX ? INT64_MAX : bytes);
 }
 
 /** A node that has not its driver's label yet is where its name says: this driver's topology is the name of the node. */

@@ -17,6 +17,7 @@ import {
 import { FakeKubeClient, type FakeVerb } from "@drayage/kube/testing";
 import { PROVISIONER_IDENTITY } from "../names.ts";
 import { startVolumeControllers, type VolumeControllers } from "../start-volume-controllers.ts";
+import type { StorageDriver } from "../storage-driver.ts";
 import { defaultStorageManifests } from "../storage-manifests.ts";
 import { MemoryDriver } from "./memory-driver.ts";
 
@@ -25,10 +26,10 @@ const ROUNDS_MAX = 400;
 const CALLS_MAX = 5_000;
 const READS: ReadonlySet<FakeVerb> = new Set<FakeVerb>(["get", "list", "watch"]);
 
-export class VolumeWorld {
+export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
   readonly clock = new VirtualClock();
   readonly api = new FakeKubeClient({ clock: this.clock });
-  readonly driver: MemoryDriver;
+  readonly driver: Driver;
   #controllers: VolumeControllers | undefined;
   #byUser = false;
   #effects = 0;
@@ -36,7 +37,7 @@ export class VolumeWorld {
   #dead = false;
   readonly #names = new Map<string, string>();
 
-  constructor(driver = new MemoryDriver()) {
+  constructor(driver: Driver) {
     this.driver = driver;
     this.api.intercept = (call) => {
       if (call.number > CALLS_MAX) return new Promise<void>(() => undefined);
@@ -85,6 +86,7 @@ export class VolumeWorld {
       if (this.#dead) await this.restart();
       if (holds()) return;
       await settle();
+      await this.#controllers?.idle();
       await this.clock.advance(200);
     }
     throw new DrayError("TIMED_OUT", `Cannot wait any longer: ${what}`);
@@ -153,7 +155,7 @@ export class VolumeWorld {
   /** Kills the controllers at their `effect`-th effect: a write to the API (which is then not made), or the begin or the end of a call to the driver. */
   killAt(effect: number): void {
     this.#killAt = effect;
-    this.driver.intercept = (method) => this.#effect(`${method} of the driver`);
+    if (this.driver instanceof MemoryDriver) this.driver.intercept = (method) => this.#effect(`${method} of the driver`);
   }
 
   /** How many effects there were. */
@@ -177,7 +179,11 @@ export class VolumeWorld {
         const { name, namespace, labels, annotations, finalizers } = metadata;
         return { ...object, metadata: { name, namespace, labels, annotations, finalizers: finalizers?.toSorted() } };
       });
-    const storage = { volumes: [...this.driver.volumes.values()].map(({ id, from }) => ({ id, from })), snapshots: [...this.driver.snapshots.keys()] };
+    const { driver } = this;
+    const storage =
+      driver instanceof MemoryDriver
+        ? { volumes: [...driver.volumes.values()].map(({ id, from }) => ({ id, from })), snapshots: [...driver.snapshots.keys()] }
+        : {};
     let text = JSON.stringify({ objects, storage }, (key, value: unknown) =>
       ["resourceVersion", "lastPhaseTransitionTime", PROVISIONER_IDENTITY].includes(key) ? undefined : value,
     );
