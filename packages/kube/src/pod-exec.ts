@@ -57,7 +57,7 @@ export async function podExec(transport: Transport, clock: Clock, key: ObjectKey
         const payload = bytes.subarray(1);
         if (bytes[0] === CHANNEL.stdout) stdout.add(payload);
         else if (bytes[0] === CHANNEL.stderr) stderr.add(payload);
-        else if (bytes[0] === CHANNEL.status) ending = parseStatus(fromUtf8(payload)) ?? { status: "Failure", message: fromUtf8(payload) };
+        else if (bytes[0] === CHANNEL.status) ending = parseEnding(fromUtf8(payload));
       });
       socket.on("close", () => settle(resolve));
     });
@@ -88,6 +88,17 @@ function sendStdin(socket: { readonly protocol: string; send(data: Uint8Array): 
 function messageBytes(data: Buffer | ArrayBuffer | Buffer[]): Buffer {
   if (Array.isArray(data)) return Buffer.concat(data);
   return Buffer.isBuffer(data) ? data : Buffer.from(data);
+}
+
+/** The status channel's message: a Status, which kubelets send without its kind. */
+function parseEnding(text: string): Status {
+  try {
+    const value = JSON.parse(text) as Status | null;
+    if (typeof value === "object" && value !== null && typeof value.status === "string") return value;
+  } catch {
+    // Plain text; told as it is below.
+  }
+  return parseStatus(text) ?? { status: "Failure", message: text };
 }
 
 /** The exit code told on the status channel. A status that is not about the command's own end is an error. */

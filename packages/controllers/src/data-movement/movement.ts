@@ -85,6 +85,8 @@ export const MOVEMENT_ANNOTATIONS = {
   sourceContent: "drayage.io/source-content",
   /** On a backup VolumeSnapshotContent: bytes that the volume made from it must have. */
   restoreSize: "drayage.io/restore-size",
+  /** On a backup VolumeSnapshotContent: the volume mode of the volume it is of. */
+  sourceVolumeMode: "drayage.io/source-volume-mode",
 } as const;
 
 /** The ending written on an object, or undefined. One that cannot be read counts as a failure, not as none. */

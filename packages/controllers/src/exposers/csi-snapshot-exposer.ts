@@ -155,14 +155,16 @@ function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sou
   const managedBy = sourceContent.metadata.labels?.[MANAGED_BY];
   const { uid, resourceVersion } = snapshot.metadata;
   const restoreSize = source.status?.restoreSize;
+  const { sourceVolumeMode } = sourceContent.spec;
   return {
     metadata: {
       name,
       annotations: {
-        ...sourceContent.metadata.annotations,
+        ...lasting(sourceContent.metadata.annotations),
         [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "",
         [MOVEMENT_ANNOTATIONS.sourceContent]: sourceContent.metadata.name ?? "",
         ...(restoreSize === undefined ? {} : { [MOVEMENT_ANNOTATIONS.restoreSize]: String(restoreSize) }),
+        ...(sourceVolumeMode === undefined ? {} : { [MOVEMENT_ANNOTATIONS.sourceVolumeMode]: sourceVolumeMode }),
       },
       ...(managedBy === undefined ? {} : { labels: { [MANAGED_BY]: managedBy } }),
     },
@@ -177,9 +179,13 @@ function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sou
         ...(resourceVersion === undefined ? {} : { resourceVersion }),
       },
       ...(sourceContent.spec.volumeSnapshotClassName === undefined ? {} : { volumeSnapshotClassName: sourceContent.spec.volumeSnapshotClassName }),
-      ...(sourceContent.spec.sourceVolumeMode === undefined ? {} : { sourceVolumeMode: sourceContent.spec.sourceVolumeMode }),
     },
   };
+}
+
+/** Annotations by which the snapshot sidecar knows what it is in the middle of; a copy would tell it that about the copy. */
+function lasting(annotations: Readonly<Record<string, string>> | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(annotations ?? {}).filter(([key]) => !/\/volumesnapshot-being-(created|deleted)$/.test(key)));
 }
 
 /** Sets the source content to Retain and deletes the source's VolumeSnapshot, then its content; undefined once both are gone. */
@@ -211,7 +217,8 @@ async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: Volume
   const restoreSize = Number(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.restoreSize] ?? content.status?.restoreSize ?? 0);
   // A driver that does not tell the size (0) leaves the claim's own.
   const storage = Number.isSafeInteger(restoreSize) && restoreSize > 0 ? bytesQuantity(restoreSize) : source?.spec.resources?.requests?.["storage"];
-  const volumeMode = source?.spec.volumeMode ?? (content.spec.sourceVolumeMode === "Block" ? "Block" : "Filesystem");
+  // The application's claim may have been deleted since its snapshot was made.
+  const volumeMode = source?.spec.volumeMode ?? (content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceVolumeMode] === "Block" ? "Block" : "Filesystem");
   return {
     metadata: {
       name,

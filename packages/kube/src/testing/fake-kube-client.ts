@@ -60,6 +60,8 @@ export interface FakeCall {
   readonly resource: string;
   readonly namespace: string | undefined;
   readonly name: string | undefined;
+  /** The object of a create, replace or apply; the patch of a patch. */
+  readonly body?: unknown;
   /** Counted from 1, reads and writes together. */
   readonly number: number;
 }
@@ -241,7 +243,7 @@ export class FakeKubeClient implements KubeClient {
 
   async create<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
     const { name, generateName } = object.metadata;
-    await this.#enter("create", type, { namespace: object.metadata.namespace, name: name ?? generateName ?? "" }, options.signal);
+    await this.#enter("create", type, { namespace: object.metadata.namespace, name: name ?? generateName ?? "" }, options.signal, object);
     this.#checkScope(type, object.metadata.namespace);
     const created = structuredClone(object);
     if (name === undefined) {
@@ -268,23 +270,23 @@ export class FakeKubeClient implements KubeClient {
   }
 
   async replace<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
-    await this.#enter("replace", type, keyOf(object), options.signal);
+    await this.#enter("replace", type, keyOf(object), options.signal, object);
     return this.#write(type, keyOf(object), object.metadata.resourceVersion, () => object, "spec", options);
   }
 
   async replaceStatus<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
-    await this.#enter("replaceStatus", type, keyOf(object), options.signal);
+    await this.#enter("replaceStatus", type, keyOf(object), options.signal, object);
     this.#needStatus(type, keyOf(object));
     return this.#write(type, keyOf(object), object.metadata.resourceVersion, () => object, "status", options);
   }
 
   async patch<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patchType: PatchType, patch: unknown, options: WriteOptions = {}): Promise<T> {
-    await this.#enter("patch", type, key, options.signal);
+    await this.#enter("patch", type, key, options.signal, patch);
     return this.#write(type, key, patchedVersion(patchType, patch), (before) => patched(before, patchType, patch), "spec", options);
   }
 
   async patchStatus<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patchType: PatchType, patch: unknown, options: WriteOptions = {}): Promise<T> {
-    await this.#enter("patchStatus", type, key, options.signal);
+    await this.#enter("patchStatus", type, key, options.signal, patch);
     this.#needStatus(type, key);
     return this.#write(type, key, patchedVersion(patchType, patch), (before) => patched(before, patchType, patch), "status", options);
   }
@@ -295,7 +297,7 @@ export class FakeKubeClient implements KubeClient {
     options: WriteOptions & { readonly fieldManager: string; readonly force?: boolean },
   ): Promise<T> {
     const key = keyOf(object);
-    await this.#enter("apply", type, key, options.signal);
+    await this.#enter("apply", type, key, options.signal, object);
     const stored = this.#stored(type);
     if (stored.objects.has(formatKey(key))) return this.#write(type, key, undefined, (before) => applyMergePatch(before, object) as T, "spec", options);
     this.#checkScope(type, object.metadata.namespace);
@@ -382,10 +384,9 @@ export class FakeKubeClient implements KubeClient {
 
   // ---- inside --------------------------------------------------------------------------------------------------------------
 
-  async #enter(verb: FakeVerb, type: ResourceType<KubeObject> | ResourceType, key: ObjectKey, signal: AbortSignal | undefined): Promise<void>;
-  async #enter<T extends KubeObject>(verb: FakeVerb, type: ResourceType<T>, key: ObjectKey, signal: AbortSignal | undefined): Promise<void>;
-  async #enter(verb: FakeVerb, type: { group: string; plural: string }, key: ObjectKey, signal: AbortSignal | undefined): Promise<void> {
-    await this.#intercept({ verb, resource: groupResourceOf(type), namespace: key.namespace, name: key.name === "" ? undefined : key.name }, signal);
+  async #enter(verb: FakeVerb, type: Pick<ResourceType, "group" | "plural">, key: ObjectKey, signal: AbortSignal | undefined, body?: unknown): Promise<void> {
+    const named = { verb, resource: groupResourceOf(type), namespace: key.namespace, name: key.name === "" ? undefined : key.name };
+    await this.#intercept(body === undefined ? named : { ...named, body: structuredClone(body) }, signal);
   }
 
   async #intercept(call: Omit<FakeCall, "number">, signal: AbortSignal | undefined): Promise<void> {
