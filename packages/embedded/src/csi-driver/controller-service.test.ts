@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CreateVolumeRequest, CsiSnapshot, CsiVolume, Sendable } from "@drayage/protocols/csi";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -336,6 +336,18 @@ describe("startCsiDriver", () => {
     await bench.stop(await bench.start());
     writeFileSync(join(bench.storage, "state.json"), "{}");
     await expect(bench.start()).rejects.toMatchObject({ code: "PATH_IO", message: expect.stringContaining("state.json") });
+  });
+
+  it("removes what stands in place and is in no record, but nothing where there is no record at all", async () => {
+    const first = await bench.start();
+    const { volumeId } = await create(first);
+    await bench.stop(first);
+    mkdirSync(join(bench.storage, "volumes", "orphan"));
+    await bench.stop(await bench.start());
+    expect(inStorage("volumes")).toEqual([volumeId]);
+    rmSync(join(bench.storage, "state.json"));
+    await bench.start();
+    expect(inStorage("volumes")).toEqual([volumeId]);
   });
 
   it("removes what a process that is gone left half done, and leaves what a living one does", async () => {

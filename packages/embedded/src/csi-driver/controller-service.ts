@@ -17,6 +17,7 @@ import {
 import { quiesced } from "./consistent-copy.ts";
 import type { HostAbilities } from "./host-abilities.ts";
 import { pageOf } from "./list-page.ts";
+import { detachLoopDevices } from "./loop-devices.ts";
 import { OperationLocks } from "./operation-locks.ts";
 import { isStagedAnywhere } from "./staging.ts";
 import type { ContentOrigin, RecordChange, RecordFile, SnapshotRecord, StorageRecord, VolumeRecord } from "./storage-record.ts";
@@ -92,6 +93,8 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
         if (await isStagedAnywhere(volume)) {
           throw csiError("FAILED_PRECONDITION", `Cannot delete volume "${volumeId}": node "${Object.keys(volume.staged).join('", "')}" still uses it`);
         }
+        // A device that a dead process attached would keep the bytes of a deleted image.
+        if (volume.backing === "image" && volume.shallow !== true) await detachLoopDevices(storage.volumePath(volume));
         const { [volumeId]: _, ...volumes } = now.volumes;
         const { record, freed } = withoutUnusedSnapshots({ ...now, volumes });
         const taken = [await storage.takeAway("volumes", volumeId)];

@@ -59,7 +59,8 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   const storage = new VolumeStorage(folder, random);
   await storage.open();
   const records = new RecordFile(folder, random);
-  await records.load();
+  // Where no record was ever written nothing can be told apart, and nothing is removed.
+  if (await records.exists()) await records.update(async (record) => ({ result: await storage.sweep(record) }));
   const shared = { records, storage, abilities, nodeName, topologyKey: topologyKeyOf(name) };
   const implementations: CsiImplementations = {
     Identity: identity(name, options.version ?? "0.1.0"),

@@ -37,6 +37,11 @@ export async function detachLoopDevice(device: string): Promise<void> {
   if (exitCode !== 0 && !/No such device/.test(stderr)) throw csiError("INTERNAL", `Cannot detach "${device}": ${stderr}`);
 }
 
+/** Detaches every device over this file. */
+export async function detachLoopDevices(image: string): Promise<void> {
+  for (const device of await findLoopDevices(image)) await detachLoopDevice(device.path);
+}
+
 /** Writes what the kernel holds of a device into its image. */
 export async function flushBlockDevice(device: string): Promise<void> {
   const { exitCode, stderr } = await runProgram("blockdev", ["--flushbufs", device]);

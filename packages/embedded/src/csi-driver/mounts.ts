@@ -47,12 +47,9 @@ function unescaped(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
-/** Shows a folder or file at a second path. Changes of the mount do not spread into other namespaces, nor come from them. */
+/** Shows a folder or file at a second path. Mounts that are made below it do not spread into other namespaces, nor come from them. */
 export async function bindMount(source: string, target: string, options: { readonly readOnly: boolean }): Promise<void> {
-  await mount(["--bind", source, target], target);
-  await mount(["--make-private", target], target);
-  // A bind mount takes the options of its source; only a remount changes them.
-  if (options.readOnly) await mount(["--options", "remount,bind,ro", target], target);
+  await mount(["--bind", "--make-private", ...(options.readOnly ? ["--options", "ro"] : []), source, target], target);
 }
 
 /** Mounts the ext4 of a device. A read-only one must not replay its journal: the image is a snapshot's. */

@@ -6,6 +6,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   readSync,
@@ -185,6 +186,21 @@ describe("a volume with a file system of its own", () => {
     expect(attachedImages()).not.toContain(bench.folder);
   });
 
+  it("that holds a driver's own storage lets a copy fail for want of space, and nothing of the copy stays", async () => {
+    const driver = await bench.start();
+    if (!host.loopDevices) {
+      await expect(create(driver, image)).rejects.toMatchObject({ code: "CSI_PRECONDITION" });
+      return;
+    }
+    const disk = await publish(driver, nodeVolume(await create(driver, { ...image, capacityRange: { requiredBytes: String(16 * MIB) } })));
+    const inner = await bench.start("node-2", { stateDirectory: join(disk, "storage") });
+    const volumeId = await create(inner);
+    writeFileSync(join(disk, "storage", "volumes", volumeId, "data", "large"), new Uint8Array(10 * MIB));
+    await expect(snapshotOf(inner, volumeId)).rejects.toMatchObject({ code: "CSI_NO_SPACE", message: expect.stringContaining("No space left on device") });
+    expect([readdirSync(join(disk, "storage", "tmp")), readdirSync(join(disk, "storage", "snapshots"))]).toEqual([[], []]);
+    expect((await inner.controller.ListSnapshots({})).entries).toEqual([]);
+  });
+
   it("is copied whole while it is written to, and may be restored larger", async () => {
     const driver = await bench.start();
     if (!host.loopDevices) {
@@ -328,6 +344,30 @@ describe("after a kill", () => {
     expect(await publish(second, volume)).toBe(target);
     await unpublish(second, volume.volumeHandle, [target]);
     await second.controller.DeleteVolume({ volumeId: volume.volumeHandle });
+  });
+
+  it("a mount that was made before it could be written down is replaced, not doubled", async () => {
+    const driver = await bench.start("node-1", host.mount ? {} : { abilities: unprivileged });
+    const volume = nodeVolume(await create(driver));
+    const record = join(bench.storage, "state.json");
+    const before = readFileSync(record);
+    await publish(driver, volume);
+    writeFileSync(record, before);
+    await publish(driver, volume);
+    const staged = (await listMounts()).filter((mount) => mount.target.startsWith(bench.folder) && mount.target.endsWith("staging"));
+    expect(staged).toHaveLength(host.mount ? 1 : 0);
+  });
+
+  it("a block volume whose device was attached before it could be written down is deleted with it", async () => {
+    const driver = await bench.start();
+    if (!host.loopDevices) {
+      await expect(create(driver, { volumeCapabilities: [block] })).rejects.toMatchObject({ code: "CSI_PRECONDITION" });
+      return;
+    }
+    const volumeId = await create(driver, { volumeCapabilities: [block] });
+    execFileSync("losetup", ["--find", join(bench.storage, "volumes", volumeId, "image")]);
+    await driver.controller.DeleteVolume({ volumeId });
+    expect(attachedImages()).not.toContain(bench.folder);
   });
 
   it("releaseStorage leaves nothing mounted or attached", async () => {

@@ -21,7 +21,15 @@ import {
   type VolumeCapability,
 } from "@drayage/protocols/csi";
 import type { HostAbilities } from "./host-abilities.ts";
-import { attachLoopDevice, detachLoopDevice, findLoopDevices, type LoopDevice, loopDeviceBelow, refreshLoopDeviceSize } from "./loop-devices.ts";
+import {
+  attachLoopDevice,
+  detachLoopDevice,
+  detachLoopDevices,
+  findLoopDevices,
+  type LoopDevice,
+  loopDeviceBelow,
+  refreshLoopDeviceSize,
+} from "./loop-devices.ts";
 import { bindMount, findMount, mountDevice, unmount } from "./mounts.ts";
 import { runProgram } from "./run-program.ts";
 import { isStagedAt, stagingMarker } from "./staging.ts";
@@ -76,9 +84,7 @@ export class NodeService implements CsiImplementation<NodeRpcs> {
       if (volume === undefined) return { result: {} };
       const { [nodeName]: _, ...staged } = volume.staged;
       const left = { ...volume, staged };
-      if (volume.backing === "image" && Object.keys(staged).length === 0) {
-        for (const device of await findLoopDevices(storage.volumePath(volume))) await detachLoopDevice(device.path);
-      }
+      if (volume.backing === "image" && Object.keys(staged).length === 0) await detachLoopDevices(storage.volumePath(volume));
       return { record: { ...now, volumes: { ...now.volumes, [volumeId]: left } }, result: {} };
     });
   };
@@ -176,6 +182,8 @@ export class NodeService implements CsiImplementation<NodeRpcs> {
   async #stage(volume: VolumeRecord, path: string, capability: VolumeCapability): Promise<void> {
     const { storage, abilities } = this.#context;
     const readOnly = volume.shallow === true;
+    // A mount without a record is left from a process that died in between.
+    await unmount(path);
     if (volume.backing === "image") {
       const device = await this.#device(volume, readOnly);
       const flags = capability.mount?.mountFlags ?? [];

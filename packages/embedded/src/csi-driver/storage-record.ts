@@ -7,9 +7,10 @@
  * - A volume or snapshot is in it only while its data are in place: data come before the record, and leave after it.
  */
 import { spawn } from "node:child_process";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { access, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError, type RandomSource, randomHex } from "@drayage/base";
+import { csiError } from "@drayage/protocols/csi";
 
 export type VolumeMode = "Filesystem" | "Block";
 
@@ -61,6 +62,7 @@ export interface StorageRecord {
 /** Reads the state and gives back the next one with its result; without a next one nothing is saved. May do the file work that must go with the change. */
 export type RecordChange<T> = (record: StorageRecord) => Promise<{ readonly record?: StorageRecord; readonly result: T }>;
 
+const LOCK_SECONDS_MAX = 60;
 const EMPTY: StorageRecord = { schema: 1, volumes: {}, snapshots: {} };
 
 export class RecordFile {
@@ -87,7 +89,15 @@ export class RecordFile {
     return record;
   }
 
-  /** Reads, changes and saves under the lock. */
+  /** Whether anything was ever saved. */
+  async exists(): Promise<boolean> {
+    return access(join(this.#folder, "state.json")).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Reads, changes and saves under the lock. Throws ABORTED when another process keeps the lock for a minute. */
   async update<T>(change: RecordChange<T>): Promise<T> {
     const turn = this.#last.then(() => this.#locked(change));
     this.#last = turn.catch(() => undefined);
@@ -127,7 +137,9 @@ function parseRecord(text: string): StorageRecord | undefined {
  * which also happens when this process dies.
  */
 async function lockFile(path: string): Promise<() => Promise<void>> {
-  const child = spawn("flock", ["--exclusive", path, "sh", "-c", "echo held; read -r _; true"], { stdio: ["pipe", "pipe", "ignore"] });
+  const child = spawn("flock", ["--exclusive", "--timeout", String(LOCK_SECONDS_MAX), path, "sh", "-c", "echo held; read -r _; true"], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
   child.stdin.on("error", () => undefined);
   await new Promise<void>((resolve, reject) => {
@@ -135,7 +147,7 @@ async function lockFile(path: string): Promise<() => Promise<void>> {
     child.once("error", (cause) =>
       reject(new DrayError("NOT_SUPPORTED", 'Cannot run "flock": it is not installed', { cause, hint: "Install the package util-linux." })),
     );
-    child.once("close", (code) => reject(new DrayError("PATH_IO", `Cannot lock "${path}": flock ended with ${code}`)));
+    child.once("close", () => reject(csiError("ABORTED", `Cannot lock "${path}": another process has held it for ${LOCK_SECONDS_MAX} s`)));
   });
   return () => {
     child.stdin.end();

@@ -13,7 +13,7 @@ import { randomHex } from "@drayage/base";
 import { csiError } from "@drayage/protocols/csi";
 import { copyTree } from "./copy-tree.ts";
 import { runProgram } from "./run-program.ts";
-import type { Backing, SnapshotRecord, VolumeRecord } from "./storage-record.ts";
+import type { Backing, SnapshotRecord, StorageRecord, VolumeRecord } from "./storage-record.ts";
 
 export type Kind = "volumes" | "snapshots";
 
@@ -40,6 +40,15 @@ export class VolumeStorage {
     for (const name of ["volumes", "snapshots", "tmp"]) await mkdir(join(this.folder, name), { recursive: true, mode: 0o700 });
     for (const name of await readdir(join(this.folder, "tmp"))) {
       if (!isRunning(Number.parseInt(name, 10))) await removeTree(join(this.folder, "tmp", name));
+    }
+  }
+
+  /** Removes what stands in place and is in no record: its process died before it could write it down. Only for use under the record's lock. */
+  async sweep(record: StorageRecord): Promise<void> {
+    for (const kind of ["volumes", "snapshots"] as const) {
+      for (const id of await readdir(join(this.folder, kind))) {
+        if (record[kind][id] === undefined) await removeTree(await this.takeAway(kind, id));
+      }
     }
   }
 
