@@ -1,3 +1,4 @@
+import { ANNOTATIONS } from "@drayage/api";
 import type { GenericObject, Pod } from "@drayage/kube";
 import type { BackupAction } from "./backup-action.ts";
 import { type ItemId, PERSISTENT_VOLUME_CLAIMS, PODS } from "./item-id.ts";
@@ -11,9 +12,13 @@ export function claimsOfPod(pod: Pod): ItemId[] {
   );
 }
 
-/** A pod brings its claims along. */
+/** A pod brings its claims along. Volumes that it wants backed up file by file are moved from a snapshot like the others; that is worth a warning. */
 export const podBackupAction: BackupAction = {
   name: "velero.io/pod",
   groupResource: PODS,
-  execute: async (item: GenericObject) => ({ item, additionalItems: claimsOfPod(item as unknown as Pod) }),
+  async execute(item: GenericObject, { log }) {
+    const wanted = item.metadata.annotations?.[ANNOTATIONS.backupVolumes] ?? "";
+    if (wanted !== "") log.warn(`File-system backup is not supported by this version: volumes "${wanted}" of the pod are backed up from a snapshot instead`);
+    return { item, additionalItems: claimsOfPod(item as unknown as Pod) };
+  },
 };

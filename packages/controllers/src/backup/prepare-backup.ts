@@ -140,39 +140,30 @@ function fillSelection(spec: BackupSpec, facts: BackupFacts, faults: string[]): 
     faults.push("spec.includedResources, spec.excludedResources and spec.includeClusterResources cannot be used together with the lists per scope");
   }
   if (usesOlderFilters(spec)) {
-    const wrong = prefixed("spec.includedResources, spec.excludedResources", filterFaults(spec.includedResources ?? [], spec.excludedResources ?? []));
-    faults.push(...wrong);
-    if (wrong.length === 0)
-      [spec.includedResources, spec.excludedResources] = without(spec.includedResources, spec.excludedResources, [
-        ...AUTO_EXCLUDED_NAMESPACED,
-        ...AUTO_EXCLUDED_CLUSTER,
-      ]);
+    excludeAlways(spec, ["includedResources", "excludedResources"], [...AUTO_EXCLUDED_NAMESPACED, ...AUTO_EXCLUDED_CLUSTER], filterFaults, faults);
     return;
   }
-  const cluster = scopedFilterFaults(spec.includedClusterScopedResources ?? [], spec.excludedClusterScopedResources ?? []);
-  faults.push(...prefixed("spec.includedClusterScopedResources, spec.excludedClusterScopedResources", cluster));
-  if (cluster.length === 0) {
-    [spec.includedClusterScopedResources, spec.excludedClusterScopedResources] = without(
-      spec.includedClusterScopedResources,
-      spec.excludedClusterScopedResources,
-      AUTO_EXCLUDED_CLUSTER,
-    );
-  }
-  const namespaced = scopedFilterFaults(spec.includedNamespaceScopedResources ?? [], spec.excludedNamespaceScopedResources ?? []);
-  faults.push(...prefixed("spec.includedNamespaceScopedResources, spec.excludedNamespaceScopedResources", namespaced));
-  if (namespaced.length === 0) {
-    [spec.includedNamespaceScopedResources, spec.excludedNamespaceScopedResources] = without(
-      spec.includedNamespaceScopedResources,
-      spec.excludedNamespaceScopedResources,
-      AUTO_EXCLUDED_NAMESPACED,
-    );
-  }
+  excludeAlways(spec, ["includedClusterScopedResources", "excludedClusterScopedResources"], AUTO_EXCLUDED_CLUSTER, scopedFilterFaults, faults);
+  excludeAlways(spec, ["includedNamespaceScopedResources", "excludedNamespaceScopedResources"], AUTO_EXCLUDED_NAMESPACED, scopedFilterFaults, faults);
 }
 
-/** The lists with `added` among the excludes, and nothing of the excludes among the includes. */
-function without(includes: string[] | null | undefined, excludes: string[] | null | undefined, added: readonly string[]): [string[], string[]] {
-  const all = [...new Set([...(excludes ?? []), ...added])];
-  return [(includes ?? []).filter((name) => !all.includes(name)), all];
+type ResourceList = Extract<keyof BackupSpec, `${"included" | "excluded"}${string}Resources`>;
+
+/** Checks a pair of lists and puts `always` among the excludes; what is excluded is included no more. */
+function excludeAlways(
+  spec: BackupSpec,
+  [included, excluded]: readonly [ResourceList, ResourceList],
+  always: readonly string[],
+  faultsOf: typeof filterFaults,
+  faults: string[],
+): void {
+  const [includes, excludes] = [spec[included], spec[excluded]];
+  const wrong = faultsOf(includes ?? [], excludes ?? []);
+  faults.push(...prefixed(`spec.${included}, spec.${excluded}`, wrong));
+  if (wrong.length > 0) return;
+  const all = [...new Set([...(excludes ?? []), ...always])];
+  spec[excluded] = all;
+  if (includes !== undefined && includes !== null) spec[included] = includes.filter((name) => !all.includes(name));
 }
 
 function prefixed(field: string, faults: readonly string[]): string[] {

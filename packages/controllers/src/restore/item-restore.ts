@@ -168,7 +168,11 @@ export class ItemRestore {
       return;
     }
     const original = id.groupResource === PERSISTENT_VOLUMES ? this.#volumeToRestore(item, log) : item;
-    if (original === undefined) return;
+    if (original === undefined) {
+      // What there is to say of it was said of its claim.
+      entry.outcome = "skipped";
+      return;
+    }
     let object: GenericObject | undefined = cleaned(original);
     for (const action of this.#options.actions) {
       if (action.groupResource !== id.groupResource) continue;

@@ -28,6 +28,7 @@ import {
   type GenericObject,
   type KubeObject,
   keyOf,
+  namespaces,
   type ResourceType,
   resourceOf,
 } from "@drayage/kube";
@@ -115,6 +116,7 @@ export function emptyCluster(): RecordedCluster {
     spec: { provider: "aws", default: true, objectStorage: { bucket: "velero" } },
     status: { phase: "Available" },
   });
+  client.seed(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
   client.seed<VolumeSnapshotClass>(volumeSnapshotClasses, {
     metadata: { name: "csi", labels: { "velero.io/csi-volumesnapshot-class": "true" } },
     driver: "hostpath.csi.k8s.io",
