@@ -45,7 +45,7 @@ describe("the embedded cluster", () => {
   beforeAll(async () => {
     cluster = await TestCluster.start();
   });
-  afterAll(() => cluster.destroy());
+  afterAll(() => cluster?.destroy());
 
   const isAvailable = (object: Deployment | undefined): boolean => object?.status?.["availableReplicas"] === 1;
   const podOf = async (app: string): Promise<string> =>

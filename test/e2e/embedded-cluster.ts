@@ -22,7 +22,12 @@ export class TestCluster {
 
   static async start(options: Partial<ClusterUpOptions> = {}): Promise<TestCluster> {
     const cluster = new TestCluster(mkdtempSync(join(tmpdir(), "dray-e2e-")));
-    await cluster.up(options);
+    try {
+      await cluster.up(options);
+    } catch (error) {
+      await cluster.destroy();
+      throw error;
+    }
     return cluster;
   }
 

@@ -19,7 +19,8 @@ export function roleCommand(role: ClusterRole, env: Terminal["env"]): RoleComman
   return {
     command: process.execPath,
     args: [programMain, ...words, "--dir", role.directory],
-    env: { ...env, NODE_COMPILE_CACHE: env["NODE_COMPILE_CACHE"] ?? join(role.directory, "compile-cache") },
+    // A cache of compiled code would be written when the process ends, which costs more than it gains a process that is started once.
+    env,
   };
 }
 
