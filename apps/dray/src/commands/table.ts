@@ -17,6 +17,7 @@ export interface CommandEntry {
 }
 
 export const commandTable: readonly CommandEntry[] = [
+  { words: ["demo"], summary: "Back up, destroy and restore an application on this machine", load: () => import("./demo.ts") },
   { words: ["backup", "create"], summary: "Back up namespaces, with the data of their volumes", load: () => import("./backup-create.ts") },
   { words: ["backup", "get"], summary: "List backups", load: () => import("./backup-get.ts") },
   { words: ["backup", "describe"], summary: "Show what a backup is, did and holds", load: () => import("./backup-describe.ts") },
@@ -40,7 +41,6 @@ export const commandTable: readonly CommandEntry[] = [
   },
   { words: ["data-download", "cancel"], summary: "Ask data downloads to stop", load: () => import("./data-download-cancel.ts") },
   { words: ["repo", "get"], summary: "List the BackupRepositories of a cluster", load: () => import("./repo-get.ts") },
-  /** `["snapshot", "create"]`. */
   { words: ["repo", "create"], summary: "Create a repository in an empty place", load: () => import("./repo-create.ts") },
   { words: ["repo", "status"], summary: "Show how a repository is made and what it holds", load: () => import("./repo-status.ts") },
   { words: ["repo", "verify"], summary: "Check that everything in a repository can be restored", load: () => import("./repo-verify.ts") },
@@ -63,6 +63,8 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
   { words: ["server"], summary: "Decide: Backups, Restores, locations, repositories", hidden: true, load: () => import("../roles/server.ts") },
+  { words: ["data-mover", "backup"], summary: "Move one volume into its repository", hidden: true, load: () => import("../roles/data-mover-backup.ts") },
+  { words: ["data-mover", "restore"], summary: "Move one volume back", hidden: true, load: () => import("../roles/data-mover-restore.ts") },
   { words: ["node-agent", "server"], summary: "Move data of this node's volumes", hidden: true, load: () => import("../roles/node-agent.ts") },
   { words: ["demo-app"], summary: "The application of the demo", hidden: true, load: () => import("./demo-app.ts") },
   {
@@ -71,6 +73,7 @@ export const commandTable: readonly CommandEntry[] = [
     hidden: true,
     load: () => import("../roles/embedded-control-plane.ts"),
   },
+  { words: ["embedded", "object-store"], summary: "The bucket of the demo", hidden: true, load: () => import("../roles/embedded-object-store.ts") },
   { words: ["embedded", "node"], summary: "A node of the embedded cluster", hidden: true, load: () => import("../roles/embedded-node.ts") },
   { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];

@@ -91,7 +91,7 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
     startBackupController({ ...base, discovery, stores, settings }),
     startBackupOperationsController({ ...base, stores }),
     startRestoreController({ ...base, discovery, stores, settings }),
-    startRestoreOperationsController({ ...base, discovery, stores, settings }),
+    startRestoreOperationsController({ ...base, stores, settings }),
     startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
     startDownloadRequestController({ ...base, stores }),
     startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [] }),

@@ -1,0 +1,109 @@
+/** The demo's world on this machine: clusters in folders below one temporary folder, and a bucket beside them as a process of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { DrayError, randomHex } from "@drayage/base";
+import { clusterDown, clusterUp } from "@drayage/embedded/cluster";
+import { roleCommand } from "../cluster/embedded.ts";
+import { programMain } from "../roles/embedded-image.ts";
+import { KEYS_FILE } from "../roles/embedded-object-store.ts";
+import type { Terminal } from "../terminal.ts";
+import type { DemoWorld } from "./world.ts";
+
+const BUCKET = "backups";
+const REGION = "us-east-1";
+const STORE_START_MS = 30_000;
+const END_MS = 10_000;
+
+export interface LocalWorld extends DemoWorld {
+  readonly folder: string;
+}
+
+/** Makes the world's folder and starts its bucket. Throws TIMED_OUT when the object store does not come up. */
+export async function createLocalWorld(terminal: Terminal, nodes: number): Promise<LocalWorld> {
+  const folder = mkdtempSync(join(terminal.env["TMPDIR"] ?? tmpdir(), "drayage-demo-"));
+  const compileCache = join(folder, "compile-cache");
+  const environment = { ...terminal.env, NODE_COMPILE_CACHE: terminal.env["NODE_COMPILE_CACHE"] ?? compileCache };
+  const keys = { accessKeyId: `demo${randomHex(terminal.random, 8)}`, secretAccessKey: randomHex(terminal.random, 20) };
+  const storeFolder = join(folder, "store");
+  mkdirSync(storeFolder, { mode: 0o700 });
+  writeFileSync(join(storeFolder, KEYS_FILE), JSON.stringify(keys), { mode: 0o600 });
+  const { child, url } = await startStore(storeFolder, environment, terminal);
+  const up = new Set<string>();
+  const at = (name: string): string => join(folder, name);
+
+  const destroy = async (name: string): Promise<void> => {
+    up.delete(name);
+    await clusterDown({ directory: at(name), clock: terminal.clock });
+    rmSync(at(name), { recursive: true, force: true });
+  };
+
+  return {
+    folder,
+    store: {
+      url,
+      bucket: BUCKET,
+      region: REGION,
+      credentialsFile: `[default]\naws_access_key_id = ${keys.accessKeyId}\naws_secret_access_key = ${keys.secretAccessKey}\n`,
+    },
+    async up(name) {
+      up.add(name);
+      const { clock, random, signal } = terminal;
+      const cluster = await clusterUp({ directory: at(name), nodes, launch: (role) => roleCommand(role, environment), clock, random, signal });
+      return { kubeconfigPath: cluster.kubeconfigPath };
+    },
+    destroy,
+    storedBytes: () => Promise.resolve(bytesBelow(join(storeFolder, "buckets"))),
+    async close({ keep }) {
+      if (keep) {
+        child.unref();
+        return;
+      }
+      for (const name of up) await destroy(name);
+      await endProcess(child, terminal);
+      rmSync(folder, { recursive: true, force: true });
+    },
+    farewell: `To end it:  dray cluster down --dir ${at("second")} && kill ${child.pid} && rm -rf ${folder}`,
+  };
+}
+
+async function startStore(folder: string, env: NodeJS.ProcessEnv, { clock }: Terminal): Promise<{ child: ChildProcess; url: string }> {
+  const log = openSync(join(folder, "log"), "a", 0o600);
+  const child = spawn(process.execPath, [programMain, "embedded", "object-store", "--dir", folder, "--bucket", BUCKET], {
+    stdio: ["ignore", "pipe", log],
+    env,
+    detached: true,
+  });
+  const output = child.stdout;
+  if (output === null) throw new DrayError("INVARIANT", "The object store has no output");
+  const url = await new Promise<string>((resolve, reject) => {
+    const fail = (why: string): void =>
+      reject(new DrayError("TIMED_OUT", `Cannot start the demo's object store: ${why}`, { hint: `Its log is in "${join(folder, "log")}".` }));
+    const cancel = clock.after(STORE_START_MS, () => fail(`it did not answer within ${STORE_START_MS / 1000} s`));
+    child.once("exit", (code) => fail(`it ended with ${code}`));
+    createInterface({ input: output }).once("line", (line) => {
+      cancel();
+      resolve((JSON.parse(line) as { url: string }).url);
+    });
+  });
+  child.removeAllListeners("exit");
+  (output as unknown as { unref?: () => void }).unref?.();
+  return { child, url };
+}
+
+async function endProcess(child: ChildProcess, { clock }: Terminal): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  child.kill("SIGTERM");
+  const cancel = clock.after(END_MS, () => child.kill("SIGKILL"));
+  await ended;
+  cancel();
+}
+
+function bytesBelow(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
