@@ -1,6 +1,6 @@
 /** Sees everything that `decide` needs to know about one object, and nothing else. Reads only. */
 import { DATA_PATH_CANCELED, parseDataPathProgress } from "@drayage/api";
-import { parseTime } from "@drayage/base";
+import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
 import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Node, type Pod, requireDuration } from "@drayage/kube";
 import { failureMessage, successMessage } from "../exposers/hosting-pod.ts";
 import type { DataMovementCaches } from "./caches.ts";
@@ -8,7 +8,7 @@ import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
 import { type DataMovement, endingOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
 import { type DataPath, mayConclude, type Observed, type Role } from "./phases.ts";
 import type { Slots } from "./slots.ts";
-import { failed, type Work } from "./work.ts";
+import { done, failed, type Work, wait } from "./work.ts";
 
 export interface ObserverDeps<T extends DataMovement> {
   readonly kind: MovementKind<T>;
@@ -25,6 +25,8 @@ export interface ObserverDeps<T extends DataMovement> {
 
 /** A node that is not Ready for this long is taken for dead (DESIGN 8.5). */
 const NODE_DEAD_MS = 60_000;
+/** Cleaning up is tried for this long where it is not allowed. */
+const CLEAN_UP_MAX_MS = 30 * 60_000;
 
 export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, movement: T): Promise<Observed> {
   const { kind, claims, nodeName } = deps;
@@ -71,20 +73,39 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     ownerNode,
   } as const;
   const blockedBy = phase === "New" && ours && !cancelRequested ? await kind.blockedBy(movement) : undefined;
-  const work = claim === "others" ? undefined : await workFor(kind, movement, facts);
+  const work = claim === "others" ? undefined : await workFor(deps, movement, facts);
   return { ...facts, blockedBy, work };
 }
 
 type Facts = Omit<Observed, "blockedBy" | "work">;
 
 /** Looks for what is next only where this agent would do it: other objects are read for it. */
-async function workFor<T extends DataMovement>(kind: MovementKind<T>, movement: T, facts: Facts): Promise<Work | undefined> {
+async function workFor<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, facts: Facts): Promise<Work | undefined> {
+  const { kind } = deps;
+  const { ending, endedForMs } = facts;
   if (isTerminal(facts.phase)) return undefined;
-  if (facts.ending !== undefined) return mayConclude(facts) ? kind.cleanUp(movement, facts.ending, facts.endedForMs) : undefined;
+  if (ending !== undefined) {
+    if (!mayConclude(facts)) return undefined;
+    const work = await guarded(() => kind.cleanUp(movement, ending, endedForMs));
+    if (work.state !== "failed") return work;
+    // What may not be removed now may be later; but the end is not kept back for ever for it.
+    return endedForMs < CLEAN_UP_MAX_MS ? wait(`permission to clean up: ${work.message}`) : done;
+  }
   if (facts.role !== "owner") return undefined;
-  if (facts.phase === "Accepted" && !facts.cancelRequested) return invalidSpec(movement) ?? kind.expose(movement);
+  if (facts.phase === "Accepted" && !facts.cancelRequested) return invalidSpec(movement) ?? guarded(() => kind.expose(movement));
   const isRunning = facts.phase === "InProgress" || facts.phase === "Canceling";
-  return isRunning && (facts.delivering || facts.dataPath.state === "succeeded") ? kind.deliver(movement) : undefined;
+  return isRunning && (facts.delivering || facts.dataPath.state === "succeeded") ? guarded(() => kind.deliver(movement)) : undefined;
+}
+
+/** A look that fails is a fact as well: otherwise no time limit would be looked at either. */
+async function guarded(look: () => Promise<Work>): Promise<Work> {
+  try {
+    return await look();
+  } catch (error) {
+    if (dispositionOf(error) === "retry") return wait(`the API server: ${messageOf(error)}`);
+    const hint = isDrayError(error) ? error.hint : undefined;
+    return failed(hint === undefined ? messageOf(error) : `${messageOf(error)}. ${hint}`);
+  }
 }
 
 /** What the schema lets pass and cannot be worked with. */

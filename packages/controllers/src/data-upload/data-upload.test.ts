@@ -299,6 +299,51 @@ describe("a DataUpload", () => {
     expect(result.status).toMatchObject({ phase: "Failed", message: `volume snapshot "notes/source-${KEY.name}" is not there` });
   });
 
+  it("fails, saying what to do, when the repository's password is not there", async () => {
+    const w = world();
+    w.client.discard(secrets, { namespace: NS, name: "velero-repo-credentials" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status?.message).toBe(
+      'Cannot read secret "velero/velero-repo-credentials": it is not there. Bring the repository password back with `dray install --recovery-file FILE`.',
+    );
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when the node-agent may not do what exposing needs", async () => {
+    const w = world();
+    create(w);
+    w.client.intercept = ({ verb, resource }) => {
+      if (verb === "create" && resource === "persistentvolumeclaims")
+        throw new DrayError("KUBE_FORBIDDEN", "Cannot create persistentvolumeclaims: exceeded quota");
+    };
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({
+      phase: "Failed",
+      message: `cannot create persistent volume claim "velero/${KEY.name}": Cannot create persistentvolumeclaims: exceeded quota`,
+    });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("keeps to its time for preparing while the API server fails", async () => {
+    const w = world();
+    create(w);
+    w.client.intercept = ({ resource }) => {
+      if (resource === "volumesnapshots.snapshot.storage.k8s.io") throw unavailable();
+    };
+    const { stop } = await agent(w);
+    const result = await until(w, (object) => object?.metadata.annotations?.["drayage.io/ending"] !== undefined, 200, 30_000);
+    expect(result.metadata.annotations?.["drayage.io/ending"]).toContain("timeout on preparing data upload: it was waiting for the API server");
+    w.client.intercept = undefined;
+    await until(w, ended);
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
   it("fails when its mover pod is gone while it runs", async () => {
     const w = world({ mover: "waits" });
     create(w);

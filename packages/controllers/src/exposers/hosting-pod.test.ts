@@ -1,0 +1,103 @@
+import { LABELS } from "@drayage/api";
+import { nullLogger } from "@drayage/base";
+import { VirtualClock } from "@drayage/base/testing";
+import type { Pod } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { describe, expect, it } from "vitest";
+import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
+import { buildHostingPod, failureMessage, type HostingPodOptions, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+
+function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions> = {}): Pod {
+  const clock = new VirtualClock();
+  const deps = { client: new FakeKubeClient({ clock }), clock, logger: nullLogger, namespace: "velero", pod: { image: "i", serviceAccount: "s" }, config };
+  return buildHostingPod(deps, {
+    name: "up",
+    uid: "u",
+    owner: { apiVersion: "v", kind: "k", name: "up", uid: "u" },
+    label: LABELS.dataUpload,
+    group: "snapshot-exposer",
+    args: [],
+    volumeMode: "Filesystem",
+    storageClass: "csi",
+    ...options,
+  });
+}
+
+const terms = (pod: Pod): unknown =>
+  JSON.parse(JSON.stringify(pod.spec.affinity)).nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms;
+const notWindows = { key: "kubernetes.io/os", operator: "NotIn", values: ["windows"] };
+
+describe("buildHostingPod()", () => {
+  it("puts operating system and affinity into each term of the volume's topology", () => {
+    const zone = (value: string) => ({ key: "zone", operator: "In", values: [value] });
+    const config = {
+      loadAffinity: [{ nodeSelector: { matchLabels: { disk: "ssd" }, matchExpressions: [{ key: "gpu", operator: "DoesNotExist" as const }] } }],
+    };
+    const pod = build(config, { topology: { nodeSelectorTerms: [{ matchExpressions: [zone("a")] }, { matchExpressions: [zone("b")] }] } });
+    const always = [notWindows, { key: "disk", operator: "In", values: ["ssd"] }, { key: "gpu", operator: "DoesNotExist" }];
+    expect(terms(pod)).toEqual([{ matchExpressions: [...always, zone("a")] }, { matchExpressions: [...always, zone("b")] }]);
+  });
+
+  it("goes to the workload's node instead of where the affinity says", () => {
+    const pod = build({ loadAffinity: [{ nodeSelector: { matchLabels: { disk: "ssd" } } }] }, { selectedNode: "node-2" });
+    expect(pod.spec.nodeSelector).toEqual({ "kubernetes.io/hostname": "node-2" });
+    expect(terms(pod)).toEqual([{ matchExpressions: [notWindows] }]);
+  });
+
+  it("gives block volumes as devices, and read-only ones read-only", () => {
+    const block = build({}, { volumeMode: "Block" }).spec.containers[0];
+    expect(block?.volumeDevices).toEqual([{ name: "u", devicePath: "/u" }]);
+    expect(block?.volumeMounts?.map(({ name }) => name)).toEqual(["scratch", "mover-secret"]);
+    const readOnly = build({}, { readOnly: true }).spec;
+    expect(readOnly.containers[0]?.volumeMounts?.[0]).toEqual({ name: "u", mountPath: "/u", readOnly: true });
+    expect(readOnly.volumes?.[0]?.persistentVolumeClaim).toEqual({ claimName: "up", readOnly: true });
+  });
+
+  it("shortens a long name in its label only", () => {
+    const name = "a".repeat(70);
+    const { metadata } = build({}, { name });
+    expect(metadata.name).toBe(name);
+    expect(metadata.labels?.[LABELS.dataUpload]).toHaveLength(63);
+  });
+});
+
+describe("what a mover pod's status says", () => {
+  const pod = (status: NonNullable<Pod["status"]>): Pod => ({ ...build(), status });
+  const container = (state: NonNullable<NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number]["state"]>) => [
+    { name: "u", ready: false, restartCount: 0, state },
+  ];
+
+  it.each<[string, NonNullable<Pod["status"]>, string]>([
+    ["the mover's own words", { phase: "Failed", containerStatuses: container({ terminated: { exitCode: 1, message: "disk error\n" } }) }, "disk error"],
+    ["an eviction", { phase: "Failed", reason: "Evicted", message: "low on memory" }, "data path pod was evicted, low on memory"],
+    ["the kubelet's words", { phase: "Failed", message: "node lost" }, "node lost"],
+    [
+      "a signal",
+      { phase: "Failed", containerStatuses: container({ terminated: { exitCode: 137, signal: 9, reason: "OOMKilled" } }) },
+      "mover ended with signal 9 (OOMKilled)",
+    ],
+    ["an exit code", { phase: "Failed", containerStatuses: container({ terminated: { exitCode: 2, reason: "Error" } }) }, "mover ended with exit code 2"],
+    ["nothing", { phase: "Failed" }, "no reason was given"],
+  ])("tells a failure by %s", (_title, status, message) => {
+    expect(failureMessage(pod(status))).toBe(message);
+  });
+
+  it("knows what cannot get better from what may", () => {
+    expect(unrecoverableReason(pod({ phase: "Pending", containerStatuses: container({ waiting: { reason: "ErrImageNeverPull" } }) }))).toContain(
+      "ErrImageNeverPull",
+    );
+    expect(unrecoverableReason(pod({ phase: "Unknown" }))).toContain("Unknown");
+    expect(unrecoverableReason(pod({ phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message: "0/1 nodes" }] }))).toBeUndefined();
+    expect(unrecoverableReason(pod({ phase: "Pending", containerStatuses: container({ waiting: { reason: "ContainerCreating" } }) }))).toBeUndefined();
+  });
+
+  it("says what a pod that does not run yet is waiting for", () => {
+    expect(startingReason(pod({ conditions: [{ type: "PodScheduled", status: "False", message: "0/1 nodes are available" }] }))).toBe(
+      "the mover pod to be scheduled: 0/1 nodes are available",
+    );
+    expect(startingReason(pod({ containerStatuses: container({ waiting: { reason: "ContainerCreating" } }) }))).toBe(
+      "the mover pod to start: ContainerCreating",
+    );
+    expect(startingReason({ ...pod({}), spec: { ...pod({}).spec, nodeName: "n" } })).toBe('the mover pod to start on node "n"');
+  });
+});
