@@ -196,9 +196,17 @@ export class SimulatedStorage {
     else if (mover === "fails") end(1, "disk read error");
     else if (mover === "misses-files") {
       const source = { byPath: path, volumeMode: "Filesystem" };
-      end(1, JSON.stringify({ snapshotID: "b".repeat(32), emptySnapshot: false, source, totalBytes: 7, error: '1 entry could not be read: "locked": permission denied' }));
-    }
-    else if (mover === "succeeds") {
+      end(
+        1,
+        JSON.stringify({
+          snapshotID: "b".repeat(32),
+          emptySnapshot: false,
+          source,
+          totalBytes: 7,
+          error: '1 entry could not be read: "locked": permission denied',
+        }),
+      );
+    } else if (mover === "succeeds") {
       end(
         0,
         JSON.stringify(

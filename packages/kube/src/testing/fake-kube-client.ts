@@ -7,92 +7,26 @@ import { seededRandom, VirtualClock } from "@drayage/base/testing";
 import {
   apiVersionOf,
   type DeleteOptions,
-  daemonSets,
-  deployments,
   formatKey,
   groupResourceOf,
-  jobs,
   type KubeClient,
   type KubeList,
   type KubeObject,
   keyOf,
   type ListOptions,
   listAll,
-  matchesFields,
-  matchesLabels,
-  namespaces,
-  nodes,
   type ObjectKey,
   type PatchType,
   type PodExecOptions,
   type PodExecResult,
-  parseFieldSelector,
-  parseLabelSelector,
-  persistentVolumeClaims,
-  persistentVolumes,
   pods,
   type ResourceType,
-  replicaSets,
-  statefulSets,
   type WatchEvent,
   type WriteOptions,
 } from "../index.ts";
-import { applyJsonPatch, applyMergePatch, applyStrategicPatch } from "./json-patches.ts";
-
-export type FakeVerb =
-  | "get"
-  | "list"
-  | "watch"
-  | "create"
-  | "replace"
-  | "replaceStatus"
-  | "patch"
-  | "patchStatus"
-  | "apply"
-  | "delete"
-  | "deleteCollection"
-  | "request";
-
-/** One call as it came in, before anything was done. */
-export interface FakeCall {
-  readonly verb: FakeVerb;
-  /** `pods`, `datauploads.velero.io`; the path for `request`. */
-  readonly resource: string;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  /** The object of a create, replace or apply; the patch of a patch. */
-  readonly body?: unknown;
-  /** Counted from 1, reads and writes together. */
-  readonly number: number;
-}
-
-export interface FakeKubeClientOptions {
-  readonly clock?: Clock;
-  readonly random?: RandomSource;
-  /** Kinds with a status subresource beyond the built-in ones and those of external-snapshotter. Velero's have none. */
-  readonly statusSubresources?: readonly string[];
-}
-
-/** Answers of the parts of the port that have no state here. */
-export interface FakeHandlers {
-  request?: (method: string, path: string, body: unknown) => unknown;
-  podExec?: (key: ObjectKey, options: PodExecOptions) => Promise<PodExecResult> | PodExecResult;
-  podLog?: (key: ObjectKey) => string;
-}
-
-interface Stored {
-  readonly type: ResourceType<KubeObject>;
-  readonly objects: Map<string, KubeObject>;
-  readonly history: { readonly version: number; readonly before: KubeObject | undefined; readonly after: KubeObject | undefined; readonly last: KubeObject }[];
-  readonly watchers: Set<() => void>;
-  compactedVersion: number;
-}
-
-const WITH_STATUS = new Set(
-  [pods, persistentVolumes, persistentVolumeClaims, namespaces, nodes, deployments, daemonSets, statefulSets, replicaSets, jobs]
-    .map((type) => groupResourceOf(type))
-    .concat(["volumesnapshots.snapshot.storage.k8s.io", "volumesnapshotcontents.snapshot.storage.k8s.io", "customresourcedefinitions.apiextensions.k8s.io"]),
-);
+import type { FakeCall, FakeHandlers, FakeKubeClientOptions, FakeVerb } from "./fake-call.ts";
+import { applyMergePatch } from "./json-patches.ts";
+import { gone, parseToken, patched, patchedVersion, type Stored, selection, specOf, WITH_STATUS, waitForChange } from "./stored-objects.ts";
 
 type Reaction = (before: KubeObject | undefined, after: KubeObject | undefined) => void;
 
@@ -537,54 +471,4 @@ export class FakeKubeClient implements KubeClient {
       for (const reaction of reactions) reaction(structuredClone(before), structuredClone(after));
     });
   }
-}
-
-function gone(type: { readonly group: string; readonly plural: string }): DrayError {
-  return new DrayError("KUBE_GONE", `Cannot watch ${groupResourceOf(type)}: too old resource version`, { context: { status: 410, reason: "Expired" } });
-}
-
-function parseToken(token: string): [string, number] {
-  const at = token.indexOf(":");
-  return [token.slice(at + 1), Number(token.slice(0, at))];
-}
-
-function selection(options: ListOptions): (object: KubeObject) => boolean {
-  const labels = options.labelSelector === undefined ? [] : parseLabelSelector(options.labelSelector);
-  const fields = options.fieldSelector === undefined ? [] : parseFieldSelector(options.fieldSelector);
-  return (object) =>
-    (options.namespace === undefined || object.metadata.namespace === options.namespace) &&
-    matchesLabels(labels, object.metadata.labels) &&
-    matchesFields(fields, object);
-}
-
-function patched<T extends KubeObject>(before: T, patchType: PatchType, patch: unknown): T {
-  if (patchType === "json") return applyJsonPatch(before, patch as Parameters<typeof applyJsonPatch>[1]) as T;
-  return (patchType === "merge" ? applyMergePatch(before, patch) : applyStrategicPatch(before, patch)) as T;
-}
-
-/** A resourceVersion inside a merge patch makes it a compare-and-swap. */
-function patchedVersion(patchType: PatchType, patch: unknown): string | undefined {
-  return patchType === "json" ? undefined : (patch as { metadata?: { resourceVersion?: string } } | null)?.metadata?.resourceVersion;
-}
-
-/** Everything whose change raises the generation: neither metadata nor status. */
-function specOf(object: KubeObject): string {
-  const { metadata: _m, status: _s, ...rest } = object as KubeObject & { status?: unknown };
-  return JSON.stringify(rest);
-}
-
-function waitForChange(stored: Stored, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const wake = (): void => {
-      stored.watchers.delete(wake);
-      signal?.removeEventListener("abort", onAbort);
-      resolve();
-    };
-    const onAbort = (): void => {
-      stored.watchers.delete(wake);
-      reject(signal?.reason);
-    };
-    stored.watchers.add(wake);
-    signal?.addEventListener("abort", onAbort, { once: true });
-  });
 }

@@ -1,2 +1,3 @@
-export * from "./fake-kube-client.ts";
+export * from "./fake-call.ts";
+export { FakeKubeClient } from "./fake-kube-client.ts";
 export { applyJsonPatch, applyMergePatch } from "./json-patches.ts";
