@@ -29,6 +29,7 @@ import {
   statefulSets,
   storageClasses,
 } from "@drayage/kube";
+import { adoptOrphans, takes } from "./adopt-orphans.ts";
 import { reconcileDaemonSet } from "./daemon-set.ts";
 import { reconcileDeployment } from "./deployment.ts";
 import { reconcileJob } from "./job.ts";
@@ -52,6 +53,8 @@ export interface Workloads {
 }
 
 const BY_NODE = "node";
+/** An adoption comes back through the watch within this, or is looked at again. */
+const ADOPTION_MS = 100;
 const NODE_LEASES = "kube-node-lease";
 
 export function startWorkloads(options: StartWorkloadsOptions): Workloads {
@@ -125,10 +128,15 @@ class RunningWorkloads implements Workloads {
     const { clock, random, logger } = this.#options;
     const context = parts.contextOf(name);
     const { kind } = informer.type;
-    const ownerKeys = (child: C): readonly ObjectKey[] =>
-      (child.metadata.ownerReferences ?? [])
+    const ownerKeys = (child: C): readonly ObjectKey[] => [
+      ...(child.metadata.ownerReferences ?? [])
         .filter((owner) => owner.controller === true && owner.kind === kind)
-        .map((owner) => ({ namespace: child.metadata.namespace, name: owner.name }));
+        .map((owner) => ({ namespace: child.metadata.namespace, name: owner.name })),
+      ...informer
+        .list(child.metadata.namespace)
+        .filter((owner) => takes(owner, kind, child))
+        .map(keyOf),
+    ];
     const controller = startController({
       name,
       sources: [source(informer), source(children, { toKeys: ownerKeys }), ...(parts.extra ?? [])],
@@ -136,7 +144,10 @@ class RunningWorkloads implements Workloads {
         const object = informer.get(key);
         if (object === undefined) return {};
         // Objects of a list carry no kind of their own in every server; events and owner references need it.
-        return reconcile(context, { ...object, apiVersion: object.apiVersion ?? apiVersion(informer.type), kind });
+        const owner = { ...object, apiVersion: object.apiVersion ?? apiVersion(informer.type), kind };
+        // What was just adopted is not yet in the cache as one's own: the next pass counts it.
+        if ((await adoptOrphans(context.client, informer.type, owner, children)) > 0) return { requeueAfterMs: ADOPTION_MS };
+        return reconcile(context, owner);
       },
       workers: 2,
       clock,
