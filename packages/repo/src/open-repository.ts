@@ -18,7 +18,7 @@ export interface OpenRepositoryOptions {
   readonly clock?: Clock;
   readonly random?: RandomSource;
   readonly logger?: Logger;
-  /** Bytes of complete packs on their way to the storage. @default 64 MiB */
+  /** Bytes of complete packs on their way to the storage. @default 48 MiB: two packs of the usual size */
   readonly packBytesInFlightMax?: number;
   /** Bytes of packs kept for reading. @default 32 MiB */
   readonly cacheBytesMax?: number;
@@ -71,7 +71,7 @@ export async function openRepository(storage: BlobStorage, options: OpenReposito
     {
       ...{ password: options.password, clock, random, logger, readOnly, kernels },
       identity: { username: identity.userName, hostname: identity.host },
-      ...(options.packBytesInFlightMax === undefined ? {} : { packBytesInFlightMax: options.packBytesInFlightMax }),
+      packBytesInFlightMax: options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
       ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
     },
     signal,
@@ -87,6 +87,7 @@ export async function openRepository(storage: BlobStorage, options: OpenReposito
   });
 }
 
+const DEFAULT_IN_FLIGHT_BYTES = 48 << 20;
 /** No splitter makes larger chunks. */
 const CHUNK_BYTES_MAX = 16 << 20;
 

@@ -11,7 +11,7 @@ export interface ReadPiece {
   readonly data: Uint8Array;
 }
 
-export const PIECE_BYTES = 4 << 20;
+export const PIECE_BYTES = 2 << 20;
 
 /**
  * The bytes of the extents, in pieces. Ends early where the file does.

@@ -90,9 +90,9 @@ export interface UploadResult {
 const DEFAULT_PARALLEL = 2;
 const DEFAULT_MEMORY_BYTES = 352 << 20;
 /** Node, the index, pack buffers and uploads under way. */
-const BASE_MEMORY_BYTES = 192 << 20;
+const BASE_MEMORY_BYTES = 288 << 20;
 /** A chunk of the largest size with room to read, and two pieces read ahead. */
-const MEMORY_PER_FILE_BYTES = 24 << 20;
+const MEMORY_PER_FILE_BYTES = 16 << 20;
 const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
 
 /**
@@ -101,8 +101,8 @@ const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
  * Problems of single entries are in the result; the snapshot is then without them and its summary says so. Throws PATH_NOT_FOUND, NOT_PERMITTED or PATH_IO when the root itself
  * cannot be read, REPO_* and BLOB_* when the repository fails, and the signal's reason within a second of its abort. Nothing is saved when it throws.
  *
- * Memory stays within `memoryBudget` for any volume: the names of the directories on the way down (some 60 bytes each) come on top of 192 MiB and 24 MiB for each file that is
- * read side by side, of which fewer are read where the budget is small.
+ * Memory stays within `memoryBudget` for any volume: the names of the directories on the way down (some 60 bytes each) come on top of 288 MiB and 16 MiB for each file that is
+ * read side by side, of which fewer are read where the budget is small. Of the 288, packs on their way to the store take what the repository was opened with (48 MiB).
  */
 export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<UploadResult> {
   const { repository, snapshotSource, source, tags = {}, pins = [], description = "", signal, fence } = options;

@@ -47,6 +47,8 @@ export interface ObjectWriterContext {
 export const DEFAULT_METADATA_COMPRESSOR = "zstd-fastest";
 
 const FIRST_BUFFER_BYTES = 64 << 10;
+const DOUBLE_UNTIL_BYTES = 4 << 20;
+const GROW_STEP_BYTES = 2 << 20;
 const LIST_PREFIX = "x";
 
 /** Buffers that finished writers leave for the next ones; a few, so that many small files do not allocate each their own. */
@@ -247,7 +249,7 @@ export class ObjectWriter {
     if (needed <= this.#buffer.length && this.#start > 0) {
       this.#buffer.copyWithin(0, this.#start, this.#end);
     } else {
-      const grown = new Uint8Array(2 ** Math.ceil(Math.log2(needed)));
+      const grown = new Uint8Array(grownLength(needed));
       asBuffer(this.#buffer).copy(grown, 0, this.#start, this.#end);
       this.#buffer = grown;
     }
@@ -255,6 +257,11 @@ export class ObjectWriter {
     this.#start = 0;
     this.#end = pending;
   }
+}
+
+/** Doubling while it is cheap; then in small steps, since a buffer of many MiB stays for the whole transfer. */
+function grownLength(needed: number): number {
+  return needed <= DOUBLE_UNTIL_BYTES ? 2 ** Math.ceil(Math.log2(needed)) : Math.ceil(needed / GROW_STEP_BYTES) * GROW_STEP_BYTES;
 }
 
 /** Stores a list of objects as an object: under the prefix of what it lists, or `x`, cut by the repository's own splitter, compressed as metadata. */
