@@ -27,11 +27,9 @@ export async function runNode(options: RunNodeOptions): Promise<void> {
   const endings: (() => Promise<void>)[] = [];
   try {
     const { kubelet: kubeletDirectory, csiSocket } = directory.node(nodeName);
-    const [driver, facts] = await Promise.all([
-      startCsiDriver({ socketPath: csiSocket, stateDirectory: directory.storage, nodeName, clock, random, logger }),
-      awaitRoles(directory, [CONTROL_PLANE], { clock, timeoutMs: CONTROL_PLANE_MS, signal }),
-    ]);
+    const driver = await startCsiDriver({ socketPath: csiSocket, stateDirectory: directory.storage, nodeName, clock, random, logger });
     endings.push(() => driver.stop());
+    const facts = await awaitRoles(directory, [CONTROL_PLANE], { clock, timeoutMs: CONTROL_PLANE_MS, signal });
     const server = new URL(String(facts.get(CONTROL_PLANE)?.["server"]));
     const client = createKubeClient({ kubeconfigPath: directory.kubeconfigPath, clock, random, logger, userAgent: `kubelet/${nodeName}`, qps: 0 });
     endings.push(() => client.close());

@@ -100,6 +100,8 @@ function upgrade(options: KubeletServerOptions, sockets: WebSocketServer, reques
   const { container, running } = findContainer(options, rest, false);
   const main = running?.process;
   if (running === undefined || main === undefined) throw new DrayError("KUBE_NOT_FOUND", `container not found ("${container}")`);
+  // Asked last, so that a client that tries an older protocol after a refusal learns the reason of the refusal.
+  if (request.headers.upgrade?.toLowerCase() !== "websocket") throw new DrayError("KUBE_BAD_REQUEST", `unable to upgrade connection: only websocket is served`);
   const command = url.searchParams.getAll("command");
   if (command.length === 0) throw new DrayError("KUBE_BAD_REQUEST", "you must specify at least 1 command for the container");
   sockets.handleUpgrade(request, socket, head, (opened) => {

@@ -73,7 +73,8 @@ export function assembleScript(spec: ScriptSpec): string {
     'mkdir -p "$R"',
     'mount -t tmpfs -o mode=0755 tmpfs "$R"',
     ...spec.steps.map(stepLine),
-    `echo ${shellQuote(spec.hostname)} > /proc/sys/kernel/hostname`,
+    // In a user namespace only the system call may, and a machine without the program keeps its name.
+    `hostname ${shellQuote(spec.hostname)} 2>/dev/null || { echo ${shellQuote(spec.hostname)} > /proc/sys/kernel/hostname; } 2>/dev/null || :`,
     // Opened now, because the host's side is out of reach once the root has changed.
     "exec 7>started 8>failure",
     'cd "$R"',

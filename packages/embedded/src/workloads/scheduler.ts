@@ -32,79 +32,9 @@ export const SCHEDULER_NAME = "default-scheduler";
 /** What could not be placed is tried again now and then even if nothing seems to have changed. */
 const RETRY_MS = 30_000;
 
-export function startScheduler(
-  context: Pick<WorkloadContext, "client" | "clock" | "random" | "logger">,
-  informers: SchedulerInformers,
-  recorder: EventRecorder,
-): Controller {
-  const { client, clock, random, logger } = context;
-  /** Where pods were bound that the cache does not yet show there; by UID. */
-  const assumed = new Map<string, string>();
-
-  const view = (): ClusterView => ({
-    nodes: informers.nodes.list(),
-    pods: informers.pods.list().map((pod) => {
-      const node = assumed.get(pod.metadata.uid ?? "");
-      return node === undefined || pod.spec.nodeName !== undefined ? pod : { ...pod, spec: { ...pod.spec, nodeName: node } };
-    }),
-    claim: (namespace, name) => informers.claims.get({ namespace, name }),
-    volume: (name) => informers.volumes.get({ name }),
-    storageClass: (name) => informers.storageClasses.get({ name }),
-  });
-
-  const bind = async (pod: Pod, node: string): Promise<void> => {
-    const { namespace = "default", name = "", uid = "" } = pod.metadata;
-    const binding = { apiVersion: "v1", kind: "Binding", metadata: { namespace, name, uid }, target: { apiVersion: "v1", kind: "Node", name: node } };
-    assumed.set(uid, node);
-    try {
-      await client.request("POST", `/api/v1/namespaces/${namespace}/pods/${name}/binding`, { body: binding });
-    } catch (error) {
-      assumed.delete(uid);
-      // It has gone, or is bound already.
-      if (hasCode(error, "KUBE_NOT_FOUND", "KUBE_CONFLICT")) return;
-      throw error;
-    }
-    recorder.event(pod, "Normal", "Scheduled", `Successfully assigned ${namespace}/${name} to ${node}`);
-  };
-
-  const fail = async (pod: Pod, message: string): Promise<void> => {
-    const old = conditionOf(pod.status?.conditions, "PodScheduled");
-    if (old?.status === "False" && old.message === message) return;
-    recorder.event(pod, "Warning", "FailedScheduling", message);
-    const condition = { type: "PodScheduled", status: "False", reason: "Unschedulable", message, lastProbeTime: null } as const;
-    const conditions = setCondition(pod.status?.conditions ?? [], condition, formatTime(clock.nowMs()));
-    try {
-      await client.patchStatus(pods, keyOf(pod), "merge", { metadata: { uid: pod.metadata.uid }, status: { conditions } });
-    } catch (error) {
-      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-    }
-  };
-
-  const reconcile = async (key: ObjectKey): Promise<{ requeueAfterMs?: number }> => {
-    const pod = informers.pods.get(key);
-    if (pod === undefined || !wantsNode(pod) || assumed.has(pod.metadata.uid ?? "")) return {};
-    const decision = decideSchedule(pod, view());
-    switch (decision.do) {
-      case "bind":
-        await bind(pod, decision.node);
-        return {};
-      case "provision":
-        for (const claim of decision.claims) {
-          const annotations = { [SELECTED_NODE]: decision.node };
-          await client.patch(persistentVolumeClaims, keyOf(claim), "merge", { metadata: { uid: claim.metadata.uid, annotations } });
-        }
-        return {};
-      case "wait":
-        return {};
-      case "fail":
-        await fail(pod, decision.message);
-        return { requeueAfterMs: RETRY_MS };
-    }
-  };
-
-  informers.pods.onChange((_before, after) => {
-    if (after === undefined || after.spec.nodeName !== undefined) assumed.delete((after ?? _before)?.metadata.uid ?? "");
-  });
+export function startScheduler(context: SchedulerContext, informers: SchedulerInformers, recorder: EventRecorder): Controller {
+  const { clock, random, logger } = context;
+  const scheduler = new Scheduler(context, informers, recorder);
   const waiting = (): readonly ObjectKey[] => informers.pods.list().filter(wantsNode).map(keyOf);
   return startController({
     name: "scheduler",
@@ -120,11 +50,94 @@ export function startScheduler(
       source(informers.volumes, { toKeys: waiting }),
       source(informers.storageClasses, { toKeys: waiting }),
     ],
-    reconcile,
+    reconcile: (key) => scheduler.place(key),
     clock,
     random,
     logger,
   });
+}
+
+type SchedulerContext = Pick<WorkloadContext, "client" | "clock" | "random" | "logger">;
+
+class Scheduler {
+  readonly #context: SchedulerContext;
+  readonly #informers: SchedulerInformers;
+  readonly #recorder: EventRecorder;
+  /** Where pods were bound that the cache does not yet show there; by UID. */
+  readonly #assumed = new Map<string, string>();
+
+  constructor(context: SchedulerContext, informers: SchedulerInformers, recorder: EventRecorder) {
+    this.#context = context;
+    this.#informers = informers;
+    this.#recorder = recorder;
+    informers.pods.onChange((before, after) => {
+      if (after === undefined || after.spec.nodeName !== undefined) this.#assumed.delete((after ?? before)?.metadata.uid ?? "");
+    });
+  }
+
+  async place(key: ObjectKey): Promise<{ requeueAfterMs?: number }> {
+    const pod = this.#informers.pods.get(key);
+    if (pod === undefined || !wantsNode(pod) || this.#assumed.has(pod.metadata.uid ?? "")) return {};
+    const decision = decideSchedule(pod, this.#view());
+    switch (decision.do) {
+      case "bind":
+        await this.#bind(pod, decision.node);
+        return {};
+      case "provision":
+        for (const claim of decision.claims) {
+          const annotations = { [SELECTED_NODE]: decision.node };
+          await this.#context.client.patch(persistentVolumeClaims, keyOf(claim), "merge", { metadata: { uid: claim.metadata.uid, annotations } });
+        }
+        return {};
+      case "wait":
+        return {};
+      case "fail":
+        await this.#fail(pod, decision.message);
+        return { requeueAfterMs: RETRY_MS };
+    }
+  }
+
+  #view(): ClusterView {
+    const { pods: podCache, nodes, claims, volumes, storageClasses } = this.#informers;
+    return {
+      nodes: nodes.list(),
+      pods: podCache.list().map((pod) => {
+        const node = this.#assumed.get(pod.metadata.uid ?? "");
+        return node === undefined || pod.spec.nodeName !== undefined ? pod : { ...pod, spec: { ...pod.spec, nodeName: node } };
+      }),
+      claim: (namespace, name) => claims.get({ namespace, name }),
+      volume: (name) => volumes.get({ name }),
+      storageClass: (name) => storageClasses.get({ name }),
+    };
+  }
+
+  async #bind(pod: Pod, node: string): Promise<void> {
+    const { namespace = "default", name = "", uid = "" } = pod.metadata;
+    const binding = { apiVersion: "v1", kind: "Binding", metadata: { namespace, name, uid }, target: { apiVersion: "v1", kind: "Node", name: node } };
+    this.#assumed.set(uid, node);
+    try {
+      await this.#context.client.request("POST", `/api/v1/namespaces/${namespace}/pods/${name}/binding`, { body: binding });
+    } catch (error) {
+      this.#assumed.delete(uid);
+      // It has gone, or is bound already.
+      if (hasCode(error, "KUBE_NOT_FOUND", "KUBE_CONFLICT")) return;
+      throw error;
+    }
+    this.#recorder.event(pod, "Normal", "Scheduled", `Successfully assigned ${namespace}/${name} to ${node}`);
+  }
+
+  async #fail(pod: Pod, message: string): Promise<void> {
+    const old = conditionOf(pod.status?.conditions, "PodScheduled");
+    if (old?.status === "False" && old.message === message) return;
+    this.#recorder.event(pod, "Warning", "FailedScheduling", message);
+    const condition = { type: "PodScheduled", status: "False", reason: "Unschedulable", message, lastProbeTime: null } as const;
+    const conditions = setCondition(pod.status?.conditions ?? [], condition, formatTime(this.#context.clock.nowMs()));
+    try {
+      await this.#context.client.patchStatus(pods, keyOf(pod), "merge", { metadata: { uid: pod.metadata.uid }, status: { conditions } });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    }
+  }
 }
 
 function wantsNode(pod: Pod): boolean {
