@@ -37,8 +37,7 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
     case "removeFinalizer":
       return write(withoutFinalizer(movement, finalizer));
     case "claim":
-      deps.logger.info("Claiming", { name: movement.metadata.name });
-      return write(
+      await write(
         withStatus(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
           phase: "Accepted",
           acceptedByNode: nodeName,
@@ -46,6 +45,8 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
           acceptedTimestamp: movement.status?.acceptedTimestamp ?? now,
         }),
       );
+      deps.logger.info("Claimed", { name: movement.metadata.name });
+      return;
     case "stampCancel":
       return write(withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.cancelSeen]: now }));
     case "requestCancel":
@@ -61,30 +62,33 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
     }
     case "conclude":
       deps.slots.seen(slotKey(kind, movement));
-      deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](`${step.ending.phase}`, { name: movement.metadata.name, message: step.ending.message });
-      return write(concluded(deps, movement, step.ending, now));
+      await write(concluded(deps, movement, step.ending, now));
+      deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](step.ending.phase, { name: movement.metadata.name, message: step.ending.message });
+      return;
     case "setPhase":
-      return setPhase(deps, movement, step.to, now, write);
+      if (await setPhase(deps, movement, step.to, now, write)) deps.logger.info(step.to, { name: movement.metadata.name });
+      return;
     case "work":
       deps.logger.debug("Doing", { name: movement.metadata.name, what: step.work.what });
       return perform(deps, movement, step, now, write);
   }
 }
 
+/** False when the phase could not be entered after all: another data path took the last slot. */
 async function setPhase<T extends DataMovement>(
   deps: ApplierDeps<T>,
   movement: T,
   to: "Prepared" | "InProgress" | "Canceling",
   now: string,
   write: (changed: T) => Promise<void>,
-): Promise<void> {
-  deps.logger.info(to, { name: movement.metadata.name });
+): Promise<boolean> {
   const next = (status: Status): T => ({ ...movement, status: { ...movement.status, ...status, phase: to } });
-  if (to === "Prepared") return write(next({ node: deps.nodeName }));
-  if (to === "Canceling") return write(next({}));
-  const started = withLabels(next({ startTimestamp: now }), { [LABELS.exposeOnGoing]: undefined });
-  const taken = await deps.slots.take(slotKey(deps.kind, movement), () => write({ ...started, status: { ...started.status, ...deps.kind.startStatus } }));
-  if (!taken) deps.logger.debug("No slot is free after all", { name: movement.metadata.name });
+  if (to === "InProgress") {
+    const started = withLabels(next({ startTimestamp: now }), { [LABELS.exposeOnGoing]: undefined });
+    return deps.slots.take(slotKey(deps.kind, movement), () => write({ ...started, status: { ...started.status, ...deps.kind.startStatus } }));
+  }
+  await write(next(to === "Prepared" ? { node: deps.nodeName } : {}));
+  return true;
 }
 
 /** What cannot be made ends the movement; what may pass is tried again by the queue, within the time for preparing. */
