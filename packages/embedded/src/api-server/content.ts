@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { gzip } from "node:zlib";
 import { fromUtf8, hasCode, messageOf } from "@drayage/base";
-import { decodeKubernetesProtobuf } from "@drayage/protocols/kubernetes";
+import { decodeKubernetesProtobuf, isKubernetesProtobuf } from "@drayage/protocols/kubernetes";
 import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
 import { isObject, type Json, type JsonObject } from "./json.ts";
 import { badRequest, entityTooLarge, notAcceptable, unsupportedMediaType } from "./status-error.ts";
@@ -28,32 +28,69 @@ export function mediaTypeOf(header: string | undefined): string {
   return (header ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
 }
 
-/** The object of a request's body. Throws BadRequest or UnsupportedMediaType. */
-export function decodeObject(body: Buffer, contentType: string | undefined): JsonObject {
+/** The object of a request's body. Throws BadRequest or UnsupportedMediaType. `kind` is what was expected, for messages. */
+export function decodeObject(body: Buffer, contentType: string | undefined, kind = "JSON"): JsonObject {
   const type = mediaTypeOf(contentType);
+  const unrecognized = (why: string): Error => badRequest(`the object provided is unrecognized (must be of type ${kind}): ${why} (${excerpt(body)})`);
   if (type === "application/vnd.kubernetes.protobuf") {
+    if (!isKubernetesProtobuf(body)) throw unrecognized("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
     try {
       return decodeKubernetesProtobuf(body) as JsonObject;
     } catch (error) {
       if (hasCode(error, "NOT_SUPPORTED")) throw unsupportedMediaType(["application/json", "application/yaml"]);
-      throw badRequest(messageOf(error));
+      throw unrecognized(messageOf(error));
     }
   }
   if (type !== "" && !(BODY_TYPES as readonly string[]).includes(type)) throw unsupportedMediaType(BODY_TYPES);
-  const value = type === "application/yaml" ? decodeYaml(body) : decodeJson(body);
+  const value = type === "application/yaml" ? decodeYaml(body) : parseJson(body, (why) => unrecognized(`couldn't get version/kind; json parse error: ${why}`));
   if (!isObject(value))
-    throw badRequest(
+    throw unrecognized(
       `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`,
     );
   return value;
 }
 
+/** The JSON value of a patch. */
 export function decodeJson(body: Buffer): Json {
+  return parseJson(body, (why) => badRequest(`error decoding patch: ${why}`));
+}
+
+function parseJson(body: Buffer, failure: (why: string) => Error): Json {
+  const text = fromUtf8(body);
   try {
-    return JSON.parse(fromUtf8(body)) as Json;
+    return JSON.parse(text) as Json;
   } catch (error) {
-    throw badRequest(`the object provided is unrecognized (must be of type JSON): ${messageOf(error)}`);
+    throw failure(syntaxProblem(text, messageOf(error)));
   }
+}
+
+/** What was expected where a JSON text breaks, by the beginning of the engine's message. */
+const EXPECTED: readonly (readonly [RegExp, string])[] = [
+  [/^Expected property name/, "looking for beginning of object key string"],
+  [/^Expected double-quoted property name/, "looking for beginning of object key string"],
+  [/^Expected ':'/, "after object key"],
+  [/^Expected ',' or '}'/, "after object key:value pair"],
+  [/^Expected ',' or '\]'/, "after array element"],
+  [/^Unexpected non-whitespace/, "after top-level value"],
+  [/^Bad control character/, "in string literal"],
+  [/^Unexpected token/, "looking for beginning of value"],
+];
+
+/** A syntax error in the words clients of the API know. */
+function syntaxProblem(text: string, message: string): string {
+  const position = /at position (\d+)/.exec(message)?.[1];
+  const token = /^Unexpected token '(.)'/su.exec(message)?.[1] ?? (position === undefined ? undefined : text[Number(position)]);
+  const expected = EXPECTED.find(([pattern]) => pattern.test(message))?.[1];
+  return token === undefined || expected === undefined ? "unexpected end of JSON input" : `invalid character '${token}' ${expected}`;
+}
+
+const EXCERPT_BYTES = 30;
+
+/** The beginning of a body: as text when it could be JSON, else in hex. */
+function excerpt(body: Buffer): string {
+  if (body.length === 0) return "<empty>";
+  const part = body.subarray(0, EXCERPT_BYTES).toString(body[0] === 0x7b ? "utf8" : "hex");
+  return body.length > EXCERPT_BYTES ? `${part} ...` : part;
 }
 
 export function decodeYaml(body: Buffer): Json {

@@ -54,7 +54,9 @@ const EVENT_FIELDS = [
 ] as const;
 
 function eventFromCore(event: ApiObject): ApiObject {
-  return { ...renamed(event, new Map(EVENT_FIELDS.map(([newer, older]) => [older, newer]))), apiVersion: "events.k8s.io/v1" };
+  const out = renamed(event, new Map(EVENT_FIELDS.map(([newer, older]) => [older, newer])));
+  for (const field of ["reportingController", "reportingInstance"]) if (out[field] === "") delete out[field];
+  return { ...out, apiVersion: "events.k8s.io/v1" };
 }
 
 function eventToCore(event: ApiObject): ApiObject {

@@ -37,9 +37,18 @@ export class Definitions {
   /** Brings a definition's status up to date, and moves a deletion on. */
   #settle(definition: ApiObject): void {
     const status = objectAt(definition, "status") ?? {};
-    const next = { ...definition, status: this.#statusOf(definition, status) };
-    if (!equal(next, definition)) {
-      this.#world.storage.put(STORED_AS, next);
+    const next = this.#statusOf(definition, status);
+    const resource = this.#catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+    if (!equal(next, status) && resource !== undefined) {
+      const options = { dryRun: false, manager: "kube-apiserver", fieldValidation: "Ignore", warnings: [] } as const;
+      this.#operations.update(
+        resource,
+        undefined,
+        definition.metadata.name ?? "",
+        (current) => ({ ...current, status: next }),
+        { ...options, warnings: [] },
+        { subresource: "status", isPatch: true },
+      );
       return;
     }
     if (isDeleting(definition)) this.#removeObjects(definition);

@@ -3,7 +3,7 @@ import { fromStored } from "./conversion.ts";
 import { type ApiObject, isObject, type JsonObject } from "./json.ts";
 import { selectorOf } from "./selectors.ts";
 import { apiVersionOf, type ServedResource } from "./served-resource.ts";
-import { badRequest, expired, invalid, invalidObject, resourceVersionTooLarge } from "./status-error.ts";
+import { badRequest, expired, invalidObject, resourceVersionTooLarge } from "./status-error.ts";
 import { keyOf, type Storage } from "./storage.ts";
 
 export interface ListRequest {
@@ -97,15 +97,20 @@ function revisionFor(storage: Storage, request: ListRequest, token: ContinueToke
   return resourceVersionMatch === "Exact" ? wanted : storage.revision;
 }
 
-/** A resourceVersion as the number it is here. */
+/** A resourceVersion as the number it is here. Throws BadRequest. */
 export function parseRevision(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw invalidObject({ group: "meta.k8s.io", name: "ListOptions" }, "", [
-      invalid("resourceVersion", text, `strconv.ParseUint: parsing "${text}": invalid syntax`),
-    ]);
+  const value = revisionOf(text);
+  if (value === undefined) throw badRequest(`invalid resource version: ${revisionProblem(text)}`);
   return value;
 }
+
+export function revisionOf(text: string): number | undefined {
+  const value = Number(text);
+  return /^\d+$/.test(text) && Number.isSafeInteger(value) ? value : undefined;
+}
+
+export const revisionProblem = (text: string): string =>
+  `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`;
 
 function encodeToken(token: ContinueToken): string {
   return Buffer.from(JSON.stringify(token)).toString("base64url");
@@ -129,7 +134,8 @@ export function listObject(resource: ServedResource, page: ListPage): JsonObject
     apiVersion: apiVersionOf(resource),
     metadata: {
       resourceVersion: page.resourceVersion,
-      ...(page.continue === undefined ? {} : { continue: page.continue }),
+      // Lists of custom resources always have the field.
+      ...(page.continue === undefined ? (resource.custom === undefined ? {} : { continue: "" }) : { continue: page.continue }),
       ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
     },
     items: page.items.map((item) => (resource.custom === undefined ? withoutType(item) : item)),

@@ -3,8 +3,9 @@
  * lists.
  */
 import { type ApiObject, isObject, type JsonObject, objectAt, textAt } from "./json.ts";
-import { difference, type FieldSet, type FieldValues, fieldValues, minus, setToTree, treeToSet } from "./patch/field-set.ts";
-import { type ServedResource, schemaOf } from "./served-resource.ts";
+import { difference, type FieldSet, type FieldValues, fieldValues, minus, setToTree, topOf, treeToSet } from "./patch/field-set.ts";
+import { apiVersionOf, type ServedResource, schemaOf } from "./served-resource.ts";
+import { readTyped } from "./typed-codec.ts";
 
 export interface ManagerEdit {
   readonly manager: string;
@@ -42,9 +43,37 @@ export function trackManagers(resource: ServedResource, old: ApiObject | undefin
   // A client may move fields between managers itself, as kubectl does when an object changes from client-side to server-side apply.
   const entries = managedEntries(given !== undefined && given.length > 0 ? object : old);
   delete object.metadata.managedFields;
-  const { changed, removed } = difference(old === undefined ? new Map() : valuesOf(resource, old), valuesOf(resource, object));
+  const { changed, removed } = difference(valuesOf(resource, old ?? emptyObject(resource)), valuesOf(resource, object), scopeOf(resource, edit.subresource));
   const next = edit.applied === undefined ? afterUpdate(entries, edit, changed, removed) : afterApply(entries, edit, edit.applied, removed);
-  if (next.length > 0) object.metadata.managedFields = next.map(toJson);
+  if (next.length > 0) object.metadata.managedFields = next.sort(byOrder).map(toJson);
+}
+
+/** Applies first, then by time and name, as the real server lists them. */
+function byOrder(a: ManagedEntry, b: ManagedEntry): number {
+  const keys = ["operation", "time", "manager", "apiVersion", "subresource"] as const;
+  for (const key of keys) if (a[key] !== b[key]) return a[key] < b[key] ? -1 : 1;
+  return 0;
+}
+
+const emptyObjects = new WeakMap<ServedResource, ApiObject>();
+
+/** A typed object nobody has set anything of: fields that are always written are there, and so belong to nobody. */
+function emptyObject(resource: ServedResource): ApiObject {
+  let empty = emptyObjects.get(resource);
+  if (empty === undefined) {
+    const base: ApiObject = { apiVersion: apiVersionOf(resource), kind: resource.kind, metadata: {} };
+    empty = resource.custom === undefined ? ({ ...base, ...readTyped(base, base.apiVersion, base.kind).object } as ApiObject) : base;
+    emptyObjects.set(resource, empty);
+  }
+  return empty;
+}
+
+/** Which fields a write through the object or through a subresource can own: the status belongs to its subresource, and the other way round. */
+function scopeOf(resource: ServedResource, subresource: string | undefined): (path: string) => boolean {
+  const statusFields = new Set((resource.strategy.statusFields ?? []).map((field) => `f:${field}`));
+  if (subresource === "status") return (path) => statusFields.has(topOf(path)) || (resource.group === "" && topOf(path) === "f:metadata");
+  if (subresource === "finalize") return (path) => topOf(path) === "f:spec";
+  return (path) => !statusFields.has(topOf(path));
 }
 
 const isSame = (entry: ManagedEntry, edit: ManagerEdit, operation: string): boolean =>
@@ -72,7 +101,7 @@ function afterApply(entries: readonly ManagedEntry[], edit: ManagerEdit, applied
     const set = minus(it.set, applied.taken, removed);
     return set.size === 0 ? [] : [{ ...it, set }];
   });
-  return applied.set.size === 0 ? kept : [entryFor(edit, "Apply", applied.set), ...kept];
+  return applied.set.size === 0 ? kept : [...kept, entryFor(edit, "Apply", applied.set)];
 }
 
 function entryFor(edit: ManagerEdit, operation: string, set: FieldSet): ManagedEntry {
@@ -84,21 +113,13 @@ function toJson(entry: ManagedEntry): JsonObject {
     manager: entry.manager,
     operation: entry.operation,
     apiVersion: entry.apiVersion,
-    time: entry.time,
+    ...(entry.time === "" ? {} : { time: entry.time }),
     fieldsType: "FieldsV1",
     fieldsV1: setToTree(entry.set),
     ...(entry.subresource === "" ? {} : { subresource: entry.subresource }),
   };
 }
 
-/** Computed once for each stored object: it is the new one of a write, then the old one of the next. */
-const known = new WeakMap<ApiObject, FieldValues>();
-
 function valuesOf(resource: ServedResource, object: ApiObject): FieldValues {
-  let values = known.get(object);
-  if (values === undefined) {
-    values = fieldValues(object, schemaOf(resource), true);
-    known.set(object, values);
-  }
-  return values;
+  return fieldValues(object, schemaOf(resource), true);
 }

@@ -29,7 +29,8 @@ export function nameProblems(name: string, rule: NameRule): string[] {
   const longerThan = (limit: number): string[] => (name.length > limit ? [`must be no more than ${limit} characters`] : []);
   switch (rule) {
     case "label":
-      return [...longerThan(63), ...(LABEL.test(name) ? [] : [LABEL_RULE])];
+      // A good subdomain that is no label can only have dots too many.
+      return [...longerThan(63), ...(LABEL.test(name) ? [] : [SUBDOMAIN.test(name) ? "must not contain dots" : LABEL_RULE])];
     case "service":
       return [...longerThan(63), ...(SERVICE.test(name) ? [] : [SERVICE_RULE])];
     case "path":
@@ -78,18 +79,28 @@ export function validateMetadata(object: ApiObject, rule: NameRule, namespaced: 
     annotationBytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   }
   if (annotationBytes > ANNOTATIONS_MAX_BYTES) errors.push(tooLong(`${path}.annotations`, ANNOTATIONS_MAX_BYTES));
-  for (const [index, owner] of (ownerReferences ?? []).entries()) {
+  for (const owner of ownerReferences ?? []) {
     for (const field of ["apiVersion", "kind", "name", "uid"] as const)
       if ((owner[field] ?? "") === "")
         errors.push(
           field === "apiVersion"
-            ? invalid(`${path}.ownerReferences[${index}].apiVersion`, "", "version must not be empty")
-            : invalid(`${path}.ownerReferences[${index}].${field}`, "", "must not be empty"),
+            ? invalid(`${path}.ownerReferences.apiVersion`, "", "version must not be empty")
+            : invalid(`${path}.ownerReferences.${field}`, "", "must not be empty"),
         );
   }
-  for (const [index, finalizer] of (finalizers ?? []).entries())
-    for (const problem of keyProblems(finalizer)) errors.push(invalid(`${path}.finalizers[${index}]`, finalizer, problem));
+  for (const finalizer of finalizers ?? []) for (const problem of keyProblems(finalizer)) errors.push(invalid(`${path}.finalizers`, finalizer, problem));
   return errors;
+}
+
+const STANDARD_FINALIZERS: ReadonlySet<string> = new Set(["kubernetes", "orphan", "foregroundDeletion"]);
+
+/** Built-in kinds take a finalizer without a domain only when it is one of the system's own. */
+export function validateFinalizerDomains(object: ApiObject): FieldError[] {
+  return (object.metadata.finalizers ?? []).flatMap((finalizer, index) =>
+    finalizer.includes("/") || STANDARD_FINALIZERS.has(finalizer)
+      ? []
+      : [invalid(`metadata.finalizers[${index}]`, finalizer, "name is neither a standard finalizer name nor is it fully qualified")],
+  );
 }
 
 export function validateLabels(labels: Readonly<Record<string, string>>, path: string): FieldError[] {

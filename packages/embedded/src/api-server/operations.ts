@@ -6,7 +6,7 @@ import { formatTime, randomSuffix, randomUuid } from "@drayage/base";
 import { fromStored, toStored } from "./conversion.ts";
 import { type ApiObject, clone, equal, isObject, type JsonObject, type Meta, objectAt, textsAt } from "./json.ts";
 import { type ManagerEdit, trackManagers } from "./managed-fields.ts";
-import { validateMetadata } from "./names.ts";
+import { validateFinalizerDomains, validateMetadata } from "./names.ts";
 import { type FieldValidation, readObject } from "./object-reader.ts";
 import { apiVersionOf, isDeleting, kindName, resourceName, type ServedResource } from "./served-resource.ts";
 import {
@@ -18,6 +18,7 @@ import {
   forbidden,
   invalid,
   invalidObject,
+  isStatusError,
   modified,
   notFound,
   StatusError,
@@ -45,6 +46,8 @@ export interface DeleteOptions {
 export interface UpdateKind {
   readonly subresource?: string | undefined;
   readonly apply?: Omit<ManagerEdit, "manager" | "apiVersion" | "time" | "subresource">;
+  /** The change is the system's own, and no manager owns its fields. */
+  readonly untracked?: boolean;
   /** PUT must carry the version it replaces where the resource insists; patches never do. */
   readonly isPatch?: boolean;
 }
@@ -61,6 +64,7 @@ const CREATED_BY_UPDATE: ReadonlySet<string> = new Set([
   "rbac.authorization.k8s.io/clusterroles",
   "rbac.authorization.k8s.io/clusterrolebindings",
 ]);
+const DEFINITIONS = "apiextensions.k8s.io/customresourcedefinitions";
 const GENERATE_ATTEMPTS_MAX = 8;
 const GENERATED_PREFIX_MAX = 58;
 
@@ -98,6 +102,8 @@ export class Operations {
       delete metadata[field];
     this.#generateName(resource, metadata);
     resource.strategy.defaults?.(object, this.#world);
+    // What is filled in from here on belongs to nobody.
+    this.#track(resource, undefined, object, options, {});
     resource.strategy.admit?.(object, undefined, this.#world);
     metadata.uid = randomUuid(this.#world.random);
     metadata.creationTimestamp = formatTime(this.#world.clock.nowMs());
@@ -108,7 +114,6 @@ export class Operations {
     options.warnings.push(...(resource.strategy.warnings?.(object) ?? []));
     if (this.#world.storage.get(resource.storedAs, keyFor(namespace, metadata.name ?? "")) !== undefined)
       throw alreadyExists(resourceName(resource), metadata.name ?? "");
-    this.#track(resource, undefined, object, options, {});
     return this.#store(resource, object, options.dryRun);
   }
 
@@ -127,22 +132,21 @@ export class Operations {
     const stored = this.#world.storage.get(resource.storedAs, keyFor(namespace, name));
     if (stored === undefined) return { object: this.#createInstead(resource, namespace, name, produce, options, kind), created: true };
     const old = fromStored(resource, stored);
-    const object = readObject(resource, produce(clone(old)), options);
+    const object = readProduced(resource, produce(clone(old)), options, kind);
     if (object.metadata.name === undefined || object.metadata.name === "") object.metadata.name = name;
     if (object.metadata.name !== name) throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
     this.#matchNamespace(object, namespace);
     this.#checkPreconditions(resource, object.metadata, old, kind);
     if (kind.subresource !== "finalize") resource.strategy.defaults?.(object, this.#world);
     this.#keepSystemFields(object, old);
+    this.#track(resource, old, object, options, kind);
     this.#isolateStatus(resource, object, old, kind.subresource);
     if (kind.subresource === undefined) resource.strategy.prepareUpdate?.(object, old, this.#world);
     this.#validateChange(resource, object, old, kind.subresource);
     if (kind.subresource === undefined) resource.strategy.admit?.(object, old, this.#world);
     if (resource.strategy.generation === true && this.#wantedChanged(resource, object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     options.warnings.push(...(resource.strategy.warnings?.(object) ?? []));
-    const keptVersion = old.metadata.resourceVersion;
-    this.#track(resource, old, object, options, kind);
-    if (keptVersion !== undefined) object.metadata.resourceVersion = keptVersion;
+    if (old.metadata.resourceVersion !== undefined) object.metadata.resourceVersion = old.metadata.resourceVersion;
     if (equal(object, old)) return { object: old, created: false };
     if (isDeleting(object) && this.#finished(object)) return { object: this.#remove(resource, object, options.dryRun), created: false };
     return { object: this.#store(resource, object, options.dryRun), created: false };
@@ -158,12 +162,16 @@ export class Operations {
     const old = this.get(resource, namespace, name);
     const { uid, resourceVersion } = options;
     if (uid !== undefined && uid !== old.metadata.uid)
-      throw conflict(resourceName(resource), name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
+      throw conflict(
+        kindName(resource),
+        name,
+        `the UID in the precondition (${uid}) does not match the UID in record (${old.metadata.uid}). The object might have been deleted and then recreated`,
+      );
     if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion)
       throw conflict(
-        resourceName(resource),
+        kindName(resource),
         name,
-        `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ResourceVersion in object meta: ${old.metadata.resourceVersion}`,
+        `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`,
       );
     const object = clone(old);
     setPropagation(object.metadata, options.propagationPolicy);
@@ -171,14 +179,16 @@ export class Operations {
     if (!isDeleting(old)) {
       object.metadata.deletionTimestamp = formatTime(this.#world.clock.nowMs() + graceSeconds * 1000);
       object.metadata.deletionGracePeriodSeconds = graceSeconds;
-      if (object.metadata.generation !== undefined) object.metadata.generation++;
+      if (object.metadata.generation !== undefined && resource.storedAs !== DEFINITIONS) object.metadata.generation++;
     } else if (graceSeconds < (old.metadata.deletionGracePeriodSeconds ?? 0)) {
       // A running deletion can be hurried, never slowed down.
       object.metadata.deletionTimestamp = formatTime(this.#world.clock.nowMs() + graceSeconds * 1000);
       object.metadata.deletionGracePeriodSeconds = graceSeconds;
     }
     markTerminating(resource, object, formatTime(this.#world.clock.nowMs()));
-    if (this.#finished(object)) return { object: this.#remove(resource, object, options.dryRun), removed: true };
+    // What goes at once is answered as it last was, unless its kind could have taken its time.
+    const answered = isDeleting(old) || resource.strategy.gracePeriodSeconds !== undefined ? object : old;
+    if (this.#finished(object)) return { object: this.#remove(resource, answered, options.dryRun), removed: true };
     if (equal(object, old)) return { object: old, removed: false };
     return { object: this.#store(resource, object, options.dryRun), removed: false };
   }
@@ -243,10 +253,12 @@ export class Operations {
     const name = old.metadata.name ?? "";
     const { resourceVersion, uid } = metadata;
     if (uid !== undefined && uid !== "" && uid !== old.metadata.uid)
-      throw conflict(resourceName(resource), name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
+      throw kind.isPatch === true
+        ? invalidObject(kindName(resource), name, [invalid("metadata.uid", uid, "field is immutable")])
+        : conflict(resourceName(resource), name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
     if (resourceVersion === undefined || resourceVersion === "" || resourceVersion === "0") {
       if (resource.custom !== undefined && kind.isPatch !== true)
-        throw invalidObject(kindName(resource), name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
+        throw invalidObject(resourceName(resource), name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
       return;
     }
     if (resourceVersion !== old.metadata.resourceVersion) throw modified(resourceName(resource), name);
@@ -291,7 +303,8 @@ export class Operations {
   }
 
   #metadataErrors(resource: ServedResource, object: ApiObject): FieldError[] {
-    return validateMetadata(object, resource.strategy.names ?? "subdomain", resource.namespaced);
+    const errors = validateMetadata(object, resource.strategy.names ?? "subdomain", resource.namespaced);
+    return resource.custom === undefined ? [...errors, ...validateFinalizerDomains(object)] : errors;
   }
 
   #validate(resource: ServedResource, object: ApiObject, errors: readonly FieldError[]): void {
@@ -315,10 +328,15 @@ export class Operations {
   }
 
   #track(resource: ServedResource, old: ApiObject | undefined, object: ApiObject, options: WriteOptions, kind: UpdateKind): void {
+    if (kind.untracked === true) {
+      if (old?.metadata.managedFields !== undefined) object.metadata.managedFields = old.metadata.managedFields;
+      return;
+    }
     trackManagers(resource, old, object, {
       manager: options.manager,
       apiVersion: apiVersionOf(resource),
-      time: formatTime(this.#world.clock.nowMs()),
+      // The real server keeps no time for changes through the scale.
+      time: kind.subresource === "scale" ? "" : formatTime(this.#world.clock.nowMs()),
       subresource: kind.subresource,
       ...kind.apply,
     });
@@ -336,6 +354,17 @@ export class Operations {
       ...object,
       metadata: { ...object.metadata, ...(removed?.metadata.resourceVersion === undefined ? {} : { resourceVersion: removed.metadata.resourceVersion }) },
     };
+  }
+}
+
+/** What an update makes, read as the resource. A patch that leads to an object that cannot be read is the patch's fault, not that of the request's form. */
+function readProduced(resource: ServedResource, produced: JsonObject, options: WriteOptions, kind: UpdateKind): ApiObject {
+  try {
+    return readObject(resource, produced, options);
+  } catch (error) {
+    if (kind.isPatch !== true || !isStatusError(error) || error.code !== 400) throw error;
+    const detail = error.message.replace(/^.* cannot be handled as an? \w+: /, "");
+    throw invalidObject({ group: "", name: "" }, "", [invalid("patch", JSON.stringify(produced), detail)]);
   }
 }
 
@@ -363,12 +392,13 @@ function setPropagation(metadata: Meta, policy: string | undefined): void {
 /** Kinds whose deletion shows in more than the timestamp. */
 function markTerminating(resource: ServedResource, object: ApiObject, now: string): void {
   if (resource.storedAs === "namespaces") object["status"] = { ...objectAt(object, "status"), phase: "Terminating" };
-  if (resource.storedAs !== "apiextensions.k8s.io/customresourcedefinitions") return;
+  if (resource.storedAs !== DEFINITIONS) return;
   const finalizer = "customresourcecleanup.apiextensions.k8s.io";
   const status = objectAt(object, "status") ?? {};
   const conditions = Array.isArray(status["conditions"]) ? status["conditions"] : [];
   if (conditions.some((it) => isObject(it) && it["type"] === "Terminating")) return;
   object.metadata.finalizers = [...new Set([...(object.metadata.finalizers ?? []), finalizer])];
+  delete object.metadata.deletionGracePeriodSeconds;
   const terminating = {
     type: "Terminating",
     status: "True",

@@ -159,7 +159,7 @@ export class RequestHandler {
     if (path.startsWith("/openapi/v3/")) return this.#it.openApi.document(path.slice("/openapi/v3/".length));
     if (!/^\/apis?(\/|$)/.test(path)) return undefined;
     try {
-      return discovery(this.#it.catalog, path, accepted, this.#it.address());
+      return discovery(this.#it.catalog, path, accepted, this.#it.address().replace("https://", ""));
     } catch (error) {
       if (isStatusError(error) && error.code === resourceUnknown().code) return undefined;
       throw error;

@@ -9,7 +9,7 @@ import { present, presentList } from "./presentation.ts";
 import { sendText } from "./request-handler.ts";
 import type { ResourceRequest } from "./request-info.ts";
 import type { Catalog, ServedResource } from "./served-resource.ts";
-import { badRequest, invalidObject, isStatusError, methodNotAllowed, type Status, unsupportedMediaType } from "./status-error.ts";
+import { badRequest, invalidObject, isStatusError, methodNotAllowed, resourceUnknown, type Status, StatusError, unsupportedMediaType } from "./status-error.ts";
 import type { World } from "./strategies/strategy.ts";
 import type { Subresources } from "./subresources/subresources.ts";
 import type { User } from "./tokens.ts";
@@ -43,6 +43,7 @@ export class ResourceHandler {
   async serve(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, user: User): Promise<void> {
     const resource = this.#it.catalog.find(info.group, info.version, info.plural);
     if (resource === undefined || (resource.namespaced === false && info.namespace !== undefined)) {
+      if (this.#it.catalog.hasGroup(info.group)) throw resourceUnknown();
       sendText(response, 404, "404 page not found\n");
       return;
     }
@@ -50,8 +51,7 @@ export class ResourceHandler {
       await this.#it.subresources.serve({ request, response, info, user, resource });
       return;
     }
-    if (!resource.verbs.includes(info.verb) || (resource.namespaced && info.namespace === undefined && !["list", "watch", "get"].includes(info.verb)))
-      throw methodNotAllowed();
+    if (!isServed(info, resource)) throw methodNotAllowed();
     switch (info.verb) {
       case "get":
         return this.#get(request, response, info, resource);
@@ -105,7 +105,7 @@ export class ResourceHandler {
   async #create(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
     const options = writeOptions(request, info);
-    const body = decodeObject(await readBody(request), request.headers["content-type"]);
+    const body = decodeObject(await readBody(request), request.headers["content-type"], resource.kind);
     const object = this.#it.operations.create(resource, info.namespace, body, options);
     await send(
       request,
@@ -135,7 +135,7 @@ export class ResourceHandler {
     const bytes = await readBody(request);
     const name = info.name ?? "";
     if (info.verb === "update") {
-      const body = decodeObject(bytes, request.headers["content-type"]);
+      const body = decodeObject(bytes, request.headers["content-type"], resource.kind);
       const written = this.#it.operations.update(resource, info.namespace, name, () => body, options, { subresource: info.subresource });
       return { ...written, warnings: options.warnings };
     }
@@ -190,6 +190,13 @@ export class ResourceHandler {
   }
 }
 
+/** Whether the verb is served at this path: what is written by name needs one, what is made does not, and neither is done across namespaces. */
+function isServed(info: ResourceRequest, resource: ServedResource): boolean {
+  if (!resource.verbs.includes(info.verb)) return false;
+  if (resource.namespaced && info.namespace === undefined && !["list", "watch", "get"].includes(info.verb)) return false;
+  return info.verb === "create" ? info.name === undefined : !["update", "patch"].includes(info.verb) || info.name !== undefined;
+}
+
 /** Kinds whose deletion answers with the object instead of a Status. */
 const RETURNS_DELETED: ReadonlySet<string> = new Set([
   "pods",
@@ -225,7 +232,7 @@ function deletedStatus(resource: ServedResource, object: JsonObject): Status {
 export function writeOptions(request: IncomingMessage, info: ResourceRequest): WriteOptions {
   const dryRun = info.query.getAll("dryRun").filter((it) => it !== "");
   const fieldValidation = info.query.get("fieldValidation") || "Warn";
-  const fail = (field: string, value: string, supported: readonly string[]): Error =>
+  const fail = (field: string, value: string | string[], supported: readonly string[]): Error =>
     invalidObject({ group: "meta.k8s.io", name: info.verb === "patch" ? "PatchOptions" : info.verb === "update" ? "UpdateOptions" : "CreateOptions" }, "", [
       {
         type: "NotSupported",
@@ -233,7 +240,7 @@ export function writeOptions(request: IncomingMessage, info: ResourceRequest): W
         message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${supported.map((it) => JSON.stringify(it)).join(", ")}`,
       },
     ]);
-  for (const value of dryRun) if (value !== "All") throw fail("dryRun", value, ["All"]);
+  if (dryRun.some((value) => value !== "All")) throw fail("dryRun", dryRun, ["All"]);
   if (fieldValidation !== "Ignore" && fieldValidation !== "Warn" && fieldValidation !== "Strict")
     throw fail("fieldValidation", fieldValidation, ["", "Ignore", "Strict", "Warn"]);
   const agent = String(request.headers["user-agent"] ?? "unknown").split("/")[0] ?? "unknown";
@@ -244,14 +251,15 @@ function patchKind(request: IncomingMessage, resource: ServedResource): PatchKin
   const kind = patchKinds[mediaTypeOf(request.headers["content-type"])];
   // Strategic merges need the keys of typed lists, which custom resources do not have.
   const accepted = Object.keys(patchKinds).filter((it) => resource.custom === undefined || patchKinds[it] !== "strategic");
-  if (kind === undefined || (kind === "strategic" && resource.custom !== undefined)) throw unsupportedMediaType(accepted);
+  if (kind === undefined) throw new StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+  if (!accepted.includes(mediaTypeOf(request.headers["content-type"]))) throw unsupportedMediaType(accepted);
   return kind;
 }
 
 /** Options from the body, or from the query when there is none. */
 export async function deleteOptions(request: IncomingMessage, info: ResourceRequest): Promise<DeleteOptions> {
   const bytes = await readBody(request);
-  const body: JsonObject = bytes.length === 0 ? {} : decodeObject(bytes, request.headers["content-type"]);
+  const body: JsonObject = bytes.length === 0 ? {} : decodeObject(bytes, request.headers["content-type"], "DeleteOptions");
   const kind = textAt(body, "kind");
   if (kind !== "" && kind !== "DeleteOptions") throw badRequest(`unable to decode delete options: no kind "${kind}" is registered for deletion`);
   const number = (value: unknown): number | undefined =>
@@ -264,7 +272,7 @@ export async function deleteOptions(request: IncomingMessage, info: ResourceRequ
       {
         type: "NotSupported",
         field: "propagationPolicy",
-        message: `Unsupported value: ${JSON.stringify(policy)}: supported values: "Background", "Foreground", "Orphan"`,
+        message: `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
       },
     ]);
   const dryRun = [...info.query.getAll("dryRun"), ...(Array.isArray(body["dryRun"]) ? body["dryRun"] : [])].includes("All");

@@ -57,7 +57,8 @@ export function parseLabelSelector(text: string): (labels: Labels) => boolean {
     const negated = tokens[at] === "!";
     if (negated) at++;
     const key = next();
-    if (key === undefined || /^[=!(),<>]/.test(key)) throw fail(key, "identifier");
+    if (key === undefined || /^[=!(),<>]/.test(key))
+      throw negated ? fail(key, "identifier") : badRequest(`found '${key ?? ""}', expected: !, identifier, or 'end of string'`);
     const problems = keyProblems(key);
     if (problems.length > 0) throw badRequest(`unable to parse requirement: <nil>: Invalid value: "${key}": ${problems.join("; ")}`);
     if (negated || at >= tokens.length || tokens[at] === ",") {
@@ -132,14 +133,20 @@ function parseFieldSelector(resource: ServedResource, text: string): Selector {
     const match = /^(.*?)(==|!=|=)(.*)$/s.exec(term.trim());
     if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
     const field = match[1] ?? "";
-    if (!Object.hasOwn(known, field))
-      throw badRequest(resource.custom === undefined ? `field label not supported: ${field}` : `field label not supported: ${field}`);
+    if (!Object.hasOwn(known, field)) throw unknownField(resource, field);
     return { field, negated: match[2] === "!=", value: (match[3] ?? "").replaceAll(/\\([\\,=])/g, "$1") };
   });
   return (object) => {
     const fields = fieldsOf(object);
     return terms.every((it) => (fields[it.field] === it.value) !== it.negated);
   };
+}
+
+/** Kinds that only know name and namespace say so. */
+function unknownField(resource: ServedResource, field: string): Error {
+  return resource.custom === undefined && resource.strategy.selectableFields === undefined
+    ? badRequest(`${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`)
+    : badRequest(`field label not supported: ${field}`);
 }
 
 /** The name a field selector pins, as `kubectl wait` sends it: authorization then asks for that object only. */

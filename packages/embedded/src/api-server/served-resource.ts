@@ -89,8 +89,8 @@ export class Catalog {
     return kindsOf.find((it) => it.verbs.includes("get")) ?? kindsOf[0];
   }
 
-  hasGroupVersion(group: string, version: string): boolean {
-    return this.all().some((it) => it.group === group && it.version === version);
+  hasGroup(group: string): boolean {
+    return this.all().some((it) => it.group === group);
   }
 
   /** One served resource for each name under which objects are stored. */

@@ -66,7 +66,7 @@ const qualified = (it: GroupName): string => (it.group === "" ? it.name : `${it.
 const about = (it: GroupName, name: string): StatusDetails => ({
   ...(name === "" ? {} : { name }),
   ...(it.group === "" ? {} : { group: it.group }),
-  kind: it.name,
+  ...(it.name === "" ? {} : { kind: it.name }),
 });
 
 export const notFound = (resource: GroupName, name: string): StatusError =>
@@ -98,14 +98,14 @@ export const resourceUnknown = (): StatusError => new StatusError(404, "NotFound
 export const unsupportedMediaType = (accepted: readonly string[]): StatusError =>
   new StatusError(415, "UnsupportedMediaType", `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}`);
 export const notAcceptable = (accepted: readonly string[]): StatusError =>
-  new StatusError(406, "NotAcceptable", `only the following media types are accepted: ${accepted.join(", ")}`);
+  new StatusError(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${accepted.join(", ")}`, {});
 export const entityTooLarge = (limitBytes: number): StatusError =>
   new StatusError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${limitBytes}`);
 export const tooManyRequests = (message: string, retryAfterSeconds: number): StatusError =>
   new StatusError(429, "TooManyRequests", message, { retryAfterSeconds });
 /** The version asked for lies in the future: the real server waits a while for it and then gives up. */
 export const resourceVersionTooLarge = (wanted: number, current: number): StatusError =>
-  new StatusError(504, "Timeout", `Too large resource version: ${wanted}, current: ${current}`, {
+  new StatusError(504, "Timeout", `Timeout: Too large resource version: ${wanted}, current: ${current}`, {
     causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
     retryAfterSeconds: 1,
   });

@@ -105,14 +105,20 @@ class Walk {
         else if (value[key] !== undefined && value[key] !== null && value[key] !== "") throw this.#mismatch(value[key], plan.name, join(path, key), "string");
       }
     }
+    const read = new Map<string, Json>();
+    // In the order of the document, so that unknown fields are named in that order.
     for (const key of Object.keys(value)) {
-      if (plan.fields.has(key) || (plan.hasTypeMeta && (key === "kind" || key === "apiVersion"))) continue;
-      this.unknownFields.push(join(indexed, key));
+      const field = plan.fields.get(key);
+      if (field === undefined) {
+        if (!plan.hasTypeMeta || (key !== "kind" && key !== "apiVersion")) this.unknownFields.push(join(indexed, key));
+        continue;
+      }
+      const found = this.#field(value[key], field, plan.name, join(path, key), join(indexed, key));
+      if (found !== undefined) read.set(key, found);
     }
     for (const field of plan.fields.values()) {
-      const given = Object.hasOwn(value, field.json) ? value[field.json] : undefined;
-      const read = this.#field(given, field, plan.name, join(path, field.json), join(indexed, field.json));
-      if (read !== undefined) out[field.json] = read;
+      const found = Object.hasOwn(value, field.json) ? read.get(field.json) : this.#field(undefined, field, plan.name, "", "");
+      if (found !== undefined) out[field.json] = found;
     }
     return out;
   }

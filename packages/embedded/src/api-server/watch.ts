@@ -8,10 +8,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "@drayage/base";
 import { fromStored } from "./conversion.ts";
 import type { ApiObject } from "./json.ts";
-import { listRequest, parseRevision } from "./list.ts";
+import { listRequest, revisionOf, revisionProblem } from "./list.ts";
 import { type Selector, selectorOf } from "./selectors.ts";
 import { apiVersionOf, type ServedResource } from "./served-resource.ts";
-import { expired, invalidObject, type StatusError } from "./status-error.ts";
+import { expired, invalidObject, StatusError } from "./status-error.ts";
 import type { Change, Storage } from "./storage.ts";
 
 const BUFFER_MAX_BYTES = 16 << 20;
@@ -41,7 +41,7 @@ export function serveWatch(request: IncomingMessage, response: ServerResponse, c
   const byQuery = selectorOf(resource, options.labelSelector, options.fieldSelector);
   const matches: Selector = (object) => (context.name === undefined || object.metadata.name === context.name) && byQuery(object);
   const sendInitial = initialEventsWanted(query);
-  const start = options.resourceVersion === "" || options.resourceVersion === "0" ? undefined : parseRevision(options.resourceVersion);
+  const start = options.resourceVersion === "" || options.resourceVersion === "0" ? undefined : startOf(options.resourceVersion);
   const replay = start === undefined || sendInitial === true ? [] : storage.changesSince(start);
   return new Promise<void>((resolve) => {
     const stream = new WatchStream(response, context, matches);
@@ -88,6 +88,13 @@ export function serveWatch(request: IncomingMessage, response: ServerResponse, c
     });
     if (query.get("allowWatchBookmarks") === "true" || query.get("allowWatchBookmarks") === "1") bookmarks();
   });
+}
+
+/** A watch tells of a version that is none as of a failure of its own. */
+function startOf(text: string): number {
+  const revision = revisionOf(text);
+  if (revision === undefined) throw new StatusError(500, "", revisionProblem(text));
+  return revision;
 }
 
 /** `sendInitialEvents` with the rules the API has for it. */

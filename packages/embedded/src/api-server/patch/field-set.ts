@@ -37,7 +37,8 @@ const UNMANAGED: ReadonlySet<string> = new Set(
 );
 
 /**
- * The members of an object. With `containers` a map of any keys is itself a member, as in the sets of updates; an applied configuration owns only what it lists.
+ * The members of an object. With `containers` every map and list is a member too, so that one that is new is owned by whoever brought it, as in the sets of updates; an applied
+ * configuration owns only what it lists.
  */
 export function fieldValues(object: JsonObject, schema: OpenApiSchema | undefined, containers: boolean): FieldValues {
   const members = new Map<string, Json>();
@@ -50,13 +51,13 @@ function collect(value: Json, schema: OpenApiSchema | undefined, path: string, m
   const it = resolveSchema(schema);
   if (isObject(value) && it?.["x-kubernetes-map-type"] !== "atomic") {
     const entries = Object.entries(value).filter(([, child]) => child !== undefined);
-    if (path !== "" && (entries.length === 0 || (containers && isObject(it?.additionalProperties)))) members.set(path, null);
+    if (path !== "" && (entries.length === 0 || containers)) members.set(path, null);
     for (const [key, child] of entries) collect(child ?? null, fieldSchema(it, key), join(path, `f:${key}`), members, containers);
     return;
   }
   const listType = it?.["x-kubernetes-list-type"];
   if (Array.isArray(value) && (listType === "map" || listType === "set")) {
-    if (value.length === 0 || containers) members.set(path, null);
+    if (containers) members.set(path, null);
     for (const item of value) {
       const itemPath = join(path, itemKey(item, it));
       members.set(itemPath, listType === "set" ? item : null);
@@ -83,12 +84,19 @@ export function itemKey(item: Json, list: OpenApiSchema | undefined): string {
   return `k:${JSON.stringify(Object.fromEntries(named))}`;
 }
 
-/** Members of `after` that are new or differ, and members of `before` that are gone. */
-export function difference(before: FieldValues, after: FieldValues): { readonly changed: FieldSet; readonly removed: FieldSet } {
+/** The field at the top that a path is in. */
+export const topOf = (path: string): string => path.split(SEPARATOR, 1)[0] ?? "";
+
+/** Members of `after` that are new or differ, and members of `before` that are gone, as far as `includes` lets them count. */
+export function difference(
+  before: FieldValues,
+  after: FieldValues,
+  includes: (path: string) => boolean,
+): { readonly changed: FieldSet; readonly removed: FieldSet } {
   const changed = new Set<string>();
   const removed = new Set<string>();
-  for (const [path, value] of after) if (!before.has(path) || !equal(before.get(path), value)) changed.add(path);
-  for (const path of before.keys()) if (!after.has(path)) removed.add(path);
+  for (const [path, value] of after) if ((!before.has(path) || !equal(before.get(path), value)) && includes(path)) changed.add(path);
+  for (const path of before.keys()) if (!after.has(path) && includes(path)) removed.add(path);
   return { changed, removed };
 }
 

@@ -18,7 +18,7 @@ export function serverSideApply(request: PatchRequest): ReturnType<Operations["u
     throw invalidObject({ group: "meta.k8s.io", name: "PatchOptions" }, "", [required("fieldManager", "is required for apply patch")]);
   if (!isObject(patch)) throw badRequest("error decoding YAML: the configuration is not an object");
   const config = patch;
-  for (const field of ["apiVersion", "kind"]) if (textAt(config, field) === "") throw badRequest(`invalid object: ${field} is not set`);
+  for (const field of ["apiVersion", "kind"]) if (textAt(config, field) === "") throw badRequest(`invalid object type: /, Kind=${textAt(config, "kind")}`);
   if (isObject(config["metadata"]) && config["metadata"]["managedFields"] !== undefined) throw badRequest("metadata.managedFields must be nil");
   const schema = schemaOf(resource);
   const applied = fieldValues(config, schema, false);
@@ -70,10 +70,10 @@ function conflictError(conflicts: readonly Conflict[]): StatusError {
   });
 }
 
-/** Fields applied before and not any more, that nobody else has an interest in; the deepest ones first. */
+/** Fields applied before and not any more, that nobody else has an interest in; items of lists before what is in them, since they are found by that. */
 function abandoned(own: ManagedEntry | undefined, set: FieldSet, others: readonly ManagedEntry[]): string[] {
   if (own === undefined) return [];
-  return [...own.set].filter((path) => !ownsBelow(set, path) && !others.some((it) => ownsBelow(it.set, path))).sort((a, b) => b.length - a.length);
+  return [...own.set].filter((path) => !ownsBelow(set, path) && !others.some((it) => ownsBelow(it.set, path))).sort((a, b) => a.length - b.length);
 }
 
 /** The configuration laid over the object: maps are merged, lists by their keys or as sets, and whatever is atomic is replaced. */

@@ -46,7 +46,7 @@ function mergeObjects(target: JsonObject, patch: JsonObject, schema: OpenApiSche
     if (!key.startsWith(ORDER) || patch[key.slice(ORDER.length)] !== undefined) continue;
     const name = key.slice(ORDER.length);
     const list = out[name];
-    if (Array.isArray(list) && Array.isArray(order)) out[name] = ordered(list, order, mergeKeyOf(fieldSchema(schema, name)));
+    if (Array.isArray(list) && Array.isArray(order)) out[name] = ordered(list, order, list, mergeKeyOf(fieldSchema(schema, name)));
   }
   return out;
 }
@@ -61,11 +61,11 @@ const mergeKeyOf = (schema: OpenApiSchema | undefined): string | undefined => sc
 
 function mergeLists(current: Json[], patch: Json[], schema: OpenApiSchema | undefined, order: Json | undefined): Json[] {
   const merges = (schema?.["x-kubernetes-patch-strategy"] ?? "").split(",").includes("merge");
-  if (!merges || patch.some((it) => isObject(it) && it["$patch"] === "replace"))
-    return patch.filter((it) => !(isObject(it) && it["$patch"] === "replace" && Object.keys(it).length === 1)).map(withoutDirectives);
+  const replaces = patch.some((it) => isObject(it) && it["$patch"] === "replace");
+  if (!merges || replaces) return patch.filter((it) => !(isObject(it) && it["$patch"] === "replace" && Object.keys(it).length === 1)).map(withoutDirectives);
   const key = mergeKeyOf(schema);
   const merged = key === undefined ? mergeScalars(current, patch) : mergeByKey(current, patch, key, itemSchema(schema));
-  return Array.isArray(order) ? ordered(merged, order, key) : merged;
+  return ordered(merged, Array.isArray(order) ? order : patch, current, key);
 }
 
 function mergeScalars(current: readonly Json[], patch: readonly Json[]): Json[] {
@@ -91,14 +91,25 @@ function mergeByKey(current: readonly Json[], patch: readonly Json[], key: strin
   return out;
 }
 
-/** Items named by the order come in that order; the others keep their places relative to the ones before them. */
-function ordered(list: readonly Json[], order: readonly Json[], key: string | undefined): Json[] {
+/**
+ * Items that the patch names come in its order; the others keep theirs and are put among them where the live list has them. An item only the patch knows has no place in the live
+ * list, so it comes as early as the patch's order lets it.
+ */
+function ordered(list: readonly Json[], order: readonly Json[], live: readonly Json[], key: string | undefined): Json[] {
   const idOf = (item: Json): string => JSON.stringify(key === undefined || !isObject(item) ? item : item[key]);
-  const position = new Map(order.map((item, index) => [idOf(item), index]));
-  const named = list.filter((item) => position.has(idOf(item))).sort((a, b) => (position.get(idOf(a)) ?? 0) - (position.get(idOf(b)) ?? 0));
+  const inOrder = new Map(order.map((item, index) => [idOf(item), index]));
+  const inLive = new Map(live.map((item, index) => [idOf(item), index]));
+  const named = list.filter((item) => inOrder.has(idOf(item))).sort((a, b) => (inOrder.get(idOf(a)) ?? 0) - (inOrder.get(idOf(b)) ?? 0));
+  const others = list.filter((item) => !inOrder.has(idOf(item)));
   const out: Json[] = [];
-  let next = 0;
-  for (const item of list) out.push(position.has(idOf(item)) ? (named[next++] ?? item) : item);
+  while (named.length > 0 || others.length > 0) {
+    const [other, next] = [others[0], named[0]];
+    const otherAt = other === undefined ? undefined : inLive.get(idOf(other));
+    const nextAt = next === undefined ? undefined : inLive.get(idOf(next));
+    const otherFirst = next === undefined || (otherAt !== undefined && nextAt !== undefined && otherAt < nextAt);
+    const taken = otherFirst ? others.shift() : named.shift();
+    if (taken !== undefined) out.push(taken);
+  }
   return out;
 }
 

@@ -130,6 +130,9 @@ function compileRule(rule: ValidationRule): CompiledRule | string {
 
 const isEmpty = (set: RuleSet): boolean => set.rules.length === 0 && set.properties.size === 0 && set.items === undefined && set.values === undefined;
 
+/** Whether a schema has any rule. */
+export const hasRules = (set: RuleSet): boolean => !isEmpty(set);
+
 /** Every broken rule of an object. */
 export function ruleErrors(set: RuleSet, value: Json | undefined, old: Json | undefined, path = ""): FieldError[] {
   if (value === undefined || value === null || isEmpty(set)) return [];
@@ -179,9 +182,10 @@ function brokenRule(compiled: CompiledRule, schema: StructuralSchema | undefined
   }
 }
 
-/** Objects and lists are named by their type in messages, as the real server does. */
+/** Values are named by their type in messages, as the real server does. */
 function shown(value: Json): Json {
-  return Array.isArray(value) ? "array" : isObject(value) ? "object" : value;
+  if (Array.isArray(value)) return "array";
+  return typeof value === "number" ? (Number.isInteger(value) ? "integer" : "number") : typeof value;
 }
 
 function fieldOf(rule: ValidationRule, path: string): string {

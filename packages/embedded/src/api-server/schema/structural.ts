@@ -100,7 +100,22 @@ export function applyDefaults(value: Json | undefined, schema: StructuralSchema 
   }
 }
 
-/** Fills in defaults below a field only, for the root whose metadata has no schema of its own. */
+/** Removes, in place, fields that are null, may not be, and have no default: they count as not given. */
+export function pruneNulls(value: Json | undefined, schema: StructuralSchema | undefined): void {
+  if (schema === undefined) return;
+  if (Array.isArray(value)) {
+    for (const item of value) pruneNulls(item, schema.items);
+    return;
+  }
+  if (!isObject(value)) return;
+  for (const [key, property] of Object.entries(schema.properties ?? {})) {
+    if (!Object.hasOwn(value, key)) continue;
+    if (value[key] === null && property.nullable !== true && property.default === undefined) delete value[key];
+    else pruneNulls(value[key], property);
+  }
+}
+
+/** Whether a schema has a default anywhere. */
 export function hasDefaults(schema: StructuralSchema | undefined): boolean {
   if (schema === undefined) return false;
   return (

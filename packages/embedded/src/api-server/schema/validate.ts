@@ -46,7 +46,7 @@ function checkString(value: string, schema: StructuralSchema, path: string, erro
   if (schema.pattern !== undefined && !patternOf(schema.pattern).test(value))
     errors.push(invalid(path, value, `${where(path)}should match '${schema.pattern}'`));
   if (schema.format !== undefined && formatProblem(value, schema.format))
-    errors.push(invalid(path, value, `${where(path)}must be of type ${schema.format}: ${JSON.stringify(value)}`));
+    errors.push(typeInvalid(path, value, `${where(path)}must be of type ${schema.format}: ${JSON.stringify(value)}`));
 }
 
 function checkNumber(value: number, schema: StructuralSchema, path: string, errors: FieldError[]): void {

@@ -71,8 +71,10 @@ export const services: Strategy = {
       }
     }
     setDefault(spec, "clusterIPs", [textAt(spec, "clusterIP")]);
-    setDefault(spec, "ipFamilies", ["IPv4"]);
-    setDefault(spec, "ipFamilyPolicy", "SingleStack");
+    // Without addresses of its own and without pods to choose, a service may stand for endpoints of either family.
+    const anyFamily = textAt(spec, "clusterIP") === "None" && objectAt(spec, "selector") === undefined;
+    setDefault(spec, "ipFamilies", anyFamily ? ["IPv4", "IPv6"] : ["IPv4"]);
+    setDefault(spec, "ipFamilyPolicy", anyFamily ? "RequireDualStack" : "SingleStack");
     allocateNodePorts(spec, others);
   },
   prepareUpdate(service, old, world) {

@@ -2,10 +2,10 @@
 import { atSimplePath, type CustomVersion } from "../custom-resource.ts";
 import { type ApiObject, equal, isObject, textAt } from "../json.ts";
 import { validateMetadata } from "../names.ts";
-import { ruleErrors } from "../schema/cel-rules.ts";
+import { hasRules, ruleErrors } from "../schema/cel-rules.ts";
 import { embeddedResources } from "../schema/structural.ts";
 import { validateSchema } from "../schema/validate.ts";
-import { type FieldError, required } from "../status-error.ts";
+import { type FieldError, invalid, required } from "../status-error.ts";
 import type { Strategy } from "./strategy.ts";
 
 export function customStrategy(version: CustomVersion): Strategy {
@@ -21,8 +21,10 @@ export function customStrategy(version: CustomVersion): Strategy {
       if (isObject(embedded.object["metadata"]) && textAt(embedded.object, "metadata", "name") !== "")
         errors.push(...validateMetadata(embedded.object as ApiObject, "path", false, `${embedded.path}.metadata`));
     }
+    errors.push(...scaleErrors(object, version));
     // Rules see only objects whose shape is right.
-    return errors.length > 0 ? errors : ruleErrors(version.rules, object, old);
+    if (!errors.some((it) => BLOCKING.has(it.type))) return [...errors, ...ruleErrors(version.rules, object, old)];
+    return hasRules(version.rules) ? [...errors, NOT_CHECKED] : errors;
   };
   return {
     generation: true,
@@ -33,6 +35,22 @@ export function customStrategy(version: CustomVersion): Strategy {
     selectableFields: (object) => Object.fromEntries(version.selectableFields.map((path) => [path, String(atSimplePath(object, path) ?? "")])),
     warnings: () => (version.deprecationWarning === undefined ? [] : [version.deprecationWarning]),
   };
+}
+
+const BLOCKING: ReadonlySet<FieldError["type"]> = new Set(["NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"]);
+const NOT_CHECKED: FieldError = invalid(
+  "<nil>",
+  null,
+  "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+);
+
+/** What the scale subresource reads must be a count. */
+function scaleErrors(object: ApiObject, version: CustomVersion): FieldError[] {
+  const path = version.scale?.specReplicasPath;
+  const value = path === undefined ? undefined : atSimplePath(object, path);
+  if (path === undefined || value === undefined) return [];
+  if (typeof value !== "number") return [invalid(path, 0, `${path} accessor error: ${String(value)} is of the type ${typeof value}, expected int64`)];
+  return value < 0 ? [invalid(path, value, "should be a non-negative integer")] : [];
 }
 
 /** Breaches of the schema that were there before and did not change do not stop an update of something else. */

@@ -1,5 +1,5 @@
 /** What is wrong with a CustomResourceDefinition: names, versions, and a schema that is not structural. */
-import { type ApiObject, isObject, type Json, type JsonObject, objectAt, objectsAt, textAt } from "../json.ts";
+import { type ApiObject, isObject, type Json, type JsonObject, objectAt, objectsAt, textAt, textsAt } from "../json.ts";
 import { ruleProblems } from "../schema/cel-rules.ts";
 import type { StructuralSchema } from "../schema/structural.ts";
 import { patternOf, validateSchema } from "../schema/validate.ts";
@@ -24,7 +24,10 @@ export function validateDefinition(definition: ApiObject): FieldError[] {
   const scope = textAt(spec, "scope");
   if (scope !== "Cluster" && scope !== "Namespaced")
     errors.push(scope === "" ? required("spec.scope") : notSupported("spec.scope", scope, ["Cluster", "Namespaced"]));
-  return [...errors, ...validateVersions(objectsAt(spec, "versions"))];
+  errors.push(...validateVersions(objectsAt(spec, "versions")));
+  if (textsAt(definition, "status", "storedVersions").length === 0)
+    errors.push(invalid("status.storedVersions", null, "must have at least one stored version"));
+  return errors;
 }
 
 function validateVersions(versions: readonly JsonObject[]): FieldError[] {

@@ -17,6 +17,9 @@ export const pods: Strategy = {
     defaultPodSpec(spec);
     setDefault(spec, "enableServiceLinks", true);
     for (const container of [...objectsAt(spec, "initContainers"), ...objectsAt(spec, "containers")]) defaultRequests(container);
+    const status = objectAt(pod, "status");
+    const podIP = textAt(status, "podIP");
+    if (status !== undefined && podIP !== "") setDefault(status, "podIPs", [{ ip: podIP }]);
   },
   prepareCreate(pod, world) {
     admitServiceAccount(pod, world);

@@ -55,9 +55,14 @@ export const roleBindings: Strategy = {
   validate: validateBinding,
   validateUpdate: (binding, old) => [
     ...validateBinding(binding),
-    ...(equal(binding["roleRef"], old["roleRef"]) ? [] : [invalid("roleRef", binding["roleRef"], "cannot change roleRef")]),
+    ...(equal(binding["roleRef"], old["roleRef"]) ? [] : [invalid("roleRef", goRoleRef(binding), "cannot change roleRef")]),
   ],
 };
+
+/** A role reference as the real server's message shows it. */
+function goRoleRef(binding: ApiObject): JsonObject {
+  return { APIGroup: textAt(binding, "roleRef", "apiGroup"), Kind: textAt(binding, "roleRef", "kind"), Name: textAt(binding, "roleRef", "name") };
+}
 
 export const priorityClasses: Strategy = {
   generation: true,
@@ -160,7 +165,7 @@ export const customResourceDefinitions: Strategy = {
     const stored = objectsAt(definition, "spec", "versions")
       .filter((it) => it["storage"] === true)
       .map((it) => textAt(it, "name"));
-    definition["status"] = { conditions: [], acceptedNames: { plural: "", kind: "" }, storedVersions: stored };
+    definition["status"] = { conditions: null, acceptedNames: { plural: "", kind: "" }, storedVersions: stored.length === 0 ? null : stored };
   },
   prepareUpdate(definition) {
     const status = ensureObject(definition, "status");

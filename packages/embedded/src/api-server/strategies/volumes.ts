@@ -128,7 +128,7 @@ function validateVolume(volume: ApiObject): FieldError[] {
   if (modes.length === 0) errors.push(required("spec.accessModes"));
   for (const mode of modes) if (!ACCESS_MODES.includes(mode)) errors.push(notSupported("spec.accessModes", mode, ACCESS_MODES));
   if (objectAt(spec, "capacity") === undefined) errors.push(required("spec.capacity"));
-  else if (textAt(spec, "capacity", "storage") === "") errors.push(notSupported("spec.capacity", objectAt(spec, "capacity"), ["storage"]));
+  if (textAt(spec, "capacity", "storage") === "") errors.push(notSupported("spec.capacity", objectAt(spec, "capacity") ?? null, ["storage"]));
   const sources = Object.keys(sourceOf(volume));
   if (sources.length === 0) errors.push(required("spec", "must specify a volume type"));
   for (const extra of sources.slice(1)) errors.push(fieldForbidden(`spec.${extra}`, "may not specify more than 1 volume type"));

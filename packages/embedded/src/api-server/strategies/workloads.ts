@@ -19,6 +19,7 @@ function workload(options: {
   readonly defaults: (spec: JsonObject, object: ApiObject) => void;
   readonly restartPolicies?: readonly string[];
   readonly selectorImmutable?: boolean;
+  readonly selectableFields?: NonNullable<Strategy["selectableFields"]>;
 }): Strategy {
   return {
     generation: true,
@@ -38,7 +39,7 @@ function workload(options: {
         errors.push(invalid("spec.selector", objectAt(object, "spec", "selector"), "field is immutable"));
       return errors;
     },
-    selectableFields: (object) => (object.kind === "ReplicaSet" ? { "status.replicas": String(numberAt(object, "status", "replicas") ?? 0) } : {}),
+    ...(options.selectableFields === undefined ? {} : { selectableFields: options.selectableFields }),
   };
 }
 
@@ -56,7 +57,11 @@ function validateTemplate(object: ApiObject, restartPolicies: readonly string[])
   if (replicas !== undefined && replicas < 0) errors.push(invalid("spec.replicas", replicas, "must be greater than or equal to 0"));
   const selector = objectAt(spec, "selector");
   const labels = objectAt(spec, "template", "metadata", "labels") ?? {};
-  if (selector === undefined) errors.push(required("spec.selector"));
+  if (selector === undefined)
+    errors.push(
+      required("spec.selector"),
+      invalid("spec.template.metadata.labels", objectAt(spec, "template", "metadata", "labels") ?? null, "`selector` does not match template `labels`"),
+    );
   else if (object.kind !== "ReplicationController") {
     if (objectAt(selector, "matchLabels") === undefined && objectsAt(selector, "matchExpressions").length === 0)
       errors.push(invalid("spec.selector", selector, `empty selector is invalid for ${object.kind.toLowerCase()}`));
@@ -77,9 +82,12 @@ export const deployments = workload({
   },
 });
 
-export const replicaSets = workload({ selectorImmutable: true, defaults: (spec) => fill(spec, { replicas: 1 }) });
+const byReplicas = (object: ApiObject): Record<string, string> => ({ "status.replicas": String(numberAt(object, "status", "replicas") ?? 0) });
+
+export const replicaSets = workload({ selectorImmutable: true, selectableFields: byReplicas, defaults: (spec) => fill(spec, { replicas: 1 }) });
 
 export const replicationControllers = workload({
+  selectableFields: byReplicas,
   defaults(spec) {
     fill(spec, { replicas: 1 });
     const labels = objectAt(spec, "template", "metadata", "labels");
@@ -130,7 +138,8 @@ export const statefulSets: Strategy = {
   },
 };
 
-export const daemonSets = workload({
+const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
+const daemonSetBase = workload({
   selectorImmutable: true,
   defaults(spec) {
     fill(spec, { revisionHistoryLimit: 10 });
@@ -139,6 +148,20 @@ export const daemonSets = workload({
     if (update["type"] === "RollingUpdate") fill(ensureObject(update, "rollingUpdate"), { maxUnavailable: 1, maxSurge: 0 });
   },
 });
+
+/** Counts changes of the template in an annotation, as the API did before generations were there. */
+export const daemonSets: Strategy = {
+  ...daemonSetBase,
+  defaults(object, world) {
+    daemonSetBase.defaults?.(object, world);
+    object.metadata.annotations = { [TEMPLATE_GENERATION]: "1", ...object.metadata.annotations };
+  },
+  prepareUpdate(object, old) {
+    const before = Number(old.metadata.annotations?.[TEMPLATE_GENERATION] ?? "1");
+    const changed = !equal(objectAt(object, "spec", "template"), objectAt(old, "spec", "template"));
+    object.metadata.annotations = { ...object.metadata.annotations, [TEMPLATE_GENERATION]: String(before + (changed ? 1 : 0)) };
+  },
+};
 
 function defaultJobSpec(spec: JsonObject): void {
   if (spec["completions"] === undefined && spec["parallelism"] === undefined) fill(spec, { completions: 1, parallelism: 1 });
@@ -159,10 +182,8 @@ export const jobs: Strategy = {
   defaults(job) {
     const spec = ensureObject(job, "spec");
     defaultJobSpec(spec);
+    setDefault(spec, "manualSelector", false);
     const template = ensureObject(spec, "template");
-    const labels = objectAt(template, "metadata", "labels");
-    // A job without labels of its own takes those of its template.
-    if (labels !== undefined && job.metadata.labels === undefined) job.metadata.labels = clone(labels) as Record<string, string>;
     defaultPodTemplate(template);
   },
   prepareCreate(job, world) {
@@ -175,6 +196,8 @@ export const jobs: Strategy = {
     const labels = ensureObject(ensureObject(ensureObject(spec, "template"), "metadata"), "labels");
     Object.assign(labels, { "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid, "job-name": name });
     spec["selector"] = { matchLabels: { "batch.kubernetes.io/controller-uid": uid } };
+    // A job without labels of its own takes those of its template.
+    job.metadata.labels ??= { ...(labels as Record<string, string>) };
   },
   validate: (job) => validateJobTemplate(objectAt(job, "spec", "template") ?? {}, "spec.template"),
   validateUpdate(job, old) {

@@ -22,8 +22,8 @@ export const POD_RESOURCE: ServedResource = {
   categories: ["all"],
   subresources: [],
   storedAs: "pods",
-  // A binding changes what an update may not.
-  strategy: { ...pods, statusFields: [], validateUpdate: () => [] },
+  // A binding changes what an update may not, and is no change of what is wanted.
+  strategy: { ...pods, generation: false, statusFields: [], validateUpdate: () => [] },
   schemaName: "io.k8s.api.core.v1.Pod",
   custom: undefined,
 };
@@ -51,6 +51,6 @@ export function bindPod(
       status: { ...objectAt(pod, "status"), conditions: [...conditions, scheduled] },
     };
   };
-  it.operations.update(POD_RESOURCE, info.namespace, name, produce, options, { isPatch: true });
+  it.operations.update(POD_RESOURCE, info.namespace, name, produce, options, { isPatch: true, untracked: true });
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
 }

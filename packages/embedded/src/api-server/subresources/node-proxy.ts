@@ -40,7 +40,7 @@ export class NodeProxy {
     const nodeName = textAt(pod, "spec", "nodeName");
     if (nodeName === "") throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
     const node = this.#storage.get("nodes", nodeName);
-    if (node === undefined) throw notFound({ group: "", name: "nodes" }, nodeName);
+    if (node === undefined) throw notFound({ group: "", name: "pods" }, nodeName);
     const port = numberAt(node, "status", "daemonEndpoints", "kubeletEndpoint", "Port") ?? 0;
     const addresses = objectsAt(node, "status", "addresses");
     const host = ["InternalIP", "Hostname", "ExternalIP"]
@@ -92,6 +92,11 @@ function pathFor(area: string, info: ResourceRequest, container: string): string
 /** Streams a container's log. What the node refuses is answered as a Status. */
 export async function serveLog(it: PodAccess, { response, info }: SubresourceRequest): Promise<void> {
   const { pod, container } = target(it, info);
+  if (textAt(pod, "spec", "nodeName") === "") {
+    // A pod that no node has yet has logged nothing.
+    response.writeHead(204).end();
+    return;
+  }
   const address = it.nodes.addressFor(pod);
   const upstream = httpRequest({ ...address, path: pathFor("containerLogs", info, container), headers: it.nodes.headers });
   response.once("close", () => upstream.destroy());

@@ -1,22 +1,31 @@
 /** Questions about access: who am I, may I, may they, whose token is this. */
+import { formatTime } from "@drayage/base";
 import type { Access, Authorizer } from "../authorization.ts";
 import { type JsonObject, objectAt, textAt, textsAt } from "../json.ts";
+import { trackManagers } from "../managed-fields.ts";
+import { readObject } from "../object-reader.ts";
+import type { WriteOptions } from "../operations.ts";
 import type { ResourceRequest } from "../request-info.ts";
 import { apiVersionOf, type ServedResource } from "../served-resource.ts";
 import { badRequest } from "../status-error.ts";
+import type { World } from "../strategies/strategy.ts";
 import { ISSUER, type TokenIssuer, type User } from "../tokens.ts";
 
 interface Context {
+  readonly world: World;
   readonly authorizer: Authorizer;
   readonly tokens: TokenIssuer;
 }
 
-export function review(it: Context, resource: ServedResource, info: ResourceRequest, body: JsonObject, user: User): JsonObject {
-  const spec = objectAt(body, "spec") ?? {};
+export function review(it: Context, resource: ServedResource, info: ResourceRequest, body: JsonObject, user: User, options: WriteOptions): JsonObject {
+  const object = readObject(resource, body, options);
+  const spec = objectAt(object, "spec") ?? {};
+  const edit = { manager: options.manager, apiVersion: apiVersionOf(resource), time: formatTime(it.world.clock.nowMs()), subresource: undefined };
+  if (resource.group === "authorization.k8s.io") trackManagers(resource, undefined, object, edit);
   const answer = (status: JsonObject): JsonObject => ({
     kind: resource.kind,
     apiVersion: apiVersionOf(resource),
-    metadata: {},
+    metadata: object.metadata.managedFields === undefined ? {} : { managedFields: object.metadata.managedFields },
     ...(resource.kind === "SelfSubjectReview" ? {} : { spec }),
     status,
   });

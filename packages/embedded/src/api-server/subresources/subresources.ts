@@ -5,12 +5,11 @@ import { acceptedForm, decodeObject, readBody, send } from "../content.ts";
 import type { JsonObject } from "../json.ts";
 import type { Operations } from "../operations.ts";
 import { present } from "../presentation.ts";
-import { sendText } from "../request-handler.ts";
 import type { ResourceRequest } from "../request-info.ts";
 import type { ResourceHandler } from "../resource-handler.ts";
 import { writeOptions } from "../resource-handler.ts";
 import type { ServedResource } from "../served-resource.ts";
-import { methodNotAllowed } from "../status-error.ts";
+import { methodNotAllowed, resourceUnknown } from "../status-error.ts";
 import type { World } from "../strategies/strategy.ts";
 import type { TokenIssuer, User } from "../tokens.ts";
 import { bindPod } from "./binding.ts";
@@ -50,10 +49,10 @@ export class Subresources {
   }
 
   async serve(it: SubresourceRequest): Promise<void> {
-    const { info, resource, response } = it;
+    const { info, resource } = it;
     if (info.subresource === undefined) return this.#createOnly(it);
     const known = resource.subresources.find((sub) => sub.name === info.subresource);
-    if (known === undefined) return sendText(response, 404, "404 page not found\n");
+    if (known === undefined) throw resourceUnknown();
     if (!known.verbs.includes(info.verb)) throw methodNotAllowed();
     switch (info.subresource) {
       case "scale":
@@ -63,7 +62,7 @@ export class Subresources {
       case "eviction":
         return this.#answer(it, 201, evictPod(this.#it, info, await this.#body(it)));
       case "token":
-        return this.#answer(it, 201, requestToken(this.#it, info, await this.#body(it)));
+        return this.#answer(it, 201, requestToken(this.#it, info, await this.#body(it), writeOptions(it.request, info)));
       case "log":
         return serveLog(this.#it, it);
       case "exec":
@@ -109,7 +108,7 @@ export class Subresources {
     if (info.verb !== "create") throw methodNotAllowed();
     const body = await this.#body(it);
     if (resource.plural === "bindings") return this.#answer(it, 201, bindPod(this.#it, info, body, writeOptions(it.request, info)));
-    return this.#answer(it, 201, review(this.#it, resource, info, body, it.user));
+    return this.#answer(it, 201, review(this.#it, resource, info, body, it.user, writeOptions(it.request, info)));
   }
 
   async #body(it: SubresourceRequest): Promise<JsonObject> {

@@ -1,7 +1,11 @@
 /** TokenRequest: a token for a service account, bound to a pod where that is asked for. */
 import { formatTime } from "@drayage/base";
 import { type JsonObject, numberAt, objectAt, textAt, textsAt } from "../json.ts";
+import { trackManagers } from "../managed-fields.ts";
+import { readObject } from "../object-reader.ts";
+import type { WriteOptions } from "../operations.ts";
 import type { ResourceRequest } from "../request-info.ts";
+import type { ServedResource } from "../served-resource.ts";
 import { conflict, invalid, invalidObject, notFound } from "../status-error.ts";
 import type { World } from "../strategies/strategy.ts";
 import { ISSUER, type TokenIssuer } from "../tokens.ts";
@@ -10,7 +14,35 @@ const SECONDS_MIN = 600;
 const SECONDS_DEFAULT = 3600;
 const BOUND_RESOURCES: Readonly<Record<string, string>> = { Pod: "pods", Secret: "secrets", Node: "nodes" };
 
-export function requestToken(it: { readonly world: World; readonly tokens: TokenIssuer }, info: ResourceRequest, body: JsonObject): JsonObject {
+interface Context {
+  readonly world: World;
+  readonly tokens: TokenIssuer;
+}
+
+/** What is sent as a token request, for telling who owns its fields; nothing serves it but this subresource. */
+const TOKEN_REQUEST: ServedResource = {
+  group: "authentication.k8s.io",
+  version: "v1",
+  plural: "tokenrequests",
+  singular: "tokenrequest",
+  kind: "TokenRequest",
+  listKind: "TokenRequestList",
+  namespaced: true,
+  verbs: ["create"],
+  shortNames: [],
+  categories: [],
+  subresources: [],
+  storedAs: "authentication.k8s.io/tokenrequests",
+  strategy: { statusFields: ["status"] },
+  schemaName: "io.k8s.api.authentication.v1.TokenRequest",
+  custom: undefined,
+};
+
+export function requestToken(it: Context, info: ResourceRequest, given: JsonObject, options: WriteOptions): JsonObject {
+  const body = readObject(TOKEN_REQUEST, given, options);
+  const now = formatTime(it.world.clock.nowMs());
+  trackManagers(TOKEN_REQUEST, undefined, body, { manager: options.manager, apiVersion: "authentication.k8s.io/v1", time: now, subresource: "token" });
+
   const name = info.name ?? "";
   const namespace = info.namespace ?? "";
   const account = it.world.storage.get("serviceaccounts", `${namespace}/${name}`);
@@ -26,7 +58,13 @@ export function requestToken(it: { readonly world: World; readonly tokens: Token
   return {
     kind: "TokenRequest",
     apiVersion: "authentication.k8s.io/v1",
-    metadata: { name, namespace, creationTimestamp: formatTime(it.world.clock.nowMs()) },
+    metadata: {
+      name,
+      namespace,
+      uid: account.metadata.uid ?? "",
+      creationTimestamp: now,
+      ...(body.metadata.managedFields === undefined ? {} : { managedFields: body.metadata.managedFields }),
+    },
     spec: {
       audiences: audiences.length === 0 ? [ISSUER] : audiences,
       expirationSeconds: seconds,

@@ -60,8 +60,8 @@ const number =
 
 const workload: Columns = (ageColumn) => [
   text("Ready", (it) => `${numberAt(it, "status", "readyReplicas") ?? 0}/${numberAt(it, "spec", "replicas") ?? 0}`),
-  integer("Up-to-date", number("status", "updatedReplicas")),
-  integer("Available", number("status", "availableReplicas")),
+  text("Up-to-date", number("status", "updatedReplicas")),
+  text("Available", number("status", "availableReplicas")),
   ageColumn,
   ...containers(...TEMPLATE),
   wide("Selector", (it) => selectorText(objectAt(it, "spec", "selector"))),
@@ -205,9 +205,9 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     wide("Selector", (it) => mapText(objectAt(it, "spec", "selector"))),
   ],
   endpoints: (ageColumn) => [text("Endpoints", endpointsText), ageColumn],
-  configmaps: (ageColumn) => [text("Data", (it) => String(count(objectAt(it, "data")) + count(objectAt(it, "binaryData")))), ageColumn],
-  secrets: (ageColumn) => [text("Type", (it) => textAt(it, "type")), text("Data", (it) => String(count(objectAt(it, "data")))), ageColumn],
-  serviceaccounts: (ageColumn) => [text("Secrets", (it) => String(objectsAt(it, "secrets").length)), ageColumn],
+  configmaps: (ageColumn) => [text("Data", (it) => count(objectAt(it, "data")) + count(objectAt(it, "binaryData"))), ageColumn],
+  secrets: (ageColumn) => [text("Type", (it) => textAt(it, "type")), text("Data", (it) => count(objectAt(it, "data"))), ageColumn],
+  serviceaccounts: (ageColumn) => [text("Secrets", (it) => objectsAt(it, "secrets").length), ageColumn],
   limitranges: createdOnly,
   resourcequotas: (ageColumn) => [text("Request", (it) => quotaText(it, "requests.")), text("Limit", (it) => quotaText(it, "limits.")), ageColumn],
   replicationcontrollers: replicas,
@@ -286,7 +286,7 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
   "batch/cronjobs": (ageColumn) => [
     text("Schedule", (it) => textAt(it, "spec", "schedule")),
     text("Timezone", (it) => orNone(textAt(it, "spec", "timeZone"))),
-    text("Suspend", (it) => (at(it, "spec", "suspend") === true ? "True" : "False")),
+    { name: "Suspend", type: "boolean", cell: (it) => (at(it, "spec", "suspend") === true ? "True" : "False") },
     integer("Active", (it) => objectsAt(it, "status", "active").length),
     text("Last Schedule", (it, nowMs) => (textAt(it, "status", "lastScheduleTime") === "" ? "<none>" : age(textAt(it, "status", "lastScheduleTime"), nowMs))),
     ageColumn,
@@ -297,7 +297,7 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     text("Provisioner", (it) => textAt(it, "provisioner")),
     text("ReclaimPolicy", (it) => textAt(it, "reclaimPolicy") || "Delete"),
     text("VolumeBindingMode", (it) => textAt(it, "volumeBindingMode") || "Immediate"),
-    text("AllowVolumeExpansion", (it) => String(it["allowVolumeExpansion"] === true)),
+    text("AllowVolumeExpansion", (it) => it["allowVolumeExpansion"] === true),
     ageColumn,
   ],
   "storage.k8s.io/csidrivers": (ageColumn) => [

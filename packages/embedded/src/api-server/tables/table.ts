@@ -16,9 +16,16 @@ export interface TableOptions {
   readonly withColumns?: boolean;
 }
 
-const NAME: Column = { name: "Name", type: "string", format: "name", cell: (object) => object.metadata.name ?? "" };
+const NAME: Column = { name: "Name", type: "string", format: "name", cell: nameCell };
 const AGE: Column = { name: "Age", type: "string", cell: (object, nowMs) => age(object.metadata.creationTimestamp, nowMs) };
 const CREATED: Column = { name: "Created At", type: "date", cell: (object) => object.metadata.creationTimestamp ?? null };
+
+/** A class that claims get by themselves is marked. */
+function nameCell(object: ApiObject): string {
+  const name = object.metadata.name ?? "";
+  const isDefault = object.kind === "StorageClass" && object.metadata.annotations?.["storageclass.kubernetes.io/is-default-class"] === "true";
+  return isDefault ? `${name} (default)` : name;
+}
 
 export function tableOf(resource: ServedResource, objects: readonly ApiObject[], options: TableOptions): JsonObject {
   if (!["", "None", "Metadata", "Object"].includes(options.includeObject)) throw badRequest(`unrecognized includeObject value: "${options.includeObject}"`);
