@@ -15,7 +15,7 @@ function main() {
   }
   const entry = path.join(here, "src", "main.ts");
   if (Number(process.versions.node.split(".")[0]) >= WANTED_MAJOR) {
-    import(require("node:url").pathToFileURL(entry).href).then((program) => program.main());
+    void import(require("node:url").pathToFileURL(entry).href).then((program) => program.main());
     return;
   }
   const launcher = path.resolve(here, "..", "..", "scripts", "node24.cjs");
