@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "@drayage/base";
 import { type BlobStorage, openFilesystemStorage } from "@drayage/blob";
-import { type Contents, createRepositoryFormat, openContents } from "@drayage/repo";
+import { type Contents, createRepositoryFormat, maintainRepository, noSafety, openContents, openRepository } from "@drayage/repo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { peer } from "./peers.ts";
 
@@ -222,4 +222,49 @@ describe("contents that kopia wrote", () => {
       }
     });
   }
+});
+
+describe("kopia's repositories under our maintenance", () => {
+  it("lose what no snapshot needs, keep the rest, and tell kopia what was done", async () => {
+    const path = await newFolder();
+    const source = join(folder, `source-${++clients}`);
+    await mkdir(join(source, "sub"), { recursive: true });
+    const kopia = newKopia();
+    await kopia("repository", "create", "filesystem", "--path", path);
+    await kopia("policy", "set", "--global", "--compression=zstd");
+    const ids: string[] = [];
+    for (let i = 0; i < 4; i++) {
+      for (let file = 0; file < 5; file++) await writeFile(join(source, "sub", `file-${file}`), Buffer.from(`${i} ${file} `.repeat(100_000)));
+      await writeFile(join(source, "same"), Buffer.alloc(9_000_000, "the same in every snapshot, "));
+      ids.push((JSON.parse(await kopia("snapshot", "create", source, "--json")) as { id: string }).id);
+    }
+    await kopia("maintenance", "set", "--owner", "default@default");
+    await kopia("snapshot", "delete", ids[0] ?? "", ids[2] ?? "", "--delete");
+    const storage = await openFilesystemStorage({ path });
+    const size = async (): Promise<number> => {
+      let bytes = 0;
+      for await (const { length } of storage.list("p")) bytes += length;
+      return bytes;
+    };
+    const before = await size();
+    const repository = await openRepository(storage, { password: PASSWORD });
+    const figures: (number | undefined)[] = [];
+    for (let round = 0; round < 4; round++) {
+      const report = await maintainRepository(repository, { mode: "full", safety: noSafety });
+      figures.push(report.tasks.find(({ task }) => task === "snapshot-gc")?.figures["deleted"]);
+      await kopia("snapshot", "verify", "--verify-files-percent=100");
+      await kopia("content", "verify", "--full");
+    }
+    // Ten files, two listings of the folder and two of the root; then nothing more.
+    expect(figures).toEqual([14, 0, 0, 0]);
+    expect(await size()).toBeLessThan(before);
+    expect(await theirs(kopia)).toEqual(ours(await open(storage)));
+    const info = JSON.parse(await kopia("maintenance", "info", "--json")) as { schedule: { runs: Record<string, { success: boolean }[]> } };
+    // Ours, and the one that kopia made by itself behind its first snapshot.
+    expect(info.schedule.runs["snapshot-gc"]?.map(({ success }) => success)).toEqual([true, true, true, true, true]);
+    await kopia("snapshot", "create", source);
+    await kopia("maintenance", "set", "--owner", "me");
+    await kopia("maintenance", "run", "--full", "--safety=none");
+    await kopia("snapshot", "verify", "--verify-files-percent=100");
+  });
 });

@@ -1,4 +1,4 @@
-export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES } from "./compression/compressors.ts";
+export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES, compressorByHeader } from "./compression/compressors.ts";
 export { DEFAULT_ENCRYPTION, ENCRYPTIONS, SEAL_OVERHEAD_BYTES } from "./encryption/encryptors.ts";
 export { DEFAULT_HASH, HASHES } from "./hash/hashers.ts";
 export * from "./kernels.ts";

@@ -6,7 +6,17 @@ export { type BlockFormat, type BlockFormatChoices, DEFAULT_EPOCH_PARAMETERS, ty
 export { FORMAT_BLOB_ID } from "./format/format-blob.ts";
 export { type CreateFormatOptions, createRepositoryFormat, type FormatOptions, openRepositoryFormat, RepositoryFormat } from "./format/repository-format.ts";
 export { checkUdmRepository, readUdmRepository, UDM_REPOSITORY_ID, writeUdmRepository } from "./format/udm-repository.ts";
+export {
+  decodeMaintenanceParameters,
+  type LoadedMaintenanceParameters,
+  loadMaintenanceParameters,
+  type MaintainOptions,
+  maintainRepository,
+} from "./maintenance/maintain-repository.ts";
+export type { MaintenanceReport, MaintenanceTaskReport } from "./maintenance/maintenance.ts";
 export * from "./maintenance/maintenance-parameters.ts";
+export { loadSchedule, type MaintenanceRun, type MaintenanceSchedule } from "./maintenance/maintenance-schedule.ts";
+export { fullSafety, type MaintenanceSafety, noSafety } from "./maintenance/safety.ts";
 export type { Labels } from "./manifest/manifest-content.ts";
 export * from "./manifest/manifest-store.ts";
 export { type Chunk, ChunkList } from "./object/chunk-list.ts";

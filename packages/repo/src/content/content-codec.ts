@@ -87,6 +87,11 @@ export class ContentCodec {
     }
   }
 
+  /** What was sealed as it is: header id and compressed bytes where the content is compressed. Throws REPO_CORRUPT. */
+  payloadOf(sealed: Uint8Array, form: StoredForm): Uint8Array {
+    return this.openWith(sealed, contentIv(hashOf(form.id)), `content "${form.id}" in pack "${form.packBlobId}"`);
+  }
+
   /** Encrypts a whole blob under the name that its content gives it. */
   sealBlob(prefix: string, plaintext: Uint8Array, suffix: string): SealedBlob {
     const hash = this.hasher.hash(plaintext);

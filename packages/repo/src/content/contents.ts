@@ -17,11 +17,11 @@ import type { IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { encodeShards } from "../index-blobs/index-codec.ts";
 import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
-import { type IndexEntry, prevails } from "../index-blobs/pack-index.ts";
+import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
 import { CommittedIndex } from "./committed-index.ts";
 import { type ContentCodec, createContentCodec } from "./content-codec.ts";
-import { idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
-import { PackBuffers } from "./open-pack.ts";
+import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
+import { type OpenPack, PackBuffers } from "./open-pack.ts";
 import { PackReader } from "./pack-reader.ts";
 import { type SessionDependencies, WriteSession } from "./write-session.ts";
 
@@ -128,6 +128,11 @@ export class Contents implements ContentWriter {
     return this.#committed.size;
   }
 
+  /** The committed indexes as they are now, for whoever walks all of them. */
+  indexes(): PackIndex[] {
+    return this.#committed.indexes();
+  }
+
   /** Deletions up to this time, in unix seconds, are final. */
   get deletionWatermark(): number {
     return this.#committed.deletionWatermark;
@@ -231,6 +236,24 @@ export class Contents implements ContentWriter {
     this.#current().delete(id, { ...entry, key, deleted: true, timestampSeconds: this.#timestampAfter(entry) });
   }
 
+  /**
+   * Stores a content once more, in a pack of its own session: what maintenance does with the contents of packs that are mostly empty, and with deleted ones
+   * that are in use again. The new entry is later than the old one. Throws REPO_CONTENT_NOT_FOUND, REPO_CORRUPT.
+   */
+  async rewrite(id: ContentId, options: { readonly deleted: boolean }, signal?: AbortSignal): Promise<void> {
+    this.#checkWritable();
+    if (!this.#isFresh()) await this.refresh(signal);
+    const entry = this.#visible(this.#find(id, keyOf(id)));
+    if (entry === undefined) throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot rewrite content "${id}": no index names it`, { context: { contentId: id } });
+    const stored = this.#stored(entry)?.slice() ?? (await this.#packs.read(entry, signal));
+    // Decompressing and checking the length shows that the content is whole before its old copy may go; the payload itself is sealed as it was.
+    this.codec.open(stored, infoOf(id, entry));
+    const payload = this.codec.payloadOf(stored, infoOf(id, entry));
+    const { originalLength, compressionId } = entry;
+    const { session, pack } = this.#append(id, hashOf(id), payload, { originalLength, compressionId, deleted: options.deleted }, entry);
+    if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
+  }
+
   async flush(signal?: AbortSignal): Promise<void> {
     this.#checkWritable();
     const session = this.#session;
@@ -263,29 +286,43 @@ export class Contents implements ContentWriter {
       return { id, isNew: false, packedLength: 0 };
     }
     const { payload, compressionId } = this.codec.compress(data, options.compressor);
+    const form = { originalLength: data.length, compressionId, deleted: false };
+    const { session, pack, length } = this.#append(id, hash, payload, form, known, this.#options.readBack === false ? undefined : data);
+    this.#statistics.writtenContents++;
+    this.#statistics.writtenBytes += data.length;
+    if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
+    if (this.#on.clock.monotonicMs() - this.#flushedAtMs > FLUSH_AFTER_MS) await this.flush(signal);
+    return { id, isNew: true, packedLength: length };
+  }
+
+  /** Seals a payload into the open pack and makes it findable; with `expected` it is read back first, and taken back when it differs. */
+  #append(
+    id: ContentId,
+    hash: Uint8Array,
+    payload: Uint8Array,
+    form: { readonly originalLength: number; readonly compressionId: number; readonly deleted: boolean },
+    previous: IndexEntry | undefined,
+    expected?: Uint8Array,
+  ): { readonly session: WriteSession; readonly pack: OpenPack; readonly length: number } {
+    const key = keyOf(id);
     const session = this.#current();
     const pack = session.pack(key[0] === 0 ? "p" : "q");
     const { offset, length } = pack.append(this.codec.sealedLengthMax(payload.length), (out, at) => this.codec.seal(payload, hash, out, at));
-    const { version } = this.format.block;
     const entry: IndexEntry = {
-      ...{ key, packBlobId: pack.blobId, packOffset: offset, packedLength: length, originalLength: data.length, compressionId },
-      ...{ formatVersion: version, timestampSeconds: this.#timestampAfter(known), deleted: false },
+      ...{ key, packBlobId: pack.blobId, packOffset: offset, packedLength: length, ...form },
+      ...{ formatVersion: this.format.block.version, timestampSeconds: this.#timestampAfter(previous) },
     };
-    if (this.#options.readBack !== false) {
+    if (expected !== undefined) {
       try {
-        this.codec.readBack(pack.stored(offset, length), infoOf(id, entry), data);
+        this.codec.readBack(pack.stored(offset, length), infoOf(id, entry), expected);
       } catch (error) {
         pack.truncate(offset);
         throw error;
       }
     }
     pack.entries.set(id, entry);
-    this.#statistics.writtenContents++;
-    this.#statistics.writtenBytes += data.length;
     this.#statistics.packedBytes += length;
-    if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
-    if (this.#on.clock.monotonicMs() - this.#flushedAtMs > FLUSH_AFTER_MS) await this.flush(signal);
-    return { id, isNew: true, packedLength: length };
+    return { session, pack, length };
   }
 
   async #flushSession(session: WriteSession, signal?: AbortSignal): Promise<void> {

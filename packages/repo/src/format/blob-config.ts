@@ -15,7 +15,7 @@ export interface BlobConfig {
 }
 
 /** What is written for good while object lock is on. */
-const LOCKED_PREFIXES: readonly string[] = ["n", "x", "kopia.repository", BLOB_CONFIG_ID, "p", "q"];
+export const LOCKED_PREFIXES: readonly string[] = ["n", "x", "kopia.repository", BLOB_CONFIG_ID, "p", "q"];
 
 /** Throws REPO_CORRUPT. */
 export function decodeBlobConfig(plaintext: Uint8Array): BlobConfig {

@@ -8,7 +8,7 @@ const ESCAPED: Readonly<Record<string, string>> = { "<": "\\u003c", ">": "\\u003
 
 /** Compact or indented JSON with Go's escapes. Members that are undefined are left out. */
 export function stringifyGo(value: unknown, indent?: string): string {
-  return JSON.stringify(value, undefined, indent).replace(/[<>&\u2028\u2029]/g, (character) => ESCAPED[character] ?? character);
+  return JSON.stringify(value, keepBigIntegers, indent).replace(/[<>&\u2028\u2029]/g, (character) => ESCAPED[character] ?? character);
 }
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -91,6 +91,18 @@ export class JsonReader {
     return value.map((item: unknown, i) => new JsonReader(asObject(item, `${this.#document}.${key}[${i}]`), `${this.#document}.${key}[${i}]`));
   }
 
+  /** A list of anything, as it is. */
+  values(key: string): readonly unknown[] {
+    const value = this.#object[key] ?? [];
+    if (!Array.isArray(value)) throw this.#wrong(key, "a list");
+    return value as readonly unknown[];
+  }
+
+  /** Names of all members. */
+  keys(): string[] {
+    return Object.keys(this.#object);
+  }
+
   /** The members that are not named, to be carried along. */
   rest(known: ReadonlySet<string>): JsonObject {
     return Object.fromEntries(Object.entries(this.#object).filter(([key]) => !known.has(key)));
@@ -124,6 +136,11 @@ function asObject(value: unknown, document: string): JsonObject {
 function keepIntegers(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source;
   return typeof value === "number" && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
+}
+
+/** Prints a bigint as the number that it is; the types of the standard library do not know the function yet. */
+function keepBigIntegers(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(value.toString()) : value;
 }
 
 function corrupt(document: string, what: string, cause?: unknown): DrayError {

@@ -1,0 +1,267 @@
+/**
+ * Maintenance of a repository (kopia-format.md 8): quick keeps the index small, full also gives back space.
+ *
+ *   due? ─ schedule written first, so that a crash does not loop ─ clock compared with the storage's ─ refresh ─ tasks, each recorded in the history
+ *   quick  compact one epoch · advance
+ *   full   collect garbage · move contents of short packs · make deletions final · delete packs · extend locks · compact, advance, range, clean up · logs
+ *
+ * Invariant: exactly one process may do this at a time. The format does not see to it (8.1): the caller holds a lock of its own, a Lease in Kubernetes.
+ */
+import { type Clock, DrayError, errorFields, type Logger, messageOf, type RandomSource } from "@drayage/base";
+import type { Contents } from "../content/contents.ts";
+import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
+import { EpochMaintenance } from "../epoch/epoch-maintenance.ts";
+import { LOCKED_PREFIXES } from "../format/blob-config.ts";
+import { type LogRetention, planLogCleanup } from "./log-cleanup.ts";
+import { loadSchedule, MAINTENANCE_BLOB_ID, type MaintenanceSchedule, type MaintenanceTask, saveSchedule, withRun } from "./maintenance-schedule.ts";
+import { applyRewrite, deleteBlobs, type MaintenanceTimes, mayDeletePacks, mayRewrite, planPackDeletion, planRewrite, safeDropTime } from "./pack-tasks.ts";
+import { fullSafety, type MaintenanceSafety } from "./safety.ts";
+import { applyCollection, type CollectionDependencies, planCollection } from "./snapshot-gc.ts";
+
+const CLOCK_SKEW_MAX_MS = 5 * 60_000;
+
+export interface MaintenanceCycle {
+  readonly enabled: boolean;
+  readonly intervalMs: number;
+}
+
+export interface MaintenanceOptions extends CollectionDependencies {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** `auto`: what is due, if anything. */
+  readonly mode: "auto" | "quick" | "full";
+  readonly quick: MaintenanceCycle;
+  readonly full: MaintenanceCycle;
+  readonly logRetention: LogRetention;
+  readonly extendObjectLocks?: boolean;
+  readonly safety?: MaintenanceSafety;
+  /** Nothing is changed; the report says what would be. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface MaintenanceTaskReport {
+  readonly task: MaintenanceTask;
+  /** Undefined: done. Otherwise why it was left out. */
+  readonly skipped?: string;
+  /** What was done, or with a dry run would be, in numbers. */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+export interface MaintenanceReport {
+  /** `none`: nothing was due. */
+  readonly mode: "none" | "quick" | "full";
+  readonly tasks: readonly MaintenanceTaskReport[];
+}
+
+/**
+ * Maintains a repository. The first task that fails ends the run and is recorded; nothing of what came before is lost.
+ * Throws REPO_CLOCK_SKEW, REPO_CORRUPT, REPO_UNSUPPORTED for a repository without epochs, and what the storage throws.
+ */
+export async function runMaintenance(options: MaintenanceOptions): Promise<MaintenanceReport> {
+  const { contents, signal } = options;
+  const { indexBlobs } = contents;
+  if (!(indexBlobs instanceof EpochIndexBlobs)) {
+    throw new DrayError("REPO_UNSUPPORTED", `Cannot maintain repository at "${contents.storage.description}": it has no epochs`, {
+      hint: "Upgrade its format with `kopia repository upgrade`, or maintain it with kopia.",
+    });
+  }
+  const schedule = await loadSchedule(contents.storage, contents.format, signal);
+  const mode = dueMode(options, schedule);
+  if (mode === "none") return { mode, tasks: [] };
+  const run = new MaintenanceRunner(options, indexBlobs, schedule);
+  await run.begin(mode);
+  if (mode === "quick") await run.quick();
+  else await run.full();
+  return { mode, tasks: run.reports };
+}
+
+function dueMode({ mode, clock, full, quick }: MaintenanceOptions, schedule: MaintenanceSchedule): MaintenanceReport["mode"] {
+  if (mode !== "auto") return mode;
+  const nowMs = clock.nowMs();
+  if (full.enabled && nowMs >= schedule.nextFullMs) return "full";
+  return quick.enabled && nowMs >= schedule.nextQuickMs ? "quick" : "none";
+}
+
+class MaintenanceRunner {
+  readonly reports: MaintenanceTaskReport[] = [];
+  readonly #options: MaintenanceOptions;
+  readonly #contents: Contents;
+  readonly #epochs: EpochMaintenance;
+  #schedule: MaintenanceSchedule;
+  #startedMs = 0;
+
+  constructor(options: MaintenanceOptions, epochs: EpochIndexBlobs, schedule: MaintenanceSchedule) {
+    this.#options = options;
+    this.#contents = options.contents;
+    this.#schedule = schedule;
+    const { storage, format, codec } = options.contents;
+    this.#epochs = new EpochMaintenance({ storage, format, codec, clock: options.clock, random: options.random, epochs });
+  }
+
+  /** Writes when the next run is due, and learns the storage's time from that. */
+  async begin(mode: "quick" | "full"): Promise<void> {
+    const { clock, quick, full, dryRun, signal } = this.#options;
+    const nowMs = clock.nowMs();
+    this.#startedMs = nowMs;
+    if (dryRun !== true) {
+      const nextQuickMs = nowMs + quick.intervalMs;
+      this.#schedule = { ...this.#schedule, nextQuickMs, ...(mode === "full" ? { nextFullMs: nowMs + full.intervalMs } : {}) };
+      await this.#save();
+      this.#startedMs = (await this.#contents.storage.head(MAINTENANCE_BLOB_ID, signal)).timestampMs;
+      const skewMs = Math.abs(this.#startedMs - clock.nowMs());
+      if (skewMs > CLOCK_SKEW_MAX_MS) {
+        throw new DrayError(
+          "REPO_CLOCK_SKEW",
+          `Cannot maintain repository at "${this.#contents.storage.description}": our clock and the storage's differ by ${Math.round(skewMs / 1000)} s`,
+          {
+            hint: "Set the clock of this machine, or of the storage, right: what is young enough to keep is told by both.",
+          },
+        );
+      }
+      await this.#contents.flush(signal);
+    }
+    await this.#contents.refresh(signal);
+  }
+
+  async quick(): Promise<void> {
+    await this.#compactAndAdvance();
+  }
+
+  async full(): Promise<void> {
+    await this.#collect();
+    await this.#rewrite();
+    await this.#dropDeleted();
+    await this.#deletePacks();
+    if (this.#options.extendObjectLocks === true) await this.#extendLocks();
+    await this.#compactAndAdvance();
+    await this.#cleanEpochs();
+    await this.#cleanLogs();
+  }
+
+  async #collect(): Promise<void> {
+    const { signal } = this.#options;
+    await this.#task("snapshot-gc", async (apply) => {
+      const plan = await planCollection(this.#options, this.#times(), signal);
+      if (apply) await applyCollection(this.#contents, plan, signal);
+      const { snapshots, inUse, inUseBytes, toDeleteBytes, tooRecent } = plan;
+      return { snapshots, inUse, inUseBytes, undeleted: plan.toUndelete.length, deleted: plan.toDelete.length, deletedBytes: toDeleteBytes, tooRecent };
+    });
+  }
+
+  async #rewrite(): Promise<void> {
+    if (!mayRewrite(this.#schedule)) return this.#skip("full-rewrite-contents", "packs that the last run emptied are still there");
+    await this.#task("full-rewrite-contents", async (apply) => {
+      const plan = planRewrite(this.#contents, this.#times());
+      if (apply && plan.contents.length > 0) await applyRewrite(this.#contents, plan, this.#options.signal);
+      return { packs: plan.packs, contents: plan.contents.length, bytes: plan.bytes };
+    });
+  }
+
+  async #dropDeleted(): Promise<void> {
+    const until = safeDropTime(this.#schedule, this.#safety());
+    if (until === undefined) return this.#skip("full-drop-deleted-content", "no two garbage collections lie far enough apart");
+    await this.#task("full-drop-deleted-content", async (apply) => {
+      const advanced = apply && (await this.#epochs.advanceWatermark(until, this.#options.signal));
+      if (advanced) await this.#contents.refresh(this.#options.signal);
+      return { until, advanced: advanced ? 1 : 0 };
+    });
+  }
+
+  async #deletePacks(): Promise<void> {
+    if (!mayDeletePacks(this.#schedule, this.#times())) return this.#skip("full-delete-blobs", "contents were moved a short while ago");
+    const { signal } = this.#options;
+    await this.#task("full-delete-blobs", async (apply) => {
+      const plan = await planPackDeletion(this.#contents, this.#times(), signal);
+      if (apply) await deleteBlobs(this.#contents, plan.blobs, signal);
+      return { blobs: plan.blobs.length, bytes: plan.bytes };
+    });
+  }
+
+  async #extendLocks(): Promise<void> {
+    const { storage, format } = this.#contents;
+    const { retention } = format.config;
+    if (retention === undefined) return this.#skip("extend-blob-retention-time", "the repository has no object lock");
+    await this.#task("extend-blob-retention-time", async (apply) => {
+      const untilMs = this.#options.clock.nowMs() + retention.periodMs;
+      let blobs = 0;
+      for (const prefix of LOCKED_PREFIXES) {
+        for await (const { id } of storage.list(prefix, this.#options.signal)) {
+          if (apply) await storage.extendRetention(id, { mode: retention.mode, untilMs }, this.#options.signal);
+          blobs++;
+        }
+      }
+      return { blobs };
+    });
+  }
+
+  async #compactAndAdvance(): Promise<void> {
+    const { signal } = this.#options;
+    await this.#task("compact-single-epoch", async (apply) => ({ epochs: apply && (await this.#epochs.compactSingle(signal)) !== undefined ? 1 : 0 }));
+    await this.#task("advance-epoch", async (apply) => ({ epochs: apply && (await this.#epochs.advance(signal)) !== undefined ? 1 : 0 }));
+  }
+
+  async #cleanEpochs(): Promise<void> {
+    const { signal } = this.#options;
+    await this.#task("generate-epoch-range-index", async (apply) => ({ ranges: apply && (await this.#epochs.compactRange(signal)) !== undefined ? 1 : 0 }));
+    await this.#task("cleanup-epoch-markers", async (apply) => {
+      const names = await this.#epochs.spentMarkers(signal);
+      if (apply) await this.#epochs.delete(names, signal);
+      return { blobs: names.length };
+    });
+    await this.#task("delete-superseded-epoch-indexes", async (apply) => {
+      const names = await this.#epochs.supersededIndexes(signal);
+      if (apply) await this.#epochs.delete(names, signal);
+      return { blobs: names.length };
+    });
+  }
+
+  async #cleanLogs(): Promise<void> {
+    const { signal, logRetention } = this.#options;
+    await this.#task("cleanup-logs", async (apply) => {
+      const names = await planLogCleanup(this.#contents.storage, logRetention, this.#startedMs, signal);
+      if (apply) await deleteBlobs(this.#contents, names, signal);
+      return { blobs: names.length };
+    });
+  }
+
+  /** Runs one task and records how it went. */
+  async #task(task: MaintenanceTask, work: (apply: boolean) => Promise<Record<string, number>>): Promise<void> {
+    const { clock, logger, dryRun, signal } = this.#options;
+    signal?.throwIfAborted();
+    const startMs = clock.nowMs();
+    try {
+      const figures = await work(dryRun !== true);
+      this.reports.push({ task, figures });
+      logger.info("Maintenance task done", { task, ...figures });
+      await this.#record(task, { startMs, endMs: clock.nowMs(), success: true, error: "", extra: [] });
+    } catch (error) {
+      logger.warn("Maintenance task failed", { task, ...errorFields(error) });
+      await this.#record(task, { startMs, endMs: clock.nowMs(), success: false, error: messageOf(error), extra: [] }).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  #skip(task: MaintenanceTask, skipped: string): void {
+    this.reports.push({ task, skipped, figures: {} });
+  }
+
+  async #record(task: MaintenanceTask, run: Parameters<typeof withRun>[2]): Promise<void> {
+    if (this.#options.dryRun === true) return;
+    this.#schedule = withRun(this.#schedule, task, run);
+    await this.#save();
+  }
+
+  #save(): Promise<void> {
+    return saveSchedule(this.#contents.storage, this.#contents.format, this.#schedule, this.#options.random);
+  }
+
+  #safety(): MaintenanceSafety {
+    return this.#options.safety ?? fullSafety;
+  }
+
+  #times(): MaintenanceTimes {
+    return { startedMs: this.#startedMs, nowMs: this.#options.clock.nowMs(), safety: this.#safety() };
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * What full maintenance does to packs (kopia-format.md 8.6). Each task first says what it would do, and does exactly that when told to.
+ */
+import { DrayError, forEachLimit } from "@drayage/base";
+import type { Contents } from "../content/contents.ts";
+import { sessionOfBlob } from "../content/session-id.ts";
+import type { ContentId } from "../content-port.ts";
+import { JsonReader, parseJsonObject } from "../format/go-json.ts";
+import { type MaintenanceSchedule, successfulRuns } from "./maintenance-schedule.ts";
+import type { MaintenanceSafety } from "./safety.ts";
+
+/** A pack below this part of the full size is short. */
+const SHORT_PACK = 0.6;
+const DELETES_AT_ONCE = 16;
+/** The storage's clock may tell a blob that is older than another the same second. */
+const TIMESTAMP_GRAIN_MS = 1000;
+
+export interface MaintenanceTimes {
+  /** By the storage's clock, of the blob that was written when maintenance began. */
+  readonly startedMs: number;
+  readonly nowMs: number;
+  readonly safety: MaintenanceSafety;
+}
+
+/** Contents to be moved out of short packs, with whether they are deleted. */
+export interface RewritePlan {
+  readonly packs: number;
+  readonly contents: readonly { readonly id: ContentId; readonly deleted: boolean }[];
+  readonly bytes: number;
+}
+
+/** Whether contents may be moved: packs that the last move emptied must be gone first, or they would pile up. */
+export function mayRewrite(schedule: MaintenanceSchedule): boolean {
+  const rewritten = latestEnd(schedule, "full-rewrite-contents", "quick-rewrite-contents");
+  return rewritten === undefined || (latestEnd(schedule, "full-delete-blobs", "quick-delete-blobs") ?? 0) >= rewritten;
+}
+
+/** The contents of packs that are mostly empty. A single short pack per letter is left alone: moving its contents would give another one. */
+export function planRewrite(contents: Contents, { nowMs, safety }: MaintenanceTimes): RewritePlan {
+  const totals = new Map<string, number>();
+  for (const { packBlobId, packedLength } of contents.list({ includeDeleted: true })) totals.set(packBlobId, (totals.get(packBlobId) ?? 0) + packedLength);
+  const short = [...totals].filter(([, total]) => total < SHORT_PACK * contents.format.block.maxPackBytes).map(([pack]) => pack);
+  const chosen = new Set(["p", "q"].map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((packs) => (packs.length > 1 ? packs : [])));
+  const picked: { id: ContentId; deleted: boolean }[] = [];
+  let bytes = 0;
+  for (const info of contents.list({ includeDeleted: true })) {
+    if (!chosen.has(info.packBlobId) || nowMs - info.timestampSeconds * 1000 < safety.rewriteMinAgeMs) continue;
+    picked.push({ id: info.id, deleted: info.deleted });
+    bytes += info.packedLength;
+  }
+  return { packs: chosen.size, contents: picked, bytes };
+}
+
+export async function applyRewrite(contents: Contents, plan: RewritePlan, signal?: AbortSignal): Promise<void> {
+  for (const { id, deleted } of plan.contents) await contents.rewrite(id, { deleted }, signal);
+  await contents.flush(signal);
+}
+
+/**
+ * Up to when deletions may be made final, in unix seconds; undefined when not yet. Two garbage collections lie in between, the later of which would have
+ * taken back a deletion that somebody still needed.
+ */
+export function safeDropTime(schedule: MaintenanceSchedule, safety: MaintenanceSafety): number | undefined {
+  const [newest, ...older] = successfulRuns(schedule, "snapshot-gc");
+  if (newest === undefined) return undefined;
+  const run = safety.requireTwoCollections ? older.find(({ endMs }) => newest.startMs - endMs > safety.marginBetweenCollectionsMs) : newest;
+  return run === undefined ? undefined : Math.floor((run.startMs - safety.dropMarginMs) / 1000);
+}
+
+/** Whether packs may be deleted: readers whose index is from before the last move still look into the old packs. */
+export function mayDeletePacks(schedule: MaintenanceSchedule, { nowMs, safety }: MaintenanceTimes): boolean {
+  const rewritten = latestEnd(schedule, "full-rewrite-contents", "quick-rewrite-contents");
+  return rewritten === undefined || nowMs >= rewritten + safety.rewriteToDeletionMs;
+}
+
+export interface DeletionPlan {
+  readonly blobs: readonly string[];
+  readonly bytes: number;
+}
+
+/** Packs and session markers that no index entry names, that are old enough, and that belong to no living session. */
+export async function planPackDeletion(contents: Contents, { startedMs, safety }: MaintenanceTimes, signal?: AbortSignal): Promise<DeletionPlan> {
+  const used = new Set<string>();
+  for (const { packBlobId } of contents.list({ includeDeleted: true })) used.add(packBlobId);
+  const living = await livingSessions(contents, startedMs - safety.sessionExpirationMs, signal);
+  const cutoffMs = startedMs + TIMESTAMP_GRAIN_MS;
+  const blobs: string[] = [];
+  let bytes = 0;
+  for (const letter of ["p", "q", "s"]) {
+    for await (const { id, length, timestampMs } of contents.storage.list(letter, signal)) {
+      if (used.has(id) || timestampMs > cutoffMs || cutoffMs - timestampMs < safety.packDeleteMinAgeMs) continue;
+      if (living.has(sessionOfBlob(id) ?? "")) continue;
+      blobs.push(id);
+      bytes += length;
+    }
+  }
+  return { blobs, bytes };
+}
+
+export async function deleteBlobs(contents: Contents, names: readonly string[], signal?: AbortSignal): Promise<void> {
+  await forEachLimit(names, DELETES_AT_ONCE, (id) => contents.storage.delete(id, signal), signal);
+}
+
+/** Sessions whose marker was renewed after `sinceMs`. Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive. */
+async function livingSessions(contents: Contents, sinceMs: number, signal?: AbortSignal): Promise<Set<string>> {
+  const living = new Set<string>();
+  for await (const { id } of contents.storage.list("s", signal)) {
+    const plain = contents.codec.openBlob(id, await contents.storage.get(id, signal === undefined ? {} : { signal }));
+    const marker = new JsonReader(parseJsonObject(plain, `session marker "${id}"`), `session marker "${id}"`);
+    const session = marker.text("id");
+    if (session === "") throw new DrayError("REPO_CORRUPT", `Cannot read session marker "${id}": it names no session`);
+    if (marker.timeMs("checkpointTime") > sinceMs) living.add(session);
+  }
+  return living;
+}
+
+function latestEnd(schedule: MaintenanceSchedule, ...tasks: Parameters<typeof successfulRuns>[1][]): number | undefined {
+  const ends = successfulRuns(schedule, ...tasks).map(({ endMs }) => endMs);
+  return ends.length === 0 ? undefined : Math.max(...ends);
+}
