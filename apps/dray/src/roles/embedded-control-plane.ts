@@ -2,6 +2,7 @@
 import { runControlPlane } from "@drayage/embedded/cluster";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
+import { keepCompiledCode } from "./compiled-code.ts";
 import { parseLogLevel, processLogger } from "./process-logger.ts";
 
 interface Options {
@@ -15,6 +16,13 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .action(async ({ dir, logLevel }: Options) => {
       const { clock, random, signal } = terminal;
-      await runControlPlane({ directory: dir, clock, random, signal, logger: processLogger(parseLogLevel(logLevel), "control-plane") });
+      await runControlPlane({
+        directory: dir,
+        clock,
+        random,
+        signal,
+        onReady: keepCompiledCode,
+        logger: processLogger(parseLogLevel(logLevel), "control-plane"),
+      });
     });
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { runNode } from "@drayage/embedded/cluster";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
+import { keepCompiledCode } from "./compiled-code.ts";
 import { programImage } from "./embedded-image.ts";
 import { parseLogLevel, processLogger } from "./process-logger.ts";
 
@@ -21,6 +22,6 @@ export function define(command: Command, terminal: Terminal): void {
       const { clock, random, signal, env } = terminal;
       const logger = processLogger(parseLogLevel(logLevel), name);
       const image = programImage(join(dir, "program", name), env["NODE_COMPILE_CACHE"] ?? join(dir, "compile-cache"));
-      await runNode({ directory: dir, nodeName: name, imageMap: [image], clock, random, logger, signal });
+      await runNode({ directory: dir, nodeName: name, imageMap: [image], clock, random, logger, signal, onReady: keepCompiledCode });
     });
 }

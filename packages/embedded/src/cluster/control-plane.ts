@@ -18,6 +18,8 @@ export interface RunControlPlaneOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Called when others have been told that it is ready. */
+  readonly onReady?: () => void;
 }
 
 const NODE_LEASE_NAMESPACE = "kube-node-lease";
@@ -56,6 +58,7 @@ export async function runControlPlane(options: RunControlPlaneOptions): Promise<
     const workloads = startWorkloads({ client, ...deps });
     endings.push(() => workloads.stop());
     reportState(directory, CONTROL_PLANE, { state: "ready", facts: { server: api.url, ...(store === undefined ? {} : { objectStore: store.url }) } });
+    options.onReady?.();
     await untilAborted(signal);
   } catch (error) {
     if (signal.aborted) return;

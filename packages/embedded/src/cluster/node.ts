@@ -16,6 +16,8 @@ export interface RunNodeOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Called when others have been told that it is ready. */
+  readonly onReady?: () => void;
 }
 
 const CONTROL_PLANE_MS = 60_000;
@@ -50,6 +52,7 @@ export async function runNode(options: RunNodeOptions): Promise<void> {
     });
     endings.push(() => kubelet.stop());
     reportState(directory, nodeName, { state: "ready", facts: { port: kubelet.port } });
+    options.onReady?.();
     await untilAborted(signal);
   } catch (error) {
     if (signal.aborted || !existsSync(directory.settingsPath)) return;

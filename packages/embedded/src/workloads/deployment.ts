@@ -36,7 +36,7 @@ export function decideDeployment(deployment: Deployment, owned: readonly Replica
   const wanted = deployment.spec.replicas ?? 1;
   const hash = templateHash(deployment.spec.template);
   const live = owned.filter((set) => !isDeleting(set));
-  const newest = live.find((set) => set.metadata.labels?.[HASH_LABEL] === hash);
+  const newest = live.find((set) => hashOf(set) === hash);
   const older = live.filter((set) => set !== newest).sort((a, b) => created(a) - created(b));
   const latestRevision = Math.max(0, ...live.map(revisionOf));
   const revision = newest !== undefined && revisionOf(newest) === latestRevision ? latestRevision : latestRevision + 1;
@@ -86,7 +86,7 @@ export async function reconcileDeployment(context: WorkloadContext, deployment: 
 async function annotateRevision(context: WorkloadContext, deployment: Deployment, owned: readonly ReplicaSet[], decision: DeploymentDecision): Promise<void> {
   const { namespace, name = "" } = deployment.metadata;
   const hash = templateHash(deployment.spec.template);
-  const newest = owned.find((set) => set.metadata.labels?.[HASH_LABEL] === hash && !isDeleting(set));
+  const newest = owned.find((set) => hashOf(set) === hash && !isDeleting(set));
   const annotations = { [REVISION]: decision.revision };
   if (newest !== undefined && newest.metadata.annotations?.[REVISION] !== decision.revision) {
     await context.client.patch(replicaSets, { namespace, name: newest.metadata.name ?? "" }, "merge", { metadata: { annotations } });
@@ -94,6 +94,13 @@ async function annotateRevision(context: WorkloadContext, deployment: Deployment
   if (deployment.metadata.annotations?.[REVISION] !== decision.revision && (newest !== undefined || decision.create !== undefined)) {
     await context.client.patch(deployments, { namespace, name }, "merge", { metadata: { annotations } });
   }
+}
+
+/** The hash of the template that the set was made of. Its own label may be that of another cluster's controller, which hashes otherwise. */
+function hashOf(set: ReplicaSet): string {
+  const { template } = set.spec;
+  const labels = Object.fromEntries(Object.entries(template.metadata?.labels ?? {}).filter(([key]) => key !== HASH_LABEL));
+  return templateHash({ ...template, metadata: { ...template.metadata, labels } });
 }
 
 function newReplicaSet(deployment: Deployment, hash: string, revision: number, replicas: number): ReplicaSet {
