@@ -1,6 +1,6 @@
 /** Puts single items into the tarball: checks that they belong, runs the actions for their resource, and backs up first what those name. */
 import { type Backup, LABELS } from "@drayage/api";
-import { type Clock, DrayError, formatTime, hasCode, type Logger } from "@drayage/base";
+import { type Clock, DrayError, formatTime, hasCode, type Logger, Semaphore } from "@drayage/base";
 import { apiVersionOf, type DiscoveredResource, type Discovery, type GenericObject, groupResourceOf, type KubeClient } from "@drayage/kube";
 import type { BackupAction } from "../actions/backup-action.ts";
 import { formatItemName, type ItemId, itemIdOf, itemKey, NAMESPACES, PERSISTENT_VOLUMES, storedIdentifier } from "../actions/item-id.ts";
@@ -28,6 +28,8 @@ export class ItemBackup {
   readonly #seen = new Set<string>();
   readonly #stored = new Map<string, string[]>();
   readonly #resources = new Map<string, DiscoveredResource>();
+  /** The tarball takes one entry at a time. */
+  readonly #archiveTurn = new Semaphore(1);
   #count = 0;
 
   constructor(options: ItemBackupOptions) {
@@ -89,9 +91,11 @@ export class ItemBackup {
     let item = object;
     for (const action of this.#options.actions) if (action.groupResource === id.groupResource) item = await this.#act(action, item, id, log);
     if (id.groupResource === PERSISTENT_VOLUMES) this.#options.volumes.add(item);
-    await this.#options.archive.add(
-      { groupResource: id.groupResource, namespace: id.namespace, name: id.name, version: resource.version, preferred: resource.preferred },
-      item,
+    await this.#archiveTurn.run(() =>
+      this.#options.archive.add(
+        { groupResource: id.groupResource, namespace: id.namespace, name: id.name, version: resource.version, preferred: resource.preferred },
+        item,
+      ),
     );
     this.#record(resource, id);
     return true;

@@ -3,12 +3,12 @@
  * The files are complete before the phase says so, and velero-backup.json makes the backup exist, so a crash anywhere here leaves a backup that is not listed.
  */
 import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS } from "@drayage/api";
-import { type Clock, DrayError, isAbort, isDrayError, type Logger, messageOf } from "@drayage/base";
+import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger, messageOf } from "@drayage/base";
 import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
 import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS, PODS } from "../actions/item-id.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
 import { allOf } from "../all-of.ts";
@@ -38,6 +38,8 @@ export interface RunBackupOptions {
   readonly signal: AbortSignal;
 }
 
+/** Snapshots of one block that are cut at a time. */
+const SNAPSHOTS_AT_ONCE = 8;
 /** Progress is written at most this often. */
 const PROGRESS_EVERY_MS = 1_000;
 
@@ -149,14 +151,23 @@ class BackupRun {
       else itemBackup.giveUp(pod.id);
     }
     try {
-      // Claims before the pods that would bring them along: what fails is then reported of the claim, and costs the claim alone.
-      const isPod = ({ id }: BlockItem): boolean => id.groupResource === PODS;
-      for (const item of [...block.filter((item) => !isPod(item)), ...block.filter(isPod)]) await this.#backUpItem(item, itemBackup);
+      await this.#backUpItems(block, itemBackup);
     } finally {
       // An application that was frozen must be thawed, whatever happened.
       const thaw = signal.aborted ? AbortSignal.timeout(PROGRESS_EVERY_MS * 30) : signal;
       for (const pod of hooked) await this.#hooks.run(client, pod.object as unknown as Pod, "post", this.#log, thaw);
     }
+  }
+
+  /**
+   * Claims first and together, so that a frozen application waits for its slowest snapshot and not for their sum; pods last: what fails is then reported of the claim,
+   * and costs the claim alone.
+   */
+  async #backUpItems(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
+    const of = (groupResource: string): BlockItem[] => block.filter(({ id }) => id.groupResource === groupResource);
+    const others = block.filter(({ id }) => id.groupResource !== PERSISTENT_VOLUME_CLAIMS && id.groupResource !== PODS);
+    await forEachLimit(of(PERSISTENT_VOLUME_CLAIMS), SNAPSHOTS_AT_ONCE, (claim) => this.#backUpItem(claim, itemBackup), this.#options.signal);
+    for (const item of [...others, ...of(PODS)]) await this.#backUpItem(item, itemBackup);
   }
 
   async #backUpItem({ id, object, resource }: BlockItem, itemBackup: ItemBackup): Promise<void> {

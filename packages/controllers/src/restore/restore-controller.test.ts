@@ -327,12 +327,10 @@ describe("restored objects", () => {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "r" },
     };
     const { archive } = store.backups.get("second") ?? {};
-    store.archives
-      .get(archive?.path ?? "")
-      ?.push({
-        ref: { groupResource: "rolebindings.rbac.authorization.k8s.io", namespace: "notes", name: "b", version: "v1", preferred: true },
-        object: binding,
-      });
+    store.archives.get(archive?.path ?? "")?.push({
+      ref: { groupResource: "rolebindings.rbac.authorization.k8s.io", namespace: "notes", name: "b", version: "v1", preferred: true },
+      object: binding,
+    });
     await client.create<Restore>(restores, newRestore("back", { includedResources: ["rolebindings"], namespaceMapping: { notes: "notes-2" } }));
     await restoreIn(cluster, "back", "Completed");
     expect(client.peek(bindingType, { namespace: "notes-2", name: "b" })?.["subjects"]).toEqual([

@@ -1,0 +1,283 @@
+/**
+ * Our server's Backup and Restore controllers against a real kube-apiserver and a real archive: whatever they write must pass the API server's own validation.
+ * There is no kubelet, no binder, no snapshot controller and no mover; the test plays them.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataDownload,
+  type DataUpload,
+  dataDownloads,
+  dataUploads,
+  loadCrds,
+  type Restore,
+  restores,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+  volumeSnapshotClasses,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { ArchiveBackupStore } from "@drayage/archive";
+import { loggerTo, systemClock, systemRandom } from "@drayage/base";
+import { openDirectoryStore } from "@drayage/blob";
+import {
+  type BackupStores,
+  type RunningController,
+  startBackupController,
+  startBackupOperationsController,
+  startRestoreController,
+  startRestoreOperationsController,
+} from "@drayage/controllers";
+import { recordedItems } from "@drayage/controllers/testing";
+import {
+  type ConnectedClient,
+  type CustomResourceDefinition,
+  createDiscovery,
+  createKubeClient,
+  customResourceDefinitions,
+  deployments,
+  type GenericObject,
+  type KubeObject,
+  keyOf,
+  namespaces,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  type Pod,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  type ResourceType,
+  services,
+  storageClasses,
+} from "@drayage/kube";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RealApiServer, startRealApiServer } from "./real-api-server.ts";
+
+const WAIT_MS = 60_000;
+const ENDED = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+let server: RealApiServer;
+let client: ConnectedClient;
+let folder: string;
+const running: RunningController[] = [];
+const logged: string[] = [];
+
+beforeAll(async () => {
+  server = await startRealApiServer();
+  folder = mkdtempSync(join(tmpdir(), "dray-backup-api-"));
+  mkdirSync(join(folder, "bucket"));
+  const kubeconfig = JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "c", cluster: { server: server.url, "insecure-skip-tls-verify": true } }],
+    users: [{ name: "u", user: { token: server.token } }],
+    contexts: [{ name: "x", context: { cluster: "c", user: "u" } }],
+    "current-context": "x",
+  });
+  client = createKubeClient({ kubeconfig, qps: 0 });
+  await prepare();
+  const discovery = createDiscovery(client);
+  const bucket = new ArchiveBackupStore({
+    store: await openDirectoryStore({ path: join(folder, "bucket"), random: systemRandom }),
+    temporaryFolder: folder,
+    clock: systemClock,
+  });
+  const stores: BackupStores = { open: async () => bucket };
+  const logger = loggerTo(({ level, message, fields }) => {
+    if (level === "warn" || level === "error") logged.push(`${level} ${message} ${JSON.stringify(fields)}`);
+  });
+  const deps = { client, discovery, clock: systemClock, random: systemRandom, logger, namespace: "velero", stores };
+  running.push(startBackupController(deps), startBackupOperationsController(deps), startRestoreController(deps), startRestoreOperationsController(deps));
+}, 120_000);
+
+afterAll(async () => {
+  for (const controller of running) await controller.stop();
+  await client?.close();
+  await server?.stop();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Definitions, the server's namespace, and the application of the recording. */
+async function prepare(): Promise<void> {
+  for (const crd of loadCrds("velero.io", "snapshot.storage.k8s.io"))
+    await client.create(customResourceDefinitions, crd as unknown as CustomResourceDefinition);
+  await until(async () => {
+    for await (const { status } of client.listAll(customResourceDefinitions)) {
+      if (status?.conditions?.some(({ type, status: value }) => type === "Established" && value === "True") !== true) return undefined;
+    }
+    return true;
+  }, "definitions are established");
+  const discovery = createDiscovery(client);
+  for (const name of ["velero", "notes"]) await client.create(namespaces, { metadata: { name } });
+  await client.create(storageClasses, { metadata: { name: "csi" }, provisioner: "hostpath.csi.k8s.io" });
+  await client.create(volumeSnapshotClasses, { metadata: { name: "csi" }, driver: "hostpath.csi.k8s.io", deletionPolicy: "Delete" });
+  await client.create<BackupStorageLocation>(backupStorageLocations, {
+    metadata: { namespace: "velero", name: "default" },
+    spec: { provider: "fs", default: true, objectStorage: { bucket: "b" } },
+    status: { phase: "Available" },
+  });
+  // A pod is admitted only when its account is there.
+  const items = recordedItems().sort((a, b) => Number(b.object.kind === "ServiceAccount") - Number(a.object.kind === "ServiceAccount"));
+  for (const { object } of items) {
+    const { kind = "", apiVersion = "", metadata } = object;
+    if (["DataUpload", "Event", "Namespace", "EndpointSlice", "Endpoints"].includes(kind) || metadata.name === "kube-root-ca.crt") continue;
+    const type = await discovery.forKind(apiVersion, kind);
+    if (type === undefined) throw new Error(`${apiVersion} ${kind} is not served`);
+    const fresh: GenericObject = {
+      ...object,
+      metadata: {
+        name: metadata.name ?? "",
+        ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
+        labels: metadata.labels ?? {},
+        annotations: { ...metadata.annotations },
+      },
+    };
+    for (const key of Object.keys(fresh.metadata.annotations ?? {})) if (key.includes("velero.io/")) delete fresh.metadata.annotations?.[key];
+    if (kind === "Service") fresh["spec"] = { ports: [{ port: 80, targetPort: 8080 }], selector: { app: "web" } };
+    if (kind === "Pod") delete (fresh as unknown as Pod).spec.nodeName;
+    if (kind === "PersistentVolume") delete (fresh as unknown as PersistentVolume).spec.claimRef?.uid;
+    const created = await client.create<GenericObject>(type, fresh).catch(async (error: unknown) => {
+      const existing = await client.find<GenericObject>(type, keyOf(fresh));
+      if (existing === undefined) throw error;
+      return existing;
+    });
+    if (["PersistentVolume", "PersistentVolumeClaim", "Pod"].includes(kind))
+      await client.replaceStatus<GenericObject>(type, { ...created, status: object["status"] });
+  }
+}
+
+async function until<T>(look: () => Promise<T | undefined>, what: string): Promise<T> {
+  const endMs = systemClock.nowMs() + WAIT_MS;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (systemClock.nowMs() > endMs) throw new Error(`${what}: it did not come to that\n${logged.join("\n")}`);
+    await systemClock.sleep(100);
+  }
+}
+
+/** Gives every snapshot a handle. */
+async function cutSnapshots(): Promise<void> {
+  for await (const snapshot of client.listAll<VolumeSnapshot>(volumeSnapshots)) {
+    if (snapshot.status?.boundVolumeSnapshotContentName !== undefined) continue;
+    const { name = "", namespace = "" } = snapshot.metadata;
+    const content = await client.create<VolumeSnapshotContent>(volumeSnapshotContents, {
+      metadata: { name: `content-${name}` },
+      spec: { driver: "hostpath.csi.k8s.io", deletionPolicy: "Delete", source: { volumeHandle: "v" }, volumeSnapshotRef: { name, namespace } },
+    });
+    await client.replaceStatus<VolumeSnapshotContent>(volumeSnapshotContents, { ...content, status: { snapshotHandle: `handle-${name}`, readyToUse: true } });
+    await client.replaceStatus<VolumeSnapshot>(volumeSnapshots, {
+      ...snapshot,
+      status: { boundVolumeSnapshotContentName: `content-${name}`, readyToUse: true },
+    });
+  }
+}
+
+async function inPhase<T extends KubeObject>(
+  type: ResourceType<T>,
+  name: string,
+  phases: readonly string[],
+  meanwhile: () => Promise<void> = async () => undefined,
+): Promise<T> {
+  let last = "";
+  return until(
+    async () => {
+      await meanwhile();
+      const object = await client.get(type, { namespace: "velero", name });
+      last = JSON.stringify((object as { status?: unknown }).status);
+      const phase = (object as { status?: { phase?: string } }).status?.phase ?? "";
+      if (!phases.includes(phase) && ENDED.includes(phase)) throw new Error(`it ended ${phase}\n${logged.join("\n")}`);
+      return phases.includes(phase) ? object : undefined;
+    },
+    `${type.kind} "${name}" in ${phases.join(" or ")}`,
+  ).catch((error: unknown) => {
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\nat the end: ${last}`);
+  });
+}
+
+describe("against a real API server", () => {
+  it("a backup of the recorded application completes", async () => {
+    await client.create<Backup>(backups, {
+      metadata: { namespace: "velero", name: "one" },
+      spec: { includedNamespaces: ["notes"], snapshotMoveData: true, csiSnapshotTimeout: "1m", ttl: "0s", itemOperationTimeout: "0s", hooks: {}, metadata: {} },
+    });
+    await inPhase(backups, "one", ["WaitingForPluginOperations"], cutSnapshots);
+    for await (const upload of client.listAll<DataUpload>(dataUploads)) {
+      await client.replace<DataUpload>(dataUploads, {
+        ...upload,
+        status: { phase: "Completed", snapshotID: "abc", nodeOS: "linux", progress: { totalBytes: 7, bytesDone: 7 } },
+      });
+    }
+    const ended = await inPhase(backups, "one", ["Completed", "PartiallyFailed", "Failed"]);
+    expect(ended.status).toMatchObject({ phase: "Completed", backupItemOperationsCompleted: 3 });
+    expect(logged).toEqual([]);
+  });
+
+  it("its restore into another namespace passes the API server's validation, object by object", async () => {
+    await client.create<Restore>(restores, {
+      metadata: { namespace: "velero", name: "back" },
+      spec: { backupName: "one", namespaceMapping: { notes: "notes-2" } },
+    });
+    await inPhase(restores, "back", ["WaitingForPluginOperations"]);
+    const claims: PersistentVolumeClaim[] = [];
+    for await (const claim of client.listAll(persistentVolumeClaims, { namespace: "notes-2" })) claims.push(claim);
+    expect(claims.map(({ metadata }) => metadata.name)).toEqual(["disk", "files", "fsb"]);
+    for (const claim of claims) {
+      const name = `pv-${claim.metadata.name}`;
+      const { uid = "", name: claimName = "" } = claim.metadata;
+      await client.create<PersistentVolume>(persistentVolumes, {
+        metadata: { name, labels: claim.spec.selector?.matchLabels ?? {} },
+        spec: {
+          capacity: { storage: "64Mi" },
+          accessModes: ["ReadWriteOnce"],
+          persistentVolumeReclaimPolicy: "Retain",
+          volumeMode: claim.spec.volumeMode ?? "Filesystem",
+          csi: { driver: "hostpath.csi.k8s.io", volumeHandle: name },
+          claimRef: { kind: "PersistentVolumeClaim", namespace: "notes-2", name: claimName, uid },
+        },
+      });
+      const bound = await client.patch<PersistentVolumeClaim>(persistentVolumeClaims, keyOf(claim), "merge", { spec: { volumeName: name } });
+      await client.replaceStatus<PersistentVolumeClaim>(persistentVolumeClaims, {
+        ...bound,
+        status: { phase: "Bound", accessModes: ["ReadWriteOnce"], capacity: { storage: "64Mi" } },
+      });
+    }
+    for await (const download of client.listAll<DataDownload>(dataDownloads)) {
+      await client.replace<DataDownload>(dataDownloads, { ...download, status: { phase: "Completed", progress: { totalBytes: 7, bytesDone: 7 } } });
+    }
+    const ended = await inPhase(restores, "back", ["Completed", "PartiallyFailed", "Failed"]);
+    expect(ended.status).toMatchObject({ phase: "Completed", restoreItemOperationsCompleted: 3 });
+    expect(ended.status?.warnings).toBeUndefined();
+    for (const [type, name] of [
+      [deployments, "web"],
+      [services, "web"],
+      [pods, "web-5689f8c9c9-9vcsp"],
+    ] as const) {
+      expect((await client.find<KubeObject>(type as ResourceType<KubeObject>, { namespace: "notes-2", name }))?.metadata.labels).toMatchObject({
+        "velero.io/restore-name": "back",
+      });
+    }
+    expect((await client.get(persistentVolumes, { name: "pv-files" })).spec.persistentVolumeReclaimPolicy).toBe("Delete");
+    const managers = (await client.get<GenericObject>(deployments as unknown as ResourceType<GenericObject>, { namespace: "notes-2", name: "web" })).metadata
+      .managedFields as { manager: string }[];
+    expect(managers.length).toBeGreaterThan(0);
+    expect(logged).toEqual([]);
+  });
+
+  it("a malformed Backup is refused by the schema or shown in its validation errors", async () => {
+    await expect(
+      client.create(backups, { metadata: { namespace: "velero", name: "bad" }, spec: { includedNamespaces: "notes" } } as unknown as Backup),
+    ).rejects.toMatchObject({ code: "KUBE_INVALID" });
+    await client.create<Backup>(backups, {
+      metadata: { namespace: "velero", name: "bad" },
+      spec: { storageLocation: "nowhere", includedNamespaces: ["UPPER"] },
+    });
+    const ended = await inPhase(backups, "bad", ["FailedValidation"]);
+    expect(ended.status?.validationErrors).toHaveLength(2);
+  });
+});
