@@ -7,6 +7,7 @@ import { decodeIndex } from "../index-blobs/index-codec.ts";
 import { MergedIndex } from "../index-blobs/merged-index.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
+import { shared } from "./shared-work.ts";
 
 const FETCHES_AT_ONCE = 5;
 const LOADS_MAX = 10;
@@ -61,10 +62,10 @@ export class CommittedIndex {
 
   /** Loads what others wrote. Callers at the same time share one load. */
   refresh(signal?: AbortSignal): Promise<void> {
-    this.#refreshing ??= this.#enqueue(() => this.#load(signal)).finally(() => {
+    this.#refreshing ??= this.#enqueue(() => this.#load()).finally(() => {
       this.#refreshing = undefined;
     });
-    return this.#refreshing;
+    return shared(this.#refreshing, signal);
   }
 
   /** Writes indexes of our own and takes them up. */
@@ -75,38 +76,30 @@ export class CommittedIndex {
     });
   }
 
-  async #load(signal?: AbortSignal): Promise<void> {
+  async #load(): Promise<void> {
     let delayMs = FIRST_DELAY_MS;
     for (let attempt = 1; ; attempt++) {
       const startedMs = this.#clock.monotonicMs();
       try {
-        const active = await this.#blobs.active(signal);
-        await this.#take(active, signal);
+        const active = await this.#blobs.active();
+        await this.#take(active);
         this.#deletionWatermark = active.deletionWatermark;
         this.#loadedAtMs = startedMs;
         return;
       } catch (error) {
         if (!isGone(error) || attempt === LOADS_MAX) throw error;
       }
-      await this.#clock.sleep(delayMs, signal);
+      await this.#clock.sleep(delayMs);
       delayMs *= 2;
     }
   }
 
   /** Fetches what is not yet here into the view, and drops what is no longer active. */
-  async #take({ blobs }: ActiveIndexBlobs, signal?: AbortSignal): Promise<void> {
+  async #take({ blobs }: ActiveIndexBlobs): Promise<void> {
     const next = this.#merged.copy();
     next.retain(new Set(blobs.map(({ id }) => id)));
     const missing = blobs.filter(({ id }) => !next.has(id));
-    await forEachLimit(
-      missing,
-      FETCHES_AT_ONCE,
-      async ({ id }) => {
-        const data = await this.#storage.get(id, signal === undefined ? {} : { signal });
-        next.add(id, this.#decode(id, data));
-      },
-      signal,
-    );
+    await forEachLimit(missing, FETCHES_AT_ONCE, async ({ id }) => next.add(id, this.#decode(id, await this.#storage.get(id))));
     this.#merged = next;
   }
 

@@ -251,6 +251,29 @@ describe("contents", () => {
     const { id } = await contents.write(utf8("a"));
     await expect(contents.get(id, AbortSignal.abort(reason))).rejects.toBe(reason);
   });
+
+  it("are waited for by each caller alone: the abort of one does not fail another", async () => {
+    const repository = await newTestRepository();
+    const writer = await repository.open();
+    const reader = await repository.open({ readOnly: true });
+    const { id } = await writer.write(utf8("shared"));
+    await writer.flush();
+    const reason = new Error("enough");
+    const abort = new AbortController();
+    const impatient = expect(reader.get(id, abort.signal)).rejects.toBe(reason);
+    const patient = reader.get(id);
+    abort.abort(reason);
+    await impatient;
+    expect(text(await patient)).toBe("shared");
+    // Both wait for one block now.
+    const cold = await repository.open({ readOnly: true });
+    const second = new AbortController();
+    const first = expect(cold.get(id, second.signal)).rejects.toBe(reason);
+    const other = cold.get(id);
+    second.abort(reason);
+    await first;
+    expect(text(await other)).toBe("shared");
+  });
 });
 
 describe("contents of kopia", () => {

@@ -219,7 +219,7 @@ export class Contents implements ContentWriter {
     const id = makeContentId(prefix, hash);
     if (!this.#isFresh()) {
       // Whether the content exists must not be decided by an old view. The caller may reuse the memory as soon as we wait, so the bytes are kept.
-      const kept = data.slice();
+      const kept = new Uint8Array(data);
       await this.refresh(signal);
       return this.#store(id, hash, kept, options, signal);
     }

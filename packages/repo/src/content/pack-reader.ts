@@ -5,6 +5,7 @@
  */
 import { DrayError, hasCode, Semaphore } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
+import { shared } from "./shared-work.ts";
 
 export interface StoredRange {
   readonly packBlobId: string;
@@ -75,7 +76,7 @@ export class PackReader {
       if (this.#blocks.size <= this.#blocksMax) break;
       this.#blocks.delete(oldest);
     }
-    return signal === undefined ? loaded : abortable(loaded, signal);
+    return shared(loaded, signal);
   }
 
   async #loadBlock(packBlobId: string, block: number): Promise<Uint8Array> {
@@ -97,15 +98,6 @@ export class PackReader {
     }
     return loaded;
   }
-}
-
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }
 
 function tooShort(packBlobId: string, needed: number, cause?: unknown): DrayError {
