@@ -8,11 +8,8 @@ import {
   type DataUpload,
   dataUploads,
   LABELS,
-  type VolumeSnapshot,
   type VolumeSnapshotLocation,
-  validLabelValue,
   volumeSnapshotLocations,
-  volumeSnapshots,
 } from "@drayage/api";
 import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource, retry } from "@drayage/base";
 import {
@@ -29,7 +26,7 @@ import {
   startInformer,
   updateObject,
 } from "@drayage/kube";
-import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
+import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStores } from "../ports.ts";
@@ -238,31 +235,16 @@ class BackupReconciler {
   /** After a failure: movers are told to stop, and snapshots that no DataUpload has taken over are removed. */
   async #cleanUp(backup: Backup, why: string, signal: AbortSignal): Promise<void> {
     const { client, namespace, logger } = this.#deps;
-    const taken = new Set<string>();
-    const ofBackup = `${LABELS.backupUid}=${backup.metadata.uid ?? ""}`;
-    for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector: ofBackup, signal })) {
-      taken.add(`${upload.spec.sourceNamespace}/${upload.spec.csiSnapshot?.volumeSnapshot ?? ""}`);
+    for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal })) {
       const phase = upload.status?.phase;
       if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
       await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
     try {
-      const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
-      for await (const snapshot of client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal })) {
-        if (taken.has(`${snapshot.metadata.namespace}/${snapshot.metadata.name}`) || !isOfThisRun(snapshot, backup)) continue;
-        await removeSnapshot(client, snapshot, signal);
-      }
+      await removeOrphanSnapshots(client, backup, signal);
     } catch (error) {
       if (isAbort(error, signal)) throw error;
-      // A cluster without snapshots has none to remove.
-      if (!hasCode(error, "KUBE_NOT_FOUND"))
-        logger.warn("Snapshots of a failed backup may be left behind", { backup: backup.metadata.name, ...errorFields(error) });
+      logger.warn("Snapshots of a failed backup may be left behind", { backup: backup.metadata.name, ...errorFields(error) });
     }
   }
-}
-
-/** A snapshot that carries the name of an earlier backup of the same name is not this run's to remove. */
-function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
-  const [cutMs, startedMs] = [parseTime(snapshot.metadata.creationTimestamp), parseTime(backup.status?.startTimestamp)];
-  return cutMs === undefined || startedMs === undefined || cutMs >= startedMs;
 }

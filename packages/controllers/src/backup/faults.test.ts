@@ -145,6 +145,26 @@ describe("with one call failing", () => {
   });
 });
 
+it("a backup removes the snapshot that was cut by a request whose answer was lost", async () => {
+  const cluster = recordedCluster();
+  const store = new MemoryBackupStore();
+  const { client } = cluster;
+  client.seed<Backup>(backups, newBackup("second"));
+  const create = client.create.bind(client);
+  let lost = 0;
+  client.create = async (type, object, options) => {
+    const created = await create(type, object, options);
+    if (created.kind === "VolumeSnapshot" && lost++ === 0)
+      throw new DrayError("KUBE_UNAVAILABLE", "Cannot create: the connection was reset", { context: { sent: true } });
+    return created;
+  };
+  const running = start(cluster, store);
+  expect(await untilEnded(cluster, backups, "second", () => moveUploads(cluster))).toBe("PartiallyFailed");
+  await stopAll(running);
+  expect(client.all(volumeSnapshots)).toEqual([]);
+  expect(client.all(dataUploads)).toHaveLength(2);
+});
+
 describe("with the server ending before a call, and another one starting", () => {
   it("a backup is either as it would have been, or Failed with nothing left behind", async () => {
     const outcomes = new Set<string>();

@@ -9,6 +9,7 @@ import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
+import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
 import { allOf } from "../all-of.ts";
@@ -109,6 +110,7 @@ class BackupRun {
         }
       }
       await this.#backUpDefinitions(itemBackup, selection);
+      if (this.#operationLog.errorCount > 0) await this.#removeOrphans();
       this.#log.info(`Backed up a total of ${itemBackup.count} items`);
       await this.#writeProgress({ totalItems: itemBackup.count, itemsBackedUp: itemBackup.count }, true);
       return await this.#persist(itemBackup);
@@ -259,6 +261,18 @@ class BackupRun {
     if (operations.length === 0) return [];
     const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid ?? ""}`;
     return allOf(client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal }));
+  }
+
+  /** A request whose answer was lost may have cut a snapshot that its item, given up, does not know of. */
+  async #removeOrphans(): Promise<void> {
+    const { client, backup, signal } = this.#options;
+    try {
+      const count = await removeOrphanSnapshots(client, backup, signal);
+      if (count > 0) this.#log.info(`Removed ${count} snapshots that no DataUpload had taken over`);
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      this.#log.warn("Snapshots may be left behind", { error: messageOf(error) });
+    }
   }
 
   async #writeProgress(progress: NonNullable<BackupStatus["progress"]>, withHooks = false): Promise<void> {

@@ -1,0 +1,33 @@
+/** Snapshots that a backup cut and nobody took over: the answer to a request was lost, or the process that had cut them is gone. */
+import { type Backup, type DataUpload, dataUploads, LABELS, type VolumeSnapshot, validLabelValue, volumeSnapshots } from "@drayage/api";
+import { hasCode, parseTime } from "@drayage/base";
+import type { KubeClient } from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import { removeSnapshot } from "./claim-snapshot-action.ts";
+
+/** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's. */
+export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, signal: AbortSignal): Promise<number> {
+  const uploads = await allOf(
+    client.listAll<DataUpload>(dataUploads, { namespace: backup.metadata.namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal }),
+  );
+  const taken = new Set(uploads.map(({ spec }) => `${spec.sourceNamespace}/${spec.csiSnapshot?.volumeSnapshot ?? ""}`));
+  let count = 0;
+  try {
+    const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
+    for (const snapshot of await allOf(client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal }))) {
+      if (taken.has(`${snapshot.metadata.namespace}/${snapshot.metadata.name}`) || !isOfThisRun(snapshot, backup)) continue;
+      await removeSnapshot(client, snapshot, signal);
+      count++;
+    }
+  } catch (error) {
+    // A cluster that does not know snapshots has none to remove.
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
+  return count;
+}
+
+/** A snapshot of an earlier backup of the same name is not this run's to remove. */
+function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
+  const [cutMs, startedMs] = [parseTime(snapshot.metadata.creationTimestamp), parseTime(backup.status?.startTimestamp)];
+  return cutMs === undefined || startedMs === undefined || cutMs >= startedMs;
+}
