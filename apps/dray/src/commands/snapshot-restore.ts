@@ -43,11 +43,11 @@ async function restore(repository: Repository, id: string, target: string, optio
   const result = await view.run(async () =>
     restoreSnapshot({
       ...{ repository, clock, signal, onProgress: view.onProgress },
+      sparse: options.sparse === true,
       ...(await chooseTarget(repository, entry, resolve(terminal.cwd, target), signal)),
       overwrite: options.overwrite === true,
       verify: options.verify === true,
       keepGoing: options.keepGoing === true,
-      sparse: options.sparse === true,
       ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
     }),
   );
@@ -77,10 +77,11 @@ async function chooseTarget(
   entry: DirectoryEntry,
   path: string,
   signal: AbortSignal,
-): Promise<{ readonly root: DirectoryEntry; readonly target: RestoreTarget }> {
+): Promise<{ readonly root: DirectoryEntry; readonly target: RestoreTarget; readonly sparse?: true }> {
   if (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true) return { root: entry, target: { kind: "block", path } };
   const target: RestoreTarget = { kind: "directory", path };
   if (!(await isBlockSnapshot(repository, entry, signal))) return { root: entry, target };
   const file = (await blockFileOf(repository, entry.objectId, signal)) as DirectoryEntry;
-  return { root: { ...file, name: basename(file.name), mode: 0o600 }, target };
+  // An image takes no more space than what is in it.
+  return { root: { ...file, name: basename(file.name), mode: 0o600 }, target, sparse: true };
 }

@@ -14,8 +14,10 @@ export interface Attributes {
 export interface AttributeTarget {
   /** How system calls reach the entry. */
   readonly at: Buffer;
-  /** Below the root, for messages. */
+  /** Below the root, for the list of problems. */
   readonly path: string;
+  /** The whole path, for messages. */
+  readonly where: string;
   /** Open on the entry, where it can be. */
   readonly fd?: number;
   readonly isSymlink?: boolean;
@@ -26,19 +28,19 @@ export interface AttributeTarget {
  * What the caller may not do, or the file system cannot, is a warning: the data is there.
  */
 export function applyAttributes(context: RestoreContext, target: AttributeTarget, attributes: Attributes, xattrs: readonly StoredAttribute[]): void {
-  const { at, path, fd, isSymlink = false } = target;
-  attempt(context, path, "give the owner of", () =>
+  const { at, fd, isSymlink = false } = target;
+  attempt(context, target, "give the owner of", () =>
     fd === undefined ? lchownSync(at, attributes.uid, attributes.gid) : fchownSync(fd, attributes.uid, attributes.gid),
   );
   // Linux has no modes of symbolic links.
-  if (!isSymlink) attempt(context, path, "give the mode of", () => (fd === undefined ? chmodSync(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
-  for (const { name, value } of xattrs) attempt(context, path, `set attribute "${name}" of`, () => context.system.setXattr(at, name, value));
-  attempt(context, path, "give the times of", () => context.system.setTimes(at, attributes.mtimeNs, attributes.mtimeNs));
+  if (!isSymlink) attempt(context, target, "give the mode of", () => (fd === undefined ? chmodSync(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
+  for (const { name, value } of xattrs) attempt(context, target, `set attribute "${name}" of`, () => context.system.setXattr(at, name, value));
+  attempt(context, target, "give the times of", () => context.system.setTimes(at, attributes.mtimeNs, attributes.mtimeNs));
 }
 
-function attempt(context: RestoreContext, path: string, action: string, work: () => void): void {
+function attempt(context: RestoreContext, { path, where }: AttributeTarget, action: string, work: () => void): void {
   try {
-    atPath(action, path, work);
+    atPath(action, where, work);
   } catch (error) {
     if (!hasErrno(error, "EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "ENOSYS", "ERANGE", "E2BIG")) throw error;
     context.warnings.add(path, error);

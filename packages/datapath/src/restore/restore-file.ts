@@ -18,15 +18,16 @@ const SYNC_WRITE_BYTES = 256 << 10;
 const BLOCK_BYTES = 4096;
 const zeroBlock = Buffer.alloc(BLOCK_BYTES);
 
-/** Throws PATH_* for the target, REPO_* for the content. `path` is the entry's place below the root. */
+/** Throws PATH_* for the target, REPO_* for the content. `path` is the entry's place below the root; messages name the whole path. */
 export async function restoreFile(context: RestoreContext, directory: AnchoredDirectory, entry: DirectoryEntry, path: string): Promise<void> {
   const at = directory.child(entry.name);
-  if (context.overwrite) removeExisting(at, path);
-  const fd = atPath("create", path, () => openSync(at, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+  const where = directory.pathOf(entry.name);
+  if (context.overwrite) removeExisting(at, where);
+  const fd = atPath("create", where, () => openSync(at, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
   let isWhole = false;
   try {
-    await writeData(context, fd, entry, path);
-    applyAttributes(context, { at, path, fd }, entry, entry.extension?.xattrs ?? []);
+    await writeData(context, fd, entry, where);
+    applyAttributes(context, { at, path, where, fd }, entry, entry.extension?.xattrs ?? []);
     isWhole = true;
   } finally {
     closeSync(fd);

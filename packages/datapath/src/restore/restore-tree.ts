@@ -83,16 +83,17 @@ export class TreeRestore {
   async #directory(node: Node, entry: DirectoryEntry): Promise<void> {
     const path = below(node.path, entry.name);
     await guardEntry(this.#context, path, async () => {
-      const at = node.directory.child(entry.name);
-      const child: Node = { directory: this.#openNew(node.directory, at, entry.name, path), path, attributes: entry, xattrs: [], parent: node, pending: 1 };
+      const child: Node = { directory: this.#openNew(node.directory, entry.name), path, attributes: entry, xattrs: [], parent: node, pending: 1 };
       node.pending++;
       await this.#walk(child, entry.objectId);
     });
   }
 
-  #openNew(parent: AnchoredDirectory, at: Buffer, name: string, path: string): AnchoredDirectory {
+  #openNew(parent: AnchoredDirectory, name: string): AnchoredDirectory {
+    const at = parent.child(name);
+    const where = parent.pathOf(name);
     try {
-      atPath("create directory", path, () => mkdirSync(at, OWNER_ONLY));
+      atPath("create directory", where, () => mkdirSync(at, OWNER_ONLY));
     } catch (error) {
       if (!this.#context.overwrite || !hasErrno(error, "EEXIST")) throw error;
       try {
@@ -100,8 +101,8 @@ export class TreeRestore {
       } catch (notDirectory) {
         // A file or a link is in the way.
         if (!hasErrno(notDirectory, "ENOTDIR", "ELOOP")) throw notDirectory;
-        removeExisting(at, path);
-        atPath("create directory", path, () => mkdirSync(at, OWNER_ONLY));
+        removeExisting(at, where);
+        atPath("create directory", where, () => mkdirSync(at, OWNER_ONLY));
       }
     }
     return parent.openDirectory(name);
@@ -128,7 +129,7 @@ export class TreeRestore {
     if (group === undefined) return await restoreFile(this.#context, node.directory, entry, path);
     if (this.#linked.has(group)) {
       const first = await this.#linked.get(group);
-      if (first !== undefined && this.#link(node, entry, path, first.split("/"))) return;
+      if (first !== undefined && this.#link(node, entry, first.split("/"))) return;
       return await restoreFile(this.#context, node.directory, entry, path);
     }
     const written = restoreFile(this.#context, node.directory, entry, path);
@@ -149,7 +150,7 @@ export class TreeRestore {
   }
 
   /** Makes a further name of a file that is written already. False where the file system cannot. */
-  #link(node: Node, entry: DirectoryEntry, path: string, first: readonly string[]): boolean {
+  #link(node: Node, entry: DirectoryEntry, first: readonly string[]): boolean {
     const opened: AnchoredDirectory[] = [];
     try {
       let directory = this.#root;
@@ -158,8 +159,9 @@ export class TreeRestore {
         opened.push(directory);
       }
       const at = node.directory.child(entry.name);
-      if (this.#context.overwrite) removeExisting(at, path);
-      atPath("link", path, () => linkSync(directory.child(first.at(-1) ?? ""), at));
+      const where = node.directory.pathOf(entry.name);
+      if (this.#context.overwrite) removeExisting(at, where);
+      atPath("link", where, () => linkSync(directory.child(first.at(-1) ?? ""), at));
     } catch (error) {
       if (!hasErrno(error, "EPERM", "EMLINK", "ENOTSUP", "EXDEV", "EACCES")) throw error;
       return false;
@@ -177,18 +179,20 @@ export class TreeRestore {
     const target = Buffer.from(await context.repository.objects.read(entry.objectId, LINK_BYTES_MAX, context.signal));
     if (target.length === 0 || target.includes(0))
       throw new DrayError("REPO_CORRUPT", `Cannot restore symbolic link "${textOfByteString(path)}": its target is empty or holds a NUL byte`);
-    if (context.overwrite) removeExisting(at, path);
-    atPath("create symbolic link", path, () => symlinkSync(target, at));
-    applyAttributes(context, { at, path, isSymlink: true }, entry, entry.extension?.xattrs ?? []);
+    const where = node.directory.pathOf(entry.name);
+    if (context.overwrite) removeExisting(at, where);
+    atPath("create symbolic link", where, () => symlinkSync(target, at));
+    applyAttributes(context, { at, path, where, isSymlink: true }, entry, entry.extension?.xattrs ?? []);
   }
 
   async #special(node: Node, entry: SpecialEntry): Promise<void> {
     const context = this.#context;
     const path = below(node.path, entry.name);
     const at = node.directory.child(entry.name);
-    if (context.overwrite) removeExisting(at, path);
+    const where = node.directory.pathOf(entry.name);
+    if (context.overwrite) removeExisting(at, where);
     try {
-      atPath(`create ${entry.kind}`, path, () =>
+      atPath(`create ${entry.kind}`, where, () =>
         context.system.makeNode(at, NODE_TYPES[entry.kind] | OWNER_ONLY, entry.device?.major ?? 0, entry.device?.minor ?? 0),
       );
     } catch (error) {
@@ -197,7 +201,7 @@ export class TreeRestore {
       context.warnings.add(path, error);
       return;
     }
-    applyAttributes(context, { at, path }, entry, entry.extension?.xattrs ?? []);
+    applyAttributes(context, { at, path, where }, entry, entry.extension?.xattrs ?? []);
   }
 
   /** One thing less is under way in a directory; the last one gives it its attributes. */
@@ -207,7 +211,12 @@ export class TreeRestore {
     try {
       // After a failure the directory stays as it is: its owner can look into it.
       if (this.#fatal === undefined)
-        applyAttributes(this.#context, { at: node.directory.self, path: node.path, fd: node.directory.fd }, node.attributes, node.xattrs);
+        applyAttributes(
+          this.#context,
+          { at: node.directory.self, path: node.path, where: node.directory.path, fd: node.directory.fd },
+          node.attributes,
+          node.xattrs,
+        );
     } catch (error) {
       this.#fail(error);
     } finally {

@@ -200,7 +200,7 @@ describe("targets that are not empty", () => {
     writeFileSync(join(source, "x"), "file");
     mkdirSync(join(target, "x"), { recursive: true });
     const { repository, rootEntry } = await uploaded();
-    await expect(restore(repository, rootEntry, { overwrite: true })).rejects.toThrow('Cannot replace "x": it is a directory');
+    await expect(restore(repository, rootEntry, { overwrite: true })).rejects.toThrow(`Cannot replace "${join(target, "x")}": it is a directory`);
   });
 });
 
@@ -239,7 +239,7 @@ describe("what goes wrong while restoring", () => {
       },
     };
     await expect(restore(repository, rootEntry, { system, keepGoing: true })).rejects.toThrow(
-      expect.objectContaining({ code: "PATH_NO_SPACE", message: expect.stringContaining('"a": no space is left on the device') }),
+      expect.objectContaining({ code: "PATH_NO_SPACE", message: expect.stringContaining('target/a": no space is left on the device') }),
     );
     expect(readdirSync(target)).toEqual([]);
   });

@@ -38,8 +38,16 @@ export function openRegularFile(context: UploadContext, directory: AnchoredDirec
   return undefined;
 }
 
-/** Stores the file and closes it. Throws PATH_IO and the like for the file, REPO_* and BLOB_* for the repository. */
-export async function uploadFile(context: UploadContext, file: OpenFile, path: string, register: (object: ObjectWriter) => () => void): Promise<UploadedData> {
+/**
+ * Stores the file and closes it. `path` is its place below the root, `where` the whole path for messages of errors.
+ * Throws PATH_IO and the like for the file, REPO_* and BLOB_* for the repository.
+ */
+export async function uploadFile(
+  context: UploadContext,
+  file: OpenFile,
+  { path, where }: { readonly path: string; readonly where: string },
+  register: (object: ObjectWriter) => () => void,
+): Promise<UploadedData> {
   const { fd, stat } = file;
   const size = Number(stat.size);
   const object = new ObjectWriter(
@@ -48,9 +56,10 @@ export async function uploadFile(context: UploadContext, file: OpenFile, path: s
   );
   const unregister = register(object);
   try {
-    const length = size <= SMALL_FILE_BYTES ? await uploadSmall(context, object, file, path) : await uploadLarge(context, object, file, path);
+    const { length, change } = size <= SMALL_FILE_BYTES ? await uploadSmall(context, object, file, where) : await uploadLarge(context, object, file, where);
     const { objectId } = await object.finish(context.signal);
-    noteChange(context, fd, stat, length, path);
+    if (length < size) context.warnings.add(path, `shrank from ${size} to ${length} bytes while it was read`);
+    else if (change) context.warnings.add(path, "changed while it was read");
     return { objectId, size: length };
   } finally {
     unregister();
@@ -59,21 +68,32 @@ export async function uploadFile(context: UploadContext, file: OpenFile, path: s
   }
 }
 
-async function uploadSmall(context: UploadContext, object: ObjectWriter, { fd, stat }: OpenFile, path: string): Promise<number> {
-  const size = Number(stat.size);
-  let done = 0;
-  while (done < size) {
-    const target = object.reserve(size - done);
-    const count = atPath("read", path, () => readSync(fd, target, 0, size - done, done));
-    if (count === 0) break;
-    await object.commit(count, context.signal);
-    done += count;
-  }
-  context.meter.counts.bytesDone += size;
-  return done;
+interface Read {
+  /** Bytes that were there to be read, up to the size at opening. */
+  readonly length: number;
+  /** Whether the file was seen to change. */
+  readonly change: boolean;
 }
 
-async function uploadLarge(context: UploadContext, object: ObjectWriter, { fd, stat, holes }: OpenFile, path: string): Promise<number> {
+async function uploadSmall(context: UploadContext, object: ObjectWriter, { fd, stat }: OpenFile, where: string): Promise<Read> {
+  const size = Number(stat.size);
+  let done = 0;
+  let change = false;
+  while (done < size) {
+    // One byte more than there should be shows growth without another stat.
+    const target = object.reserve(size - done + 1);
+    const count = atPath("read", where, () => readSync(fd, target, 0, size - done + 1, done));
+    if (count === 0) break;
+    change ||= count > size - done;
+    const taken = Math.min(count, size - done);
+    await object.commit(taken, context.signal);
+    done += taken;
+  }
+  context.meter.counts.bytesDone += size;
+  return { length: done, change };
+}
+
+async function uploadLarge(context: UploadContext, object: ObjectWriter, { fd, stat, holes }: OpenFile, where: string): Promise<Read> {
   const size = Number(stat.size);
   const { signal, meter } = context;
   let done = 0;
@@ -86,7 +106,7 @@ async function uploadLarge(context: UploadContext, object: ObjectWriter, { fd, s
   const pieces = readAhead(fd, dataBetween(holes, size), [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)]);
   for (;;) {
     const next = await pieces.next().catch((error: unknown) => {
-      throw pathError("read", path, error);
+      throw pathError("read", where, error);
     });
     if (next.done === true) break;
     const { offset, data } = next.value;
@@ -98,10 +118,10 @@ async function uploadLarge(context: UploadContext, object: ObjectWriter, { fd, s
     await context.pacer.pace(64);
     if (data.length === 0) break;
   }
+  const after = atPath("examine", where, () => fstatSync(fd, { bigint: true }));
   // A hole at the end; a file that shrank keeps the length that it has now.
-  const end = Math.min(size, Number(atPath("examine", path, () => fstatSync(fd, { bigint: true })).size));
-  if (holes.at(-1) !== undefined) await reached(end);
-  return done;
+  if (holes.length > 0) await reached(Math.min(size, Number(after.size)));
+  return { length: done, change: after.size !== stat.size || after.mtimeNs !== stat.mtimeNs };
 }
 
 /** The ranges that hold data. */
@@ -127,10 +147,4 @@ function holesOf(context: UploadContext, fd: number, stat: FileStat, path: strin
   }
   if (at < size) holes.push({ offset: at, length: size - at });
   return holes;
-}
-
-function noteChange(context: UploadContext, fd: number, before: FileStat, length: number, path: string): void {
-  const after = atPath("examine", path, () => fstatSync(fd, { bigint: true }));
-  if (length < Number(before.size)) context.warnings.add(path, `shrank from ${before.size} to ${length} bytes while it was read`);
-  else if (after.size !== before.size || after.mtimeNs !== before.mtimeNs) context.warnings.add(path, "changed while it was read");
 }

@@ -231,7 +231,7 @@ async function uploadSingleFile(context: UploadContext, path: string): Promise<D
       throw new DrayError("USAGE", `Cannot upload "${path}": it is neither a directory nor a regular file`);
     }
     const facts = factsOf(file.stat);
-    const { objectId, size } = await uploadFile(context, file, name, () => () => undefined);
+    const { objectId, size } = await uploadFile(context, file, { path: name, where: path }, () => () => undefined);
     context.counts.files++;
     context.counts.bytes += size;
     context.meter.counts.filesDone++;

@@ -171,7 +171,7 @@ export class TreeUpload {
       return () => void walk.underWay.files.delete(underWay);
     };
     const upload = async (): Promise<DirectoryEntry> => {
-      const data = uploadFile(context, file, path, register);
+      const data = uploadFile(context, file, { path, where: walk.directory.pathOf(name) }, register);
       if (group !== undefined) this.#remember(group, Number(file.stat.nlink) - 1, data);
       const { objectId, size } = await data;
       context.counts.files++;
@@ -214,7 +214,7 @@ export class TreeUpload {
   async #symlink(walk: Walk, name: string, path: string, stat: BigIntStats): Promise<DirectoryEntry> {
     const context = this.#context;
     const at = walk.directory.child(name);
-    const target = atPath("read symbolic link", path, () => readlinkSync(at, { encoding: "buffer" }));
+    const target = atPath("read symbolic link", walk.directory.pathOf(name), () => readlinkSync(at, { encoding: "buffer" }));
     const object = new ObjectWriter(context.repository.objectWriters, { onContent: countContent(context.meter) });
     try {
       await object.write(target, context.signal);
@@ -249,7 +249,7 @@ export class TreeUpload {
     } catch (error) {
       // Deleting files is what an application does while it is backed up.
       if (!hasErrno(error, "ENOENT"))
-        return atPath("examine", path, () => {
+        return atPath("examine", walk.directory.pathOf(name), () => {
           throw error;
         });
       this.#context.warnings.add(path, "vanished while the directory was read");

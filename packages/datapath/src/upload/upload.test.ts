@@ -1,4 +1,5 @@
 import {
+  appendFileSync,
   chmodSync,
   closeSync,
   ftruncateSync,
@@ -248,6 +249,83 @@ describe("what goes wrong while uploading", () => {
     expect(result.rootEntry.summary).toMatchObject({ failed: 1, errors: [{ path: "bad" }] });
     expect(result.stats.errorCount).toBe(1);
     expect(result.progress).toMatchObject({ phase: "done", errors: 1 });
+  });
+
+  /** Does something to the volume while the attributes of an entry are listed: after it was opened, before it was read. */
+  const meanwhile = (match: string, work: () => void): SystemCalls => ({
+    ...systemCalls,
+    listXattrs: (path) => {
+      if (Buffer.from(path).toString().endsWith(match)) work();
+      return [];
+    },
+  });
+
+  it.each([
+    ["small", 1000],
+    ["large", 5 << 20],
+  ])("a %s file that grows is stored as long as it was, with a warning", async (_, size) => {
+    const { repository } = memoryRepository();
+    const path = join(root, "log");
+    writeFileSync(path, patternBytes(size, 8));
+    const result = await upload(repository, { system: meanwhile("/log", () => appendFileSync(path, "more")) });
+    const [entry] = await list(repository, result.rootEntry.objectId);
+    expect(entry?.size).toBe(size);
+    expect((await bytesOf(repository, entry)).equals(patternBytes(size, 8))).toBe(true);
+    expect(result).toMatchObject({ problems: [], warnings: [{ path: "log", message: "changed while it was read" }] });
+  });
+
+  it.each([
+    ["small", 1000],
+    ["large", 5 << 20],
+  ])("a %s file that shrinks is stored as short as it became, with a warning", async (_, size) => {
+    const { repository } = memoryRepository();
+    const path = join(root, "log");
+    writeFileSync(path, patternBytes(size, 8));
+    const result = await upload(repository, { system: meanwhile("/log", () => truncateSync(path, 100)) });
+    const [entry] = await list(repository, result.rootEntry.objectId);
+    expect(entry?.size).toBe(100);
+    expect((await bytesOf(repository, entry)).equals(patternBytes(100, 8))).toBe(true);
+    expect(result.warnings).toMatchObject([{ path: "log", message: `shrank from ${size} to 100 bytes while it was read` }]);
+  });
+
+  it("entries that vanish are warnings, not failures", async () => {
+    const { repository } = memoryRepository();
+    writeFileSync(join(root, "a"), "1");
+    writeFileSync(join(root, "b"), "2");
+    const result = await upload(repository, { system: meanwhile("/a", () => rmSync(join(root, "b"))) });
+    expect(result).toMatchObject({
+      problems: [],
+      warnings: [{ path: "b", message: "vanished while the directory was read" }],
+      stats: { fileCount: 1, errorCount: 0 },
+    });
+  });
+
+  it("a directory that is swapped for a link to elsewhere is not followed", async () => {
+    const { repository } = memoryRepository();
+    const outside = mkdtempSync(join(tmpdir(), "outside-"));
+    writeFileSync(join(outside, "secret"), "not of this volume");
+    for (const name of ["a", "b", "c"]) mkdirSync(join(root, name));
+    try {
+      const swap = meanwhile("/.", () => {
+        for (const name of ["b", "c"]) rmSync(join(root, name), { recursive: true, force: true });
+        symlinkSync(outside, join(root, "b"));
+        writeFileSync(join(root, "c"), "a file by now");
+      });
+      let swapped = false;
+      const system: SystemCalls = {
+        ...swap,
+        listXattrs: (path) => {
+          if (swapped) return [];
+          swapped = true;
+          return swap.listXattrs(path);
+        },
+      };
+      const result = await upload(repository, { system });
+      expect((await list(repository, result.rootEntry.objectId)).map((entry) => entry.name)).toEqual(["a"]);
+      expect(result.warnings.map((warning) => warning.path)).toEqual(["b", "c"]);
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
   });
 
   it("attributes that cannot be read are a warning", async () => {
