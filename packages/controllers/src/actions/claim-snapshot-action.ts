@@ -77,8 +77,11 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
     throw new DrayError("SNAPSHOT_FAILED", `Cannot take a snapshot of claim "${name}": it has no storage class, so its copy cannot be provisioned`);
   }
   if (backup.spec.snapshotMoveData !== true) {
-    log.warn(`Not taking a snapshot of claim "${name}": the backup does not move data`, { hint: "Set spec.snapshotMoveData to true." });
-    return { item, volumeSkipped: "spec.snapshotMoveData is not true, and snapshots that stay in the cluster are not backups" };
+    // A snapshot that stays where its volume is would be lost with it, and a backup that says Completed is taken for one that can be restored.
+    log.error(`Cannot back up the data of claim "${name}": snapshots that stay in the cluster are not supported by this version`, {
+      error: "set spec.snapshotMoveData to true, or spec.snapshotVolumes to false to go without the data",
+    });
+    return { item, volumeSkipped: "spec.snapshotMoveData is not true, and snapshots that stay in the cluster are not supported by this version" };
   }
   const snapshotClass = await selectVolumeSnapshotClass(client, { driver, claim, backup }, log, signal);
   const snapshot = await createSnapshot(client, claim, backup, snapshotClass, signal);

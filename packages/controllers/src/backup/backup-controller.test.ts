@@ -1,11 +1,12 @@
 import { type Backup, backupStorageLocations, backups, dataUploads, volumeSnapshotClasses, volumeSnapshots } from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
+import { persistentVolumes } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
 import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
 import { createMemorySpool } from "../testing/memory-spool.ts";
-import { backupIn, endUploads, NAMESPACE, newBackup, type RecordedCluster, recordedCluster } from "../testing/recorded-cluster.ts";
+import { backupIn, endUploads, eventually, NAMESPACE, newBackup, type RecordedCluster, recordedCluster } from "../testing/recorded-cluster.ts";
 import { type BackupControllerDeps, type RunningController, startBackupController } from "./backup-controller.ts";
 
 const running: RunningController[] = [];
@@ -119,6 +120,38 @@ describe("a backup", () => {
     expect(kept).not.toContain("persistentvolumeclaims");
   });
 
+  it("that does not move data says so for each volume, in its errors and in its record of volumes", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("local", { snapshotMoveData: false }));
+    expect((await backupIn(cluster, "local", "PartiallyFailed")).status?.errors).toBe(3);
+    expect(store.items("local").filter(({ ref }) => ref.groupResource === "persistentvolumeclaims")).toHaveLength(3);
+    expect(store.backups.get("local")?.volumeInfos).toHaveLength(3);
+    expect(store.backups.get("local")?.volumeInfos?.[0]).toMatchObject({ pvcName: "files", skipped: true });
+    expect(client.all(volumeSnapshots)).toEqual([]);
+  });
+
+  it("goes without the data of volumes when it is told to", async () => {
+    const { cluster, client } = await world();
+    await client.create<Backup>(backups, newBackup("bare", { snapshotMoveData: false, snapshotVolumes: false }));
+    expect((await backupIn(cluster, "bare", "Completed")).status?.errors).toBeUndefined();
+  });
+
+  it("skips a volume that no CSI driver provides, and marks its claim", async () => {
+    const { cluster, client, store } = await world();
+    for (const volume of client.all(persistentVolumes)) {
+      client.mutate(persistentVolumes, { name: volume.metadata.name ?? "" }, (current) => {
+        delete current.spec.csi;
+        current.spec.hostPath = { path: "/data" };
+      });
+    }
+    await client.create<Backup>(backups, newBackup("host"));
+    const ended = await backupIn(cluster, "host", "Completed");
+    expect(ended.status?.warnings).toBe(4);
+    expect(store.backups.get("host")?.volumeInfos?.[0]).toMatchObject({ skipped: true, skippedReason: "the volume is not provided by a CSI driver" });
+    const claim = store.items("host").find(({ ref }) => ref.groupResource === "persistentvolumeclaims");
+    expect(claim?.object.metadata.annotations).toMatchObject({ "backup.velero.io/skipped-no-csi-pv": "true" });
+  });
+
   it("removes the snapshot whose handle does not come in time", async () => {
     const { cluster, client } = await world();
     client.react(volumeSnapshots, (_before, after) => {
@@ -216,6 +249,45 @@ describe("a backup", () => {
     client.discard(backupStorageLocations, { namespace: NAMESPACE, name: "default" });
     endUploads(client);
     expect((await backupIn(cluster, "second", "PartiallyFailed")).status?.failureReason).toMatch(/does not exist any more/);
+  });
+});
+
+describe("a backup that is deleted while it runs", () => {
+  it("ends, and leaves no snapshot that nobody owns", async () => {
+    const { cluster, client, store } = await world();
+    const hanging = Promise.withResolvers<void>();
+    client.handlers.podExec = (_key, { command, signal }) =>
+      new Promise((resolve, reject) => {
+        if (command.includes("echo pre")) return resolve({ exitCode: 0, stdout: "", stderr: "" });
+        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+        hanging.resolve();
+      });
+    await client.create<Backup>(backups, newBackup("second"));
+    await hanging.promise;
+    await client.delete(backups, { namespace: NAMESPACE, name: "second" });
+    await eventually(cluster.clock, () => (store.openArchives === 0 ? true : undefined));
+    expect(store.backups.size).toBe(0);
+    const owned = client.all(dataUploads).map(({ spec }) => spec.csiSnapshot?.volumeSnapshot);
+    expect(client.all(volumeSnapshots).map(({ metadata }) => metadata.name)).toEqual(expect.arrayContaining(owned));
+    expect(client.all(volumeSnapshots)).toHaveLength(owned.length);
+    // The uploads are owned by the Backup and go with it, with their snapshots.
+    expect(client.collectGarbage()).toBe(3);
+  });
+
+  it("makes room for a new one of the same name", async () => {
+    const { cluster, client } = await world();
+    const hanging = Promise.withResolvers<void>();
+    client.handlers.podExec = (_key, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+        hanging.resolve();
+      });
+    await client.create<Backup>(backups, newBackup("second"));
+    await hanging.promise;
+    await client.delete(backups, { namespace: NAMESPACE, name: "second" });
+    client.handlers.podExec = () => ({ exitCode: 0, stdout: "", stderr: "" });
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
   });
 });
 

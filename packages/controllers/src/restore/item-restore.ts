@@ -223,7 +223,8 @@ export class ItemRestore {
     const { volumeInfos, restore, operationLog } = this.#options;
     const volume = structuredClone(item) as unknown as PersistentVolume;
     const name = volume.metadata.name ?? "";
-    const method = volumeInfos.get(name)?.backupMethod;
+    const info = volumeInfos.get(name);
+    const method = info?.backupMethod;
     const claim = volume.spec.claimRef;
     const claimNamespace = targetNamespaceOf(restore, claim?.namespace ?? "");
     if (method === "CSISnapshot" || method === "PodVolumeBackup" || method === "NativeSnapshot" || volume.spec.persistentVolumeReclaimPolicy === "Delete") {
@@ -240,6 +241,11 @@ export class ItemRestore {
           `claim "${claim?.name}" comes back empty: its data is in a snapshot of the cloud provider, which this version cannot restore`,
         );
       }
+      if (info?.skipped === true)
+        operationLog.warn(
+          claimNamespace,
+          `claim "${claim?.name}" comes back empty: its data is not in the backup, because ${info.skippedReason ?? "it was skipped"}`,
+        );
       return undefined;
     }
     log.info("Restoring the volume as it is: its data was not backed up, and it is not deleted with its claim");

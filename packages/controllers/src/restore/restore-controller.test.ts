@@ -118,6 +118,21 @@ describe("a restore", () => {
     expect(client.all(persistentVolumes)).toEqual([]);
   });
 
+  it("says which claims come back empty, and why", async () => {
+    const { cluster, client, store } = await world();
+    const files = store.backups.get("second");
+    const volumeInfos = (files?.volumeInfos ?? []).map((info) => {
+      const { backupMethod: _, ...rest } = info;
+      return info.pvcName === "fsb" ? { ...rest, skipped: true, skippedReason: "nobody wanted it" } : info;
+    });
+    if (files !== undefined) store.backups.set("second", { ...files, volumeInfos });
+    await client.create<Restore>(restores, newRestore("back"));
+    await restoreIn(cluster, "back", "WaitingForPluginOperations");
+    expect(store.restores.get("back")?.results?.warnings.namespaces?.["notes"]?.join("\n")).toMatch(
+      /claim "fsb" comes back empty: its data is not in the backup, because nobody wanted it/,
+    );
+  });
+
   it("leaves no ConfigMaps of its own behind", async () => {
     const { cluster, client } = await world();
     await client.create<Restore>(restores, newRestore("back"));
