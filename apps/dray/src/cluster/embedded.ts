@@ -1,4 +1,5 @@
 /** How the commands of this program start and find the embedded cluster. */
+import { statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { DrayError } from "@drayage/base";
@@ -24,14 +25,16 @@ export function roleCommand(role: ClusterRole, env: Terminal["env"]): RoleComman
   };
 }
 
-/** `PATTERN=HOSTPATH[:PATH]`: the host's file or folder at that path of the image's containers, and in their PATH. Throws USAGE. */
+/** `PATTERN=HOSTPATH[:PATH]`: the host's file or folder at that path of the image's containers; a folder also in their PATH. Throws USAGE. */
 export function parseImageMap(text: string): ImageMapping {
   const [, pattern, source, target] = /^([^=]+)=(\/[^:]*)(?::(\/.*))?$/.exec(text) ?? [];
-  if (pattern === undefined || source === undefined) {
-    throw new DrayError("USAGE", `Cannot map images by "${text}": PATTERN=/HOST/PATH or PATTERN=/HOST/PATH:/PATH is wanted`, {
+  const stat = source === undefined ? undefined : statSync(source, { throwIfNoEntry: false });
+  if (pattern === undefined || source === undefined || stat === undefined) {
+    const wanted = source === undefined ? "PATTERN=/HOST/PATH or PATTERN=/HOST/PATH:/PATH is wanted" : `there is no "${source}" on this machine`;
+    throw new DrayError("USAGE", `Cannot map images by "${text}": ${wanted}`, {
       hint: 'For example --image-map "velero/velero:*=/opt/velero/bin/velero:/velero".',
     });
   }
   const at = target ?? source;
-  return { pattern, mounts: [{ source, target: at, readOnly: true }], path: [at] };
+  return { pattern, mounts: [{ source, target: at, readOnly: true }], ...(stat.isDirectory() ? { path: [at] } : {}) };
 }

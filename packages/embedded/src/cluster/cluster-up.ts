@@ -1,9 +1,10 @@
 /** Brings a cluster up: its processes are started side by side and wait for each other through their state files. */
 import { createServer } from "node:net";
+import { isDeepStrictEqual } from "node:util";
 import { type Clock, DrayError, type RandomSource, randomUuid } from "@drayage/base";
 import { checkNamespaces, type ImageMapping } from "../kubelet/index.ts";
 import { ClusterDirectory, type ClusterSettings, type ObjectStoreSettings } from "./cluster-directory.ts";
-import { awaitRoles, type RoleCommand, startRole } from "./role-process.ts";
+import { awaitRoles, findRole, type RoleCommand, rolesOf, startRole } from "./role-process.ts";
 
 /** The name of its process; the others are called as their nodes. */
 export const CONTROL_PLANE = "control-plane";
@@ -60,6 +61,8 @@ export async function clusterUp(options: ClusterUpOptions): Promise<RunningClust
   const unlock = directory.lock();
   try {
     const settings = await settle(directory, options);
+    refuseChangeWhileRunning(directory, settings);
+    directory.saveSettings(settings);
     startRole(directory, CONTROL_PLANE, launch({ role: "control-plane", directory: directory.path }));
     for (const nodeName of settings.nodes) startRole(directory, nodeName, launch({ role: "node", directory: directory.path, nodeName }));
     const roles = [CONTROL_PLANE, ...settings.nodes];
@@ -94,6 +97,18 @@ export function storeKeys(directory: ClusterDirectory, random: RandomSource): { 
   return { accessKey: "drayage", secretKey: directory.objectStoreKey(random) };
 }
 
+/** What a process was started with is not changed under it. Throws USAGE naming what is asked for. */
+function refuseChangeWhileRunning(directory: ClusterDirectory, wanted: ClusterSettings): void {
+  const before = directory.settings();
+  const running = rolesOf(directory).filter((role) => findRole(directory, role) !== undefined);
+  if (before === undefined || running.length === 0) return;
+  const changes = (["apiPort", "objectStore", "imageMap"] as const).filter((name) => !isDeepStrictEqual(before[name], wanted[name]));
+  if (changes.length === 0) return;
+  throw new DrayError("USAGE", `Cannot change ${changes.join(", ")} of the cluster in "${directory.path}": it is running`, {
+    hint: "Take it down first: its state is kept.",
+  });
+}
+
 /** What the cluster is to be: what it was, with what is newly asked for. */
 async function settle(directory: ClusterDirectory, options: ClusterUpOptions): Promise<ClusterSettings> {
   const before = directory.settings();
@@ -120,7 +135,6 @@ async function settle(directory: ClusterDirectory, options: ClusterUpOptions): P
     ...(objectStore === undefined ? {} : { objectStore }),
     ...(imageMap === undefined ? {} : { imageMap }),
   };
-  directory.saveSettings(settings);
   return settings;
 }
 

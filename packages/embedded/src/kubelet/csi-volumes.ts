@@ -11,6 +11,9 @@ import { DrayError } from "@drayage/base";
 import type { PersistentVolume } from "@drayage/kube";
 import type { CsiNodeClient } from "../csi-driver/index.ts";
 
+/** What is asked of a driver's node side. */
+export type VolumePublisher = Pick<CsiNodeClient, "stage" | "unstage" | "publish" | "unpublish">;
+
 interface PublishedVolume {
   readonly driver: string;
   readonly volumeHandle: string;
@@ -22,12 +25,12 @@ interface PublishedVolume {
 
 export class CsiVolumes {
   readonly #directory: string;
-  readonly #drivers: ReadonlyMap<string, CsiNodeClient>;
+  readonly #drivers: ReadonlyMap<string, VolumePublisher>;
   /** One at a time for each staging path: a pod that comes must not meet the unstaging of one that goes. */
   readonly #locks = new Map<string, Promise<unknown>>();
 
   /** @param directory - the kubelet's own, in which `pods` and `plugins` are */
-  constructor(directory: string, drivers: ReadonlyMap<string, CsiNodeClient>) {
+  constructor(directory: string, drivers: ReadonlyMap<string, VolumePublisher>) {
     this.#directory = directory;
     this.#drivers = drivers;
   }
@@ -91,7 +94,7 @@ export class CsiVolumes {
     };
   }
 
-  #driver(name: string, volume: string): CsiNodeClient {
+  #driver(name: string, volume: string): VolumePublisher {
     const driver = this.#drivers.get(name);
     if (driver === undefined) {
       const known = [...this.#drivers.keys()].join(", ");

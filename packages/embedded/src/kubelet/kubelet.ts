@@ -66,8 +66,6 @@ export interface Kubelet {
   readonly port: number;
   /** Lets go of everything; containers go on, for the next kubelet of this folder. */
   stop(): Promise<void>;
-  /** Kills every container of this node and takes volumes away, without asking the API. */
-  destroyPods(): Promise<void>;
 }
 
 const ADDRESS = "127.0.0.1";
@@ -91,8 +89,6 @@ class RunningKubelet implements Kubelet {
   readonly #drivers = new Map<string, CsiNodeClient>();
   readonly #recorder: EventRecorder;
   readonly #tokens: TokenSource;
-  /** Who waits for a pod to be gone, by its UID. */
-  readonly #waitingForGone = new Map<string, () => void>();
   #server: KubeletServer | undefined;
   #stopParts: (() => void)[] = [];
   #volumes: PodVolumes | undefined;
@@ -135,6 +131,7 @@ class RunningKubelet implements Kubelet {
       nodeName,
       labels: { ...standardLabels(nodeName), ...topology, ...this.#options.labels },
       annotations: { "csi.volume.kubernetes.io/nodeid": JSON.stringify(Object.fromEntries(csiNodes.map(({ driverName, nodeId }) => [driverName, nodeId]))) },
+      directory,
       port: this.#server.port,
       address: ADDRESS,
       csiDrivers: csiNodes.map(({ driverName, nodeId, topology: keys }) => ({ name: driverName, nodeId, topologyKeys: Object.keys(keys) })),
@@ -150,16 +147,6 @@ class RunningKubelet implements Kubelet {
     for (const worker of this.#workers.values()) worker.release();
     for (const driver of this.#drivers.values()) driver.close();
     await this.#server?.close();
-  }
-
-  async destroyPods(): Promise<void> {
-    const gone = [...this.#workers.keys()].map((uid) => this.#goneOf(uid));
-    for (const worker of this.#workers.values()) worker.remove();
-    await Promise.all(gone);
-  }
-
-  #goneOf(uid: string): Promise<void> {
-    return new Promise((resolve) => this.#waitingForGone.set(uid, resolve));
   }
 
   async #connectDrivers() {
@@ -209,7 +196,7 @@ class RunningKubelet implements Kubelet {
   #worker(pod: Pod, objectGone = false): PodWorker {
     const { client, clock, random, directory, nodeName, apiServer, imageMap } = this.#options;
     const { namespace, name, uid } = podKey(pod);
-    const facts: PodFacts = { podIP: this.#addresses.take(uid), hostIP: ADDRESS, nodeName, allocatable: machineCapacity() };
+    const facts: PodFacts = { podIP: this.#addresses.take(uid), hostIP: ADDRESS, nodeName, allocatable: machineCapacity(directory) };
     const volumes = this.#volumes as PodVolumes;
     const options: PodWorkerOptions = {
       client,
@@ -236,8 +223,6 @@ class RunningKubelet implements Kubelet {
       onGone: () => {
         this.#workers.delete(uid);
         this.#addresses.give(uid);
-        this.#waitingForGone.get(uid)?.();
-        this.#waitingForGone.delete(uid);
       },
     };
     return new PodWorker(pod, options);

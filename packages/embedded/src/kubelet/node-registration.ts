@@ -1,4 +1,5 @@
 /** The kubelet's own object and its heartbeat: Node, Lease, CSINode. */
+import { statfsSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
 import { type Clock, errorFields, formatTime, hasCode, type Logger } from "@drayage/base";
 import { type Condition, formatMicroTime, type KubeClient, leases, type Node, nodes, type ResourceType } from "@drayage/kube";
@@ -8,6 +9,8 @@ export interface NodeRegistrationOptions {
   readonly nodeName: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** On the disk whose size the node tells as its own. */
+  readonly directory: string;
   /** Where this kubelet serves logs and exec. */
   readonly port: number;
   readonly address: string;
@@ -43,8 +46,14 @@ export async function registerNode(options: NodeRegistrationOptions): Promise<{ 
 }
 
 /** What the machine has, as Node.status.capacity tells it. */
-export function machineCapacity(): Record<string, string> {
-  return { cpu: String(cpus().length), memory: `${Math.floor(totalmem() / 1024)}Ki`, pods: PODS_MAX, "ephemeral-storage": "100Gi" };
+export function machineCapacity(directory: string): Record<string, string> {
+  const { blocks, bsize } = statfsSync(directory);
+  return {
+    cpu: String(cpus().length),
+    memory: `${Math.floor(totalmem() / 1024)}Ki`,
+    pods: PODS_MAX,
+    "ephemeral-storage": `${Math.floor((blocks * bsize) / 1024)}Ki`,
+  };
 }
 
 async function beat(options: NodeRegistrationOptions, signal: AbortSignal): Promise<void> {
@@ -95,7 +104,7 @@ function statusOf(options: NodeRegistrationOptions, before: readonly Condition[]
     const since = old?.status === status ? (old.lastTransitionTime ?? now) : now;
     return { type, status, reason, message, lastHeartbeatTime: now, lastTransitionTime: since };
   };
-  const capacity = machineCapacity();
+  const capacity = machineCapacity(options.directory);
   return {
     capacity,
     allocatable: capacity,

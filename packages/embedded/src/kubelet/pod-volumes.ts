@@ -1,7 +1,7 @@
 /** The volumes of a pod on its node: set up before its first container, kept fresh while it runs, taken away after its last. */
 import { execFile } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { promisify } from "node:util";
 import { type Clock, DrayError, type RandomSource } from "@drayage/base";
 import { type Container, type KubeClient, type Pod, persistentVolumeClaims, persistentVolumes, type Volume } from "@drayage/kube";
@@ -14,6 +14,7 @@ import { writeProjection } from "./projection.ts";
 import type { SandboxMount } from "./sandbox.ts";
 
 const run = promisify(execFile);
+const KUBELET_FOLDER = "/var/lib/kubelet";
 
 /** Where a volume is on the host. */
 export interface HostVolume {
@@ -72,6 +73,12 @@ export class PodVolumes {
     rmSync(join(this.#podFolder(podUid), "volumeDevices"), { recursive: true, force: true });
   }
 
+  /** A node agent looks for the volumes of other pods where every kubelet has them; here that is the folder of this node. */
+  #onNode(path: string): string {
+    const inside = relative(KUBELET_FOLDER, path);
+    return inside.startsWith("..") ? path : join(this.#options.directory, inside);
+  }
+
   #podFolder(podUid: string): string {
     return join(this.#options.directory, "pods", podUid);
   }
@@ -79,7 +86,7 @@ export class PodVolumes {
   async #one(pod: Pod, volume: VolumeSource, sources: ApiVolumeSources): Promise<HostVolume> {
     const { uid, name } = podKey(pod);
     if (volume.emptyDir !== undefined) return this.#emptyDir(pod, volume);
-    if (volume.hostPath !== undefined) return hostPath(volume.hostPath);
+    if (volume.hostPath !== undefined) return hostPath({ ...volume.hostPath, path: this.#onNode(volume.hostPath.path) });
     if (volume.persistentVolumeClaim !== undefined || volume.ephemeral !== undefined) {
       const claim = volume.persistentVolumeClaim?.claimName ?? `${name}-${volume.name}`;
       const readOnly = volume.persistentVolumeClaim?.readOnly === true;
