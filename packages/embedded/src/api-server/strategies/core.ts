@@ -210,15 +210,18 @@ export const configMaps: Strategy = {
 
 export const serviceAccounts: Strategy = {};
 
-const involved = (event: ApiObject): JsonObject => objectAt(event, "involvedObject") ?? {};
+/** What an event is about, in either of its forms. */
+const involved = (event: ApiObject): JsonObject => objectAt(event, "involvedObject") ?? objectAt(event, "regarding") ?? {};
+/** Its name in the form at hand. */
+const involvedField = (event: ApiObject): string => (event.apiVersion === "v1" ? "involvedObject" : "regarding");
 export const events: Strategy = {
   validate(event) {
     const errors: FieldError[] = [];
-    const about = textAt(event, "involvedObject", "namespace");
+    const about = textAt(involved(event), "namespace");
+    const field = `${involvedField(event)}.namespace`;
     const namespace = event.metadata.namespace ?? "";
-    if (about === "" && namespace !== "default" && namespace !== "kube-system")
-      errors.push(invalid("involvedObject.namespace", about, "does not match event.namespace"));
-    else if (about !== "" && about !== namespace) errors.push(invalid("involvedObject.namespace", about, "does not match event.namespace"));
+    if (about === "" && namespace !== "default" && namespace !== "kube-system") errors.push(invalid(field, about, "does not match event.namespace"));
+    else if (about !== "" && about !== namespace) errors.push(invalid(field, about, "does not match event.namespace"));
     return errors;
   },
   selectableFields: (event) => ({

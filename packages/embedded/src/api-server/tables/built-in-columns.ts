@@ -383,6 +383,14 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     ),
     ageColumn,
   ],
+  "autoscaling/horizontalpodautoscalers": (ageColumn) => [
+    text("Reference", (it) => `${textAt(it, "spec", "scaleTargetRef", "kind")}/${textAt(it, "spec", "scaleTargetRef", "name")}`),
+    text("Targets", targetsText),
+    text("MinPods", (it) => String(at(it, "spec", "minReplicas") ?? "<unset>")),
+    integer("MaxPods", number("spec", "maxReplicas")),
+    integer("Replicas", number("status", "currentReplicas")),
+    ageColumn,
+  ],
   "admissionregistration.k8s.io/mutatingwebhookconfigurations": (ageColumn) => [integer("Webhooks", (it) => objectsAt(it, "webhooks").length), ageColumn],
   "admissionregistration.k8s.io/validatingwebhookconfigurations": (ageColumn) => [integer("Webhooks", (it) => objectsAt(it, "webhooks").length), ageColumn],
   "apiextensions.k8s.io/customresourcedefinitions": createdOnly,
@@ -393,6 +401,16 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
   "node.k8s.io/runtimeclasses": (ageColumn) => [text("Handler", (it) => textAt(it, "handler")), ageColumn],
   "flowcontrol.apiserver.k8s.io/flowschemas": ageOnly,
 };
+
+/** Targets of resources by their use; nothing measures here, so what is used is not known. */
+function targetsText(autoscaler: ApiObject): string {
+  const targets = objectsAt(autoscaler, "spec", "metrics").map((metric) => {
+    const target = objectAt(metric, "resource", "target");
+    const wanted = numberAt(target, "averageUtilization");
+    return `${textAt(metric, "resource", "name")}: <unknown>/${wanted === undefined ? String(target?.["averageValue"] ?? "<auto>") : `${wanted}%`}`;
+  });
+  return orNone(targets.join(", "));
+}
 
 function quotaText(quota: ApiObject, prefix: string): string {
   const hard = objectAt(quota, "status", "hard") ?? {};
