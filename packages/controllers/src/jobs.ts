@@ -9,6 +9,12 @@ interface Job {
 
 export class JobTable {
   readonly #jobs = new Map<string, Job>();
+  readonly #onEnd: () => void;
+
+  /** @param onEnd - called after each job, when its place is free again: the change of its object may have been seen before that */
+  constructor(onEnd: () => void = () => undefined) {
+    this.#onEnd = onEnd;
+  }
 
   get size(): number {
     return this.#jobs.size;
@@ -27,7 +33,10 @@ export class JobTable {
       .catch((error: unknown) => {
         if (!isAbort(error, abort.signal)) onDefect(error);
       })
-      .finally(() => this.#jobs.delete(name));
+      .finally(() => {
+        this.#jobs.delete(name);
+        this.#onEnd();
+      });
     this.#jobs.set(name, { uid, abort, done });
   }
 

@@ -11,7 +11,7 @@ import {
   type VolumeSnapshotLocation,
   volumeSnapshotLocations,
 } from "@drayage/api";
-import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource, retry } from "@drayage/base";
+import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource } from "@drayage/base";
 import {
   type Controller,
   type Discovery,
@@ -24,12 +24,12 @@ import {
   source,
   startController,
   startInformer,
-  updateObject,
 } from "@drayage/kube";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStores } from "../ports.ts";
+import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
@@ -63,14 +63,19 @@ export interface RunningController {
 /** A location that was made a moment ago is waited for this long. */
 const LOCATION_GRACE_MS = 60_000;
 const LOCATION_RECHECK_MS = 500;
-/** The end of a job must be recorded: the API server gets this long to come back. */
-const RECORD_BUDGET_MS = 600_000;
 
 /** Starts the controller of Backups, from New to the end of the backup proper. */
 export function startBackupController(deps: BackupControllerDeps): RunningController {
   const { client, clock, random, logger, namespace } = deps;
   const informer = startInformer<Backup>(backups, { client, clock, random, logger, namespace });
-  const jobs = new JobTable();
+  const queued = (): ObjectKey[] =>
+    informer
+      .list(namespace)
+      .filter((other) => phaseOf(other) === "Queued")
+      .map(keyOf);
+  const jobs = new JobTable(() => {
+    for (const key of queued()) controller.enqueue(key);
+  });
   const reconciler = new BackupReconciler(deps, jobs, () => informer.list(namespace));
   const controller: Controller = startController({
     name: "backup",
@@ -211,17 +216,10 @@ class BackupReconciler {
     }
   }
 
-  /** Writes the end of the job over what is there now; a Backup that is gone needs none. */
-  async #record(backup: Backup, statusOf: (current: BackupStatus | undefined) => BackupStatus, signal: AbortSignal): Promise<void> {
+  /** Writes the end of the job over what is there now. */
+  #record(backup: Backup, statusOf: (current: BackupStatus | undefined) => BackupStatus, signal: AbortSignal): Promise<void> {
     const { client, clock, random } = this.#deps;
-    try {
-      await retry(
-        () => updateObject<Backup>(client, backups, keyOf(backup), (current) => ({ ...current, status: statusOf(current.status) }), { clock, random, signal }),
-        { clock, random, signal, policy: { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: RECORD_BUDGET_MS } },
-      );
-    } catch (error) {
-      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-    }
+    return recordStatus<Backup>(backups, keyOf(backup), (current) => ({ ...current, status: statusOf(current.status) }), { client, clock, random, signal });
   }
 
   #failed(status: BackupStatus | undefined, failureReason: string): BackupStatus {

@@ -20,7 +20,7 @@ import {
   type RestoreStatus,
   restores,
 } from "@drayage/api";
-import { type Clock, errorFields, formatTime, hasCode, isAbort, type Logger, type RandomSource } from "@drayage/base";
+import { type Clock, errorFields, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
   isDeleting,
   type KubeClient,
@@ -31,13 +31,13 @@ import {
   source,
   startController,
   startInformer,
-  updateObject,
 } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
 import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
+import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { finalizeRestore } from "./finalize-restore.ts";
 
@@ -188,29 +188,24 @@ class RestoreOperationsReconciler {
       resourceTimeoutMs: this.#settings.resourceTimeoutMs,
       signal,
     });
-    try {
-      await updateObject<Restore>(
-        client,
-        restores,
-        keyOf(restore),
-        (current) => {
-          if (!isFinalizing(current.status)) return undefined;
-          const troubled = current.status?.phase === "FinalizingPartiallyFailed" || errors > 0;
-          return {
-            ...current,
-            status: {
-              ...this.#ended(current.status, troubled ? "PartiallyFailed" : "Completed"),
-              ...(hooks.attempted > 0 ? { hookStatus: { hooksAttempted: hooks.attempted, ...(hooks.failed > 0 ? { hooksFailed: hooks.failed } : {}) } } : {}),
-              ...(errors > 0 ? { errors: (current.status?.errors ?? 0) + errors } : {}),
-              ...(warnings > 0 ? { warnings: (current.status?.warnings ?? 0) + warnings } : {}),
-            },
-          };
-        },
-        { clock, random, signal },
-      );
-    } catch (error) {
-      if (isAbort(error, signal) || !hasCode(error, "KUBE_NOT_FOUND")) throw error;
-    }
+    await recordStatus<Restore>(
+      restores,
+      keyOf(restore),
+      (current) => {
+        if (!isFinalizing(current.status)) return undefined;
+        const troubled = current.status?.phase === "FinalizingPartiallyFailed" || errors > 0;
+        return {
+          ...current,
+          status: {
+            ...this.#ended(current.status, troubled ? "PartiallyFailed" : "Completed"),
+            ...(hooks.attempted > 0 ? { hookStatus: { hooksAttempted: hooks.attempted, ...(hooks.failed > 0 ? { hooksFailed: hooks.failed } : {}) } } : {}),
+            ...(errors > 0 ? { errors: (current.status?.errors ?? 0) + errors } : {}),
+            ...(warnings > 0 ? { warnings: (current.status?.warnings ?? 0) + warnings } : {}),
+          },
+        };
+      },
+      { client, clock, random, signal },
+    );
   }
 
   #ended(status: RestoreStatus | undefined, phase: "Completed" | "PartiallyFailed"): RestoreStatus {

@@ -12,7 +12,7 @@ import {
   type RestoreStatus,
   restores,
 } from "@drayage/api";
-import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf, retry } from "@drayage/base";
+import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf } from "@drayage/base";
 import {
   hasFinalizer,
   isDeleting,
@@ -22,13 +22,13 @@ import {
   source,
   startController,
   startInformer,
-  updateObject,
   withFinalizer,
   withoutFinalizer,
 } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
 import { JobTable } from "../jobs.ts";
+import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { prepareRestore } from "./prepare-restore.ts";
 import { decideRestore, restorePhaseOf } from "./restore.ts";
@@ -39,7 +39,6 @@ export type RestoreControllerDeps = Omit<BackupControllerDeps, "movers" | "newSp
 /** Two restores at once might want the same objects. */
 const CONCURRENT_RESTORES = 1;
 const WAIT_FOR_SLOT_MS = 1_000;
-const RECORD_BUDGET_MS = 600_000;
 
 /** Starts the controller of Restores, from New to the end of the restore proper, and of what is left of them in the bucket. */
 export function startRestoreController(deps: RestoreControllerDeps): RunningController {
@@ -183,18 +182,10 @@ class RestoreReconciler {
     }
   }
 
-  /** Writes the end of the job over what is there now; a Restore that is gone needs none. */
-  async #record(restore: Restore, statusOf: (current: RestoreStatus | undefined) => RestoreStatus, signal: AbortSignal): Promise<void> {
+  /** Writes the end of the job over what is there now. */
+  #record(restore: Restore, statusOf: (current: RestoreStatus | undefined) => RestoreStatus, signal: AbortSignal): Promise<void> {
     const { client, clock, random } = this.#deps;
-    try {
-      await retry(
-        () =>
-          updateObject<Restore>(client, restores, keyOf(restore), (current) => ({ ...current, status: statusOf(current.status) }), { clock, random, signal }),
-        { clock, random, signal, policy: { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: RECORD_BUDGET_MS } },
-      );
-    } catch (error) {
-      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-    }
+    return recordStatus<Restore>(restores, keyOf(restore), (current) => ({ ...current, status: statusOf(current.status) }), { client, clock, random, signal });
   }
 
   #failed(status: RestoreStatus | undefined, failureReason: string): RestoreStatus {
