@@ -1,8 +1,9 @@
 /** Creates and opens repositories: the format, the contents, and what a new repository holds before anybody has stored anything. */
-import { type Clock, type Logger, nullLogger, type RandomSource, systemClock, systemRandom } from "@drayage/base";
+import { type Clock, DrayError, type Logger, nullLogger, type RandomSource, systemClock, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels } from "@drayage/kernels";
 import { openContents } from "./content/contents.ts";
+import { FORMAT_BLOB_ID } from "./format/format-blob.ts";
 import { type CreateFormatOptions, createRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
 import { writeUdmRepository } from "./format/udm-repository.ts";
 import { maintenanceLabels, maintenanceParameters } from "./maintenance/maintenance-parameters.ts";
@@ -39,12 +40,18 @@ export interface CreateRepositoryOptions extends OpenRepositoryOptions {
  */
 export async function createRepository(storage: BlobStorage, options: CreateRepositoryOptions): Promise<Repository> {
   const { clock = systemClock, random = systemRandom, logger = nullLogger, signal, password, format, retention, velero } = options;
-  await createRepositoryFormat(storage, {
+  for await (const { id } of storage.list(FORMAT_BLOB_ID, signal)) {
+    if (id !== FORMAT_BLOB_ID) continue;
+    throw new DrayError("REPO_ALREADY_EXISTS", `Cannot create repository at "${storage.description}": there is one already`, {
+      hint: "Open it instead, or choose another place.",
+    });
+  }
+  const made = await createRepositoryFormat(storage, {
     ...{ password, clock, random, logger },
     ...(format === undefined ? {} : { blockFormat: format }),
     ...(retention === undefined ? {} : { retention }),
   });
-  const repository = await openRepository(storage, { ...options, readOnly: false });
+  const repository = await openOver(storage, { ...options, readOnly: false }, made);
   const { userName, host } = velero === undefined ? repository.identity : veleroIdentity;
   const interval = velero?.fullMaintenanceIntervalMs;
   await repository.manifests.put(globalPolicyLabels, defaultGlobalPolicy, signal);
@@ -64,6 +71,10 @@ export async function createRepository(storage: BlobStorage, options: CreateRepo
  * Throws REPO_NOT_FOUND, REPO_WRONG_PASSWORD, REPO_LOCKED, REPO_UNSUPPORTED naming what is not known, REPO_CORRUPT naming the blob.
  */
 export async function openRepository(storage: BlobStorage, options: OpenRepositoryOptions): Promise<Repository> {
+  return await openOver(storage, options, undefined);
+}
+
+async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, format: RepositoryFormat | undefined): Promise<Repository> {
   const { clock = systemClock, random = systemRandom, logger = nullLogger, readOnly = false, identity = veleroIdentity, signal } = options;
   const kernels = await createKernels({ random });
   const contents = await openContents(
@@ -71,6 +82,7 @@ export async function openRepository(storage: BlobStorage, options: OpenReposito
     {
       ...{ password: options.password, clock, random, logger, readOnly, kernels },
       identity: { username: identity.userName, hostname: identity.host },
+      ...(format === undefined ? {} : { format }),
       packBytesInFlightMax: options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
       ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
     },

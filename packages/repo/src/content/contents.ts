@@ -48,6 +48,8 @@ export interface OpenContentsOptions {
   readonly identity: { readonly username: string; readonly hostname: string };
   /** Those of this thread, where the caller has them already. */
   readonly kernels?: Kernels;
+  /** The open format, where the caller has it already: deriving its key takes a noticeable time. */
+  readonly format?: RepositoryFormat;
   /** Bytes of complete packs on their way to the storage. */
   readonly packBytesInFlightMax?: number;
   readonly cacheBytesMax?: number;
@@ -64,7 +66,7 @@ export interface OpenContentsOptions {
 export async function openContents(storage: BlobStorage, options: OpenContentsOptions, signal?: AbortSignal): Promise<Contents> {
   const random = options.random ?? systemRandom;
   const logger = options.logger ?? nullLogger;
-  const format = await openRepositoryFormat(storage, { password: options.password, clock: options.clock, random, logger }, signal);
+  const format = options.format ?? (await openRepositoryFormat(storage, { password: options.password, clock: options.clock, random, logger }, signal));
   const codec = await createContentCodec(format.block, options.kernels ?? (await createKernels({ random })));
   const { clock, identity } = options;
   const indexBlobs = format.block.epochParameters.enabled
