@@ -206,7 +206,8 @@ function server(options: InstallOptions): Manifest {
   const { namespace, image } = options;
   const labels = { ...component("server"), deploy: SERVER_NAME };
   const { env, volumeMounts, volumes } = podParts(options);
-  const args = ["server", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.serverArgs ?? [])];
+  // Snapshots that stay in the cluster go with it; the data is moved unless a backup says otherwise.
+  const args = ["server", "--default-snapshot-move-data", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.serverArgs ?? [])];
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",

@@ -88,7 +88,7 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
     startBackupLocationController({ ...base, stores }),
     startBackupSyncController({ ...base, stores }),
     startBackupRepositoryController({ ...base, repositories }),
-    startBackupController({ ...base, discovery, stores, settings }),
+    startBackupController({ ...base, discovery, stores, settings, movers: [] }),
     startBackupOperationsController({ ...base, stores }),
     startRestoreController({ ...base, discovery, stores, settings }),
     startRestoreOperationsController({ ...base, stores, settings }),
