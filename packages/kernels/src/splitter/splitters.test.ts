@@ -73,10 +73,12 @@ describe("splitters", () => {
     it(`cut data set ${dataName} where Kopia cuts it, whatever the slices`, () => {
       const data = make();
       for (const [name, byData] of Object.entries(vectors.splitters.values)) {
+        // What does not depend on the data is the same for all sizes in between; the full range runs on random data.
+        if (dataName !== "A" && !/^(FIXED|DYNAMIC)(-128K|-4M|$)/.test(name)) continue;
         const expected = byData[dataName];
         if (expected === undefined) throw new Error(`no vector for ${name} ${dataName}`);
         // The odd slices on the two ends of the size range only: they cost a pass over the data each.
-        const odd = name.includes("-128K") || name.includes("-4M") ? [(turn: number) => 1 + ((turn * 7919) % 1_000_003)] : [];
+        const odd = name.includes("-128K-") || name.includes("-4M-") ? [(turn: number) => 1 + ((turn * 7919) % 1_000_003)] : [];
         for (const slices of [() => data.length, ...odd]) {
           const { lengths, tail } = cutLengths(name, data, slices);
           expect({ name, cuts: lengths.length, tail, all: allDigest(lengths) }).toEqual({ name, cuts: expected.cuts, tail: expected.tail, all: expected.all });

@@ -166,10 +166,17 @@ describe("contents", () => {
     const repository = await newTestRepository();
     const contents = await repository.open();
     await contents.write(utf8("a"));
-    repository.clock.jump(11 * MINUTE_MS);
+    repository.clock.jump(9 * MINUTE_MS);
+    await contents.write(utf8("b"));
+    expect(await kinds(repository.storage)).toBe("");
+    repository.clock.jump(2 * MINUTE_MS);
+    // Also when nothing new comes any more.
     await contents.write(utf8("b"));
     expect(await kinds(repository.storage)).toBe("pxn");
     expect([...(await repository.open()).list()]).toHaveLength(2);
+    repository.clock.jump(12 * MINUTE_MS);
+    await contents.write(utf8("c"));
+    expect(await kinds(repository.storage)).toBe("pxn");
   });
 
   it("of other writers are found on the first miss", async () => {

@@ -12,6 +12,7 @@ import type { BlobStorage } from "@drayage/blob";
 import { createKernels, type Kernels } from "@drayage/kernels";
 import type { ContentId, ContentInfo, ContentWriter, WriteContentOptions, WrittenContent } from "../content-port.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
+import type { DeriveFormatKey } from "../format/key-hierarchy.ts";
 import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
 import type { IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { encodeShards } from "../index-blobs/index-codec.ts";
@@ -46,6 +47,8 @@ export interface OpenContentsOptions {
   readonly readOnly?: boolean;
   /** Who writes; stands in session markers. */
   readonly identity: { readonly username: string; readonly hostname: string };
+  /** Where format keys come from; by default each is derived anew, which takes 0.2 s. */
+  readonly deriveKey?: DeriveFormatKey;
   /** Those of this thread, where the caller has them already. */
   readonly kernels?: Kernels;
   /** The open format, where the caller has it already: deriving its key takes a noticeable time. */
@@ -66,7 +69,13 @@ export interface OpenContentsOptions {
 export async function openContents(storage: BlobStorage, options: OpenContentsOptions, signal?: AbortSignal): Promise<Contents> {
   const random = options.random ?? systemRandom;
   const logger = options.logger ?? nullLogger;
-  const format = options.format ?? (await openRepositoryFormat(storage, { password: options.password, clock: options.clock, random, logger }, signal));
+  const format =
+    options.format ??
+    (await openRepositoryFormat(
+      storage,
+      { password: options.password, clock: options.clock, random, logger, ...(options.deriveKey === undefined ? {} : { deriveKey: options.deriveKey }) },
+      signal,
+    ));
   const codec = await createContentCodec(format.block, options.kernels ?? (await createKernels({ random })));
   const { clock, identity } = options;
   const indexBlobs = format.block.epochParameters.enabled
@@ -106,7 +115,6 @@ export class Contents implements ContentWriter {
   /** Sessions whose flush is under way or failed, oldest first. */
   #flushing: WriteSession[] = [];
   #flushQueue: Promise<unknown> = Promise.resolve();
-  #flushedAtMs: number;
   readonly #statistics = { writtenContents: 0, writtenBytes: 0, packedBytes: 0, deduplicatedContents: 0, deduplicatedBytes: 0, readContents: 0, readBytes: 0 };
 
   constructor(dependencies: SessionDependencies, indexBlobs: IndexBlobs, options: OpenContentsOptions) {
@@ -118,7 +126,6 @@ export class Contents implements ContentWriter {
     this.indexBlobs = indexBlobs;
     this.#committed = new CommittedIndex(dependencies.storage, dependencies.codec, indexBlobs, dependencies.clock);
     this.#packs = new PackReader(dependencies.storage, options.cacheBytesMax ?? DEFAULT_CACHE_BYTES);
-    this.#flushedAtMs = dependencies.clock.monotonicMs();
   }
 
   get statistics(): ContentStatistics {
@@ -261,8 +268,6 @@ export class Contents implements ContentWriter {
     const session = this.#session;
     if (session !== undefined && !session.isEmpty) this.#flushing.push(session);
     this.#session = undefined;
-    // Counted from the beginning: writes that go on meanwhile must not each ask for another flush.
-    this.#flushedAtMs = this.#on.clock.monotonicMs();
     const done = this.#flushQueue.then(async () => {
       // Also those of flushes that failed: what was written before this flush is durable after it.
       for (const pending of [...this.#flushing]) await this.#flushSession(pending, signal);
@@ -285,6 +290,7 @@ export class Contents implements ContentWriter {
     if (known !== undefined && !known.deleted) {
       this.#statistics.deduplicatedContents++;
       this.#statistics.deduplicatedBytes += data.length;
+      await this.#flushWhenDue(signal);
       return { id, isNew: false, packedLength: 0 };
     }
     const { payload, compressionId } = this.codec.compress(data, options.compressor);
@@ -293,8 +299,13 @@ export class Contents implements ContentWriter {
     this.#statistics.writtenContents++;
     this.#statistics.writtenBytes += data.length;
     if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
-    if (this.#on.clock.monotonicMs() - this.#flushedAtMs > FLUSH_AFTER_MS) await this.flush(signal);
+    await this.#flushWhenDue(signal);
     return { id, isNew: true, packedLength: length };
+  }
+
+  /** Makes what was written part of the repository when the first of it was written a while ago: packs that no index names do not live for ever. */
+  async #flushWhenDue(signal?: AbortSignal): Promise<void> {
+    if (this.#session !== undefined && this.#session.ageMs > FLUSH_AFTER_MS) await this.flush(signal);
   }
 
   /** Seals a payload into the open pack and makes it findable; with `expected` it is read back first, and taken back when it differs. */

@@ -50,11 +50,18 @@ export class WriteSession {
   readonly #uploads = new Set<Promise<void>>();
   #failed: ClosedPack[] = [];
   #failure: unknown;
+  readonly #startedMs: number;
   #marker: { readonly id: string; readonly stored: Promise<void> } | undefined;
 
   constructor(dependencies: SessionDependencies) {
     this.#on = dependencies;
+    this.#startedMs = dependencies.clock.monotonicMs();
     this.id = newSessionId(dependencies.random, dependencies.clock.nowMs());
+  }
+
+  /** Since the first content. */
+  get ageMs(): number {
+    return this.#on.clock.monotonicMs() - this.#startedMs;
   }
 
   /** Whether there is anything to flush. */

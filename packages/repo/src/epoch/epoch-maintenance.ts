@@ -8,7 +8,7 @@
  *
  * Only the one owner of maintenance may run this, and never twice at the same time: nothing in the format excludes two of them from each other.
  */
-import { type Clock, forEachLimit, mapLimit, type RandomSource, randomHex, utf8 } from "@drayage/base";
+import { forEachLimit, mapLimit, type RandomSource, randomHex, utf8 } from "@drayage/base";
 import type { BlobMetadata, BlobStorage } from "@drayage/blob";
 import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
@@ -26,7 +26,6 @@ export interface EpochMaintenanceDependencies {
   readonly storage: BlobStorage;
   readonly format: RepositoryFormat;
   readonly codec: ContentCodec;
-  readonly clock: Clock;
   readonly random: RandomSource;
   readonly epochs: EpochIndexBlobs;
 }

@@ -1,7 +1,7 @@
 /**
  * JSON as Kopia stores and reads it: Go's escapes on writing, integers beyond 2^53 kept on reading.
  */
-import { DrayError, fromUtf8Strict, isDrayError, messageOf } from "@drayage/base";
+import { DrayError, fromUtf8Strict, messageOf } from "@drayage/base";
 
 /** Go's encoder escapes these in every string; they occur nowhere else in JSON. */
 const ESCAPED: Readonly<Record<string, string>> = { "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029" };
@@ -121,11 +121,6 @@ export function nanoseconds(ms: number): number {
 /** RFC 3339 in UTC as Go prints it: trailing zeros of the fraction trimmed, no fraction when it is zero. */
 export function formatGoTime(ms: number): string {
   return new Date(ms).toISOString().replace(/\.?0*Z$/, "Z");
-}
-
-/** Whether a thrown value says that stored data is damaged. */
-export function isCorrupt(error: unknown): boolean {
-  return isDrayError(error) && error.code === "REPO_CORRUPT";
 }
 
 function asObject(value: unknown, document: string): JsonObject {

@@ -28,6 +28,21 @@ const PBKDF2_ITERATIONS = 600_000;
 
 const NO_SALT = new Uint8Array();
 
+/** Turns a password into the format key. */
+export type DeriveFormatKey = (password: string, uniqueId: Uint8Array, keyAlgorithm: string) => Promise<Uint8Array>;
+
+/** A derivation that remembers its results, for who opens one repository many times. The keys stay in memory as long as it does. */
+export function rememberingKeys(): DeriveFormatKey {
+  const known = new Map<string, Promise<Uint8Array>>();
+  return (password, uniqueId, keyAlgorithm) => {
+    const subject = JSON.stringify([password, Buffer.from(uniqueId).toString("hex"), keyAlgorithm]);
+    const derived = known.get(subject) ?? deriveFormatKey(password, uniqueId, keyAlgorithm);
+    known.set(subject, derived);
+    derived.catch(() => known.delete(subject));
+    return derived;
+  };
+}
+
 /**
  * The format key of a password, in UTF-8 as it is, untrimmed. Takes about 0.2 s on a thread of its own.
  * Throws REPO_UNSUPPORTED for a KDF that is not known, REPO_CORRUPT for a salt that is too short.

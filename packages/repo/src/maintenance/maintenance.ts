@@ -97,7 +97,7 @@ class MaintenanceRunner {
     this.#contents = options.contents;
     this.#schedule = schedule;
     const { storage, format, codec } = options.contents;
-    this.#epochs = new EpochMaintenance({ storage, format, codec, clock: options.clock, random: options.random, epochs });
+    this.#epochs = new EpochMaintenance({ storage, format, codec, random: options.random, epochs });
   }
 
   /** Writes when the next run is due, and learns the storage's time from that. */

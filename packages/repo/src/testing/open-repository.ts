@@ -5,7 +5,11 @@ import type { BlobStorage } from "@drayage/blob";
 import { MemoryStorage } from "@drayage/blob/testing";
 import { type Contents, type OpenContentsOptions, openContents } from "../content/contents.ts";
 import type { BlockFormatChoices } from "../format/block-format.ts";
+import { rememberingKeys } from "../format/key-hierarchy.ts";
 import { createRepositoryFormat } from "../format/repository-format.ts";
+
+/** Hundreds of tests open repositories; each password is stretched once. */
+const deriveKey = rememberingKeys();
 
 export const TEST_PASSWORD = "hunter2";
 
@@ -24,7 +28,7 @@ export async function newTestRepository(
   const inner = new MemoryStorage(clock);
   const random = seededRandom(options.seed ?? 1);
   const blockFormat = options.blockFormat === undefined ? {} : { blockFormat: options.blockFormat };
-  await createRepositoryFormat(inner, { password: TEST_PASSWORD, clock, random, keyAlgorithm: "pbkdf2-sha256-600000", ...blockFormat });
+  await createRepositoryFormat(inner, { password: TEST_PASSWORD, clock, random, keyAlgorithm: "pbkdf2-sha256-600000", deriveKey, ...blockFormat });
   const storage = options.wrap?.(inner) ?? inner;
   return { storage, clock, open: (changes) => openTestContents(storage, clock, changes) };
 }
@@ -35,6 +39,7 @@ export function openTestContents(storage: BlobStorage, clock: Clock, changes: Pa
   return openContents(storage, {
     password: TEST_PASSWORD,
     clock,
+    deriveKey,
     // Each client has its own randomness: two with one seed would give their packs the same names.
     random: seededRandom(1000 + opened++),
     logger: nullLogger,
