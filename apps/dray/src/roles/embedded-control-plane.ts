@@ -1,5 +1,5 @@
 /** `dray embedded control-plane`: API server, controllers and object store of the embedded cluster in one process. Started by `dray cluster up`. */
-import { runControlPlane } from "@drayage/embedded/cluster";
+import { runControlPlane } from "@drayage/embedded/cluster-control-plane";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
 import { keepCompiledCode } from "./compiled-code.ts";

@@ -1,6 +1,6 @@
 /** `dray embedded node`: the process of one node of the embedded cluster. Started by `dray cluster up`. */
 import { join } from "node:path";
-import { runNode } from "@drayage/embedded/cluster";
+import { runNode } from "@drayage/embedded/cluster-node";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
 import { keepCompiledCode } from "./compiled-code.ts";

@@ -1,9 +1,8 @@
 /** Takes a cluster down: every process, mount and loop device that is its own, and nothing else. */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Clock } from "@drayage/base";
-import { forEachLimit } from "@drayage/base";
-import { releaseStorage } from "../csi-driver/index.ts";
+import { type Clock, forEachLimit } from "@drayage/base";
+import { releaseStorage } from "../csi-driver/release-storage.ts";
 import { endContainers } from "../kubelet/end-containers.ts";
 import { unmountBelow } from "../kubelet/mount-table.ts";
 import { isRootless } from "../kubelet/namespaces.ts";

@@ -2,7 +2,8 @@
 import { createServer } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, DrayError, type RandomSource, randomUuid } from "@drayage/base";
-import { checkNamespaces, type ImageMapping } from "../kubelet/index.ts";
+import type { ImageMapping } from "../kubelet/images.ts";
+import { checkNamespaces } from "../kubelet/namespaces.ts";
 import { ClusterDirectory, type ClusterSettings, type ObjectStoreSettings } from "./cluster-directory.ts";
 import { awaitRoles, findRole, type RoleCommand, rolesOf, startRole } from "./role-process.ts";
 

@@ -9,8 +9,7 @@ import { defaultStorageManifests, startVolumeControllers } from "../volumes/inde
 import { startWorkloads } from "../workloads/index.ts";
 import { ClusterDirectory, writeFileAtomically } from "./cluster-directory.ts";
 import { CONTROL_PLANE, storeKeys } from "./cluster-up.ts";
-import { untilAborted } from "./node.ts";
-import { reportState } from "./role-process.ts";
+import { reportState, untilAborted } from "./role-process.ts";
 
 export interface RunControlPlaneOptions {
   readonly directory: string;

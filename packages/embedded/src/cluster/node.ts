@@ -6,7 +6,7 @@ import { startCsiDriver } from "../csi-driver/index.ts";
 import { type ImageMapping, startKubelet } from "../kubelet/index.ts";
 import { ClusterDirectory } from "./cluster-directory.ts";
 import { CONTROL_PLANE } from "./cluster-up.ts";
-import { awaitRoles, reportState } from "./role-process.ts";
+import { awaitRoles, reportState, untilAborted } from "./role-process.ts";
 
 export interface RunNodeOptions {
   readonly directory: string;
@@ -62,11 +62,4 @@ export async function runNode(options: RunNodeOptions): Promise<void> {
   } finally {
     for (const end of endings.reverse()) await end();
   }
-}
-
-export function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -122,6 +122,14 @@ export async function stopRole(directory: ClusterDirectory, role: string, option
   return identity !== undefined;
 }
 
+/** Resolves when a role is asked to end. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
 export async function untilGone(identity: ProcessIdentity, clock: Clock, limitMs: number): Promise<void> {
   const deadlineMs = clock.monotonicMs() + limitMs;
   for (let waitMs = 5; isRunning(identity) && clock.monotonicMs() < deadlineMs; waitMs = Math.min(waitMs * 2, 100)) await clock.sleep(waitMs);

@@ -31,7 +31,7 @@ import { type Clock, DrayError, type Logger } from "@drayage/base";
 import { ContainerLog, type LogStream } from "./container-log.ts";
 import { createMemoryLimit, outOfMemoryKills, removeMemoryLimit } from "./memory-limit.ts";
 import { identifyProcess, isRunning, minds, type ProcessIdentity, signalProcess } from "./process-identity.ts";
-import { planSandbox, type SandboxMount, WRITABLE_FOLDERS } from "./sandbox.ts";
+import { makeEntries, planSandbox, type SandboxMount } from "./sandbox.ts";
 import { assembleScript, type ContainerUser, superviseScript } from "./sandbox-script.ts";
 
 export interface ContainerIdentity {
@@ -296,17 +296,19 @@ export class ContainerRuntime {
     if (existsSync(directory)) throw new DrayError("INVARIANT", `Cannot start container "${launch.identity.container}": "${directory}" exists already`);
     const { clock, rootless } = this.#options;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    for (const [name, mode] of Object.entries(WRITABLE_FOLDERS)) makeFolder(join(directory, "rw", name), Number.parseInt(mode, 8));
     writeFileSync(join(directory, "termination-log"), "");
     chmodSync(join(directory, "termination-log"), 0o666);
-    const steps = planSandbox({
+    const plan = planSandbox({
       directory,
       mounts: [...launch.mounts, { source: join(directory, "termination-log"), target: launch.terminationMessagePath, readOnly: false }],
     });
+    makeEntries(plan.entries);
+    mkdirSync(join(plan.root, ".old"));
     const { limitBytes, group } = this.#memoryLimit(launch);
     const script = {
       directory,
-      steps,
+      root: plan.root,
+      steps: plan.steps,
       hostname: launch.hostname,
       environment: launch.environment,
       workingDir: launch.workingDir,
@@ -373,12 +375,6 @@ function spawnSupervisor(directory: string): ChildProcess {
   child.on("error", () => undefined);
   child.unref();
   return child;
-}
-
-function makeFolder(path: string, mode: number): void {
-  mkdirSync(path, { recursive: true });
-  // mkdir is subject to the umask, and a sticky folder for all must be just that.
-  chmodSync(path, mode);
 }
 
 /** Opened for both directions, so that it never reports an end while a container may still come, and never waits. */

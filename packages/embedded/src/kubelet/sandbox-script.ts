@@ -10,7 +10,6 @@
  * Files of the container's folder, all written by the scripts: `setup.log` (what the set-up complained of), `pid` (the main process, in the host's numbers), `started`
  * (no longer empty just before the command takes over), `failure` (why the command cannot be run, else empty), `exit` (the code).
  */
-import { posix } from "node:path";
 import type { SandboxStep } from "./sandbox.ts";
 import { shellCommand, shellQuote } from "./shell-quote.ts";
 
@@ -22,6 +21,8 @@ export interface ContainerUser {
 
 export interface ScriptSpec {
   readonly directory: string;
+  /** The host folder that becomes the root, with everything in it that is not mounted. */
+  readonly root: string;
   readonly steps: readonly SandboxStep[];
   readonly hostname: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -55,13 +56,12 @@ export function superviseScript(spec: Pick<ScriptSpec, "directory" | "rootless" 
 
 /** Runs as the first process of the new namespaces and becomes the command. */
 export function assembleScript(spec: ScriptSpec): string {
-  const root = posix.join(spec.directory, "root");
   return lines(
     "set -e",
     "umask 022",
     // /proc is still the host's here, so this is the pid by which the host knows this process.
     "read -r pid rest < /proc/self/stat",
-    "echo $pid > pid.new && mv pid.new pid",
+    "echo $pid > pid",
     "bind_ro() {",
     // In a user namespace flags inherited from the host are locked and must be repeated.
     '  mount --rbind -o ro "$1" "$2" 2>/dev/null || {',
@@ -69,24 +69,21 @@ export function assembleScript(spec: ScriptSpec): string {
     '    mount -o remount,bind,ro "$2" 2>/dev/null || mount -o remount,bind,ro,nosuid,nodev "$2" 2>/dev/null || mount -o remount,bind,ro,nosuid,nodev,noexec "$2"',
     "  }",
     "}",
-    `R=${shellQuote(root)}`,
-    'mkdir -p "$R"',
-    'mount -t tmpfs -o mode=0755 tmpfs "$R"',
+    `R=${shellQuote(spec.root)}`,
+    'mount --bind "$R" "$R"',
     ...spec.steps.map(stepLine),
     // In a user namespace only the system call may, and a machine without the program keeps its name.
     `hostname ${shellQuote(spec.hostname)} 2>/dev/null || { echo ${shellQuote(spec.hostname)} > /proc/sys/kernel/hostname; } 2>/dev/null || :`,
     // Opened now, because the host's side is out of reach once the root has changed.
     "exec 7>started 8>failure",
     'cd "$R"',
-    "mkdir .old",
     "pivot_root . .old",
     "cd /",
     // The namespace's copy of the host's mounts goes, or it would keep volumes busy that the host has let go.
     "umount -l /.old",
     "rmdir /.old",
     "set +e",
-    `mkdir -p ${shellQuote(spec.workingDir)} 2>/dev/null`,
-    `cd ${shellQuote(spec.workingDir)} || { echo ${shellQuote(`chdir to cwd ("${spec.workingDir}") set in config failed`)} >&8; exit 127; }`,
+    `cd ${shellQuote(spec.workingDir)} 2>/dev/null || { mkdir -p ${shellQuote(spec.workingDir)} && cd ${shellQuote(spec.workingDir)}; } || { echo ${shellQuote(`chdir to cwd ("${spec.workingDir}") set in config failed`)} >&8; exit 127; }`,
     ...environmentLines(spec.environment),
     ...commandLines(spec),
   );
@@ -94,17 +91,9 @@ export function assembleScript(spec: ScriptSpec): string {
 
 function stepLine(step: SandboxStep): string {
   const at = `"$R"${shellQuote(step.path)}`;
-  switch (step.do) {
-    case "directory":
-      return `mkdir -p ${step.mode === undefined ? "" : `-m ${step.mode} `}${at}`;
-    case "file":
-      return `: >> ${at}`;
-    case "link":
-      return `ln -s ${shellQuote(step.target)} ${at} 2>/dev/null || [ -L ${at} ]`;
+  switch (step.mount) {
     case "bind":
       return step.readOnly ? `bind_ro ${shellQuote(step.source)} ${at}` : `mount --rbind ${shellQuote(step.source)} ${at}`;
-    case "tmpfs":
-      return `mount -t tmpfs -o mode=${step.mode} tmpfs ${at}`;
     case "proc":
       // A host that hides parts of its own /proc lets no user namespace mount a fresh one.
       return `mount -t proc proc ${at} 2>/dev/null || mount --rbind /proc ${at}`;

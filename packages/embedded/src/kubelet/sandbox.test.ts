@@ -1,102 +1,93 @@
 import { hasCode } from "@drayage/base";
 import { describe, expect, it } from "vitest";
-import { type HostKind, type HostView, planSandbox, type SandboxMount, type SandboxStep } from "./sandbox.ts";
+import { type HostKind, type HostView, planSandbox, type SandboxMount, type SandboxPlan } from "./sandbox.ts";
 
 /** A host of a few paths: `null` is a folder, text starting with `->` a link, `"file"` and `"device"` what they say. */
 function hostOf(entries: Readonly<Record<string, string | null>>): HostView {
-  const all: Record<string, string | null> = {
-    "/rw/rw/tmp": null,
-    "/rw/rw/home": null,
-    "/rw/rw/root": null,
-    "/rw/rw/srv": null,
-    "/rw/rw/mnt": null,
-    "/rw/rw/var": null,
-    ...entries,
-  };
   return {
     kind: (path): HostKind => {
-      const entry = all[path];
-      if (entry === undefined) return Object.keys(all).some((other) => other.startsWith(`${path}/`)) ? "directory" : "absent";
+      const entry = entries[path];
+      if (entry === undefined) return Object.keys(entries).some((other) => other.startsWith(`${path}/`)) ? "directory" : "absent";
       if (entry === null) return "directory";
       return entry.startsWith("->") ? "link" : (entry as HostKind);
     },
-    readLink: (path) => (all[path] ?? "").slice(2),
+    readLink: (path) => (entries[path] ?? "").slice(2),
     children: (path) =>
-      [...new Set(Object.keys(all).flatMap((other) => (other.startsWith(`${path}/`) ? [other.slice(path.length + 1).split("/")[0] ?? ""] : [])))].sort(),
+      [...new Set(Object.keys(entries).flatMap((other) => (other.startsWith(`${path}/`) ? [other.slice(path.length + 1).split("/")[0] ?? ""] : [])))].sort(),
   };
 }
 
-const plan = (mounts: readonly SandboxMount[], host: HostView): readonly SandboxStep[] => planSandbox({ directory: "/rw", mounts }, host);
+const plan = (mounts: readonly SandboxMount[], host: HostView): SandboxPlan => planSandbox({ directory: "/c", mounts }, host);
 const mount = (target: string, source = "/v"): SandboxMount => ({ source, target, readOnly: false });
-const touching = (steps: readonly SandboxStep[], path: string) => steps.filter((step) => step.path === path).map((step) => step.do);
+/** Where things are mounted, in order, without what every container has. */
+const mounted = ({ steps }: SandboxPlan): string[] => steps.map(({ path }) => path).filter((path) => !["/proc", "/dev/pts"].includes(path));
+/** What is made of these host paths. */
+const made = ({ entries }: SandboxPlan, path: string): string[] => entries.filter((entry) => entry.path === path).map((entry) => entry.make);
 
 describe("planSandbox", () => {
-  it("binds the host's folders read-only and keeps its links", () => {
-    const steps = plan([], hostOf({ "/usr/bin/sh": "file", "/bin": "->usr/bin", "/etc/passwd": "file" }));
-    expect(steps).toContainEqual({ do: "bind", source: "/usr", path: "/usr", readOnly: true });
-    expect(steps).toContainEqual({ do: "link", path: "/bin", target: "usr/bin" });
-    expect(steps.filter((step) => step.do === "bind" && step.path.startsWith("/home"))).toEqual([
-      { do: "bind", source: "/rw/rw/home", path: "/home", readOnly: false },
-    ]);
+  it("binds the host's folders read-only, keeps its links, and gives the container folders of its own", () => {
+    const found = plan([], hostOf({ "/usr/bin/sh": "file", "/bin": "->usr/bin", "/etc/passwd": "file" }));
+    expect(found.steps).toContainEqual({ mount: "bind", source: "/usr", path: "/usr", readOnly: true });
+    expect(found.entries).toContainEqual({ make: "link", path: "/c/root/bin", target: "usr/bin" });
+    expect(found.entries).toContainEqual({ make: "directory", path: "/c/root/tmp", mode: 0o1777 });
+    expect(mounted(found)).toEqual(["/usr", "/etc"]);
   });
 
-  it("makes a mount point in a folder of the container's own", () => {
-    const steps = plan([mount("/data/deep")], hostOf({ "/v": null }));
-    expect(touching(steps, "/data/deep")).toEqual(["directory", "bind"]);
+  it("makes every mount point on the host, below the folder that is shown there", () => {
+    const found = plan([mount("/data/deep"), mount("/data/deep/in/volume", "/w")], hostOf({ "/v": null, "/w": null }));
+    expect(made(found, "/c/root/data/deep")).toEqual(["directory"]);
+    expect(made(found, "/v/in/volume")).toEqual(["directory"]);
+    expect(mounted(found)).toEqual(["/data/deep", "/data/deep/in/volume"]);
   });
 
   it("mounts a file over a file and a device at its path", () => {
-    const steps = plan([mount("/one/file", "/f"), mount("/dev/xvda", "/d")], hostOf({ "/f": "file", "/d": "device" }));
-    expect(touching(steps, "/one/file")).toEqual(["file", "bind"]);
-    expect(touching(steps, "/one")).toEqual(["directory"]);
-    expect(touching(steps, "/dev/xvda")).toEqual(["file", "bind"]);
+    const found = plan([mount("/one/file", "/f"), mount("/dev/xvda", "/d")], hostOf({ "/f": "file", "/d": "device" }));
+    expect([made(found, "/c/root/one"), made(found, "/c/root/one/file"), made(found, "/c/root/dev/xvda")]).toEqual([["directory"], ["file"], ["file"]]);
+    expect(mounted(found)).toEqual(["/one/file", "/dev/xvda"]);
   });
 
   it("follows links of the container, never of the host", () => {
-    const steps = plan([mount("/var/run/secrets/x"), mount("/bin/extra")], hostOf({ "/v": null, "/bin": "->/usr/bin", "/usr/bin/sh": "file" }));
-    expect(touching(steps, "/run/secrets/x")).toEqual(["directory", "bind"]);
-    expect(touching(steps, "/usr/bin/extra")).toEqual(["directory", "bind"]);
+    const found = plan([mount("/var/run/secrets/x"), mount("/bin/extra")], hostOf({ "/v": null, "/bin": "->/usr/bin", "/usr/bin/sh": "file" }));
+    expect(made(found, "/c/root/run/secrets/x")).toEqual(["directory"]);
+    expect(mounted(found)).toEqual(["/usr", "/usr/bin", "/usr/bin/sh", "/usr/bin/extra", "/run/secrets/x"]);
   });
 
   it("shows a read-only folder's children again when something must be added to it", () => {
-    const steps = plan([mount("/etc/app/config")], hostOf({ "/v": null, "/etc/passwd": "file", "/etc/ssl": null, "/etc/mtab": "->/proc/mounts" }));
-    const from = steps.findIndex((step) => step.do === "tmpfs" && step.path === "/etc");
-    expect(steps.slice(from)).toEqual([
-      { do: "tmpfs", path: "/etc", mode: "0755" },
-      { do: "link", path: "/etc/mtab", target: "/proc/mounts" },
-      { do: "file", path: "/etc/passwd" },
-      { do: "bind", source: "/etc/passwd", path: "/etc/passwd", readOnly: true },
-      { do: "directory", path: "/etc/ssl" },
-      { do: "bind", source: "/etc/ssl", path: "/etc/ssl", readOnly: true },
-      { do: "directory", path: "/etc/app/config" },
-      { do: "bind", source: "/v", path: "/etc/app/config", readOnly: false },
+    const found = plan([mount("/etc/app/config")], hostOf({ "/v": null, "/etc/passwd": "file", "/etc/ssl": null, "/etc/mtab": "->/proc/mounts" }));
+    expect(found.steps.slice(-4)).toEqual([
+      { mount: "bind", source: "/c/shadow/0", path: "/etc", readOnly: false },
+      { mount: "bind", source: "/etc/passwd", path: "/etc/passwd", readOnly: true },
+      { mount: "bind", source: "/etc/ssl", path: "/etc/ssl", readOnly: true },
+      { mount: "bind", source: "/v", path: "/etc/app/config", readOnly: false },
+    ]);
+    expect(found.entries.slice(-4)).toEqual([
+      { make: "link", path: "/c/shadow/0/mtab", target: "/proc/mounts" },
+      { make: "file", path: "/c/shadow/0/passwd" },
+      { make: "directory", path: "/c/shadow/0/ssl", mode: 0o755 },
+      { make: "directory", path: "/c/shadow/0/app/config", mode: 0o755 },
     ]);
   });
 
   it("shadows a folder once, however many mounts it gets", () => {
-    const steps = plan([mount("/etc/a"), mount("/etc/b"), mount("/etc/ssl/c")], hostOf({ "/v": null, "/etc/ssl/certs": null }));
-    expect(touching(steps, "/etc").filter((step) => step === "tmpfs")).toHaveLength(1);
-    expect(touching(steps, "/etc/ssl").filter((step) => step === "tmpfs")).toHaveLength(1);
+    const found = plan([mount("/etc/a"), mount("/etc/b"), mount("/etc/ssl/c")], hostOf({ "/v": null, "/etc/ssl/certs": null }));
+    expect(mounted(found)).toEqual(["/etc", "/etc", "/etc/ssl", "/etc/a", "/etc/b", "/etc/ssl", "/etc/ssl/certs", "/etc/ssl/c"]);
   });
 
   it("puts a mount inside another one, whatever their order", () => {
-    const steps = plan([mount("/data/inner"), mount("/data", "/w")], hostOf({ "/v": null, "/w": null }));
-    expect(steps.findIndex((step) => step.do === "bind" && step.path === "/data")).toBeLessThan(
-      steps.findIndex((step) => step.do === "bind" && step.path === "/data/inner"),
-    );
+    const found = plan([mount("/data/inner"), mount("/data", "/w")], hostOf({ "/v": null, "/w": null }));
+    expect(mounted(found)).toEqual(["/data", "/data/inner"]);
+    expect(made(found, "/w/inner")).toEqual(["directory"]);
   });
 
-  it.each([
-    ["a source that is not there", [mount("/x", "/absent")], /source is absent/],
-    ["the root itself", [mount("/")], /cannot be replaced/],
-    ["a folder where the container has a file", [mount("/etc/passwd")], /has a file there/],
-    ["links that go in a circle", [mount("/loop/x")], /symbolic links/],
-  ])("refuses %s", (_name, mounts, message) => {
-    const host = hostOf({ "/v": null, "/etc/passwd": "file", "/opt/loop": "->loop", "/lib": "->/lib" });
-    const wanted = mounts.map((each) => (each.target === "/loop/x" ? { ...each, target: "/opt/loop/x" } : each));
+  it.each<[string, SandboxMount, RegExp]>([
+    ["a source that is not there", mount("/x", "/absent"), /source is absent/],
+    ["the root itself", mount("/"), /cannot be replaced/],
+    ["a folder where the container has a file", mount("/etc/passwd"), /has a file there/],
+    ["links that go in a circle", mount("/opt/loop/x"), /symbolic links/],
+  ])("refuses %s", (_name, wanted, message) => {
     let thrown: unknown;
     try {
-      plan(wanted, host);
+      plan([wanted], hostOf({ "/v": null, "/etc/passwd": "file", "/opt/loop": "->loop" }));
     } catch (error) {
       thrown = error;
     }

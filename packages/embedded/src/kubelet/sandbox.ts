@@ -1,14 +1,14 @@
 /**
- * What the private root of a container consists of, as a list of steps, worked out from the host's folders before anything is mounted.
+ * What the private root of a container consists of, worked out from the host's folders before anything is made or mounted.
  *
- * The root is a tmpfs. The host's system folders are bound into it read-only, `/tmp`, `/var`, `/home` and the like are folders of the container's own on disk,
- * `/dev` has the harmless devices only, and volumes are bound at their paths. A path that a volume needs inside a read-only folder (`/etc/app`) is made possible
- * by putting a tmpfs over the nearest folder that exists and binding that folder's children back: it needs no overlay file system and works without root.
+ * The root is a folder of the container's own: what it writes outside its volumes is there. The host's system folders are bound into it read-only, `/dev` has the
+ * harmless devices only, and volumes are bound at their paths. A path that a volume needs inside a read-only folder (`/etc/app`) is made possible by putting a folder of
+ * the container's own over the nearest one that exists and binding that one's children back: it needs no overlay file system and works without root.
  *
- * Invariants: every path of a step is canonical in the new root (no symbolic link on the way), so that a mount can never land on the host's side of an absolute link;
- * sources are host paths; steps are carried out in order.
+ * Invariants: every mount point is canonical in the new root (no symbolic link on the way), so that a mount can never land on the host's side of an absolute link;
+ * folders, files and links are made on the host before the first mount, so that putting a root together takes no process but for its mounts; mounts are in order.
  */
-import { lstatSync, readdirSync, readlinkSync, statSync } from "node:fs";
+import { chmodSync, closeSync, lstatSync, mkdirSync, openSync, readdirSync, readlinkSync, statSync, symlinkSync } from "node:fs";
 import { posix } from "node:path";
 import { DrayError } from "@drayage/base";
 
@@ -22,19 +22,29 @@ export interface SandboxMount {
 }
 
 export interface SandboxSpec {
-  /** Host folder of the container's own; `rw/` below it holds what the container writes outside its volumes. */
+  /** Host folder of the container's own. */
   readonly directory: string;
   readonly mounts: readonly SandboxMount[];
 }
 
+/** Something to be made on the host; `path` is the host's. */
+export type SandboxEntry =
+  | { readonly make: "directory"; readonly path: string; readonly mode: number }
+  | { readonly make: "file"; readonly path: string }
+  | { readonly make: "link"; readonly path: string; readonly target: string };
+
+/** Something to be mounted; `path` is the container's. */
 export type SandboxStep =
-  | { readonly do: "directory"; readonly path: string; readonly mode?: string }
-  | { readonly do: "file"; readonly path: string }
-  | { readonly do: "link"; readonly path: string; readonly target: string }
-  | { readonly do: "bind"; readonly source: string; readonly path: string; readonly readOnly: boolean }
-  | { readonly do: "tmpfs"; readonly path: string; readonly mode: string }
-  | { readonly do: "proc"; readonly path: string }
-  | { readonly do: "devpts"; readonly path: string };
+  | { readonly mount: "bind"; readonly source: string; readonly path: string; readonly readOnly: boolean }
+  | { readonly mount: "proc"; readonly path: string }
+  | { readonly mount: "devpts"; readonly path: string };
+
+export interface SandboxPlan {
+  /** The host folder that becomes the root. */
+  readonly root: string;
+  readonly entries: readonly SandboxEntry[];
+  readonly steps: readonly SandboxStep[];
+}
 
 export type HostKind = "directory" | "file" | "device" | "link" | "absent";
 
@@ -48,94 +58,102 @@ export interface HostView {
 /** Bound read-only where the host has them; a symbolic link on the host stays one. */
 const SYSTEM_FOLDERS = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "sys"] as const;
 
-/** Folders of the container's own on disk, below `rw/`, with their modes. */
-export const WRITABLE_FOLDERS: Readonly<Record<string, string>> = {
-  tmp: "1777",
-  home: "0755",
-  root: "0700",
-  srv: "0755",
-  mnt: "0755",
-  var: "0755",
-  "var/cache": "0755",
-  "var/lib": "0755",
-  "var/log": "0755",
-  "var/spool": "0755",
-  "var/tmp": "1777",
+/** Folders that every container has for itself. */
+const OWN_FOLDERS: Readonly<Record<string, number>> = {
+  "/tmp": 0o1777,
+  "/home": 0o755,
+  "/root": 0o700,
+  "/srv": 0o755,
+  "/mnt": 0o755,
+  "/run": 0o755,
+  "/run/lock": 0o1777,
+  "/var": 0o755,
+  "/var/cache": 0o755,
+  "/var/lib": 0o755,
+  "/var/log": 0o755,
+  "/var/spool": 0o755,
+  "/var/tmp": 0o1777,
+  "/proc": 0o555,
+  "/dev": 0o755,
+  "/dev/pts": 0o755,
+  "/dev/shm": 0o1777,
 };
 
 const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"] as const;
 const LINK_DEPTH_MAX = 40;
 
 /** Plans the root. Throws NOT_SUPPORTED when a volume's path cannot be made. */
-export function planSandbox(spec: SandboxSpec, host: HostView = realHost): readonly SandboxStep[] {
-  const plan = new SandboxPlan(host);
+export function planSandbox(spec: SandboxSpec, host: HostView = realHost): SandboxPlan {
+  const plan = new Planner(spec.directory, host);
+  for (const [path, mode] of Object.entries(OWN_FOLDERS)) plan.directory(path, mode);
   for (const name of SYSTEM_FOLDERS) {
     const kind = host.kind(`/${name}`);
     if (kind === "link") plan.link(`/${name}`, host.readLink(`/${name}`));
     else if (kind === "directory") plan.bind({ source: `/${name}`, target: `/${name}`, readOnly: true });
   }
-  for (const name of Object.keys(WRITABLE_FOLDERS)) {
-    if (!name.includes("/")) plan.bind({ source: posix.join(spec.directory, "rw", name), target: `/${name}`, readOnly: false });
-  }
-  plan.directory("/run/lock", "1777");
-  // Relative, so that they mean the same while the root is being put together.
   plan.link("/var/run", "../run");
   plan.link("/var/lock", "../run/lock");
-  plan.proc("/proc");
-  plan.devices();
-  const byDepth = [...spec.mounts].sort((a, b) => depth(a.target) - depth(b.target));
-  for (const mount of byDepth) plan.bind(mount);
-  return plan.steps;
+  plan.steps.push({ mount: "proc", path: "/proc" });
+  for (const name of DEVICES) {
+    if (host.kind(`/dev/${name}`) === "device") plan.bind({ source: `/dev/${name}`, target: `/dev/${name}`, readOnly: false });
+  }
+  plan.steps.push({ mount: "devpts", path: "/dev/pts" });
+  plan.link("/dev/ptmx", "pts/ptmx");
+  plan.link("/dev/fd", "/proc/self/fd");
+  for (const [number, name] of ["stdin", "stdout", "stderr"].entries()) plan.link(`/dev/${name}`, `/proc/self/fd/${number}`);
+  for (const mount of [...spec.mounts].sort((a, b) => depth(a.target) - depth(b.target))) plan.bind(mount);
+  return plan;
 }
 
+/** Makes what a plan says. */
+export function makeEntries(entries: readonly SandboxEntry[]): void {
+  for (const entry of entries) {
+    if (entry.make === "link") symlinkSync(entry.target, entry.path);
+    else if (entry.make === "file") closeSync(openSync(entry.path, "a"));
+    else {
+      mkdirSync(entry.path, { recursive: true });
+      // mkdir is subject to the umask, and a sticky folder for all must be just that.
+      chmodSync(entry.path, entry.mode);
+    }
+  }
+}
+
+/** A folder of the host that begins at a path of the container. */
 interface Area {
-  /** Where it begins in the container. */
   readonly path: string;
-  /** The host path it shows; undefined for a tmpfs. */
-  readonly source?: string;
+  readonly source: string;
   readonly writable: boolean;
 }
 
-/** The root as it would stand after the steps so far. */
-class SandboxPlan {
+/** The root as it would stand after what is planned so far. */
+class Planner implements SandboxPlan {
+  readonly root: string;
+  readonly entries: SandboxEntry[] = [];
   readonly steps: SandboxStep[] = [];
+  readonly #directory: string;
   readonly #host: HostView;
-  readonly #areas: Area[] = [{ path: "/", writable: true }];
+  #areas: readonly Area[];
   readonly #links = new Map<string, string>();
-  readonly #made = new Set<string>(["/"]);
+  readonly #made = new Map<string, "directory" | "file">();
+  #shadows = 0;
 
-  constructor(host: HostView) {
+  constructor(directory: string, host: HostView) {
+    this.#directory = directory;
     this.#host = host;
+    this.root = posix.join(directory, "root");
+    this.#areas = [{ path: "/", source: this.root, writable: true }];
+    this.directory("/", 0o755);
   }
 
-  directory(path: string, mode?: string): void {
-    for (let at = path; at !== "/"; at = posix.dirname(at)) this.#made.add(at);
-    this.steps.push(mode === undefined ? { do: "directory", path } : { do: "directory", path, mode });
+  directory(path: string, mode = 0o755): void {
+    for (let at = path; at !== "/" && !this.#made.has(at); at = posix.dirname(at)) this.#made.set(at, "directory");
+    this.#made.set("/", "directory");
+    this.entries.push({ make: "directory", path: this.#onHost(path), mode });
   }
 
   link(path: string, target: string): void {
     this.#links.set(path, target);
-    this.steps.push({ do: "link", path, target });
-  }
-
-  proc(path: string): void {
-    this.directory(path);
-    this.steps.push({ do: "proc", path });
-  }
-
-  devices(): void {
-    this.directory("/dev");
-    this.#tmpfs("/dev", "0755");
-    for (const name of DEVICES) {
-      if (this.#host.kind(`/dev/${name}`) === "device") this.bind({ source: `/dev/${name}`, target: `/dev/${name}`, readOnly: false });
-    }
-    this.directory("/dev/pts");
-    this.steps.push({ do: "devpts", path: "/dev/pts" });
-    this.directory("/dev/shm");
-    this.#tmpfs("/dev/shm", "1777");
-    this.link("/dev/ptmx", "pts/ptmx");
-    this.link("/dev/fd", "/proc/self/fd");
-    for (const [number, name] of ["stdin", "stdout", "stderr"].entries()) this.link(`/dev/${name}`, `/proc/self/fd/${number}`);
+    this.entries.push({ make: "link", path: this.#onHost(path), target });
   }
 
   bind(mount: SandboxMount): void {
@@ -146,76 +164,72 @@ class SandboxPlan {
     const path = this.#resolve(mount.target);
     if (path === "/") throw new DrayError("NOT_SUPPORTED", `Cannot mount "${mount.source}" at "/": the container's root cannot be replaced`);
     this.#ensure(path, kind === "directory" ? "directory" : "file");
-    this.steps.push({ do: "bind", source: mount.source, path, readOnly: mount.readOnly });
-    this.#area({ path, source: mount.source, writable: !mount.readOnly && kind === "directory" });
+    this.#mount({ path, source: mount.source, writable: !mount.readOnly }, kind === "directory");
   }
 
   /** Makes `path` exist as a mount point. */
   #ensure(path: string, kind: "directory" | "file"): void {
     const there = this.#kind(path);
-    const fits = kind === "directory" ? there === "directory" : there === "file" || there === "device";
-    if (fits) return;
+    if (kind === "directory" ? there === "directory" : there === "file" || there === "device") return;
     if (there !== "absent") {
       throw new DrayError("NOT_SUPPORTED", `Cannot mount at "${path}": the container has a ${there} there, a ${kind} is wanted`);
     }
     let nearest = posix.dirname(path);
     while (this.#kind(nearest) === "absent") nearest = posix.dirname(nearest);
-    const area = this.#areaOf(nearest);
-    if (!area.writable) this.#shadow(nearest, hostPathIn(area, nearest));
+    if (!this.#areaOf(nearest).writable) this.#shadow(nearest);
     if (kind === "directory") this.directory(path);
     else {
       if (nearest !== posix.dirname(path)) this.directory(posix.dirname(path));
-      this.#made.add(path);
-      this.steps.push({ do: "file", path });
+      this.#file(path);
     }
   }
 
-  /** Puts a writable tmpfs over a read-only folder and shows the folder's children in it. */
-  #shadow(path: string, source: string): void {
-    this.#tmpfs(path, "0755");
-    for (const name of this.#host.children(source)) {
-      const from = posix.join(source, name);
+  #file(path: string): void {
+    this.#made.set(path, "file");
+    this.entries.push({ make: "file", path: this.#onHost(path) });
+  }
+
+  /** Puts a writable folder over a read-only one and shows that one's children in it. */
+  #shadow(path: string): void {
+    const shown = this.#onHost(path);
+    const source = posix.join(this.#directory, "shadow", String(this.#shadows++));
+    this.entries.push({ make: "directory", path: source, mode: 0o755 });
+    this.#mount({ path, source, writable: true }, true);
+    for (const name of this.#host.children(shown)) {
+      const from = posix.join(shown, name);
       const to = posix.join(path, name);
       const kind = this.#host.kind(from);
       if (kind === "link") this.link(to, this.#host.readLink(from));
       else if (kind !== "absent") {
         if (kind === "directory") this.directory(to);
-        else this.steps.push({ do: "file", path: to });
-        this.steps.push({ do: "bind", source: from, path: to, readOnly: true });
-        this.#area({ path: to, source: from, writable: false });
+        else this.#file(to);
+        this.#mount({ path: to, source: from, writable: false }, kind === "directory");
       }
     }
   }
 
-  #tmpfs(path: string, mode: string): void {
-    this.steps.push({ do: "tmpfs", path, mode });
-    this.#area({ path, writable: true });
-  }
-
-  /** A new area hides everything that was planned below its path. */
-  #area(area: Area): void {
+  /** A mounted folder hides everything that was planned below its path; a file or device hides nothing. */
+  #mount(area: Area, isFolder: boolean): void {
+    this.steps.push({ mount: "bind", source: area.source, path: area.path, readOnly: !area.writable });
+    if (!isFolder) return;
     const below = (other: string): boolean => other.startsWith(`${area.path}/`);
-    for (const made of this.#made) if (below(made)) this.#made.delete(made);
-    for (const link of this.#links.keys()) if (below(link) || link === area.path) this.#links.delete(link);
-    const kept = this.#areas.filter((other) => !below(other.path) && other.path !== area.path);
-    this.#areas.splice(0, this.#areas.length, ...kept, area);
-    this.#made.add(area.path);
+    for (const made of [...this.#made.keys()]) if (below(made)) this.#made.delete(made);
+    for (const link of [...this.#links.keys()]) if (below(link)) this.#links.delete(link);
+    this.#areas = [...this.#areas.filter(({ path }) => !below(path) && path !== area.path), area];
   }
 
   #areaOf(path: string): Area {
     return this.#areas.reduce((best, area) => (contains(area.path, path) && area.path.length >= best.path.length ? area : best));
   }
 
-  #kind(path: string): HostKind {
-    if (this.#links.has(path)) return "link";
+  #onHost(path: string): string {
     const area = this.#areaOf(path);
-    if (area.source === undefined) return this.#made.has(path) ? (this.#isFile(path) ? "file" : "directory") : "absent";
-    const there = this.#host.kind(hostPathIn(area, path));
-    return there === "absent" && this.#made.has(path) ? (this.#isFile(path) ? "file" : "directory") : there;
+    return posix.join(area.source, posix.relative(area.path, path));
   }
 
-  #isFile(path: string): boolean {
-    return this.steps.some((step) => step.do === "file" && step.path === path);
+  #kind(path: string): HostKind {
+    if (this.#links.has(path)) return "link";
+    return this.#made.get(path) ?? this.#host.kind(this.#onHost(path));
   }
 
   #resolve(path: string): string {
@@ -234,16 +248,12 @@ class SandboxPlan {
         continue;
       }
       if (++links > LINK_DEPTH_MAX) throw new DrayError("NOT_SUPPORTED", `Cannot mount at "${path}": more than ${LINK_DEPTH_MAX} symbolic links on the way`);
-      const target = this.#links.get(next) ?? this.#host.readLink(hostPathIn(this.#areaOf(next), next));
+      const target = this.#links.get(next) ?? this.#host.readLink(this.#onHost(next));
       if (target.startsWith("/")) at = "/";
       rest = [...target.split("/").filter((word) => word !== "" && word !== "."), ...rest];
     }
     return at;
   }
-}
-
-function hostPathIn(area: Area, path: string): string {
-  return posix.join(area.source ?? "/", posix.relative(area.path, path));
 }
 
 function contains(folder: string, path: string): boolean {
