@@ -33,7 +33,9 @@ function main() {
     process.exit(2);
   }
   const bin = path.join(root, "node_modules", ".bin");
-  const env = { ...process.env, PATH: [path.dirname(node), bin, process.env.PATH || ""].join(path.delimiter) };
+  // Stripped TypeScript is kept beside the packages: half of a short command's time. Where the folder cannot be written, Node does without.
+  const compileCache = process.env.NODE_COMPILE_CACHE || path.join(root, "node_modules", ".cache", "compile");
+  const env = { ...process.env, NODE_COMPILE_CACHE: compileCache, PATH: [path.dirname(node), bin, process.env.PATH || ""].join(path.delimiter) };
   const child = spawn(command === "node" ? node : command, args, { stdio: "inherit", env });
   // The terminal sends its signals to the whole group already; a signal sent to this process alone is passed on.
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"]) process.on(signal, () => signal === "SIGINT" || child.kill(signal));

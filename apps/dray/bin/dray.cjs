@@ -15,6 +15,7 @@ function main() {
   }
   const entry = path.join(here, "src", "main.ts");
   if (Number(process.versions.node.split(".")[0]) >= WANTED_MAJOR) {
+    require("node:module").enableCompileCache?.(process.env.NODE_COMPILE_CACHE || path.resolve(here, "..", "..", "node_modules", ".cache", "compile"));
     void import(require("node:url").pathToFileURL(entry).href).then((program) => program.main());
     return;
   }
