@@ -40,6 +40,7 @@ export const commandTable: readonly CommandEntry[] = [
     load: () => import("./data-download-describe.ts"),
   },
   { words: ["data-download", "cancel"], summary: "Ask data downloads to stop", load: () => import("./data-download-cancel.ts") },
+  { words: ["repo", "maintain"], summary: "Keep a repository small and quick", load: () => import("./repo-maintain.ts") },
   { words: ["repo", "get"], summary: "List the BackupRepositories of a cluster", load: () => import("./repo-get.ts") },
   { words: ["repo", "create"], summary: "Create a repository in an empty place", load: () => import("./repo-create.ts") },
   { words: ["repo", "status"], summary: "Show how a repository is made and what it holds", load: () => import("./repo-status.ts") },
