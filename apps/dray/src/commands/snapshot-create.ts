@@ -14,6 +14,7 @@ interface Options extends RepositoryOptions {
   readonly tag?: readonly string[];
   readonly description?: string;
   readonly parallel?: string;
+  readonly memoryBudget?: string;
   readonly block?: boolean;
   readonly parent: string;
   readonly compression?: string;
@@ -25,7 +26,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--source <user@host:path>", "under which name it is kept (default: you, this machine, the path)")
     .option("--tag <name=value>", "a tag; may be repeated", gather)
     .option("--description <text>", "what it is for")
-    .option("--parallel <number>", "large files read side by side (default: 2)")
+    .option("--parallel <number>", "large files read side by side, as the memory budget allows (default: 2)")
+    .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
     .option("--compression <name>", "compressor of file data, by Kopia's name (default: none)")
@@ -48,6 +50,7 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
       parent: parseParent(options.parent),
       ...(options.description === undefined ? {} : { description: options.description }),
       ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+      ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
       ...(options.compression === undefined ? {} : { compressor: options.compression }),
     }),
   );

@@ -14,6 +14,7 @@ import type { Terminal } from "../terminal.ts";
 interface Options extends RepositoryOptions {
   readonly overwrite?: boolean;
   readonly parallel?: string;
+  readonly memoryBudget?: string;
   readonly verify?: boolean;
   readonly keepGoing?: boolean;
   readonly sparse?: boolean;
@@ -25,6 +26,7 @@ export function define(command: Command, terminal: Terminal): void {
     .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
     .option("--parallel <number>", "files written side by side (default: 8)")
+    .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--verify", "read back what was written")
     .option("--keep-going", "go on after a file that cannot be restored")
     .option("--sparse", "leave all zeros as holes, not only what was a hole")
@@ -49,6 +51,7 @@ async function restore(repository: Repository, id: string, target: string, optio
       verify: options.verify === true,
       keepGoing: options.keepGoing === true,
       ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+      ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
     }),
   );
   const { progress, problems, problemCount, warnings, warningCount } = result;

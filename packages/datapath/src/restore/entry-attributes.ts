@@ -1,5 +1,5 @@
 /** Gives a restored entry its owner, mode, extended attributes and times, in the order in which none of them undoes another. */
-import { chmodSync, fchmodSync, fchownSync, lchownSync } from "node:fs";
+import { chmodSync, fchmodSync, fchownSync, fstatSync, lchownSync } from "node:fs";
 import type { StoredAttribute } from "@drayage/repo";
 import { atPath, hasErrno } from "../path-errors.ts";
 import type { RestoreContext } from "./restore-context.ts";
@@ -29,9 +29,12 @@ export interface AttributeTarget {
  */
 export function applyAttributes(context: RestoreContext, target: AttributeTarget, attributes: Attributes, xattrs: readonly StoredAttribute[]): void {
   const { at, fd, isSymlink = false } = target;
-  attempt(context, target, "give the owner of", () =>
-    fd === undefined ? lchownSync(at, attributes.uid, attributes.gid) : fchownSync(fd, attributes.uid, attributes.gid),
-  );
+  const { uid, gid } = attributes;
+  // Asking is cheaper than giving, and most files belong to whoever restores them.
+  const owner = fd === undefined ? undefined : fstatSync(fd);
+  if (owner?.uid !== uid || owner.gid !== gid) {
+    attempt(context, target, "give the owner of", () => (fd === undefined ? lchownSync(at, uid, gid) : fchownSync(fd, uid, gid)));
+  }
   // Linux has no modes of symbolic links.
   if (!isSymlink) attempt(context, target, "give the mode of", () => (fd === undefined ? chmodSync(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
   for (const { name, value } of xattrs) attempt(context, target, `set attribute "${name}" of`, () => context.system.setXattr(at, name, value));

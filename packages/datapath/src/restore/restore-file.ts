@@ -64,7 +64,9 @@ async function writeData(context: RestoreContext, fd: number, entry: DirectoryEn
   const holes = new HoleCursor(entry.extension?.holes ?? []);
   let end = 0;
   const restoreChunk = async (chunk: Chunk): Promise<void> => {
-    const release = await context.chunkBytes.acquire(Math.max(chunk.length, 1), signal);
+    // Empty by what the index says: there is nothing to read.
+    if (chunk.length === 0) return;
+    const release = await context.chunkBytes.acquire(chunk.length, signal);
     try {
       const isHole = holes.covers(chunk.offset, chunk.length);
       if (!(isHole && context.zeroObjects.has(chunk.objectId))) {

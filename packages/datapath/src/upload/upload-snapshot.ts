@@ -58,7 +58,7 @@ export interface UploadSnapshotOptions {
   readonly compressor?: string;
   /** Extended attributes, ACLs among them. @default true */
   readonly xattrs?: boolean;
-  /** Large files read side by side. @default 2 */
+  /** Large files read side by side, as far as the memory budget allows. @default 2 */
   readonly parallel?: number;
   /** Bytes that the process may take. @default 352 MiB */
   readonly memoryBudget?: number;
@@ -89,10 +89,10 @@ export interface UploadResult {
 
 const DEFAULT_PARALLEL = 2;
 const DEFAULT_MEMORY_BYTES = 352 << 20;
-/** Node, the index, pack buffers and uploads under way. */
-const BASE_MEMORY_BYTES = 288 << 20;
-/** A chunk of the largest size with room to read, and two pieces read ahead. */
-const MEMORY_PER_FILE_BYTES = 16 << 20;
+/** Node, the index, packs under way, and what encryption leaves to the garbage collector: measured on large files. */
+const BASE_MEMORY_BYTES = 224 << 20;
+/** A chunk of the largest size with room to read, two pieces read ahead, and its share of what waits to be collected. */
+const MEMORY_PER_FILE_BYTES = 80 << 20;
 const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
 
 /**
@@ -101,8 +101,8 @@ const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
  * Problems of single entries are in the result; the snapshot is then without them and its summary says so. Throws PATH_NOT_FOUND, NOT_PERMITTED or PATH_IO when the root itself
  * cannot be read, REPO_* and BLOB_* when the repository fails, and the signal's reason within a second of its abort. Nothing is saved when it throws.
  *
- * Memory stays within `memoryBudget` for any volume: the names of the directories on the way down (some 60 bytes each) come on top of 288 MiB and 16 MiB for each file that is
- * read side by side, of which fewer are read where the budget is small. Of the 288, packs on their way to the store take what the repository was opened with (48 MiB).
+ * Memory stays within `memoryBudget` for any volume, from 304 MiB on: 224 MiB, and 80 MiB for each file that is read side by side, of which fewer are read where the budget is
+ * small. The names of the directories on the way down (some 60 bytes each) come on top, and packs on their way to the store take what the repository was opened with.
  */
 export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<UploadResult> {
   const { repository, snapshotSource, source, tags = {}, pins = [], description = "", signal, fence } = options;
