@@ -4,14 +4,16 @@ import { isDeepStrictEqual } from "node:util";
 import { type Clock, DrayError, type RandomSource, randomUuid } from "@drayage/base";
 import type { ImageMapping } from "../kubelet/images.ts";
 import { checkNamespaces } from "../kubelet/namespaces.ts";
+import { isEnding, type ProcessIdentity } from "../kubelet/process-identity.ts";
 import { ClusterDirectory, type ClusterSettings, type ObjectStoreSettings } from "./cluster-directory.ts";
-import { awaitRoles, findRole, type RoleCommand, rolesOf, startRole } from "./role-process.ts";
+import { awaitRoles, findRole, type RoleCommand, rolesOf, startRole, untilGone } from "./role-process.ts";
 
 /** The name of its process; the others are called as their nodes. */
 export const CONTROL_PLANE = "control-plane";
 const NODES = 2;
 const NODES_MAX = 20;
 const TIMEOUT_MS = 60_000;
+const ENDING_MS = 5_000;
 
 export interface ClusterUpOptions {
   readonly directory: string;
@@ -64,12 +66,17 @@ export async function clusterUp(options: ClusterUpOptions): Promise<RunningClust
     const settings = await settle(directory, options);
     refuseChangeWhileRunning(directory, settings);
     directory.saveSettings(settings);
-    startRole(directory, CONTROL_PLANE, launch({ role: "control-plane", directory: directory.path }));
-    for (const nodeName of settings.nodes) startRole(directory, nodeName, launch({ role: "node", directory: directory.path, nodeName }));
     const roles = [CONTROL_PLANE, ...settings.nodes];
+    const commandOf = (role: string): RoleCommand =>
+      launch(role === CONTROL_PLANE ? { role: "control-plane", directory: directory.path } : { role: "node", directory: directory.path, nodeName: role });
+    for (const role of roles) await letEnd(findRole(directory, role), clock);
+    // What is found running may yet be dying, of a kill this moment; it is started anew once. What this call started is not.
+    const found = new Set(roles.filter((role) => findRole(directory, role) !== undefined));
+    for (const role of roles) startRole(directory, role, commandOf(role));
     const facts = await awaitRoles(directory, roles, {
       clock,
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+      revive: (role) => found.delete(role) && startRole(directory, role, commandOf(role)).pid > 0,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     const plane = facts.get(CONTROL_PLANE) ?? {};
@@ -96,6 +103,10 @@ export async function clusterUp(options: ClusterUpOptions): Promise<RunningClust
 
 export function storeKeys(directory: ClusterDirectory, random: RandomSource): { readonly accessKey: string; readonly secretKey: string } {
   return { accessKey: "drayage", secretKey: directory.objectStoreKey(random) };
+}
+
+async function letEnd(identity: ProcessIdentity | undefined, clock: Clock): Promise<void> {
+  if (identity !== undefined && isEnding(identity)) await untilGone(identity, clock, ENDING_MS);
 }
 
 /** What a process was started with is not changed under it. Throws USAGE naming what is asked for. */

@@ -75,7 +75,13 @@ export function reportState(directory: ClusterDirectory, role: string, state: Ro
 export async function awaitRoles(
   directory: ClusterDirectory,
   roles: readonly string[],
-  options: { readonly clock: Clock; readonly timeoutMs: number; readonly signal?: AbortSignal },
+  options: {
+    readonly clock: Clock;
+    readonly timeoutMs: number;
+    readonly signal?: AbortSignal;
+    /** Starts a role that has ended anew and returns true; false when it must not be. */
+    readonly revive?: (role: string) => boolean;
+  },
 ): Promise<Map<string, Readonly<Record<string, string | number>>>> {
   const { clock, timeoutMs, signal } = options;
   const deadlineMs = clock.monotonicMs() + timeoutMs;
@@ -84,7 +90,7 @@ export async function awaitRoles(
     for (;;) {
       signal?.throwIfAborted();
       const changed = changes.next();
-      const states = roles.map((role) => [role, roleState(directory, role)] as const);
+      const states = roles.map((role) => [role, stateOrRevived(directory, role, options.revive)] as const);
       for (const [role, state] of states) if (state.state === "failed") throw failure(directory, role, state);
       const starting = states.filter(([, state]) => state.state === "starting").map(([role]) => role);
       if (starting.length === 0) return new Map(states.map(([role, state]) => [role, state.state === "ready" ? state.facts : {}]));
@@ -107,6 +113,12 @@ export async function awaitRoles(
   } finally {
     changes.close();
   }
+}
+
+function stateOrRevived(directory: ClusterDirectory, role: string, revive: ((role: string) => boolean) | undefined): RoleState {
+  const state = roleState(directory, role);
+  if (state.state !== "failed" || findRole(directory, role) !== undefined || revive?.(role) !== true) return state;
+  return { state: "starting" };
 }
 
 /** Ends a role: TERM to its process, KILL to its group when it is still there after the grace. Returns whether it ran. */

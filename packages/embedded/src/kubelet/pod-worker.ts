@@ -43,6 +43,7 @@ export class PodWorker {
   #needsTearDown: boolean;
   #volumeFailures = 0;
   #rejected: PodView["rejected"];
+  #built = false;
   #dirty = false;
   #running = false;
   #objectGone = false;
@@ -64,6 +65,8 @@ export class PodWorker {
       slot.watchHealth(pod, container);
     }
     this.#refreshLater();
+    // A container that was found again has spoken already, but half a view would be a wrong one.
+    this.#built = true;
     this.poke();
   }
 
@@ -102,7 +105,7 @@ export class PodWorker {
 
   poke(): void {
     this.#dirty = true;
-    if (this.#running || this.#done || this.#released) return;
+    if (!this.#built || this.#running || this.#done || this.#released) return;
     this.#running = true;
     void this.#passes();
   }

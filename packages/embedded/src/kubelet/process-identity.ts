@@ -1,5 +1,9 @@
 import { readFileSync } from "node:fs";
 
+/** Fields 9 and 31 of /proc/PID/stat, see proc_pid_stat(5). */
+const PF_EXITING = 0x4;
+const PENDING_KILL = 1 << 8;
+
 /** A process that cannot be mistaken for a later one with the same number. */
 export interface ProcessIdentity {
   readonly pid: number;
@@ -17,6 +21,14 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
 /** Whether exactly this process still runs. */
 export function isRunning(identity: ProcessIdentity): boolean {
   return identifyProcess(identity.pid)?.startTicks === identity.startTicks;
+}
+
+/** Whether this process still counts as running but has been killed: the kernel takes a moment to take a large one apart, and its ports are held until then. */
+export function isEnding(identity: ProcessIdentity): boolean {
+  const fields = isRunning(identity) ? statFields(identity.pid) : undefined;
+  if (fields === undefined) return false;
+  const [flags, pending] = [Number(fields[6]), Number(fields[28])];
+  return (flags & PF_EXITING) !== 0 || (pending & PENDING_KILL) !== 0;
 }
 
 /** Sends a signal to exactly this process (`group`: to its process group); false when it is gone. Throws what the system says when it may not. */
