@@ -67,14 +67,25 @@ describe("container log", () => {
 
   it("is followed across a rotation until it is closed", async () => {
     const log = new ContainerLog(path, clock, 200);
-    const reading = read({}, log);
+    const reading = readContainerLog(path, {}, log);
     for (let at = 0; at < 8; at++) {
       log.append("stdout", Buffer.from(`line ${at}\n`));
-      await new Promise((resolve) => setImmediate(resolve));
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect((await reading.next()).value?.toString()).toBe(`line ${at}\n`);
     }
     log.close();
-    expect((await reading).split("\n").filter(Boolean)).toContain("line 7");
+    expect(await reading.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it("is followed without a gap when it turned while nobody read", async () => {
+    const log = new ContainerLog(path, clock, 200);
+    const reading = readContainerLog(path, {}, log);
+    log.append("stdout", Buffer.from("first\n"));
+    expect((await reading.next()).value?.toString()).toBe("first\n");
+    for (let at = 0; at < 6; at++) log.append("stdout", Buffer.from(`line ${at}\n`));
+    log.close();
+    const rest: Buffer[] = [];
+    for await (const part of reading) rest.push(part);
+    expect(Buffer.concat(rest).toString()).toBe(Array.from({ length: 6 }, (_, at) => `line ${at}\n`).join(""));
   });
 
   it("reads a log that is not there as empty", async () => {

@@ -184,6 +184,11 @@ describe.each(isRoot ? [false, true] : [true])("container runtime, rootless %s",
   if (!rootless) it("kills a container that uses more memory than its limit, and says so", memoryTest);
 
   async function untilLog(container: RunningContainer, text: string): Promise<void> {
-    while (!(await logOf(container)).includes(text)) await new Promise<void>((resolve) => setTimeout(resolve, 5));
+    while (!(await logOf(container)).includes(text)) {
+      const changed = Promise.withResolvers<void>();
+      const stop = container.log.onChange(changed.resolve);
+      if (!(await logOf(container)).includes(text)) await changed.promise;
+      stop();
+    }
   }
 });
