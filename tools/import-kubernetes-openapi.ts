@@ -2,9 +2,10 @@
  * Takes the structure of the Kubernetes API into packages/protocols/src/kubernetes/data: what is served (resources.json), the schemas of the built-in kinds (schemas.json)
  * and the numbers of their protobuf form (protobuf.json). Names, numbers and types only; descriptions and messages are dropped.
  *
- *   node tools/import-kubernetes-openapi.ts --kubeconfig FILE --modules FOLDER
+ *   node tools/import-kubernetes-openapi.ts --server URL --token TOKEN --modules FOLDER [--out FOLDER]
+ *   node tools/import-kubernetes-openapi.ts --kubeconfig FILE …
  *
- * FILE points at a running kube-apiserver of the wanted version; FOLDER holds `k8s.io/api@v…`, `apimachinery@v…`, `apiextensions-apiserver@v…` and `kube-aggregator@v…` as `go mod download` lays them out.
+ * The server is a running kube-apiserver of the wanted version; the modules' folder holds `k8s.io/api@v…`, `apimachinery@v…`, `apiextensions-apiserver@v…` and `kube-aggregator@v…` as `go mod download` lays them out.
  */
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
@@ -15,14 +16,13 @@ import { parse } from "yaml";
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 type JsonObject = { [key: string]: Json };
 
-const target = join(import.meta.dirname, "..", "packages", "protocols", "src", "kubernetes", "data");
+const { values } = parseArgs({
+  options: { server: { type: "string" }, token: { type: "string" }, kubeconfig: { type: "string" }, modules: { type: "string" }, out: { type: "string" } },
+});
+const target = values.out ?? join(import.meta.dirname, "..", "packages", "protocols", "src", "kubernetes", "data");
 
-interface Connection {
-  readonly server: string;
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
+/** How to reach the server: by a client certificate, or by a token, then without a look at the server's own certificate. */
+type Connection = { readonly server: string } & ({ readonly ca: string; readonly cert: string; readonly key: string } | { readonly token: string });
 
 /** The current context's server with its client certificate. */
 function connectionOf(kubeconfigPath: string): Connection {
@@ -43,7 +43,12 @@ function connectionOf(kubeconfigPath: string): Connection {
 
 function fetchJson(connection: Connection, path: string, accept = "application/json"): Promise<JsonObject> {
   return new Promise((resolve, reject) => {
-    const call = request(new URL(path, connection.server), { ca: connection.ca, cert: connection.cert, key: connection.key, headers: { accept } }, (answer) => {
+    const { server, ...credentials } = connection;
+    const access =
+      "token" in credentials
+        ? { rejectUnauthorized: false, headers: { accept, authorization: `Bearer ${credentials.token}` } }
+        : { ...credentials, headers: { accept } };
+    const call = request(new URL(path, server), access, (answer) => {
       const parts: Buffer[] = [];
       answer.on("data", (part: Buffer) => parts.push(part));
       answer.on("end", () => {
@@ -223,6 +228,6 @@ function importProtobuf(modules: string): void {
   writeTable("protobuf.json", [...messages].sort(byKey));
 }
 
-const { values } = parseArgs({ options: { kubeconfig: { type: "string" }, modules: { type: "string" } } });
+if (values.server !== undefined) await importSchemas({ server: values.server, token: values.token ?? "" });
 if (values.kubeconfig !== undefined) await importSchemas(connectionOf(values.kubeconfig));
 if (values.modules !== undefined) importProtobuf(values.modules);

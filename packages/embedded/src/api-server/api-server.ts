@@ -18,6 +18,7 @@ import { Authorizer } from "./authorization.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { CertificateAuthority, type KeyPair } from "./certificates.ts";
 import { Definitions } from "./definitions.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import { Faults } from "./faults.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { kubeconfig } from "./kubeconfig.ts";
@@ -73,6 +74,8 @@ export interface ApiServer {
   kubeconfigFor(user: string, groups?: readonly string[]): string;
   /** A certificate of this cluster: without hosts it identifies a client by `CN` and `O`. */
   issueCertificate(options: { readonly subject: string; readonly hosts?: readonly string[] }): Promise<KeyPair>;
+  /** How many watches are open. */
+  readonly watchCount: number;
   /** Ends every open watch, as a lost connection does. */
   dropWatches(): void;
   /** Forgets history: watches from earlier versions, and continued lists, get 410. */
@@ -88,7 +91,7 @@ const KEEP_ALIVE_MS = 120_000;
 const CLOSE_GRACE_MS = 1000;
 
 /**
- * Starts a server over a folder. Throws KUBE_UNAVAILABLE when the state file is damaged or the port is taken.
+ * Starts a server over a folder. Throws KUBE_UNAVAILABLE when another process uses the folder, the state file is damaged or the port is taken.
  *
  * @example
  *   const server = await startApiServer({ directory, clock: systemClock, random: systemRandom, logger });
@@ -98,11 +101,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { directory, clock, random, logger } = options;
   const host = options.host ?? "127.0.0.1";
   mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // Given back when the start fails, otherwise when the server closes.
+  using cleanup = new DisposableStack();
+  cleanup.defer(lockDirectory(join(directory, "lock")));
   const authority = await CertificateAuthority.open(directory, clock, random);
   const serving = await authority.ensure("apiserver", { subject: "CN=kube-apiserver", hosts: [...new Set([host, ...OWN_NAMES, ...(options.hosts ?? [])])] });
   const adminToken = secretFile(join(directory, "admin-token"), () => randomHex(random, 32));
   const kubeletToken = secretFile(join(directory, "kubelet-token"), () => randomHex(random, 32));
-  const storage = new Storage({ directory, logger, ...(options.historyMax === undefined ? {} : { historyMax: options.historyMax }) });
+  const storage = cleanup.adopt(new Storage({ directory, logger, ...(options.historyMax === undefined ? {} : { historyMax: options.historyMax }) }), (it) =>
+    it.close(),
+  );
   const parts = assemble(options, storage, authority.pem, kubeletToken);
   let url = "";
   const handler = new RequestHandler({ ...parts, openApi: new OpenApi(parts.catalog), adminToken, clock, logger, address: () => url });
@@ -111,6 +119,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const port = await listen(server, host, options.port ?? 0, directory);
   url = `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
   publishOwnService(storage, parts.operations, parts.catalog, port);
+  const held = cleanup.move();
   let closing: Promise<void> | undefined;
   return {
     url,
@@ -125,10 +134,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     token: (user, groups = []) => parts.tokens.issueForUser(user, groups),
     kubeconfigFor: (user, groups = []) => kubeconfig(url, authority.pem, user, parts.tokens.issueForUser(user, groups)),
     issueCertificate: (wanted) => authority.issue(wanted),
+    get watchCount() {
+      return parts.resources.watchCount;
+    },
     dropWatches: () => parts.resources.dropWatches(),
     compact: () => storage.compact(),
     close: () => {
-      closing ??= closeServer(server, parts.resources, storage, clock);
+      closing ??= closeServer(server, parts.resources, clock).finally(() => held.dispose());
       return closing;
     },
   };
@@ -223,7 +235,7 @@ function publishOwnService(storage: Storage, operations: Operations, catalog: Ca
   );
 }
 
-async function closeServer(server: Server, resources: ResourceHandler, storage: Storage, clock: Clock): Promise<void> {
+async function closeServer(server: Server, resources: ResourceHandler, clock: Clock): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   resources.dropWatches();
   server.closeIdleConnections();
@@ -231,5 +243,4 @@ async function closeServer(server: Server, resources: ResourceHandler, storage: 
   const cancel = clock.after(CLOSE_GRACE_MS, () => server.closeAllConnections());
   await closed;
   cancel();
-  storage.close();
 }

@@ -36,7 +36,7 @@ export class ChangeLog {
    * Opens or creates the file and hands every entry to `replay`, oldest first. Returns the log and the revision of its header.
    * Throws KUBE_UNAVAILABLE when a line other than the last is not readable: the file is then not this program's, or was damaged.
    */
-  static open(path: string, logger: Logger, replay: (entry: LogEntry) => void): { log: ChangeLog; revision: number } {
+  static open(path: string, logger: Logger, replay: (entry: LogEntry, sizeBytes: number) => void): { log: ChangeLog; revision: number } {
     if (!existsSync(path)) {
       const file = openSync(path, "wx", 0o600);
       const header = headerLine(0);
@@ -52,7 +52,7 @@ export class ChangeLog {
       try {
         const parsed = JSON.parse(bytes.toString("utf8", start, end)) as Header | LogEntry;
         if (revision === undefined) revision = revisionOf(parsed as Header);
-        else replay(parsed as LogEntry);
+        else replay(parsed as LogEntry, end - start);
       } catch (cause) {
         throw new DrayError("KUBE_UNAVAILABLE", `Cannot open state file "${path}": line ${line} is not readable: ${messageOf(cause)}`, {
           cause,
@@ -74,8 +74,8 @@ export class ChangeLog {
     return this.#sizeBytes;
   }
 
-  /** Writes one entry. When that fails nothing of it stays in the file. */
-  append(entry: LogEntry): void {
+  /** Writes one entry and returns its length. When that fails nothing of it stays in the file. */
+  append(entry: LogEntry): number {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`, "utf8");
     try {
       writeAll(this.#file, line, this.#sizeBytes);
@@ -84,6 +84,7 @@ export class ChangeLog {
       throw new DrayError("KUBE_UNAVAILABLE", `Cannot write state file "${this.#path}": ${messageOf(cause)}`, { cause, hint: "Free space on its disk." });
     }
     this.#sizeBytes += line.length;
+    return line.length;
   }
 
   /** Replaces the file by these entries; the old one stays until the new one is complete on disk. */

@@ -92,7 +92,7 @@ export class GarbageCollector {
   #object(uid: string): { readonly object: ApiObject; readonly resource: ServedResource } | undefined {
     const place = this.#places.get(uid);
     const object = place === undefined ? undefined : this.#storage.get(place.resource, place.key);
-    const resource = place === undefined ? undefined : this.#catalog.stored().find((it) => it.storedAs === place.resource);
+    const resource = place === undefined ? undefined : this.#catalog.storedAs(place.resource);
     return object === undefined || resource === undefined || object.metadata.uid !== uid ? undefined : { object, resource };
   }
 

@@ -37,6 +37,8 @@ export class Catalog {
   readonly #builtIn: readonly ServedResource[];
   #custom: readonly ServedResource[] = [];
   #byPath = new Map<string, ServedResource>();
+  #all: readonly ServedResource[] = [];
+  #stored: ReadonlyMap<string, ServedResource> = new Map();
   #generation = 0;
 
   constructor() {
@@ -63,11 +65,7 @@ export class Catalog {
 
   /** Every resource that is served, built-in ones first. */
   all(): readonly ServedResource[] {
-    return [...this.#builtIn, ...this.#custom];
-  }
-
-  custom(): readonly ServedResource[] {
-    return this.#custom;
+    return this.#all;
   }
 
   setCustom(resources: readonly ServedResource[]): void {
@@ -79,37 +77,27 @@ export class Catalog {
     return this.#byPath.get(`${group}/${version}/${plural}`);
   }
 
-  /** Any version of a group's resource. */
-  findAnyVersion(group: string, plural: string): ServedResource | undefined {
-    return this.all().find((it) => it.group === group && it.plural === plural);
-  }
-
-  forKind(apiVersion: string, kind: string): ServedResource | undefined {
-    const kindsOf = this.all().filter((it) => it.kind === kind && apiVersionOf(it) === apiVersion);
-    return kindsOf.find((it) => it.verbs.includes("get")) ?? kindsOf[0];
-  }
-
   hasGroup(group: string): boolean {
     return this.all().some((it) => it.group === group);
   }
 
   /** One served resource for each name under which objects are stored. */
-  stored(): readonly ServedResource[] {
-    const found = new Map<string, ServedResource>();
-    for (const it of this.all()) {
-      const known = found.get(it.storedAs);
-      if (
-        it.verbs.includes("list") &&
-        (known === undefined || (storageName(it.group, it.plural) === it.storedAs && known.storedAs !== storageName(known.group, known.plural)))
-      )
-        found.set(it.storedAs, it);
-    }
-    return [...found.values()];
+  stored(): Iterable<ServedResource> {
+    return this.#stored.values();
+  }
+
+  /** The resource by which objects stored under a name are handled. */
+  storedAs(name: string): ServedResource | undefined {
+    return this.#stored.get(name);
   }
 
   #index(): void {
     this.#generation++;
-    this.#byPath = new Map(this.all().map((it) => [`${it.group}/${it.version}/${it.plural}`, it]));
+    this.#all = [...this.#builtIn, ...this.#custom];
+    this.#byPath = new Map(this.#all.map((it) => [`${it.group}/${it.version}/${it.plural}`, it]));
+    const listed = this.#all.filter((it) => it.verbs.includes("list"));
+    // A resource stored under another one's name is handled as that one.
+    this.#stored = new Map(listed.filter((it) => storageName(it.group, it.plural) === it.storedAs).map((it) => [it.storedAs, it]));
   }
 }
 

@@ -16,13 +16,16 @@ export interface Change {
   readonly resource: string;
   readonly object: ApiObject;
   readonly previous: ApiObject | undefined;
+  /** How much room it takes, roughly: the length of its line in the log. */
+  readonly sizeBytes: number;
 }
 
 export interface StorageOptions {
   readonly directory: string;
   readonly logger: Logger;
-  /** Changes kept for watches and continued lists. */
+  /** Changes kept for watches and continued lists, as many as fit in `historyMaxBytes`. */
   readonly historyMax?: number;
+  readonly historyMaxBytes?: number;
   /** The log is written anew when it is larger than this and mostly history. */
   readonly rewriteAboveBytes?: number;
 }
@@ -34,17 +37,20 @@ interface Collection {
 }
 
 const HISTORY_MAX = 20_000;
+const HISTORY_MAX_BYTES = 48 << 20;
 const REWRITE_ABOVE_BYTES = 64 << 20;
 
 export class Storage {
   readonly #log: ChangeLog;
   readonly #collections = new Map<string, Collection>();
   readonly #historyMax: number;
+  readonly #historyMaxBytes: number;
   readonly #rewriteAboveBytes: number;
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #outbox: Change[] = [];
   #delivering = false;
   #history: Change[] = [];
+  #historyBytes = 0;
   /** Changes up to and including this revision are no longer in history. */
   #compacted = 0;
   #revision = 0;
@@ -54,12 +60,12 @@ export class Storage {
 
   constructor(options: StorageOptions) {
     this.#historyMax = options.historyMax ?? HISTORY_MAX;
+    this.#historyMaxBytes = options.historyMaxBytes ?? HISTORY_MAX_BYTES;
     this.#rewriteAboveBytes = options.rewriteAboveBytes ?? REWRITE_ABOVE_BYTES;
-    const opened = ChangeLog.open(join(options.directory, "state.jsonl"), options.logger, (entry) => this.#replay(entry));
+    const opened = ChangeLog.open(join(options.directory, "state.jsonl"), options.logger, (entry, sizeBytes) => this.#replay(entry, sizeBytes));
     this.#log = opened.log;
     // Entries up to the header's revision are a state, not a history.
-    this.#history = this.#history.filter((change) => change.revision > opened.revision);
-    this.#compacted = Math.max(opened.revision, this.#compacted);
+    this.compact(opened.revision);
     this.#revision = Math.max(this.#revision, opened.revision);
     this.#baseBytes = this.#log.sizeBytes;
   }
@@ -115,9 +121,9 @@ export class Storage {
   put(resource: string, object: ApiObject): ApiObject {
     const revision = this.#revision + 1;
     const stored: ApiObject = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-    this.#log.append({ v: revision, r: resource, o: stored });
+    const sizeBytes = this.#log.append({ v: revision, r: resource, o: stored });
     const previous = this.#set(resource, stored);
-    this.#publish({ revision, type: previous === undefined ? "ADDED" : "MODIFIED", resource, object: stored, previous });
+    this.#publish({ revision, type: previous === undefined ? "ADDED" : "MODIFIED", resource, object: stored, previous, sizeBytes });
     return stored;
   }
 
@@ -126,10 +132,10 @@ export class Storage {
     const previous = this.get(resource, key);
     if (previous === undefined) return undefined;
     const revision = this.#revision + 1;
-    this.#log.append({ v: revision, r: resource, k: key });
+    const sizeBytes = this.#log.append({ v: revision, r: resource, k: key });
     this.#unset(resource, key);
     const last: ApiObject = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(revision) } };
-    this.#publish({ revision, type: "DELETED", resource, object: last, previous });
+    this.#publish({ revision, type: "DELETED", resource, object: last, previous, sizeBytes });
     return last;
   }
 
@@ -154,8 +160,9 @@ export class Storage {
 
   /** Forgets history up to and including a revision, as a compaction of etcd does. */
   compact(revision = this.#revision): void {
-    this.#compacted = Math.max(this.#compacted, Math.min(revision, this.#revision));
+    this.#compacted = Math.max(this.#compacted, revision);
     this.#history = this.#history.filter((change) => change.revision > this.#compacted);
+    this.#historyBytes = this.#history.reduce((sum, change) => sum + change.sizeBytes, 0);
   }
 
   close(): void {
@@ -165,18 +172,18 @@ export class Storage {
     this.#log.close();
   }
 
-  #replay(entry: LogEntry): void {
+  #replay(entry: LogEntry, sizeBytes: number): void {
     this.#revision = Math.max(this.#revision, entry.v);
     if (entry.o !== undefined) {
       const previous = this.#set(entry.r, entry.o);
-      this.#remember({ revision: entry.v, type: previous === undefined ? "ADDED" : "MODIFIED", resource: entry.r, object: entry.o, previous });
+      this.#remember({ revision: entry.v, type: previous === undefined ? "ADDED" : "MODIFIED", resource: entry.r, object: entry.o, previous, sizeBytes });
       return;
     }
     const previous = this.get(entry.r, entry.k);
     if (previous === undefined) return;
     this.#unset(entry.r, entry.k);
     const last: ApiObject = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(entry.v) } };
-    this.#remember({ revision: entry.v, type: "DELETED", resource: entry.r, object: last, previous });
+    this.#remember({ revision: entry.v, type: "DELETED", resource: entry.r, object: last, previous, sizeBytes });
   }
 
   #set(resource: string, object: ApiObject): ApiObject | undefined {
@@ -201,11 +208,13 @@ export class Storage {
 
   #remember(change: Change): void {
     this.#history.push(change);
+    this.#historyBytes += change.sizeBytes;
     // Trimmed in large steps, so that the cost of moving the rest is spread over many changes.
-    if (this.#history.length > this.#historyMax * 1.25) {
-      const dropped = this.#history.splice(0, this.#history.length - this.#historyMax);
-      this.#compacted = Math.max(this.#compacted, dropped.at(-1)?.revision ?? 0);
-    }
+    if (this.#history.length <= this.#historyMax * 1.25 && this.#historyBytes <= this.#historyMaxBytes * 1.25) return;
+    let drop = 0;
+    for (let bytes = this.#historyBytes; this.#history.length - drop > this.#historyMax || bytes > this.#historyMaxBytes; drop++)
+      bytes -= this.#history[drop]?.sizeBytes ?? 0;
+    this.compact(this.#history[drop - 1]?.revision ?? 0);
   }
 
   #publish(change: Change): void {

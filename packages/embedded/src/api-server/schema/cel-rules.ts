@@ -82,10 +82,39 @@ const FUNCTIONS = [
       ? (items as bigint[]).reduce((sum, it) => sum + it, 0n)
       : items.reduce<number>((sum, it) => sum + Number(it), 0);
   }),
+  celMethod("lastIndexOf", CelScalar.STRING, [CelScalar.STRING], CelScalar.INT, function (part) {
+    return BigInt(String(this).lastIndexOf(part));
+  }),
+  celMethod("charAt", CelScalar.STRING, [CelScalar.INT], CelScalar.STRING, function (index) {
+    return String(this).charAt(Number(index));
+  }),
+  celMethod("isSorted", LIST, [], CelScalar.BOOL, function () {
+    const items = [...(this as Iterable<string | number | bigint>)];
+    return items.every((it, index) => index === 0 || (items[index - 1] ?? it) <= it);
+  }),
+  celMethod("min", LIST, [], CelScalar.DYN, function () {
+    return extreme(this as Iterable<CelInput>, (a, b) => a < b);
+  }),
+  celMethod("max", LIST, [], CelScalar.DYN, function () {
+    return extreme(this as Iterable<CelInput>, (a, b) => a > b);
+  }),
   celFunc("isURL", [CelScalar.STRING], CelScalar.BOOL, (text) => URL.canParse(text)),
 ];
 
+function extreme(items: Iterable<CelInput>, wins: (a: string | number | bigint, b: string | number | bigint) => boolean): CelInput {
+  const list = [...items] as (string | number | bigint)[];
+  if (list.length === 0) throw new Error("the list is empty");
+  return list.reduce((best, it) => (wins(it, best) ? it : best));
+}
+
 const environment = celEnv({ funcs: FUNCTIONS });
+
+/** Texts of these formats are values of a type of their own in rules; the environment itself makes them. */
+const CONVERSIONS: Readonly<Record<string, (bindings: Bindings) => unknown>> = {
+  "date-time": plan(environment, parse("timestamp(text)")),
+  date: plan(environment, parse("timestamp(text + 'T00:00:00Z')")),
+  duration: plan(environment, parse("duration(text)")),
+};
 
 /** Compiles the rules of a schema. Rules that do not compile were refused with the definition (`ruleProblems`). */
 export function compileRules(schema: StructuralSchema | undefined): RuleSet {
@@ -197,6 +226,10 @@ function fieldOf(rule: ValidationRule, path: string): string {
 function toCel(value: Json | undefined, schema: StructuralSchema | undefined): CelInput {
   if (value === null || value === undefined) return null;
   if (typeof value === "number") return schema?.type === "number" || !Number.isInteger(value) ? value : BigInt(value);
+  if (typeof value === "string") {
+    const converted = CONVERSIONS[schema?.format ?? ""]?.({ text: value });
+    return converted === undefined || isCelError(converted) ? value : (converted as CelInput);
+  }
   if (typeof value !== "object") return value;
   if (Array.isArray(value)) return celList(value.map((item) => toCel(item, schema?.items)));
   const additional = isObject(schema?.additionalProperties) ? (schema.additionalProperties as StructuralSchema) : undefined;
