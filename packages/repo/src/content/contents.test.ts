@@ -1,5 +1,5 @@
 import { concat, equalBytes, hasCode, toHex, utf8 } from "@drayage/base";
-import { VirtualClock } from "@drayage/base/testing";
+import { settle, VirtualClock } from "@drayage/base/testing";
 import type { BlobStorage } from "@drayage/blob";
 import { FaultyStorage, faultAt, faultWhen, MemoryStorage } from "@drayage/blob/testing";
 import { describe, expect, it } from "vitest";
@@ -410,6 +410,24 @@ describe("a storage that fails", () => {
     expect((await contents.write(bytesOf(1 << 20, 3))).isNew).toBe(false);
     await contents.flush();
     expect([...(await repository.open()).list()]).toHaveLength(10);
+  });
+
+  it("forgets no pack when what tries several of them again is aborted in the middle", async () => {
+    const repository = await newTestRepository({ blockFormat: { maxPackBytes: 10 << 20 }, wrap: (inner) => new FaultyStorage(inner) });
+    const faulty = repository.storage as FaultyStorage;
+    // Room for one pack at a time, so that the others wait for it.
+    const contents = await repository.open({ packBytesInFlightMax: 11 << 20 });
+    faulty.plan = faultWhen(({ operation, id }) => operation === "put" && id.startsWith("p"));
+    const ids = (await Promise.all(Array.from({ length: 30 }, (_, i) => contents.write(bytesOf(1 << 20, i))))).map(({ id }) => id);
+    await settle();
+    faulty.plan = undefined;
+    const aborting = new AbortController();
+    const retrying = contents.write(bytesOf(100, 77), {}, aborting.signal);
+    aborting.abort(new Error("no more"));
+    await expect(retrying).rejects.toThrow("no more");
+    await contents.flush();
+    const reader = await repository.open({ readOnly: true });
+    for (const [i, id] of ids.entries()) expect(equalBytes(await reader.get(id), bytesOf(1 << 20, i))).toBe(true);
   });
 });
 

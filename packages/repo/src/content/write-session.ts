@@ -7,7 +7,7 @@
  * Invariants: the marker is stored before the first pack; an entry is findable from the moment its content is in a pack; a pack whose upload failed keeps
  * its memory and is tried again by the next write or flush.
  */
-import { type Clock, errorFields, type Logger, type RandomSource, type Semaphore } from "@drayage/base";
+import { type Clock, errorFields, invariant, type Logger, type RandomSource, type Semaphore } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import type { ContentId } from "../content-port.ts";
 import { frameFormatBlob } from "../format/format-blob.ts";
@@ -113,11 +113,14 @@ export class WriteSession {
   /** Stores every pack. Throws what the last upload that failed threw; everything stays for another try. */
   async storePacks(signal?: AbortSignal): Promise<void> {
     for (const pack of [...this.#open.values()]) {
+      // A write that was waiting for room may have closed it meanwhile.
+      if (this.#open.get(pack.letter) !== pack) continue;
       if (pack.entries.size > 0) await this.#submit(this.#close(pack), signal);
       else this.#discard(pack);
     }
     await Promise.all(this.#uploads);
     if (this.#failed.length > 0) await this.#retryFailed(signal);
+    invariant(this.#inMemory.size === 0, `Cannot index what session "${this.id}" wrote: ${this.#inMemory.size} of its packs are not stored`);
   }
 
   /** Indexes of everything that was closed or deleted, to be merged. */
@@ -171,7 +174,7 @@ export class WriteSession {
    * Starts an upload once there is room for its bytes, which is what the caller waits for. It counts as under way from the first moment, so that nobody
    * takes a pack that still waits for room for one that is stored.
    */
-  async #submit(closed: ClosedPack, signal?: AbortSignal): Promise<void> {
+  #submit(closed: ClosedPack, signal?: AbortSignal): Promise<unknown> {
     const room = this.#on.inFlight.acquire(closed.pack.length + closed.tail.length, signal);
     const upload: Promise<void> = room
       .then((release) => this.#upload(closed, signal).finally(release))
@@ -181,7 +184,7 @@ export class WriteSession {
       })
       .finally(() => this.#uploads.delete(upload));
     this.#uploads.add(upload);
-    await room;
+    return room;
   }
 
   async #upload({ pack, tail }: ClosedPack, signal?: AbortSignal): Promise<void> {
@@ -192,11 +195,12 @@ export class WriteSession {
     buffers.giveBack(pack.buffer);
   }
 
-  /** Tries failed packs again, one after the other; the first that fails again says why. */
+  /** Tries failed packs again, as many at once as there is room for; the last that fails again says why. */
   async #retryFailed(signal?: AbortSignal): Promise<void> {
     const failed = this.#failed;
     this.#failed = [];
-    for (const closed of failed) await this.#submit(closed, signal);
+    // All of them before the first wait: one that is neither under way nor failed would be forgotten, and the index would name it.
+    await Promise.allSettled(failed.map((closed) => this.#submit(closed, signal)));
     await Promise.all(this.#uploads);
     if (this.#failed.length > 0) throw this.#failure;
   }
