@@ -4,6 +4,7 @@ export * from "./content-port.ts";
 export { BLOB_CONFIG_ID } from "./format/blob-config.ts";
 export { type BlockFormat, type BlockFormatChoices, DEFAULT_EPOCH_PARAMETERS, type EpochParameters } from "./format/block-format.ts";
 export { FORMAT_BLOB_ID } from "./format/format-blob.ts";
+export { type DeriveFormatKey, rememberingKeys } from "./format/key-hierarchy.ts";
 export { type CreateFormatOptions, createRepositoryFormat, type FormatOptions, openRepositoryFormat, RepositoryFormat } from "./format/repository-format.ts";
 export { checkUdmRepository, readUdmRepository, UDM_REPOSITORY_ID, writeUdmRepository } from "./format/udm-repository.ts";
 export {

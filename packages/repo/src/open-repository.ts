@@ -4,6 +4,7 @@ import type { BlobStorage } from "@drayage/blob";
 import { createKernels } from "@drayage/kernels";
 import { openContents } from "./content/contents.ts";
 import { FORMAT_BLOB_ID } from "./format/format-blob.ts";
+import type { DeriveFormatKey } from "./format/key-hierarchy.ts";
 import { type CreateFormatOptions, createRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
 import { writeUdmRepository } from "./format/udm-repository.ts";
 import { maintenanceLabels, maintenanceParameters } from "./maintenance/maintenance-parameters.ts";
@@ -23,6 +24,8 @@ export interface OpenRepositoryOptions {
   readonly packBytesInFlightMax?: number;
   /** Bytes of packs kept for reading. @default 32 MiB */
   readonly cacheBytesMax?: number;
+  /** How a password becomes a key; one that remembers saves a process that opens many repositories the stretching. */
+  readonly deriveKey?: DeriveFormatKey;
   readonly signal?: AbortSignal;
 }
 
@@ -49,6 +52,7 @@ export async function createRepository(storage: BlobStorage, options: CreateRepo
   const made = await createRepositoryFormat(storage, {
     ...{ password, clock, random, logger },
     ...(format === undefined ? {} : { blockFormat: format }),
+    ...(options.deriveKey === undefined ? {} : { deriveKey: options.deriveKey }),
     ...(retention === undefined ? {} : { retention }),
   });
   const repository = await openOver(storage, { ...options, readOnly: false }, made);
@@ -83,6 +87,7 @@ async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, fo
       ...{ password: options.password, clock, random, logger, readOnly, kernels },
       identity: { username: identity.userName, hostname: identity.host },
       ...(format === undefined ? {} : { format }),
+      ...(options.deriveKey === undefined ? {} : { deriveKey: options.deriveKey }),
       packBytesInFlightMax: options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
       ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
     },

@@ -14,10 +14,15 @@ export interface ReadPiece {
 export const PIECE_BYTES = 2 << 20;
 
 /**
- * The bytes of the extents, in pieces. Ends early where the file does.
+ * The bytes of the extents, in pieces. Ends early where the file does. Whoever stops before the end must `return()` the generator before the descriptor is closed: a read may be
+ * under way, and the number may be another file's a moment later.
  * @param buffers - two of equal length; aligned, like the extents, where the file was opened for direct I/O
  */
-export async function* readAhead(fd: number, extents: Iterable<Extent>, buffers: readonly [Uint8Array, Uint8Array]): AsyncGenerator<ReadPiece> {
+export async function* readAhead(
+  fd: number,
+  extents: Iterable<Extent>,
+  buffers: readonly [Uint8Array, Uint8Array],
+): AsyncGenerator<ReadPiece, void, undefined> {
   const ranges = piecesOf(extents, buffers[0].length);
   let turn = 0;
   const start = (): Promise<ReadPiece & { readonly wanted: number }> | undefined => {
@@ -25,7 +30,10 @@ export async function* readAhead(fd: number, extents: Iterable<Extent>, buffers:
     if (next.done === true) return undefined;
     const buffer = buffers[turn % 2] as Uint8Array;
     turn++;
-    return readAt(fd, buffer, next.value.length, next.value.offset).then((data) => ({ offset: next.value.offset, data, wanted: next.value.length }));
+    const piece = readAt(fd, buffer, next.value.length, next.value.offset).then((data) => ({ offset: next.value.offset, data, wanted: next.value.length }));
+    // Awaited later, or by nobody when the consumer gives up.
+    piece.catch(() => undefined);
+    return piece;
   };
   let pending = start();
   try {

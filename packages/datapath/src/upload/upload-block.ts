@@ -64,16 +64,20 @@ async function readDevice(context: UploadContext, path: string, fd: number, size
   const buffers = [context.system.alignedBuffer(PIECE_BYTES), context.system.alignedBuffer(PIECE_BYTES)] as const;
   const pieces = readAhead(fd, [{ offset: 0, length: size }], buffers);
   let done = 0;
-  for (;;) {
-    const next = await pieces.next().catch((error: unknown) => {
-      throw pathError("read", path, error);
-    });
-    if (next.done === true) break;
-    await feed(object, next.value.data, context.signal);
-    done += next.value.data.length;
-    context.meter.counts.bytesDone += next.value.data.length;
-    await context.checkpoints.saveIfDue();
-    await context.pacer.pace(64);
+  try {
+    for (;;) {
+      const next = await pieces.next().catch((error: unknown) => {
+        throw pathError("read", path, error);
+      });
+      if (next.done === true) break;
+      await feed(object, next.value.data, context.signal);
+      done += next.value.data.length;
+      context.meter.counts.bytesDone += next.value.data.length;
+      await context.checkpoints.saveIfDue();
+      await context.pacer.pace(64);
+    }
+  } finally {
+    await pieces.return();
   }
   if (done !== size) throw new DrayError("PATH_IO", `Cannot read "${path}" to its end: it ended after ${done} bytes, ${size} were there when it was opened`);
 }

@@ -104,19 +104,23 @@ async function uploadLarge(context: UploadContext, object: ObjectWriter, { fd, s
     done = offset;
   };
   const pieces = readAhead(fd, dataBetween(holes, size), [new Uint8Array(PIECE_BYTES), new Uint8Array(PIECE_BYTES)]);
-  for (;;) {
-    const next = await pieces.next().catch((error: unknown) => {
-      throw pathError("read", where, error);
-    });
-    if (next.done === true) break;
-    const { offset, data } = next.value;
-    await reached(offset);
-    await feed(object, data, signal);
-    done += data.length;
-    meter.counts.bytesDone += data.length;
-    await context.checkpoints.saveIfDue();
-    await context.pacer.pace(64);
-    if (data.length === 0) break;
+  try {
+    for (;;) {
+      const next = await pieces.next().catch((error: unknown) => {
+        throw pathError("read", where, error);
+      });
+      if (next.done === true) break;
+      const { offset, data } = next.value;
+      await reached(offset);
+      await feed(object, data, signal);
+      done += data.length;
+      meter.counts.bytesDone += data.length;
+      await context.checkpoints.saveIfDue();
+      await context.pacer.pace(64);
+      if (data.length === 0) break;
+    }
+  } finally {
+    await pieces.return();
   }
   const after = atPath("examine", where, () => fstatSync(fd, { bigint: true }));
   // A hole at the end; a file that shrank keeps the length that it has now.

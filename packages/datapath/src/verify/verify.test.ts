@@ -2,12 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRepository, openRepository, parseSnapshotSource } from "@drayage/repo";
-import { MemoryStorage } from "@drayage/repo/testing";
+import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { patternBytes } from "../testing/index.ts";
 import { uploadSnapshot } from "../upload/upload-snapshot.ts";
 import { verifySnapshots } from "./verify-snapshot.ts";
 
+const deriveKey = rememberingKeys();
 let root: string;
 
 beforeEach(() => {
@@ -20,7 +21,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 async function stored() {
   const storage = new MemoryStorage();
-  const options = { password: "pw" };
+  const options = { password: "pw", deriveKey };
   const repository = await createRepository(storage, options);
   const source = parseSnapshotSource("u@h:/data");
   const { snapshotId } = await uploadSnapshot({ repository, source: { kind: "directory", path: root }, snapshotSource: source });
