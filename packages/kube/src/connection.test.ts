@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VirtualClock } from "@drayage/base/testing";
@@ -100,6 +100,19 @@ describe("loadConnection()", () => {
     ["names a CA that is not there", () => load({}, { "certificate-authority": "none.crt" }), "certificate-authority of kubeconfig"],
   ])("says what is wrong when the kubeconfig %s", (_title, attempt, message) => {
     expect(attempt).toThrow(expect.objectContaining({ code: "KUBE_CONFIG", message: expect.stringContaining(message) }));
+  });
+
+  it("does not go on to another cluster when KUBECONFIG names a file that is not there", () => {
+    mkdirSync(join(folder, ".kube"), { recursive: true });
+    write(join(".kube", "config"), kubeconfig({ token: "another" }));
+    expect(() => loadConnection({ env: { HOME: folder, KUBECONFIG: join(folder, "none") } }, clock)).toThrow(
+      expect.objectContaining({ code: "KUBE_CONFIG", message: `Cannot read kubeconfig "${join(folder, "none")}": it is not there` }),
+    );
+  });
+
+  it("names the contexts there are when the wanted one is not among them", () => {
+    const attempt = () => loadConnection({ kubeconfigPath: write("c", kubeconfig({})), context: "two" }, clock);
+    expect(attempt).toThrow(expect.objectContaining({ hint: "There are: one." }));
   });
 
   it("says what to do when there is neither kubeconfig nor pod", () => {

@@ -61,7 +61,14 @@ export function loadConnection(source: ConnectionSource, clock: Clock): Connecti
     return kubeconfigConnection([{ path: "kubeconfig", folder: process.cwd(), text: source.kubeconfig }], source.context, clock);
   }
   if (source.kubeconfigPath !== undefined) return kubeconfigConnection([readConfig(source.kubeconfigPath)], source.context, clock);
-  const listed = (env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "" && existsSync(path));
+  const named = (env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
+  const listed = named.filter((path) => existsSync(path));
+  // Never on to ~/.kube/config: that is another cluster than the one that was meant.
+  if (named.length > 0 && listed.length === 0) {
+    throw new DrayError("KUBE_CONFIG", `Cannot read kubeconfig "${named.join(delimiter)}": it is not there`, {
+      hint: "KUBECONFIG names it; correct or unset KUBECONFIG.",
+    });
+  }
   const home = join(env["HOME"] ?? homedir(), ".kube", "config");
   const paths = listed.length > 0 ? listed : existsSync(home) ? [home] : [];
   if (paths.length > 0) return kubeconfigConnection(paths.map(readConfig), source.context, clock);
@@ -163,7 +170,10 @@ function kubeconfigConnection(texts: readonly ConfigText[], wantedContext: strin
       const value = entries(config);
       if (value !== undefined) return { value, folder, path };
     }
-    throw new DrayError("KUBE_CONFIG", `Cannot use kubeconfig "${where}": it has no ${kind} "${name}"`);
+    const known = kind === "context" ? configs.flatMap(({ config }) => (config.contexts ?? []).map((entry) => entry.name)) : [];
+    throw new DrayError("KUBE_CONFIG", `Cannot use kubeconfig "${where}": it has no ${kind} "${name}"`, {
+      ...(known.length === 0 ? {} : { hint: `There are: ${known.join(", ")}.` }),
+    });
   };
 
   const contextName = wantedContext ?? configs.map(({ config }) => config["current-context"]).find((name) => name !== undefined && name !== "");

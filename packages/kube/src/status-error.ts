@@ -78,13 +78,18 @@ export function errorFromStatus(action: string, httpStatus: number, status: Stat
 /** The error of a request that got no answer. `sent` says whether the server may have seen it. */
 export function errorFromTransport(action: string, cause: unknown, sent: boolean): DrayError {
   const detail = cause instanceof Error ? (cause.message === "" ? cause.name : cause.message) : String(cause);
-  const hint = HINTS["KUBE_UNAVAILABLE"];
+  const hint = TLS_FAILURE.test(`${syscallCode(cause) ?? ""} ${detail}`)
+    ? "The server's certificate is not signed by the CA of this kubeconfig: check certificate-authority, and that the address is the one that was meant."
+    : HINTS["KUBE_UNAVAILABLE"];
   return new DrayError("KUBE_UNAVAILABLE", `Cannot ${action}: no answer from the API server: ${detail}`, {
     cause,
     context: { sent, syscall: syscallCode(cause) },
     ...(hint === undefined ? {} : { hint }),
   });
 }
+
+/** What Node says of a certificate that it does not trust. */
+const TLS_FAILURE = /CERT_|SELF_SIGNED|UNABLE_TO_(?:VERIFY|GET)|self-signed certificate|ERR_TLS_CERT/;
 
 function syscallCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
