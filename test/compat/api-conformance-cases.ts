@@ -121,6 +121,108 @@ const widget = (name: string, spec: JsonObject, more: JsonObject = {}): JsonObje
   ...more,
 });
 
+/** An object of each kind that has no case of its own: created, shown as a table, updated with a label, deleted. */
+function everyOtherKind(): ConformanceCase[] {
+  const webhook = {
+    name: "hook.example.com",
+    clientConfig: { url: "https://hook.example.com" },
+    sideEffects: "None",
+    admissionReviewVersions: ["v1"],
+    rules: [{ operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] }],
+  };
+  const kinds: readonly (readonly [path: string, apiVersion: string, kind: string, fields: JsonObject])[] = [
+    [
+      "/apis/networking.k8s.io/v1/namespaces/conformance/networkpolicies",
+      "networking.k8s.io/v1",
+      "NetworkPolicy",
+      { spec: { podSelector: { matchLabels: { app: "a" } }, egress: [{ ports: [{ port: 53 }] }] } },
+    ],
+    [
+      "/apis/networking.k8s.io/v1/namespaces/conformance/ingresses",
+      "networking.k8s.io/v1",
+      "Ingress",
+      {
+        spec: {
+          ingressClassName: "nginx",
+          rules: [{ host: "a.example.com", http: { paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "web", port: { number: 80 } } } }] } }],
+        },
+      },
+    ],
+    ["/apis/networking.k8s.io/v1/ingressclasses", "networking.k8s.io/v1", "IngressClass", { spec: { controller: "example.com/c" } }],
+    [
+      "/apis/policy/v1/namespaces/conformance/poddisruptionbudgets",
+      "policy/v1",
+      "PodDisruptionBudget",
+      { spec: { minAvailable: "50%", selector: { matchLabels: { app: "a" } } } },
+    ],
+    [
+      "/apis/autoscaling/v2/namespaces/conformance/horizontalpodautoscalers",
+      "autoscaling/v2",
+      "HorizontalPodAutoscaler",
+      { spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, maxReplicas: 3 } },
+    ],
+    [`${NS}/resourcequotas`, "v1", "ResourceQuota", { spec: { hard: { pods: "5", "requests.storage": "10Gi" } } }],
+    [`${NS}/limitranges`, "v1", "LimitRange", { spec: { limits: [{ type: "Container", max: { cpu: "1" } }] } }],
+    [`${NS}/endpoints`, "v1", "Endpoints", { subsets: [{ addresses: [{ ip: "10.0.0.1" }], ports: [{ port: 80 }] }] }],
+    [
+      "/apis/discovery.k8s.io/v1/namespaces/conformance/endpointslices",
+      "discovery.k8s.io/v1",
+      "EndpointSlice",
+      { addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ port: 80 }] },
+    ],
+    [`${NS}/podtemplates`, "v1", "PodTemplate", { template }],
+    [`${NS}/replicationcontrollers`, "v1", "ReplicationController", { spec: { template } }],
+    ["/apis/apps/v1/namespaces/conformance/controllerrevisions", "apps/v1", "ControllerRevision", { data: { a: 1 }, revision: 3 }],
+    [
+      "/apis/storage.k8s.io/v1/csinodes",
+      "storage.k8s.io/v1",
+      "CSINode",
+      { spec: { drivers: [{ name: "csi.example.com", nodeID: "n", topologyKeys: ["zone"] }] } },
+    ],
+    [
+      "/apis/storage.k8s.io/v1/namespaces/conformance/csistoragecapacities",
+      "storage.k8s.io/v1",
+      "CSIStorageCapacity",
+      { storageClassName: "fast", capacity: "1.5Gi" },
+    ],
+    ["/apis/node.k8s.io/v1/runtimeclasses", "node.k8s.io/v1", "RuntimeClass", { handler: "runc" }],
+    [
+      "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+      "admissionregistration.k8s.io/v1",
+      "ValidatingWebhookConfiguration",
+      { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
+    ],
+    [
+      "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+      "admissionregistration.k8s.io/v1",
+      "MutatingWebhookConfiguration",
+      { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
+    ],
+    [
+      "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+      "rbac.authorization.k8s.io/v1",
+      "ClusterRole",
+      { rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["get"] }] },
+    ],
+    [
+      "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+      "rbac.authorization.k8s.io/v1",
+      "ClusterRoleBinding",
+      { roleRef: { kind: "ClusterRole", name: "view" }, subjects: [{ kind: "Group", name: "g" }] },
+    ],
+  ];
+  return kinds.map(([path, apiVersion, kind, fields]) => ({
+    name: `${kind} is created with its defaults, shown, labelled and deleted`,
+    requests: [
+      post(path, { apiVersion, kind, metadata: { name: "one" }, ...fields }),
+      get(`${path}/one`, TABLE),
+      patch(`${path}/one`, { metadata: { labels: { a: "b" } } }, MERGE),
+      del(`${path}/one`, { propagationPolicy: "Background" }),
+      get(`${path}/one`),
+    ],
+  }));
+}
+
 export const conformanceCases: readonly ConformanceCase[] = [
   {
     name: "a namespace is created with its label, finalizer and phase",
@@ -542,7 +644,7 @@ export const conformanceCases: readonly ConformanceCase[] = [
         metadata: { name: "bad" },
         spec: { template: { spec: { containers: [container()] } } },
       }),
-      del("/apis/batch/v1/namespaces/conformance/jobs/once", { propagationPolicy: "Background" }),
+      del("/apis/batch/v1/namespaces/conformance/jobs/once"),
       post("/apis/batch/v1/namespaces/conformance/cronjobs", {
         apiVersion: "batch/v1",
         kind: "CronJob",
@@ -628,6 +730,56 @@ export const conformanceCases: readonly ConformanceCase[] = [
       del("/apis/scheduling.k8s.io/v1/priorityclasses/high"),
     ],
   },
+  ...everyOtherKind(),
+  {
+    name: "tables of pods, nodes and namespaces in their states",
+    requests: [
+      post("/api/v1/nodes", {
+        apiVersion: "v1",
+        kind: "Node",
+        metadata: { name: "table-node", labels: { "node-role.kubernetes.io/worker": "" } },
+        spec: { unschedulable: true, taints: [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }] },
+      }),
+      patch(
+        "/api/v1/nodes/table-node/status",
+        {
+          status: {
+            conditions: [{ type: "Ready", status: "True" }],
+            addresses: [{ type: "InternalIP", address: "10.1.1.1" }],
+            nodeInfo: { kubeletVersion: "v1.34.4", osImage: "Debian" },
+          },
+        },
+        MERGE,
+      ),
+      get("/api/v1/nodes/table-node", TABLE),
+      get("/api/v1/nodes?fieldSelector=spec.unschedulable=true,metadata.name=table-node"),
+      del("/api/v1/nodes/table-node"),
+      post(`${NS}/pods`, pod("table", { serviceAccountName: "runner", nodeName: "n", containers: [container(), container({ name: "two" })] })),
+      patch(
+        `${NS}/pods/table/status`,
+        {
+          status: {
+            phase: "Running",
+            podIP: "10.0.0.9",
+            containerStatuses: [
+              { name: "main", ready: true, restartCount: 2, image: "x", imageID: "", state: { running: {} } },
+              { name: "two", ready: false, restartCount: 0, image: "x", imageID: "", state: { waiting: { reason: "CrashLoopBackOff" } } },
+            ],
+          },
+        },
+        STRATEGIC,
+      ),
+      get(`${NS}/pods/table`, TABLE),
+      patch(`${NS}/pods/table/status`, { status: { phase: "Failed", reason: "Evicted" } }, STRATEGIC),
+      get(`${NS}/pods/table?includeObject=Object`, TABLE),
+      get(`${NS}/pods/table?includeObject=Some`, TABLE),
+      del(`${NS}/pods/table?gracePeriodSeconds=0`),
+      get("/api/v1/namespaces/conformance", TABLE),
+      get(`${NS}/serviceaccounts/runner`, TABLE),
+      get("/apis/rbac.authorization.k8s.io/v1/namespaces/conformance/roles/reader", TABLE),
+      get(`${NS}/events/e1`, TABLE),
+    ],
+  },
   {
     name: "a CustomResourceDefinition is checked and accepted",
     requests: [
@@ -638,7 +790,11 @@ export const conformanceCases: readonly ConformanceCase[] = [
   },
   {
     name: "a definition is established and served at once",
-    requests: [get(`${CRDS}/widgets.conformance.example.com`), get("/apis/conformance.example.com/v1"), get("/apis/conformance.example.com")],
+    requests: [
+      { ...get(`${CRDS}/widgets.conformance.example.com`), until: (answer) => JSON.stringify(answer.body).includes("InitialNamesAccepted") },
+      get("/apis/conformance.example.com/v1"),
+      get("/apis/conformance.example.com"),
+    ],
   },
   {
     name: "custom resources: pruning, defaults, validation",

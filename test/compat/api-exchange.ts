@@ -14,6 +14,8 @@ export interface Exchange {
   readonly path: string;
   readonly body?: Json | string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Sent again until the answer is like this, for what the real server does by and by. */
+  readonly until?: (answer: Answer) => boolean;
 }
 
 export interface Answer {
@@ -23,7 +25,17 @@ export interface Answer {
   readonly body: Json;
 }
 
-export function exchange(target: Target, it: Exchange): Promise<Answer> {
+const ATTEMPTS_MAX = 200;
+
+export async function exchange(target: Target, it: Exchange): Promise<Answer> {
+  for (let attempt = 1; ; attempt++) {
+    const answer = await exchangeOnce(target, it);
+    if (it.until?.(answer) !== false || attempt === ATTEMPTS_MAX) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function exchangeOnce(target: Target, it: Exchange): Promise<Answer> {
   const body = it.body === undefined ? undefined : Buffer.from(typeof it.body === "string" ? it.body : JSON.stringify(it.body));
   return new Promise((resolve, reject) => {
     const call = httpsRequest(

@@ -281,14 +281,15 @@ describe("kubectl", () => {
       env: { ...process.env, KUBECONFIG: join(folder, "kubeconfig"), HOME: folder },
     });
     let out = "";
+    const sawBoth = (): boolean => out.includes("ADDED") && out.includes("DELETED");
     const seen = new Promise<void>((resolve) => {
       child.stdout.on("data", (data: Buffer) => {
         out += data.toString();
-        if (out.includes("DELETED")) resolve();
+        if (sawBoth()) resolve();
       });
     });
     // The watch begins some time after the program does; a change now and then gives it something to see.
-    for (let round = 0; round < 100 && !out.includes("DELETED"); round++) {
+    for (let round = 0; round < 100 && !sawBoth(); round++) {
       await say("-n", "shop", "create", "configmap", `watched-${round}`);
       await say("-n", "shop", "delete", "configmap", `watched-${round}`);
     }

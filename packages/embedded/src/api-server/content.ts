@@ -134,14 +134,17 @@ export interface Answer {
   readonly warnings?: readonly string[];
 }
 
+/** Adds warnings to an answer, each once. */
+export function warn(response: ServerResponse, warnings: readonly string[]): void {
+  if (warnings.length === 0) return;
+  const before = [response.getHeader("Warning") ?? []].flat().map(String);
+  response.setHeader("Warning", [...new Set([...before, ...warnings.map((it) => `299 - ${JSON.stringify(it)}`)])]);
+}
+
 /** Sends an object as JSON or YAML. */
 export async function send(request: IncomingMessage, response: ServerResponse, answer: Answer, type: Accepted["type"] = "application/json"): Promise<void> {
   const text = type === "application/yaml" ? stringifyYaml(answer.body, { aliasDuplicateObjects: false }) : `${JSON.stringify(answer.body)}\n`;
-  if (answer.warnings !== undefined && answer.warnings.length > 0)
-    response.setHeader(
-      "Warning",
-      [...new Set(answer.warnings)].map((it) => `299 - ${JSON.stringify(it)}`),
-    );
+  warn(response, answer.warnings ?? []);
   response.setHeader("Content-Type", type);
   response.setHeader("Cache-Control", "no-cache, private");
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);

@@ -111,7 +111,6 @@ export class Operations {
     if (resource.custom !== undefined) for (const field of resource.strategy.statusFields ?? []) delete object[field];
     resource.strategy.prepareCreate?.(object, this.#world);
     this.#validate(resource, object, [...this.#metadataErrors(resource, object), ...(resource.strategy.validate?.(object, this.#world) ?? [])]);
-    options.warnings.push(...(resource.strategy.warnings?.(object) ?? []));
     if (this.#world.storage.get(resource.storedAs, keyFor(namespace, metadata.name ?? "")) !== undefined)
       throw alreadyExists(resourceName(resource), metadata.name ?? "");
     return this.#store(resource, object, options.dryRun);
@@ -145,7 +144,6 @@ export class Operations {
     this.#validateChange(resource, object, old, kind.subresource);
     if (kind.subresource === undefined) resource.strategy.admit?.(object, old, this.#world);
     if (resource.strategy.generation === true && this.#wantedChanged(resource, object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
-    options.warnings.push(...(resource.strategy.warnings?.(object) ?? []));
     if (old.metadata.resourceVersion !== undefined) object.metadata.resourceVersion = old.metadata.resourceVersion;
     if (equal(object, old)) return { object: old, created: false };
     if (isDeleting(object) && this.#finished(object)) return { object: this.#remove(resource, object, options.dryRun), created: false };
@@ -174,7 +172,7 @@ export class Operations {
         `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`,
       );
     const object = clone(old);
-    setPropagation(object.metadata, options.propagationPolicy);
+    setPropagation(object.metadata, options.propagationPolicy ?? (isDeleting(old) ? undefined : resource.strategy.defaultPropagation));
     const graceSeconds = resource.strategy.gracePeriodSeconds?.(old, options.gracePeriodSeconds) ?? 0;
     if (!isDeleting(old)) {
       object.metadata.deletionTimestamp = formatTime(this.#world.clock.nowMs() + graceSeconds * 1000);
@@ -315,7 +313,7 @@ export class Operations {
     const wanted = (it: ApiObject): JsonObject => {
       const { metadata: _metadata, ...rest } = it as JsonObject;
       for (const field of resource.strategy.statusFields ?? []) delete rest[field];
-      return rest;
+      return resource.strategy.labelsCount === true ? { ...rest, labels: it.metadata.labels } : rest;
     };
     return !equal(wanted(object), wanted(old));
   }

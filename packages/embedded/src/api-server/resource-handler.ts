@@ -1,6 +1,6 @@
 /** Requests about resources: reading, watching and writing them, and handing their subresources on. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { acceptedForm, decodeJson, decodeObject, decodeYaml, mediaTypeOf, readBody, send } from "./content.ts";
+import { acceptedForm, decodeJson, decodeObject, decodeYaml, mediaTypeOf, readBody, send, warn } from "./content.ts";
 import { at, isObject, type JsonObject, textAt } from "./json.ts";
 import { listObject, listPage, listRequest } from "./list.ts";
 import type { DeleteOptions, Operations, WriteOptions } from "./operations.ts";
@@ -47,6 +47,8 @@ export class ResourceHandler {
       sendText(response, 404, "404 page not found\n");
       return;
     }
+    const deprecation = resource.custom === undefined ? DEPRECATIONS[resource.storedAs] : resource.custom.deprecationWarning;
+    if (deprecation !== undefined) warn(response, [deprecation]);
     if (info.subresource !== undefined || !resource.verbs.includes("get")) {
       await this.#it.subresources.serve({ request, response, info, user, resource });
       return;
@@ -160,9 +162,10 @@ export class ResourceHandler {
     const accepted = acceptedForm(request.headers.accept);
     const options = await deleteOptions(request, info);
     const { object, removed } = this.#it.operations.delete(resource, info.namespace, info.name ?? "", options);
+    const warning = options.propagationPolicy === undefined ? resource.strategy.deletionWarning : undefined;
     const body =
       removed && !RETURNS_DELETED.has(resource.storedAs) ? deletedStatus(resource, object) : present(resource, object, accepted, this.#presentation(info));
-    await send(request, response, { code: 200, body }, accepted.type);
+    await send(request, response, { code: 200, body, ...(warning === undefined ? {} : { warnings: [warning] }) }, accepted.type);
   }
 
   async #deleteCollection(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
@@ -189,6 +192,12 @@ export class ResourceHandler {
     return { includeObject: info.query.get("includeObject") ?? "", nowMs: this.#it.world.clock.nowMs() };
   }
 }
+
+/** Built-in kinds whose every answer warns. */
+const DEPRECATIONS: Readonly<Record<string, string>> = {
+  endpoints: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+  componentstatuses: "v1 ComponentStatus is deprecated in v1.19+",
+};
 
 /** Whether the verb is served at this path: what is written by name needs one, what is made does not, and neither is done across namespaces. */
 function isServed(info: ResourceRequest, resource: ServedResource): boolean {

@@ -49,7 +49,7 @@ export function fieldValues(object: JsonObject, schema: OpenApiSchema | undefine
 
 function collect(value: Json, schema: OpenApiSchema | undefined, path: string, members: Map<string, Json>, containers: boolean): void {
   const it = resolveSchema(schema);
-  if (isObject(value) && it?.["x-kubernetes-map-type"] !== "atomic") {
+  if (isObject(value) && !isAtomicMap(it)) {
     const entries = Object.entries(value).filter(([, child]) => child !== undefined);
     if (path !== "" && (entries.length === 0 || containers)) members.set(path, null);
     for (const [key, child] of entries) collect(child ?? null, fieldSchema(it, key), join(path, `f:${key}`), members, containers);
@@ -66,6 +66,18 @@ function collect(value: Json, schema: OpenApiSchema | undefined, path: string, m
     return;
   }
   members.set(path, value);
+}
+
+/** Maps that are one value: by declaration, and objects of a built-in kind that may hold anything. */
+export function isAtomicMap(schema: OpenApiSchema | undefined): boolean {
+  if (schema === undefined) return false;
+  if (schema["x-kubernetes-map-type"] === "atomic") return true;
+  return (
+    schema.type === "object" &&
+    schema.properties === undefined &&
+    schema.additionalProperties === undefined &&
+    schema["x-kubernetes-preserve-unknown-fields"] !== true
+  );
 }
 
 function join(path: string, key: string): string {

@@ -9,7 +9,7 @@ import type { Operations } from "../operations.ts";
 import { apiVersionOf, schemaOf } from "../served-resource.ts";
 import { badRequest, invalidObject, required, StatusError } from "../status-error.ts";
 import type { PatchRequest } from "./apply-patch.ts";
-import { type FieldSet, fieldValues, itemKey, ownsBelow, pathText, removeAt } from "./field-set.ts";
+import { type FieldSet, fieldValues, isAtomicMap, itemKey, ownsBelow, pathText, removeAt } from "./field-set.ts";
 import { fieldSchema, itemSchema, resolveSchema } from "./schema-walk.ts";
 
 export function serverSideApply(request: PatchRequest): ReturnType<Operations["update"]> {
@@ -79,7 +79,7 @@ function abandoned(own: ManagedEntry | undefined, set: FieldSet, others: readonl
 /** The configuration laid over the object: maps are merged, lists by their keys or as sets, and whatever is atomic is replaced. */
 export function mergeApplied(live: Json | undefined, config: Json, schema: OpenApiSchema | undefined): Json {
   const it = resolveSchema(schema);
-  if (isObject(config) && isObject(live) && it?.["x-kubernetes-map-type"] !== "atomic") {
+  if (isObject(config) && isObject(live) && !isAtomicMap(it)) {
     const out: JsonObject = { ...live };
     for (const [key, value] of Object.entries(config)) {
       if (value === undefined) continue;

@@ -13,6 +13,7 @@ export const strategies: Readonly<Record<string, Strategy>> = {
   limitranges: core.limitRanges,
   namespaces: core.namespaces,
   nodes: core.nodes,
+  podtemplates: core.podTemplates,
   persistentvolumeclaims: volumes.persistentVolumeClaims,
   persistentvolumes: volumes.persistentVolumes,
   pods,

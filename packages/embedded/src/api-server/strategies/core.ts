@@ -2,6 +2,7 @@
 import { type ApiObject, clone, ensureObject, equal, isObject, type JsonObject, objectAt, objectsAt, setDefault, textAt } from "../json.ts";
 import { nameProblems } from "../names.ts";
 import { type FieldError, fieldForbidden, invalid, required, tooLong } from "../status-error.ts";
+import { defaultPodTemplate } from "./pod-defaults.ts";
 import type { Strategy } from "./strategy.ts";
 
 const DATA_MAX_BYTES = 1 << 20;
@@ -243,6 +244,7 @@ export const endpoints: Strategy = {
 
 export const endpointSlices: Strategy = {
   generation: true,
+  labelsCount: true,
   defaults(object) {
     for (const port of objectsAt(object, "ports")) {
       setDefault(port, "name", "");
@@ -250,6 +252,24 @@ export const endpointSlices: Strategy = {
     }
   },
   validate: (object) => (textAt(object, "addressType") === "" ? [required("addressType")] : []),
+};
+
+/** What a container gets when it says nothing: the limit is the largest allowed, the request is the limit, or else the smallest allowed. */
+function defaultLimits(limit: JsonObject): void {
+  const fill = (field: string, from: string): void => {
+    const values = objectAt(limit, from);
+    if (values === undefined) return;
+    const target = ensureObject(limit, field);
+    for (const [name, value] of Object.entries(values)) if (value !== undefined) setDefault(target, name, value);
+  };
+  fill("default", "max");
+  fill("defaultRequest", "default");
+  fill("defaultRequest", "min");
+}
+
+export const podTemplates: Strategy = {
+  generation: true,
+  defaults: (object) => defaultPodTemplate(ensureObject(object, "template")),
 };
 
 export const resourceQuotas: Strategy = {
@@ -260,5 +280,8 @@ export const resourceQuotas: Strategy = {
 };
 
 export const limitRanges: Strategy = {
+  defaults(range) {
+    for (const limit of objectsAt(range, "spec", "limits")) if (limit["type"] === "Container") defaultLimits(limit);
+  },
   validate: (range) => (isObject(range["spec"]) && nameProblems(range.metadata.name ?? "", "subdomain").length === 0 ? [] : [required("spec")]),
 };

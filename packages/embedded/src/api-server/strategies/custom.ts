@@ -33,7 +33,6 @@ export function customStrategy(version: CustomVersion): Strategy {
     validateUpdate: (object, old) => ratchet(validate(object, old), object, old, version),
     validateStatus: (object, old) => ratchet(validate(object, old), object, old, version),
     selectableFields: (object) => Object.fromEntries(version.selectableFields.map((path) => [path, String(atSimplePath(object, path) ?? "")])),
-    warnings: () => (version.deprecationWarning === undefined ? [] : [version.deprecationWarning]),
   };
 }
 

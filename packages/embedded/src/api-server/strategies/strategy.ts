@@ -22,6 +22,12 @@ export interface Strategy {
   readonly names?: "subdomain" | "label" | "service" | "path";
   /** Whether metadata.generation counts changes of what is wanted. */
   readonly generation?: boolean;
+  /** Whether a change of labels counts as well. */
+  readonly labelsCount?: boolean;
+  /** What becomes of dependents when a deletion does not say; Background unless something else stands here. */
+  readonly defaultPropagation?: "Orphan";
+  /** Warns whoever deletes without saying what becomes of dependents. */
+  readonly deletionWarning?: string;
   /** Fields at the top that only the status subresource writes. Empty where there is none. */
   readonly statusFields?: readonly string[];
   /** Fills in what was not given. Also runs on updates. */
@@ -39,8 +45,6 @@ export interface Strategy {
   selectableFields?(object: ApiObject): Readonly<Record<string, string>>;
   /** Seconds a deletion waits for somebody to finish the object; undefined when it is removed at once. */
   gracePeriodSeconds?(object: ApiObject, wanted: number | undefined): number | undefined;
-  /** Warnings sent with the answer. */
-  warnings?(object: ApiObject): string[];
 }
 
 export function strategyFor(group: string, plural: string): Strategy {

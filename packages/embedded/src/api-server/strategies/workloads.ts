@@ -86,14 +86,19 @@ const byReplicas = (object: ApiObject): Record<string, string> => ({ "status.rep
 
 export const replicaSets = workload({ selectorImmutable: true, selectableFields: byReplicas, defaults: (spec) => fill(spec, { replicas: 1 }) });
 
-export const replicationControllers = workload({
-  selectableFields: byReplicas,
-  defaults(spec) {
-    fill(spec, { replicas: 1 });
-    const labels = objectAt(spec, "template", "metadata", "labels");
-    if (labels !== undefined) setDefault(spec, "selector", clone(labels));
-  },
-});
+export const replicationControllers: Strategy = {
+  ...workload({
+    selectableFields: byReplicas,
+    defaults(spec, object) {
+      fill(spec, { replicas: 1 });
+      const labels = objectAt(spec, "template", "metadata", "labels");
+      if (labels === undefined) return;
+      setDefault(spec, "selector", clone(labels));
+      object.metadata.labels ??= clone(labels) as Record<string, string>;
+    },
+  }),
+  defaultPropagation: "Orphan",
+};
 
 const statefulSetUpdates =
   "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -177,6 +182,9 @@ function validateJobTemplate(template: JsonObject, path: string): FieldError[] {
 }
 
 export const jobs: Strategy = {
+  defaultPropagation: "Orphan",
+  deletionWarning:
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
   generation: true,
   statusFields: ["status"],
   defaults(job) {

@@ -222,8 +222,8 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     ),
     text("Message", (it) => textAt(it, "message").trim()),
     wide("First Seen", (it, nowMs) => age(textAt(it, "firstTimestamp") || textAt(it, "eventTime") || undefined, nowMs)),
-    wide("Count", (it) => String(numberAt(it, "series", "count") ?? numberAt(it, "count") ?? 1)),
-    wide("Name", (it) => it.metadata.name ?? ""),
+    wide("Count", (it) => numberAt(it, "series", "count") ?? numberAt(it, "count") ?? 1),
+    { name: "Name", type: "string", format: "name", priority: 1, cell: (it) => it.metadata.name ?? "" },
   ],
   persistentvolumes: (ageColumn) => [
     text("Capacity", (it) => textAt(it, "spec", "capacity", "storage")),
@@ -272,7 +272,7 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
       const group = owner.apiVersion.includes("/") ? `.${owner.apiVersion.split("/")[0]}` : "";
       return `${owner.kind.toLowerCase()}${group}/${owner.name}`;
     }),
-    integer("Revision", number("revision")),
+    text("Revision", number("revision")),
     ageColumn,
   ],
   "batch/jobs": (ageColumn) => [
@@ -315,6 +315,7 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     text("Modes", (it) => orNone(textsAt(it, "spec", "volumeLifecycleModes").join(","))),
     ageColumn,
   ],
+  "storage.k8s.io/volumeattributesclasses": (ageColumn) => [text("DriverName", (it) => textAt(it, "driverName")), ageColumn],
   "storage.k8s.io/csinodes": (ageColumn) => [integer("Drivers", (it) => objectsAt(it, "spec", "drivers").length), ageColumn],
   "storage.k8s.io/volumeattachments": (ageColumn) => [
     text("Attacher", (it) => textAt(it, "spec", "attacher")),
@@ -387,8 +388,8 @@ export const builtInColumns: Readonly<Record<string, Columns>> = {
     text("Reference", (it) => `${textAt(it, "spec", "scaleTargetRef", "kind")}/${textAt(it, "spec", "scaleTargetRef", "name")}`),
     text("Targets", targetsText),
     text("MinPods", (it) => String(at(it, "spec", "minReplicas") ?? "<unset>")),
-    integer("MaxPods", number("spec", "maxReplicas")),
-    integer("Replicas", number("status", "currentReplicas")),
+    text("MaxPods", number("spec", "maxReplicas")),
+    text("Replicas", number("status", "currentReplicas")),
     ageColumn,
   ],
   "admissionregistration.k8s.io/mutatingwebhookconfigurations": (ageColumn) => [integer("Webhooks", (it) => objectsAt(it, "webhooks").length), ageColumn],

@@ -1,5 +1,5 @@
 /** Tables, as `kubectl get` shows them. */
-import type { ApiObject, Json, JsonObject } from "../json.ts";
+import { type ApiObject, type Json, type JsonObject, textAt } from "../json.ts";
 import { partial } from "../presentation.ts";
 import type { ServedResource } from "../served-resource.ts";
 import { badRequest } from "../status-error.ts";
@@ -28,21 +28,39 @@ function nameCell(object: ApiObject): string {
 }
 
 export function tableOf(resource: ServedResource, objects: readonly ApiObject[], options: TableOptions): JsonObject {
-  if (!["", "None", "Metadata", "Object"].includes(options.includeObject)) throw badRequest(`unrecognized includeObject value: "${options.includeObject}"`);
+  if (!["", "None", "Metadata", "Object"].includes(options.includeObject))
+    throw badRequest(
+      `Unable to convert to Table as requested: includeObject: Invalid value: ${JSON.stringify(options.includeObject)}: must be 'Metadata', 'Object', 'None', or empty`,
+    );
   const columns = columnsOf(resource);
   return {
     kind: "Table",
     apiVersion: options.apiVersion,
     metadata: options.metadata,
     columnDefinitions: options.withColumns === false ? [] : columns.map(definition),
-    rows: objects.map((object) => ({ cells: columns.map((column) => column.cell(object, options.nowMs)), object: rowObject(object, options) })),
+    rows: objects.map((object) => ({
+      cells: columns.map((column) => column.cell(object, options.nowMs)),
+      ...rowConditions(object),
+      object: rowObject(object, options),
+    })),
   };
 }
 
 function columnsOf(resource: ServedResource): readonly Column[] {
   if (resource.custom !== undefined) return [NAME, ...customColumns(resource.custom.columns)];
   const own = builtInColumns[resource.storedAs];
-  return own === undefined ? [NAME, CREATED] : [NAME, ...own(AGE)];
+  if (own === undefined) return [NAME, CREATED];
+  // Events are told by when and what, not by their names.
+  return resource.storedAs === "events" ? own(AGE) : [NAME, ...own(AGE)];
+}
+
+const ENDED: Readonly<Record<string, string>> = { Succeeded: "The pod has completed successfully.", Failed: "The pod failed." };
+
+/** Clients may leave out rows of pods that have ended. */
+function rowConditions(object: ApiObject): JsonObject {
+  const phase = object.kind === "Pod" && object.apiVersion === "v1" ? textAt(object, "status", "phase") : "";
+  const message = ENDED[phase];
+  return message === undefined ? {} : { conditions: [{ type: "Completed", status: "True", reason: phase, message }] };
 }
 
 function definition(column: Column): JsonObject {
