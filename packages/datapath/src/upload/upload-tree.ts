@@ -151,8 +151,8 @@ export class TreeUpload {
       if (parent === undefined || !isUnchanged(stat, "file", parent) || !this.#isStored(parent.objectId)) continue;
       return { now: this.#cached(walk, name, path, stat, parent.objectId) };
     }
-    const group = linkGroupOf(stat, this.#rootDevice);
-    const known = group === undefined ? undefined : this.#metAgain(group);
+    const met = linkGroupOf(stat, this.#rootDevice);
+    const known = met === undefined ? undefined : this.#metAgain(met);
     if (known !== undefined) {
       const shared = await known;
       if (shared !== undefined && shared.size === Number(stat.size)) return { now: this.#cached(walk, name, path, stat, shared.objectId) };
@@ -162,6 +162,8 @@ export class TreeUpload {
       context.warnings.add(path, "was replaced by something else while the directory was read");
       return NOTHING;
     }
+    // By what was opened: another file may have taken the name since it was looked at, and a restore would give it the bytes of the group.
+    const group = linkGroupOf(file.stat, this.#rootDevice);
     const xattrs = xattrsOf(context, walk.directory.child(name), path);
     const extension = extensionOf({ linkGroup: group, holes: file.holes, xattrs });
     const facts = { name, type: "file" as const, ...factsOf(file.stat) };

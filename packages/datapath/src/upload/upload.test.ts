@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -149,6 +150,31 @@ describe("uploadSnapshot", () => {
     expect(a?.extension?.linkGroup).toMatch(/^\d+$/);
     expect(new Set([a, b, c].map((entry) => entry?.objectId)).size).toBe(1);
     expect(contents.writes.filter(({ length }) => length === 10_000)).toHaveLength(1);
+  });
+
+  it("a file that is replaced while it is met is no name of the file that it was", async () => {
+    const { repository, contents } = memoryRepository();
+    writeFileSync(join(root, "a"), "the old file");
+    for (const name of ["b", "c"]) linkSync(join(root, "a"), join(root, name));
+    await upload(repository);
+    utimesSync(join(root, "a"), 1, 1);
+    // The parent's listing is read between looking at the first file and opening it.
+    const get = contents.get.bind(contents);
+    contents.get = (id, signal) => {
+      if (id.startsWith("k")) {
+        contents.get = get;
+        writeFileSync(join(root, "new"), "quite another");
+        renameSync(join(root, "new"), join(root, "a"));
+      }
+      return get(id, signal);
+    };
+    const result = await upload(repository);
+    const [a, b, c] = await list(repository, result.rootEntry.objectId);
+    expect((await bytesOf(repository, a)).toString()).toBe("quite another");
+    expect((await bytesOf(repository, b)).toString()).toBe("the old file");
+    expect(a?.extension?.linkGroup).toBeUndefined();
+    expect(b?.extension?.linkGroup).toBeDefined();
+    expect(c?.extension?.linkGroup).toBe(b?.extension?.linkGroup);
   });
 
   it("holes are noted, and the object is that of the same bytes without holes", async () => {
