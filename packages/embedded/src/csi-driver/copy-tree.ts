@@ -11,7 +11,10 @@ const VANISHED = /^cp: (cannot (stat|open|access|read|readlink)|error reading) .
  * Throws RESOURCE_EXHAUSTED when the disk is full, INTERNAL for anything else; what was copied so far is the caller's to remove.
  */
 export async function copyTree(source: string, target: string): Promise<void> {
-  const { exitCode, stderr } = await runProgram("cp", ["--archive", "--reflink=auto", "--sparse=auto", "--no-target-directory", "--", source, target]);
+  const copy = ["cp", "--archive", "--reflink=auto", "--sparse=auto", "--no-target-directory", "--", source, target];
+  // Pods of an ordinary user are root over that user's files, also over those whose mode lets nobody read them; a copy must be so too.
+  const [program = "cp", ...args] = process.getuid?.() === 0 ? copy : ["unshare", "--user", "--map-root-user", "--", ...copy];
+  const { exitCode, stderr } = await runProgram(program, args);
   if (exitCode === 0) return;
   const complaints = stderr.split("\n").filter((line) => !VANISHED.test(line));
   if (complaints.length === 0) return;
