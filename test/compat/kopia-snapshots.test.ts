@@ -193,6 +193,36 @@ describe("we on snapshots that kopia made", () => {
     });
   });
 
+  it.each([
+    ["1", "zstd", "DYNAMIC-1M-RABINKARP"],
+    ["2", "s2-default", "FIXED-1M"],
+    ["3", "pgzip", "DYNAMIC-4M-BUZHASH"],
+  ])("format version %s, files compressed with %s, split by %s: restored, and continued in both directions", async (version, compressor, splitter) => {
+    const [root, path] = [plainTree(), fresh("repository")];
+    writeFileSync(join(root, "text"), "a line of a log that repeats itself\n".repeat(200_000));
+    const kopia = kopiaClient(fresh("kopia"), PASSWORD);
+    await kopia(
+      "repository",
+      "create",
+      "filesystem",
+      "--path",
+      path,
+      `--format-version=${version}`,
+      `--object-splitter=${splitter}`,
+      "--override-username=user",
+      "--override-hostname=host",
+    );
+    await kopia("policy", "set", "--global", `--compression=${compressor}`);
+    await kopia("snapshot", "create", root);
+    const [theirs] = await listed(kopia);
+    expect(treeFacts(await restoreOurs(path, theirs?.id ?? ""))).toEqual(treeFacts(root));
+    const ours = await withOurs(path, (repository) => upload(repository, root, { parent: "none", compressor: version === "1" ? "none" : "zstd-fastest" }));
+    // The first client has the list of index blobs cached.
+    const other = await client(path);
+    await other("snapshot", "verify", "--verify-files-percent=100");
+    expect(kopiaFacts(treeFacts(await restoreTheirs(other, ours.snapshotId)))).toEqual(kopiaFacts(treeFacts(root)));
+  });
+
   it("a directory of thousands has the same object id, and is streamed back in order", async () => {
     const [root, path] = [fresh("tree"), fresh("repository")];
     for (let index = 0; index < 40_000; index++) writeFileSync(join(root, `file number ${index} with a name that takes room`), "");
