@@ -1,9 +1,8 @@
 import { asBuffer, compareBytes, compareUtf8, DrayError, fromUtf8, isDrayError, utf8 } from "@drayage/base";
 import type { ExtendedAttribute, Extent, RawPath, SystemCalls } from "../types.ts";
+import { dataExtentsBy, SEEK_DATA } from "./data-extents.ts";
 import { libc, systemError } from "./libc.ts";
 
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
 const FALLOC_KEEP_SIZE_AND_PUNCH_HOLE = 0x01 | 0x02;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -65,24 +64,10 @@ export const systemCalls: SystemCalls = {
 
 function dataExtents(fd: number, size: number): Extent[] {
   const { lseek } = libc();
-  const extents: Extent[] = [];
-  for (let at = 0; at < size; ) {
-    const start = Number(lseek(fd, at, SEEK_DATA));
-    if (start < 0) {
-      const error = systemError("find data in", `fd ${fd}`);
-      // Past the last data there is nothing more; a file system that knows no holes answers EINVAL.
-      if (error.context["errno"] === "ENXIO") break;
-      if (error.context["errno"] === "EINVAL" || error.code === "NOT_SUPPORTED") return [{ offset: 0, length: size }];
-      throw error;
-    }
-    if (start >= size) break;
-    const end = Number(lseek(fd, start, SEEK_HOLE));
-    // The file may have shrunk between the two calls.
-    if (end <= start) break;
-    extents.push({ offset: start, length: Math.min(end, size) - start });
-    at = end;
-  }
-  return extents;
+  return dataExtentsBy((offset, whence) => {
+    const reached = Number(lseek(fd, offset, whence));
+    return reached < 0 ? systemError(whence === SEEK_DATA ? "find data in" : "find a hole in", `fd ${fd}`) : reached;
+  }, size);
 }
 
 function listXattrs(path: RawPath): ExtendedAttribute[] {
