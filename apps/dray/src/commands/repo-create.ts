@@ -10,6 +10,8 @@ interface Options extends RepositoryOptions {
   readonly blockHash?: string;
   readonly encryption?: string;
   readonly splitter?: string;
+  readonly ecc?: string;
+  readonly eccOverheadPercent?: string;
   readonly formatVersion?: string;
   readonly velero?: boolean;
 }
@@ -22,6 +24,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--block-hash <name>", "hash of contents, by Kopia's name (default: BLAKE2B-256-128)")
     .option("--encryption <name>", "encryption of contents (default: AES256-GCM-HMAC-SHA256)")
     .option("--splitter <name>", "how files are cut (default: DYNAMIC-4M-BUZHASH)")
+    .option("--ecc <name>", "error correction, where it has any overhead (default: REED-SOLOMON-CRC32)")
+    .option("--ecc-overhead-percent <number>", "what error correction may take of the storage, 1 to 100 (default: no error correction)")
     .option("--format-version <number>", "version of the format, 1 to 3 (default: 3)")
     .option("--velero", "set it up as Velero does, maintained by default@default")
     .action((options: Options) => createRepository(options, terminal));
@@ -33,6 +37,8 @@ async function createRepository(options: Options, terminal: Terminal): Promise<v
     ...(options.blockHash === undefined ? {} : { hash: options.blockHash }),
     ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
     ...(options.splitter === undefined ? {} : { splitter: options.splitter }),
+    ...(options.ecc === undefined ? {} : { ecc: options.ecc }),
+    ...(options.eccOverheadPercent === undefined ? {} : { eccOverheadPercent: parseCount("--ecc-overhead-percent", options.eccOverheadPercent) }),
     ...(options.formatVersion === undefined ? {} : { formatVersion: parseCount("--format-version", options.formatVersion) }),
   };
   const password = await repositoryPassword(options, terminal, true);

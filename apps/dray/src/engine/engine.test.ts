@@ -55,6 +55,12 @@ describe("repositories", () => {
     expect((await dray("repo status")).out).toContain("BLAKE3-256\nEncryption:  CHACHA20-POLY1305-HMAC-SHA256\nSplitter:    FIXED-1M\n");
   });
 
+  it("are created with error correction where it may take something", async () => {
+    expect((await dray("repo create --ecc REED-SOLOMON-CRC32 --ecc-overhead-percent 10")).exitCode).toBe(0);
+    expect((await dray("repo status")).out).toMatch(/Correction: +REED-SOLOMON-CRC32, 10 %\n/);
+    expect(await dray("repo create --ecc-overhead-percent 101 -r file:///folder/other")).toMatchObject({ exitCode: 2 });
+  });
+
   it("are not created with a password that everybody knows, nor with a choice that nobody does", async () => {
     expect(await dray("repo create", { env: { DRAY_REPOSITORY_PASSWORD: "static-passw0rd" } })).toMatchObject({
       exitCode: 2,

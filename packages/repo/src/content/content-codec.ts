@@ -3,13 +3,16 @@
  *
  *   content   id = prefix ‖ hash(plain) · payload = plain, or header id u32 BE ‖ compressed when that is shorter · stored = seal(payload, iv = last 16 bytes of the hash)
  *   blob      name = prefix ‖ hex(hash(plain)) ‖ "-" suffix · stored = seal(plain, iv = the 32 hex digits before the first dash)
+ *
+ * Sealing is encryption, with error correction around it where the repository has one (3.5).
  */
 import { concat, DrayError, equalBytes, fromHex, hasCode, invariant } from "@drayage/base";
-import { COMPRESSION_HEADER_BYTES, type ContentEncryptor, type ContentHasher, type Kernels } from "@drayage/kernels";
+import { COMPRESSION_HEADER_BYTES, type ContentHasher, createErrorCorrection, type Kernels } from "@drayage/kernels";
 import type { ContentId } from "../content-port.ts";
 import type { BlockFormat } from "../format/block-format.ts";
 import { deriveContentSecret } from "../format/key-hierarchy.ts";
 import { hashOf } from "./content-id.ts";
+import { ContentSealer } from "./content-sealer.ts";
 
 const IV_BYTES = 16;
 /** Header id 0: stored as it is. */
@@ -31,26 +34,33 @@ export interface SealedBlob {
 /** Binds the keys of a repository to the kernels of this thread. */
 export async function createContentCodec(block: BlockFormat, kernels: Kernels): Promise<ContentCodec> {
   const hasher = await kernels.hasher(block.hash, block.secret);
-  return new ContentCodec(hasher, kernels.encryptor(block.encryption, deriveContentSecret(block.masterKey)), kernels, block.indexVersion >= 2);
+  const encryptor = kernels.encryptor(block.encryption, deriveContentSecret(block.masterKey));
+  const correction = block.ecc === "" || block.eccOverheadPercent === 0 ? undefined : createErrorCorrection(block.ecc, block.eccOverheadPercent);
+  return new ContentCodec(hasher, new ContentSealer(encryptor, correction), kernels, block.indexVersion >= 2);
 }
 
 export class ContentCodec {
   readonly hasher: ContentHasher;
-  readonly #encryptor: ContentEncryptor;
+  readonly #sealer: ContentSealer;
   readonly #kernels: Kernels;
   readonly #compresses: boolean;
 
   /** @param compresses - whether the index can say that a content is compressed */
-  constructor(hasher: ContentHasher, encryptor: ContentEncryptor, kernels: Kernels, compresses: boolean) {
+  constructor(hasher: ContentHasher, sealer: ContentSealer, kernels: Kernels, compresses: boolean) {
     this.hasher = hasher;
-    this.#encryptor = encryptor;
+    this.#sealer = sealer;
     this.#kernels = kernels;
     this.#compresses = compresses;
   }
 
-  /** The most bytes that a content of this length takes in a pack. */
-  sealedLengthMax(originalLength: number): number {
-    return originalLength + this.#encryptor.overheadBytes;
+  /** Bytes that a payload of this length takes in a pack. */
+  sealedLength(payloadLength: number): number {
+    return this.#sealer.sealedLength(payloadLength);
+  }
+
+  /** Damaged shards that error correction put right since opening. */
+  get repairedShards(): number {
+    return this.#sealer.repairedShards;
   }
 
   /** Compresses where asked for, and where that is shorter. The payload may be `data` itself. Throws REPO_UNSUPPORTED for a compressor that is not known. */
@@ -68,13 +78,13 @@ export class ContentCodec {
 
   /** Encrypts a payload into `out` at `at`; returns the bytes taken. */
   seal(payload: Uint8Array, hash: Uint8Array, out: Uint8Array, at: number): number {
-    return this.#encryptor.seal(payload, contentIv(hash), out, at);
+    return this.#sealer.seal(payload, contentIv(hash), out, at);
   }
 
   /** The plaintext of a stored content. Throws REPO_CORRUPT naming content and pack, REPO_UNSUPPORTED for a compression that is not known. */
   open(sealed: Uint8Array, form: StoredForm): Uint8Array {
     try {
-      const payload = this.#encryptor.open(sealed, contentIv(hashOf(form.id)));
+      const payload = this.#sealer.open(sealed, contentIv(hashOf(form.id)));
       const plain = form.compressionId === NOT_COMPRESSED ? payload : this.#decompress(payload, form);
       if (plain.length !== form.originalLength) throw new DrayError("REPO_CORRUPT", `it has ${plain.length} bytes, the index says ${form.originalLength}`);
       return plain;
@@ -110,14 +120,14 @@ export class ContentCodec {
 
   /** Encrypts under an iv of any length: pack-local indexes use the whole hash. */
   sealWith(plaintext: Uint8Array, iv: Uint8Array): Uint8Array {
-    const data = new Uint8Array(plaintext.length + this.#encryptor.overheadBytes);
-    this.#encryptor.seal(plaintext, iv, data, 0);
+    const data = new Uint8Array(this.#sealer.sealedLength(plaintext.length));
+    this.#sealer.seal(plaintext, iv, data, 0);
     return data;
   }
 
   openWith(data: Uint8Array, iv: Uint8Array, subject: string): Uint8Array {
     try {
-      return this.#encryptor.open(data, iv);
+      return this.#sealer.open(data, iv);
     } catch (error) {
       if (!hasCode(error, "REPO_CORRUPT")) throw error;
       throw new DrayError("REPO_CORRUPT", `Cannot decrypt ${subject}: ${error.message}`, { cause: error });

@@ -284,7 +284,7 @@ describe("contents", () => {
 });
 
 describe("contents of kopia", () => {
-  for (const name of ["tiny-v3", "tiny-v1"] as const) {
+  for (const name of ["tiny-v3", "tiny-v1", "tiny-ecc"] as const) {
     it(`${name}: are listed entry by entry and decrypt`, async () => {
       const repository = golden.repositories.items[name];
       const clock = new VirtualClock();

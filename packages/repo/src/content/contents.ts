@@ -37,7 +37,8 @@ const DEFAULT_CACHE_BYTES = 32 * MIB;
 /** Room for one content past the size at which a pack is closed; a larger one makes its pack grow. */
 const PACK_SLACK_BYTES = 9 * MIB;
 const BUFFERS_KEPT_MAX = 2;
-const CONTENT_BYTES_MAX = 2 ** 28 - 64;
+/** Lengths in an index have 28 bits, those of what is stored, too. */
+const PACKED_BYTES_MAX = 2 ** 28 - 1;
 
 export interface OpenContentsOptions {
   readonly password: string;
@@ -100,6 +101,8 @@ export interface ContentStatistics {
   readonly deduplicatedBytes: number;
   readonly readContents: number;
   readonly readBytes: number;
+  /** Damaged parts of stored bytes that error correction put right: the storage has lost them. */
+  readonly repairedShards: number;
 }
 
 export class Contents implements ContentWriter {
@@ -129,7 +132,7 @@ export class Contents implements ContentWriter {
   }
 
   get statistics(): ContentStatistics {
-    return { ...this.#statistics };
+    return { ...this.#statistics, repairedShards: this.codec.repairedShards };
   }
 
   /** Entries and bytes of the committed index in memory. */
@@ -223,7 +226,11 @@ export class Contents implements ContentWriter {
     signal?.throwIfAborted();
     const prefix = options.prefix ?? "";
     invariant(isContentPrefix(prefix), `Cannot write a content: its prefix is "${prefix}", a letter g to z or none is wanted`);
-    invariant(data.length <= CONTENT_BYTES_MAX, `Cannot write a content: it has ${data.length} bytes, ${CONTENT_BYTES_MAX} are the most`);
+    const packedLength = this.codec.sealedLength(data.length);
+    invariant(
+      packedLength <= PACKED_BYTES_MAX,
+      `Cannot write a content: its ${data.length} bytes take ${packedLength} in a pack, ${PACKED_BYTES_MAX} are the most`,
+    );
     const hash = this.codec.hasher.hash(data);
     const id = makeContentId(prefix, hash);
     if (!this.#isFresh()) {
@@ -320,7 +327,7 @@ export class Contents implements ContentWriter {
     const key = keyOf(id);
     const session = this.#current();
     const pack = session.pack(key[0] === 0 ? "p" : "q");
-    const { offset, length } = pack.append(this.codec.sealedLengthMax(payload.length), (out, at) => this.codec.seal(payload, hash, out, at));
+    const { offset, length } = pack.append(this.codec.sealedLength(payload.length), (out, at) => this.codec.seal(payload, hash, out, at));
     const entry: IndexEntry = {
       ...{ key, packBlobId: pack.blobId, packOffset: offset, packedLength: length, ...form },
       ...{ formatVersion: this.format.block.version, timestampSeconds: this.#timestampAfter(previous) },

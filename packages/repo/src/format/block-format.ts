@@ -3,7 +3,17 @@
  * (kopia-format.md 2.2). Member order and which members are left out when zero are part of the format.
  */
 import { DrayError, type RandomSource, toBase64, utf8 } from "@drayage/base";
-import { DEFAULT_ENCRYPTION, DEFAULT_HASH, DEFAULT_SPLITTER, ENCRYPTIONS, HASHES, SPLITTERS } from "@drayage/kernels";
+import {
+  DEFAULT_ENCRYPTION,
+  DEFAULT_HASH,
+  DEFAULT_SPLITTER,
+  ECC_OVERHEAD_PERCENT_MAX,
+  ENCRYPTIONS,
+  ERROR_CORRECTIONS,
+  HASHES,
+  REED_SOLOMON,
+  SPLITTERS,
+} from "@drayage/kernels";
 import { formatGoTime, type JsonObject, JsonReader, nanoseconds, parseJsonObject, stringifyGo } from "./go-json.ts";
 
 const MIB = 1024 * 1024;
@@ -75,6 +85,7 @@ export interface BlockFormat {
   readonly encryption: string;
   /** Empty without error correction. */
   readonly ecc: string;
+  /** 1 to 100; 0 without error correction, whatever `ecc` says. */
   readonly eccOverheadPercent: number;
   /** Key of the content hash. */
   readonly secret: Uint8Array;
@@ -98,6 +109,10 @@ export interface BlockFormatChoices {
   readonly hash?: string;
   readonly encryption?: string;
   readonly splitter?: string;
+  /** What error correction may take of the storage, in percent; 0: there is none. @default 0 */
+  readonly eccOverheadPercent?: number;
+  /** @default "REED-SOLOMON-CRC32", where there is any overhead for it */
+  readonly ecc?: string;
   readonly formatVersion?: number;
   readonly maxPackBytes?: number;
   readonly epochParameters?: Partial<EpochParameters>;
@@ -109,11 +124,12 @@ export function newBlockFormat(choices: BlockFormatChoices, random: RandomSource
   if (!Number.isInteger(version) || version < 1 || version > FORMAT_VERSION_MAX) {
     throw new DrayError("USAGE", `Cannot create repository: format version is ${version}, 1 to ${FORMAT_VERSION_MAX} are known`);
   }
+  const { eccOverheadPercent = 0 } = choices;
   const format: BlockFormat = {
     hash: choices.hash ?? DEFAULT_HASH,
     encryption: choices.encryption ?? DEFAULT_ENCRYPTION,
-    ecc: "",
-    eccOverheadPercent: 0,
+    ecc: eccOverheadPercent === 0 ? "" : (choices.ecc ?? REED_SOLOMON),
+    eccOverheadPercent,
     secret: random.bytes(32),
     masterKey: random.bytes(32),
     version,
@@ -127,6 +143,17 @@ export function newBlockFormat(choices: BlockFormatChoices, random: RandomSource
     unknown: {},
   };
   checkNames(format);
+  if (!Number.isInteger(eccOverheadPercent) || eccOverheadPercent < 0 || eccOverheadPercent > ECC_OVERHEAD_PERCENT_MAX) {
+    throw new DrayError(
+      "USAGE",
+      `Cannot create repository: overhead of error correction is ${eccOverheadPercent} %, 0 to ${ECC_OVERHEAD_PERCENT_MAX} are allowed`,
+    );
+  }
+  if (eccOverheadPercent > 0 && version === 1) {
+    throw new DrayError("USAGE", "Cannot create repository: format version 1 has no error correction", {
+      hint: "Choose version 2 or 3, or no error correction.",
+    });
+  }
   if (format.maxPackBytes < PACK_BYTES_MIN || format.maxPackBytes > PACK_BYTES_MAX) {
     throw new DrayError("USAGE", `Cannot create repository: pack size is ${format.maxPackBytes} bytes, ${PACK_BYTES_MIN} to ${PACK_BYTES_MAX} are allowed`);
   }
@@ -199,7 +226,6 @@ export function checkSupported(format: BlockFormat, nowMs: number, warn: (messag
     new DrayError("REPO_UNSUPPORTED", `Cannot open repository: ${what}`, hint === undefined ? {} : { hint });
   if (format.version < 1 || format.version > FORMAT_VERSION_MAX) throw refuse(`format version is ${format.version}, 1 to ${FORMAT_VERSION_MAX} are supported`);
   if (format.indexVersion > INDEX_VERSION_MAX) throw refuse(`index version is ${format.indexVersion}, 1 to ${INDEX_VERSION_MAX} are supported`);
-  if (format.ecc !== "") throw refuse(`error correction "${format.ecc}" is not supported`);
   if (format.secret.length === 0 || format.masterKey.length === 0) throw new DrayError("REPO_CORRUPT", "Cannot open repository: its keys are missing");
   for (const { feature, ifNotUnderstood } of format.requiredFeatures) {
     if (KNOWN_FEATURES.includes(feature)) continue;
@@ -226,11 +252,14 @@ function checkNames(format: BlockFormat): void {
   const known: readonly (readonly [what: string, name: string, names: readonly string[]])[] = [
     ["hash", format.hash, HASHES],
     ["encryption", format.encryption, ENCRYPTIONS],
+    ["error correction", format.eccOverheadPercent === 0 ? "" : format.ecc, ["", ...ERROR_CORRECTIONS]],
     ["splitter", format.splitter === "" ? "FIXED" : format.splitter, SPLITTERS],
   ];
   for (const [what, name, names] of known) {
     if (!names.includes(name)) {
-      throw new DrayError("REPO_UNSUPPORTED", `Cannot use repository: ${what} "${name}" is not known`, { hint: `Known: ${names.join(", ")}.` });
+      throw new DrayError("REPO_UNSUPPORTED", `Cannot use repository: ${what} "${name}" is not known`, {
+        hint: `Known: ${names.filter((known) => known !== "").join(", ")}.`,
+      });
     }
   }
 }

@@ -166,7 +166,7 @@ describe("what a format asks for", () => {
     ["a hash nobody knows", { hash: "MD5" }, /hash "MD5"/],
     ["an encryption nobody knows", { encryption: "NONE" }, /encryption "NONE"/],
     ["a splitter nobody knows", { splitter: "RANDOM" }, /splitter "RANDOM"/],
-    ["error correction", { ecc: "REED-SOLOMON-CRC32" }, /error correction "REED-SOLOMON-CRC32"/],
+    ["an error correction nobody knows", { ecc: "RAPTOR", eccOverheadPercent: 5 }, /error correction "RAPTOR"/],
     ["a feature nobody knows", { requiredFeatures: [feature("time-travel", false)] }, /"time-travel" \(upgrade please\)/],
   ] as const)("is refused by name: %s", (_what, changes, message) => {
     expect(() => check(changes)).toThrow(expect.objectContaining({ code: "REPO_UNSUPPORTED", message: expect.stringMatching(message) }));
@@ -203,12 +203,17 @@ describe("what a format asks for", () => {
     expect(() => newBlockFormat({ epochParameters: { advanceOnCount: 1 } }, seededRandom(1))).toThrow(expect.objectContaining({ code: "USAGE" }));
     expect(() => newBlockFormat({ maxPackBytes: 5 }, seededRandom(1))).toThrow(expect.objectContaining({ code: "USAGE" }));
     expect(() => newBlockFormat({ formatVersion: 4 }, seededRandom(1))).toThrow(expect.objectContaining({ code: "USAGE" }));
+    for (const eccOverheadPercent of [-1, 1.5, 101]) {
+      expect(() => newBlockFormat({ eccOverheadPercent }, seededRandom(1))).toThrow(expect.objectContaining({ code: "USAGE" }));
+    }
+    expect(() => newBlockFormat({ eccOverheadPercent: 5, formatVersion: 1 }, seededRandom(1))).toThrow(/version 1 has no error correction/);
+    expect(() => newBlockFormat({ eccOverheadPercent: 5, ecc: "RAPTOR" }, seededRandom(1))).toThrow(expect.objectContaining({ code: "REPO_UNSUPPORTED" }));
   });
 });
 
 describe("a repository's format", () => {
   it("of kopia opens with its password only", async () => {
-    for (const name of ["tiny-v3", "tiny-v1"] as const) {
+    for (const name of ["tiny-v3", "tiny-v1", "tiny-ecc"] as const) {
       const repository = golden.repositories.items[name];
       const storage = await storageWith(goldenBlobs(repository));
       const format = await openRepositoryFormat(storage, { password: GOLDEN_PASSWORD, clock });
@@ -217,8 +222,6 @@ describe("a repository's format", () => {
       expect(Buffer.from(maintenance ?? "").toString()).toContain("nextFullMaintenance");
       await expect(openRepositoryFormat(storage, { password: "wrong", clock })).rejects.toMatchObject({ code: "REPO_WRONG_PASSWORD" });
     }
-    const ecc = await storageWith(goldenBlobs(golden.repositories.items["tiny-ecc"]));
-    await expect(openRepositoryFormat(ecc, { password: GOLDEN_PASSWORD, clock })).rejects.toMatchObject({ code: "REPO_UNSUPPORTED" });
   });
 
   it("is created once, and only in an empty place", async () => {

@@ -1,0 +1,43 @@
+/**
+ * What every stored byte of a repository passes through, contents, indexes, markers and logs alike: encryption, and error correction around it where the
+ * repository has one (kopia-format.md 3.3, 3.5). The `kopia.*` blobs have their own.
+ */
+import type { ContentEncryptor, ErrorCorrection } from "@drayage/kernels";
+
+export class ContentSealer {
+  readonly #encryptor: ContentEncryptor;
+  readonly #correction: ErrorCorrection | undefined;
+  #repairedShards = 0;
+
+  constructor(encryptor: ContentEncryptor, correction: ErrorCorrection | undefined) {
+    this.#encryptor = encryptor;
+    this.#correction = correction;
+  }
+
+  /** Damaged shards that were put right since the repository was opened. Each stands for bytes that the storage has lost. */
+  get repairedShards(): number {
+    return this.#repairedShards;
+  }
+
+  /** Bytes that a plaintext of this length takes when sealed. */
+  sealedLength(length: number): number {
+    const encrypted = length + this.#encryptor.overheadBytes;
+    return this.#correction?.storedLength(encrypted) ?? encrypted;
+  }
+
+  /** Writes the sealed plaintext into `out` at `at`; returns the bytes written. `iv` may have any length. */
+  seal(plaintext: Uint8Array, iv: Uint8Array, out: Uint8Array, at: number): number {
+    if (this.#correction === undefined) return this.#encryptor.seal(plaintext, iv, out, at);
+    const encrypted = new Uint8Array(plaintext.length + this.#encryptor.overheadBytes);
+    this.#encryptor.seal(plaintext, iv, encrypted, 0);
+    return this.#correction.encode(encrypted, out, at);
+  }
+
+  /** The plaintext. Throws REPO_CORRUPT when the tag does not match, or when more is damaged than error correction makes good. */
+  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array {
+    if (this.#correction === undefined) return this.#encryptor.open(sealed, iv);
+    const { data, repairedShards } = this.#correction.decode(sealed);
+    this.#repairedShards += repairedShards;
+    return this.#encryptor.open(data, iv);
+  }
+}
