@@ -76,8 +76,8 @@ export interface SystemCalls {
   /** Times of a path itself in nanoseconds (utimensat with AT_SYMLINK_NOFOLLOW). */
   setTimes(path: RawPath, atimeNs: bigint, mtimeNs: bigint): void;
   makeNode(path: RawPath, mode: number, major: number, minor: number): void;
-  /** Flushes the file system that holds the open file. */
-  syncFs(fd: number): void;
+  /** Resolves when the file system that holds the open file has written everything; what failed in the background since it was opened is an error here. */
+  syncFs(fd: number): Promise<void>;
   /** Memory aligned for direct I/O. */
   alignedBuffer(bytes: number): Uint8Array;
 }

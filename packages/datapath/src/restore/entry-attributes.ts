@@ -1,5 +1,5 @@
 /** Gives a restored entry its owner, mode, extended attributes and times, in the order in which none of them undoes another. */
-import { chmodSync, fchmodSync, fchownSync, fstatSync, lchownSync } from "node:fs";
+import { chmodSync, closeSync, constants, fchmodSync, fchownSync, fstatSync, lchownSync, openSync } from "node:fs";
 import type { StoredAttribute } from "@drayage/repo";
 import { atPath, hasErrno } from "../path-errors.ts";
 import type { RestoreContext } from "./restore-context.ts";
@@ -36,9 +36,26 @@ export function applyAttributes(context: RestoreContext, target: AttributeTarget
     attempt(context, target, "give the owner of", () => (fd === undefined ? lchownSync(at, uid, gid) : fchownSync(fd, uid, gid)));
   }
   // Linux has no modes of symbolic links.
-  if (!isSymlink) attempt(context, target, "give the mode of", () => (fd === undefined ? chmodSync(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
+  if (!isSymlink) attempt(context, target, "give the mode of", () => (fd === undefined ? chmodNode(at, attributes.mode) : fchmodSync(fd, attributes.mode)));
   for (const { name, value } of xattrs) attempt(context, target, `set attribute "${name}" of`, () => context.system.setXattr(at, name, value));
   attempt(context, target, "give the times of", () => context.system.setTimes(at, attributes.mtimeNs, attributes.mtimeNs));
+}
+
+/** Linux's O_PATH, which Node does not name: a handle on the entry itself, whatever it is, without opening it. */
+const O_PATH = 0o10_000_000;
+
+/** The mode of what cannot be opened. `chmod` would follow a symbolic link that took its place. */
+function chmodNode(at: Buffer, mode: number): void {
+  if (process.platform !== "linux") {
+    chmodSync(at, mode);
+    return;
+  }
+  const fd = openSync(at, O_PATH | constants.O_NOFOLLOW);
+  try {
+    chmodSync(`/proc/self/fd/${fd}`, mode);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function attempt(context: RestoreContext, { path, where }: AttributeTarget, action: string, work: () => void): void {

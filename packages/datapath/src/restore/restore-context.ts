@@ -25,6 +25,8 @@ export interface RestoreContext {
   readonly sparse: boolean;
   /** Read back what was written. */
   readonly verify: boolean;
+  /** Wait for the file system in the end. */
+  readonly flush: boolean;
   readonly keepGoing: boolean;
   /** Files being written at once. */
   readonly fileSlots: Semaphore;

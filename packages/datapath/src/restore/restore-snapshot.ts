@@ -7,7 +7,7 @@ import { byteStringOf, type DirectoryEntry, DirectoryListing, type ObjectId, typ
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
-import { atPath } from "../path-errors.ts";
+import { atPath, pathError } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
 import { restoreBlockDevice } from "./restore-block.ts";
 import type { RestoreContext } from "./restore-context.ts";
@@ -33,6 +33,8 @@ export interface RestoreSnapshotOptions {
   readonly sparse?: boolean;
   /** Read back what was written. @default false */
   readonly verify?: boolean;
+  /** Wait until the target's file system has written everything, and fail when it could not. Block devices are always flushed. @default false */
+  readonly flush?: boolean;
   /** Go on after a failed entry. @default false */
   readonly keepGoing?: boolean;
   /** Bytes that the process may take. @default 352 MiB */
@@ -111,6 +113,7 @@ function contextOf(options: RestoreSnapshotOptions, clock: Clock, meter: Progres
     overwrite: options.overwrite ?? false,
     sparse: options.sparse ?? false,
     verify: options.verify ?? false,
+    flush: options.flush ?? false,
     keepGoing: options.keepGoing ?? false,
     fileSlots: new Semaphore(Math.max(1, options.parallel ?? DEFAULT_PARALLEL)),
     chunkBytes: new Semaphore(Math.max(CHUNK_MEMORY_MIN_BYTES, ((options.memoryBudget ?? DEFAULT_MEMORY_BYTES) - BASE_MEMORY_BYTES) / 2)),
@@ -145,6 +148,7 @@ async function restoreDirectory(context: RestoreContext, root: DirectoryEntry, p
   const directory = AnchoredDirectory.open(path);
   try {
     await new TreeRestore(context, directory).run(root.objectId, root);
+    await flush(context, directory);
   } finally {
     directory.close();
   }
@@ -157,9 +161,19 @@ async function restoreSingleFile(context: RestoreContext, root: DirectoryEntry, 
   const directory = AnchoredDirectory.open(folder);
   try {
     await restoreFile(context, directory, { ...root, name }, name);
+    await flush(context, directory);
   } finally {
     directory.close();
   }
+}
+
+/** What the kernel took and could not write afterwards (a thin volume that is full, a server that is gone) is told by nothing but a flush. */
+async function flush({ flush: isWanted, system, meter }: RestoreContext, directory: AnchoredDirectory): Promise<void> {
+  if (!isWanted) return;
+  meter.enter("finishing");
+  await system.syncFs(directory.fd).catch((error: unknown) => {
+    throw pathError("flush", directory.path, error);
+  });
 }
 
 function assertEmpty(path: string): void {

@@ -224,6 +224,21 @@ describe("snapshots that want out of the target", () => {
     await restore(repository, root, { overwrite: true }).catch(() => undefined);
     expect(existsSync(join(folder, "escaped"))).toBe(false);
   });
+
+  it("a node that is swapped for a link has its mode given to nothing else", async () => {
+    const victim = join(folder, "victim");
+    writeFileSync(victim, "", { mode: 0o600 });
+    systemCalls.makeNode(join(source, "fifo"), 0o010777, 0, 0);
+    chmodSync(join(source, "fifo"), 0o777);
+    const { repository, rootEntry } = await uploaded();
+    const system: SystemCalls = { ...systemCalls, makeNode: (at) => symlinkSync(victim, at as Buffer) };
+    const { warnings } = await restore(repository, rootEntry, { system });
+    expect(lstatSync(victim).mode & 0o777).toBe(0o600);
+    expect(warnings).toMatchObject([{ path: "fifo", message: expect.stringContaining("mode") }]);
+    rmSync(target, { recursive: true });
+    await restore(repository, rootEntry);
+    expect(lstatSync(join(target, "fifo")).mode & 0o777).toBe(0o777);
+  });
 });
 
 describe("what goes wrong while restoring", () => {
@@ -264,6 +279,15 @@ describe("what goes wrong while restoring", () => {
     const shorter = await forged(repository, [{ name: "a", text: "12345", size: 6 }]);
     await expect(restore(repository, shorter)).rejects.toThrow("has 5 bytes, 6 were wanted");
     expect(readdirSync(target)).toEqual([]);
+  });
+
+  it("a target that could not write what it took fails the restore that waits for it", async () => {
+    writeFileSync(join(source, "a"), "1");
+    const { repository, rootEntry } = await uploaded();
+    const system: SystemCalls = { ...systemCalls, syncFs: () => Promise.reject(full) };
+    await expect(restore(repository, rootEntry, { system, flush: true })).rejects.toMatchObject({ code: "PATH_NO_SPACE" });
+    rmSync(target, { recursive: true });
+    expect((await restore(repository, rootEntry, { flush: true })).problems).toEqual([]);
   });
 
   it("attributes that the target does not take are warnings", async () => {

@@ -18,7 +18,8 @@ export interface Libc {
   ioctl(fd: number, request: number, type: "void *", argument: Uint8Array): number;
   utimensat(directory: number, path: Uint8Array, times: Uint8Array, flags: number): number;
   mknod(path: Uint8Array, mode: number, device: bigint): number;
-  syncfs(fd: number): number;
+  /** On a thread of its own, since it may take minutes; `errno` is to be read in `done`. */
+  syncfs(fd: number, done: (failed: Error | null, result: number) => void): void;
   /** Of the call that just failed. */
   errno(): number;
 }
@@ -60,6 +61,7 @@ function load(): Libc {
   try {
     const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
     const library = koffi.load(existsSync("/etc/alpine-release") ? (names[1] ?? "") : (names[0] ?? ""));
+    const syncfs = library.func("int syncfs(int fd)");
     return {
       lseek: library.func("int64_t lseek(int fd, int64_t offset, int whence)"),
       fallocate: library.func("int fallocate(int fd, int mode, int64_t offset, int64_t length)"),
@@ -70,7 +72,7 @@ function load(): Libc {
       ioctl: library.func("int ioctl(int fd, unsigned long request, ...)"),
       utimensat: library.func("int utimensat(int directory, const void *path, const void *times, int flags)"),
       mknod: library.func("int mknod(const void *path, uint32_t mode, uint64_t device)"),
-      syncfs: library.func("int syncfs(int fd)"),
+      syncfs: (fd, done) => syncfs.async(fd, done),
       errno: () => koffi.errno(),
     };
   } catch (cause) {

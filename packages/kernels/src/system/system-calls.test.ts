@@ -82,10 +82,13 @@ describe("system calls", () => {
     }
   });
 
-  it("make a FIFO, flush a file system, and hand out memory on a page", () => {
+  it("make a FIFO, flush a file system, and hand out memory on a page", async () => {
     systemCalls.makeNode(join(folder, "fifo"), 0o010644, 0, 0);
     expect(lstatSync(join(folder, "fifo")).isFIFO()).toBe(true);
-    withFile("synced", (fd) => systemCalls.syncFs(fd));
+    const fd = openSync(folder, "r");
+    await systemCalls.syncFs(fd);
+    closeSync(fd);
+    await expect(systemCalls.syncFs(-1)).rejects.toMatchObject({ code: "PATH_IO", context: { errno: "EBADF" } });
     const buffer = systemCalls.alignedBuffer(100_000);
     expect([buffer.length, buffer.byteOffset]).toEqual([100_000, 0]);
   });

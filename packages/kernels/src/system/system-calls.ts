@@ -53,7 +53,12 @@ export const systemCalls: SystemCalls = {
     if (libc().mknod(cString(path), mode, deviceNumber(major, minor)) !== 0) throw systemError("make node", display(path));
   },
   syncFs(fd) {
-    if (libc().syncfs(fd) !== 0) throw systemError("flush the file system of", `fd ${fd}`);
+    return new Promise((resolve, reject) => {
+      libc().syncfs(fd, (failed, result) => {
+        if (failed === null && result === 0) resolve();
+        else reject(failed ?? systemError("flush the file system of", `fd ${fd}`));
+      });
+    });
   },
   alignedBuffer(bytes) {
     // The memory of a WebAssembly instance begins on a page; ordinary buffers begin 16 bytes past one, which direct I/O refuses.

@@ -29,6 +29,8 @@ async function restore(options: DataMoverRestoreOptions, { object, access, signa
       target: { kind: volumeMode === "Block" ? "block" : "directory", path: byPath },
       // A volume that a first mover left half written is written over by the second; nobody else has ever seen it.
       overwrite: true,
+      // The volume changes hands as soon as this ends.
+      flush: true,
       sparse: dataMoverConfig?.["WriteSparseFiles"] === "true",
       signal,
       onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
