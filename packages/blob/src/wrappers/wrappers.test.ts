@@ -1,5 +1,5 @@
 import { asBuffer, utf8 } from "@drayage/base";
-import { memoryLogger, seededRandom, VirtualClock } from "@drayage/base/testing";
+import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { describe, expect, it } from "vitest";
 import { collect } from "../contract/collect.ts";
 import { MemoryObjectStore } from "../memory/memory-object-store.ts";
@@ -80,6 +80,21 @@ describe("RetryingStorage", () => {
     const pending = storage.get("a", { signal: abort.signal });
     abort.abort(new Error("enough"));
     await expect(pending).rejects.toThrow("enough");
+  });
+});
+
+describe("RetryingStorage.close()", () => {
+  it("ends calls under way, also those that nobody else could end", async () => {
+    const { clock, storage, faulty } = retrying(() => ({ kind: "fail" }));
+    const reading = storage.get("a");
+    const listing = collect(storage.list("", new AbortController().signal));
+    await settle();
+    await storage.close();
+    await expect(reading).rejects.toThrow("The storage was closed");
+    await expect(listing).rejects.toThrow("The storage was closed");
+    const calls = faulty.calls;
+    await clock.advance(60_000);
+    expect(faulty.calls).toBe(calls);
   });
 });
 
