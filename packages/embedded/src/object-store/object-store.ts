@@ -157,6 +157,7 @@ class RequestHandler {
   async #before(fault: StoreFault | undefined): Promise<void> {
     if (this.#store.faults.outage === "unavailable") throw new S3Error("SlowDown", "Please reduce your request rate.");
     if (fault?.kind === "delay") await this.#options.clock.sleep(fault.ms);
+    if (fault?.kind === "hold") await fault.until.catch(() => undefined);
     if (fault?.kind === "reset") throw new CutConnection();
     if (fault?.kind === "error") throw new S3Error(fault.code, "Injected by a fault rule.");
   }

@@ -22,6 +22,8 @@ export type StoreFault =
   | { readonly kind: "truncate"; readonly afterBytes: number }
   /** The answer is held back. */
   | { readonly kind: "delay"; readonly ms: number }
+  /** Nothing happens before the promise is settled: a request is kept under way for as long as a test needs it. */
+  | { readonly kind: "hold"; readonly until: Promise<unknown> }
   /** The body of the answer comes in pieces of this size with a pause before each. */
   | { readonly kind: "slow"; readonly pieceBytes: number; readonly pauseMs: number };
 
