@@ -97,7 +97,7 @@ const WRITE = ["create", "update", "patch", "delete"] as const;
 
 /** A restore creates whatever a backup held, roles among it, so the server may create any kind; it is not cluster-admin: no impersonation, no token of others, no node proxy. */
 const SERVER_RULES: readonly Rule[] = [
-  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, ...WRITE] },
+  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, ...WRITE, "deletecollection"] },
   { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "clusterroles"], verbs: ["escalate", "bind"] },
   { apiGroups: [""], resources: ["pods/exec"], verbs: ["create"] },
   { nonResourceURLs: ["/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
@@ -207,7 +207,12 @@ function server(options: InstallOptions): Manifest {
   const labels = { ...component("server"), deploy: SERVER_NAME };
   const { env, volumeMounts, volumes } = podParts(options);
   // Snapshots that stay in the cluster go with it; the data is moved unless a backup says otherwise.
-  const args = ["server", "--default-snapshot-move-data", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.serverArgs ?? [])];
+  const args = [
+    "server",
+    "--default-snapshot-move-data",
+    ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]),
+    ...(options.serverArgs ?? []),
+  ];
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
