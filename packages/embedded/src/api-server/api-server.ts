@@ -165,9 +165,9 @@ function assemble(options: ApiServerOptions, storage: Storage, caPem: string, ku
   const tokens = new TokenIssuer(options.directory, storage, clock, random);
   const authorizer = new Authorizer(storage, options.rbac ?? true);
   new Definitions(world, catalog, operations);
-  new Namespaces(world, catalog, operations, caPem);
+  new Namespaces(world, catalog, operations, caPem, logger);
   new GarbageCollector(storage, catalog, operations, logger);
-  new StorageProtection(storage, catalog, operations);
+  new StorageProtection(storage, catalog, operations, logger);
   bootstrap(catalog, operations);
   const nodes = new NodeProxy(storage, kubeletToken);
   const subresources = new Subresources({ world, operations, authorizer, tokens, nodes });
@@ -190,7 +190,12 @@ function createHttpsServer(serving: KeyPair, caPem: string, handler: RequestHand
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
     },
-    (request, response) => void handler.handle(request, response),
+    (request, response) => {
+      handler.handle(request, response).catch((error: unknown) => {
+        logger.error("a request could not be answered", { method: request.method, url: request.url, ...errorFields(error) });
+        response.destroy();
+      });
+    },
   );
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => void handler.handleUpgrade(request, socket, head));
   server.on("tlsClientError", (error) => logger.debug("a TLS connection failed", errorFields(error)));

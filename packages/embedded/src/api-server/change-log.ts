@@ -25,6 +25,7 @@ export class ChangeLog {
   readonly #path: string;
   #file: number;
   #sizeBytes: number;
+  #closed = false;
 
   private constructor(path: string, file: number, sizeBytes: number) {
     this.#path = path;
@@ -76,6 +77,8 @@ export class ChangeLog {
 
   /** Writes one entry and returns its length. When that fails nothing of it stays in the file. */
   append(entry: LogEntry): number {
+    // The number of a closed file may by now be that of another one.
+    if (this.#closed) throw new DrayError("KUBE_UNAVAILABLE", `Cannot write state file "${this.#path}": it is closed`);
     const line = Buffer.from(`${JSON.stringify(entry)}\n`, "utf8");
     try {
       writeAll(this.#file, line, this.#sizeBytes);
@@ -110,6 +113,7 @@ export class ChangeLog {
   }
 
   close(): void {
+    this.#closed = true;
     fdatasyncSync(this.#file);
     closeSync(this.#file);
   }

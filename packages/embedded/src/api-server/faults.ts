@@ -12,6 +12,8 @@ export interface FaultRule {
   /** The answer instead of the real one. */
   readonly code?: 409 | 429 | 500 | 503 | 504;
   readonly retryAfterSeconds?: number;
+  /** Every event of a watch comes this much later, so that one client sees the world in another order than the next. */
+  readonly delayEventsMs?: number;
   /** The request is served, but its connection is cut before the answer: the client cannot know. */
   readonly cutAnswer?: boolean;
 }

@@ -4,12 +4,12 @@
  *
  * An owner counts as gone when no object with its uid exists.
  */
-import { errorFields, type Logger } from "@drayage/base";
+import type { Logger } from "@drayage/base";
 import { type ApiObject, clone } from "./json.ts";
 import type { Operations } from "./operations.ts";
 import { type Catalog, isDeleting, type ServedResource } from "./served-resource.ts";
-import { isStatusError } from "./status-error.ts";
 import { type Change, keyOf, type Storage } from "./storage.ts";
+import { TurnQueue } from "./turn-queue.ts";
 
 interface Place {
   readonly resource: string;
@@ -23,21 +23,19 @@ export class GarbageCollector {
   readonly #storage: Storage;
   readonly #catalog: Catalog;
   readonly #operations: Operations;
-  readonly #logger: Logger;
   /** Where the object of a uid is. */
   readonly #places = new Map<string, Place>();
   /** Uids of the dependents of a uid. */
   readonly #dependents = new Map<string, Set<string>>();
-  readonly #dirty = new Set<string>();
-  #scheduled = false;
+  readonly #queue: TurnQueue;
 
   constructor(storage: Storage, catalog: Catalog, operations: Operations, logger: Logger) {
     this.#storage = storage;
     this.#catalog = catalog;
     this.#operations = operations;
-    this.#logger = logger;
+    this.#queue = new TurnQueue({ work: (uid) => this.#process(uid), isStopped: () => storage.closed, logger });
     for (const resource of storage.resources()) for (const object of storage.list(resource)) this.#index(resource, object, undefined);
-    for (const uid of this.#places.keys()) this.#enqueue(uid);
+    for (const uid of this.#places.keys()) this.#queue.add(uid);
     storage.subscribe((change) => this.#observe(change));
   }
 
@@ -46,13 +44,13 @@ export class GarbageCollector {
     if (uid === undefined) return;
     if (change.type === "DELETED") {
       this.#forget(change.object);
-      for (const dependent of this.#dependents.get(uid) ?? []) this.#enqueue(dependent);
-      for (const owner of change.object.metadata.ownerReferences ?? []) this.#enqueue(owner.uid);
+      for (const dependent of this.#dependents.get(uid) ?? []) this.#queue.add(dependent);
+      for (const owner of change.object.metadata.ownerReferences ?? []) this.#queue.add(owner.uid);
       this.#dependents.delete(uid);
       return;
     }
     this.#index(change.resource, change.object, change.previous);
-    if ((change.object.metadata.ownerReferences ?? []).length > 0 || isDeleting(change.object)) this.#enqueue(uid);
+    if ((change.object.metadata.ownerReferences ?? []).length > 0 || isDeleting(change.object)) this.#queue.add(uid);
   }
 
   #index(resource: string, object: ApiObject, previous: ApiObject | undefined): void {
@@ -69,24 +67,6 @@ export class GarbageCollector {
     const uid = object.metadata.uid ?? "";
     this.#places.delete(uid);
     for (const owner of object.metadata.ownerReferences ?? []) this.#dependents.get(owner.uid)?.delete(uid);
-  }
-
-  #enqueue(uid: string): void {
-    this.#dirty.add(uid);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      const uids = [...this.#dirty];
-      this.#dirty.clear();
-      for (const it of uids) {
-        try {
-          this.#process(it);
-        } catch (error) {
-          if (!isStatusError(error)) this.#logger.error("garbage collection of an object failed", { uid: it, ...errorFields(error) });
-        }
-      }
-    });
   }
 
   #object(uid: string): { readonly object: ApiObject; readonly resource: ServedResource } | undefined {
@@ -136,7 +116,7 @@ export class GarbageCollector {
 
   #deleteDependentsFirst(uid: string, object: ApiObject, resource: ServedResource): void {
     const dependents = [...(this.#dependents.get(uid) ?? [])].flatMap((it) => this.#object(it) ?? []);
-    for (const it of dependents) if (!isDeleting(it.object)) this.#enqueue(it.object.metadata.uid ?? "");
+    for (const it of dependents) if (!isDeleting(it.object)) this.#queue.add(it.object.metadata.uid ?? "");
     const blocks = (it: ApiObject): boolean => (it.metadata.ownerReferences ?? []).some((owner) => owner.uid === uid && owner.blockOwnerDeletion === true);
     if (!dependents.some((it) => blocks(it.object))) this.#removeFinalizer(resource, object, FOREGROUND);
   }

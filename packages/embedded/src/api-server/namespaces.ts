@@ -2,12 +2,13 @@
  * Namespaces: each gets the service account `default` and the certificate authority of the server as soon as it is made; one that is deleted takes everything in it along and
  * goes when nothing is left.
  */
-import { formatTime, randomUuid } from "@drayage/base";
+import { formatTime, type Logger, randomUuid } from "@drayage/base";
 import { type ApiObject, clone, equal, type JsonObject, objectAt, textsAt } from "./json.ts";
 import type { Operations } from "./operations.ts";
 import { type Catalog, isDeleting, type ServedResource } from "./served-resource.ts";
 import { isStatusError } from "./status-error.ts";
 import type { World } from "./strategies/strategy.ts";
+import { TurnQueue } from "./turn-queue.ts";
 
 export class Namespaces {
   readonly #world: World;
@@ -15,17 +16,17 @@ export class Namespaces {
   readonly #operations: Operations;
   readonly #caPem: string;
   /** Namespaces whose contents are being removed; looked at again when something of theirs goes. */
-  readonly #dirty = new Set<string>();
-  #scheduled = false;
+  readonly #terminating: TurnQueue;
 
-  constructor(world: World, catalog: Catalog, operations: Operations, caPem: string) {
+  constructor(world: World, catalog: Catalog, operations: Operations, caPem: string, logger: Logger) {
     this.#world = world;
     this.#catalog = catalog;
     this.#operations = operations;
     this.#caPem = caPem;
+    this.#terminating = new TurnQueue({ work: (name) => this.#terminate(name), isStopped: () => world.storage.closed, logger });
     world.storage.subscribe((change) => {
       if (change.resource === "namespaces") {
-        if (change.type !== "DELETED" && isDeleting(change.object)) this.#enqueue(change.object.metadata.name ?? "");
+        if (change.type !== "DELETED" && isDeleting(change.object)) this.#terminating.add(change.object.metadata.name ?? "");
         else if (change.type === "ADDED") this.ensureDefaults(change.object.metadata.name ?? "");
         return;
       }
@@ -33,10 +34,10 @@ export class Namespaces {
       if (namespace === undefined) return;
       const owner = world.storage.get("namespaces", namespace);
       if (owner === undefined) return;
-      if (isDeleting(owner)) this.#enqueue(namespace);
+      if (isDeleting(owner)) this.#terminating.add(namespace);
       else if (change.type === "DELETED" && (change.resource === "serviceaccounts" || change.resource === "configmaps")) this.ensureDefaults(namespace);
     });
-    for (const namespace of world.storage.list("namespaces")) if (isDeleting(namespace)) this.#enqueue(namespace.metadata.name ?? "");
+    for (const namespace of world.storage.list("namespaces")) if (isDeleting(namespace)) this.#terminating.add(namespace.metadata.name ?? "");
   }
 
   /** Makes what every namespace has, where it is missing. */
@@ -58,19 +59,6 @@ export class Namespaces {
         "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
     };
     make("configmaps", { kind: "ConfigMap", apiVersion: "v1", metadata: { annotations }, data: { "ca.crt": this.#caPem } }, "kube-root-ca.crt");
-  }
-
-  #enqueue(namespace: string): void {
-    this.#dirty.add(namespace);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    // In a turn of its own, so that the request that deletes a namespace does not wait for its contents.
-    setImmediate(() => {
-      this.#scheduled = false;
-      const names = [...this.#dirty];
-      this.#dirty.clear();
-      for (const name of names) this.#terminate(name);
-    });
   }
 
   #terminate(name: string): void {

@@ -2,11 +2,12 @@
  * Storage in use is not deleted: a claim that is being deleted waits (finalizer `kubernetes.io/pvc-protection`) until no pod on a node uses it, a volume
  * (`kubernetes.io/pv-protection`) until it is bound no more.
  */
+import type { Logger } from "@drayage/base";
 import { type ApiObject, clone, objectsAt, textAt } from "./json.ts";
 import type { Operations } from "./operations.ts";
 import { type Catalog, isDeleting } from "./served-resource.ts";
-import { isStatusError } from "./status-error.ts";
-import type { Change, Storage } from "./storage.ts";
+import { type Change, keyOf, type Storage } from "./storage.ts";
+import { TurnQueue } from "./turn-queue.ts";
 
 const CLAIM = "kubernetes.io/pvc-protection";
 const VOLUME = "kubernetes.io/pv-protection";
@@ -15,42 +16,38 @@ export class StorageProtection {
   readonly #storage: Storage;
   readonly #catalog: Catalog;
   readonly #operations: Operations;
+  readonly #claims: TurnQueue;
+  readonly #volumes: TurnQueue;
 
-  constructor(storage: Storage, catalog: Catalog, operations: Operations) {
+  constructor(storage: Storage, catalog: Catalog, operations: Operations, logger: Logger) {
     this.#storage = storage;
     this.#catalog = catalog;
     this.#operations = operations;
+    const isStopped = (): boolean => storage.closed;
+    this.#claims = new TurnQueue({ work: (key) => this.#releaseClaim(key), isStopped, logger });
+    this.#volumes = new TurnQueue({ work: (key) => this.#releaseVolume(key), isStopped, logger });
     storage.subscribe((change) => this.#observe(change));
-    for (const claim of storage.list("persistentvolumeclaims")) this.#releaseClaim(claim);
-    for (const volume of storage.list("persistentvolumes")) this.#releaseVolume(volume);
+    for (const claim of storage.list("persistentvolumeclaims")) this.#claims.add(keyOf(claim));
+    for (const volume of storage.list("persistentvolumes")) this.#volumes.add(keyOf(volume));
   }
 
   #observe(change: Change): void {
-    if (change.resource === "persistentvolumeclaims" && change.type !== "DELETED") this.#later(() => this.#releaseClaim(change.object));
-    else if (change.resource === "persistentvolumes" && change.type !== "DELETED") this.#later(() => this.#releaseVolume(change.object));
-    else if (change.resource === "pods" && change.type === "DELETED") {
-      for (const name of claimsOf(change.object)) {
-        const claim = this.#storage.get("persistentvolumeclaims", `${change.object.metadata.namespace}/${name}`);
-        if (claim !== undefined) this.#later(() => this.#releaseClaim(claim));
-      }
-    }
+    if (change.resource === "persistentvolumeclaims" && isDeleting(change.object)) this.#claims.add(keyOf(change.object));
+    else if (change.resource === "persistentvolumes" && isDeleting(change.object)) this.#volumes.add(keyOf(change.object));
+    else if (change.resource === "pods" && change.type === "DELETED")
+      for (const name of claimsOf(change.object)) this.#claims.add(`${change.object.metadata.namespace}/${name}`);
   }
 
-  /** Nothing of this belongs to the request that caused it. */
-  #later(work: () => void): void {
-    setImmediate(work);
-  }
-
-  #releaseClaim(seen: ApiObject): void {
-    const { namespace, name = "" } = seen.metadata;
-    const claim = this.#storage.get("persistentvolumeclaims", `${namespace}/${name}`);
+  #releaseClaim(key: string): void {
+    const claim = this.#storage.get("persistentvolumeclaims", key);
     if (claim === undefined || !isDeleting(claim)) return;
+    const { namespace, name = "" } = claim.metadata;
     const used = this.#storage.list("pods", namespace).some((pod) => textAt(pod, "spec", "nodeName") !== "" && claimsOf(pod).includes(name));
     if (!used) this.#removeFinalizer("persistentvolumeclaims", claim, CLAIM);
   }
 
-  #releaseVolume(seen: ApiObject): void {
-    const volume = this.#storage.get("persistentvolumes", seen.metadata.name ?? "");
+  #releaseVolume(key: string): void {
+    const volume = this.#storage.get("persistentvolumes", key);
     if (volume !== undefined && isDeleting(volume) && textAt(volume, "status", "phase") !== "Bound") this.#removeFinalizer("persistentvolumes", volume, VOLUME);
   }
 
@@ -62,18 +59,14 @@ export class StorageProtection {
       next.metadata.finalizers = (next.metadata.finalizers ?? []).filter((it) => it !== finalizer);
       return next;
     };
-    try {
-      this.#operations.update(
-        resource,
-        object.metadata.namespace,
-        object.metadata.name ?? "",
-        produce,
-        { dryRun: false, manager: "kube-controller-manager", fieldValidation: "Ignore", warnings: [] },
-        { isPatch: true },
-      );
-    } catch (error) {
-      if (!isStatusError(error)) throw error;
-    }
+    this.#operations.update(
+      resource,
+      object.metadata.namespace,
+      object.metadata.name ?? "",
+      produce,
+      { dryRun: false, manager: "kube-controller-manager", fieldValidation: "Ignore", warnings: [] },
+      { isPatch: true },
+    );
   }
 }
 

@@ -61,7 +61,7 @@ export class RequestHandler {
       const fault = this.#it.faults.take({ info, user: user.name });
       if (fault !== undefined) await this.#applyFault(fault, info);
       if (fault?.cutAnswer === true) response.writeHead = cutConnection(response);
-      if (info.isResource) await this.#it.resources.serve(request, response, info, user);
+      if (info.isResource) await this.#it.resources.serve(request, response, info, user, fault);
       else await this.#servePath(request, response, info);
     } catch (error) {
       await this.#answerError(request, response, error);
@@ -167,7 +167,8 @@ export class RequestHandler {
   }
 
   async #answerError(request: IncomingMessage, response: ServerResponse, error: unknown): Promise<void> {
-    if (response.headersSent || response.destroyed) {
+    if (response.headersSent || response.destroyed || request.socket.destroyed) {
+      this.#it.logger.debug("a client left before it was answered", { method: request.method, url: request.url, ...errorFields(error) });
       response.destroy();
       return;
     }

@@ -1,6 +1,7 @@
 /** Requests about resources: reading, watching and writing them, and handing their subresources on. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { acceptedForm, decodeJson, decodeObject, decodeYaml, mediaTypeOf, readBody, send, warn } from "./content.ts";
+import type { FaultRule } from "./faults.ts";
 import { at, isObject, type JsonObject, textAt } from "./json.ts";
 import { listObject, listPage, listRequest } from "./list.ts";
 import type { DeleteOptions, Operations, WriteOptions } from "./operations.ts";
@@ -40,7 +41,7 @@ export class ResourceHandler {
     for (const end of [...this.#watches]) end();
   }
 
-  async serve(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, user: User): Promise<void> {
+  async serve(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, user: User, fault?: FaultRule): Promise<void> {
     const resource = this.#it.catalog.find(info.group, info.version, info.plural);
     if (resource === undefined || (resource.namespaced === false && info.namespace !== undefined)) {
       if (this.#it.catalog.hasGroup(info.group)) throw resourceUnknown();
@@ -60,7 +61,7 @@ export class ResourceHandler {
       case "list":
         return this.#list(request, response, info, resource);
       case "watch":
-        return this.#watch(request, response, info, resource);
+        return this.#watch(request, response, info, resource, fault?.delayEventsMs ?? 0);
       case "create":
         return this.#create(request, response, info, resource);
       case "update":
@@ -86,7 +87,7 @@ export class ResourceHandler {
     await send(request, response, { code: 200, body }, accepted.type);
   }
 
-  async #watch(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
+  async #watch(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource, delayEventsMs: number): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
     const presentation = this.#presentation(info);
     await serveWatch(request, response, {
@@ -96,6 +97,7 @@ export class ResourceHandler {
       namespace: info.namespace,
       name: info.name,
       query: info.query,
+      delayEventsMs,
       present: (object, first) => present(resource, object, accepted, { ...presentation, withColumns: first }),
       registerEnd: (end) => {
         this.#watches.add(end);

@@ -93,6 +93,22 @@ describe("the storage", () => {
     expect(seen).toEqual(["late:first", "late:second"]);
   });
 
+  it("goes on when a listener fails", () => {
+    const seen: string[] = [];
+    storage.subscribe(() => {
+      throw new Error("broken");
+    });
+    storage.subscribe((change) => void seen.push(change.object.metadata.name ?? ""));
+    storage.put("things", object("a"));
+    expect(seen).toEqual(["a"]);
+  });
+
+  it("takes nothing after it is closed", () => {
+    storage.close();
+    expect(storage.closed).toBe(true);
+    expect(() => storage.put("things", object("a"))).toThrow(/it is closed/);
+  });
+
   it("cuts off a line that was not written to its end", () => {
     storage.put("things", object("a"));
     storage.close();

@@ -5,7 +5,7 @@
  * history holds the last changes without a gap, so that a watch can start at any revision of it and a list can be answered as of one.
  */
 import { join } from "node:path";
-import type { Logger } from "@drayage/base";
+import { errorFields, type Logger } from "@drayage/base";
 import { ChangeLog, type LogEntry } from "./change-log.ts";
 import type { ApiObject } from "./json.ts";
 
@@ -47,6 +47,7 @@ export class Storage {
   readonly #historyMaxBytes: number;
   readonly #rewriteAboveBytes: number;
   readonly #listeners = new Set<(change: Change) => void>();
+  readonly #logger: Logger;
   readonly #outbox: Change[] = [];
   #delivering = false;
   #history: Change[] = [];
@@ -59,6 +60,7 @@ export class Storage {
   #closed = false;
 
   constructor(options: StorageOptions) {
+    this.#logger = options.logger;
     this.#historyMax = options.historyMax ?? HISTORY_MAX;
     this.#historyMaxBytes = options.historyMaxBytes ?? HISTORY_MAX_BYTES;
     this.#rewriteAboveBytes = options.rewriteAboveBytes ?? REWRITE_ABOVE_BYTES;
@@ -73,6 +75,10 @@ export class Storage {
   /** The revision of the latest change. */
   get revision(): number {
     return this.#revision;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** The oldest revision a watch can still start from. */
@@ -225,11 +231,21 @@ export class Storage {
     if (this.#delivering) return;
     this.#delivering = true;
     try {
-      for (let next = this.#outbox.shift(); next !== undefined; next = this.#outbox.shift()) for (const listener of [...this.#listeners]) listener(next);
+      for (let next = this.#outbox.shift(); next !== undefined; next = this.#outbox.shift())
+        for (const listener of [...this.#listeners]) this.#deliver(next, listener);
     } finally {
       this.#delivering = false;
     }
     if (this.#log.sizeBytes > this.#rewriteAboveBytes && this.#log.sizeBytes > 4 * this.#baseBytes) this.#rewrite();
+  }
+
+  /** What a listener does wrong is its own affair: the change has been made, and the others are still to hear of it. */
+  #deliver(change: Change, listener: (change: Change) => void): void {
+    try {
+      listener(change);
+    } catch (error) {
+      this.#logger.error("a listener to changes has failed", { resource: change.resource, key: keyOf(change.object), ...errorFields(error) });
+    }
   }
 
   #rewrite(): void {

@@ -1,3 +1,5 @@
+import { systemClock } from "@drayage/base";
+import { VirtualClock } from "@drayage/base/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { at, type JsonObject } from "./json.ts";
 import { configMap, eventually, startTestServer, type TestServer, take } from "./testing/test-server.ts";
@@ -8,9 +10,12 @@ const versionOf = (object: JsonObject): string => String(at(object, "metadata", 
 
 let it_: TestServer;
 let abort: AbortController;
+let clock: VirtualClock;
 
 beforeEach(async () => {
-  it_ = await startTestServer();
+  // Certificates are checked against the machine's time, so the clock starts there and then stands still.
+  clock = new VirtualClock(systemClock.nowMs());
+  it_ = await startTestServer({ clock });
   abort = new AbortController();
 });
 
@@ -65,9 +70,30 @@ describe("a watch", () => {
     expect([next.code, next.body["reason"]]).toEqual([410, "Expired"]);
   });
 
+  it("from a version that is yet to come is told to list anew", async () => {
+    const [event] = await take(it_.watch(`${MAPS}?watch=1&resourceVersion=999999`, abort.signal), 1);
+    expect(event).toMatchObject({ type: "ERROR", object: { reason: "Expired" } });
+  });
+
+  it("can be made late, so that another watch sees a change first", async () => {
+    it_.server.faults.add({ matches: ({ info }) => info.isResource && info.plural === "secrets", delayEventsMs: 50 });
+    const start = String(it_.server.storage.revision);
+    const late = take(it_.watch(`/api/v1/namespaces/default/secrets?watch=1&resourceVersion=${start}`, abort.signal), 1);
+    const early = take(it_.watch(`${MAPS}?watch=1&resourceVersion=${start}`, abort.signal), 1);
+    await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 2);
+    await it_.post("/api/v1/namespaces/default/secrets", { metadata: { name: "first" } });
+    await it_.post(MAPS, configMap("second"));
+    expect((await early).map(summary)).toEqual(["ADDED second"]);
+    await clock.advance(50);
+    expect((await late).map(summary)).toEqual(["ADDED first"]);
+  });
+
   it("ends when its time is up, when it is dropped, and when the server closes", async () => {
     await it_.post(MAPS, configMap("a"));
-    expect((await take(it_.watch(`${MAPS}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Da`), 5)).map(summary)).toEqual(["ADDED a"]);
+    const timed = take(it_.watch(`${MAPS}?watch=1&timeoutSeconds=30&fieldSelector=metadata.name%3Da`), 5);
+    await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 1);
+    await clock.advance(30_000);
+    expect((await timed).map(summary)).toEqual(["ADDED a"]);
     const dropped = take(it_.watch(`${MAPS}?watch=1&fieldSelector=metadata.name%3Da`), 5);
     await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 1);
     it_.server.dropWatches();
@@ -76,6 +102,15 @@ describe("a watch", () => {
     await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 1);
     await it_.server.close();
     expect((await closed).map(summary)).toEqual(["ADDED a"]);
+  });
+
+  it("that asks for bookmarks hears how far it is", async () => {
+    const start = String(it_.server.storage.revision);
+    const events = take(it_.watch(`${MAPS}?watch=1&allowWatchBookmarks=true&resourceVersion=${start}`, abort.signal), 1);
+    await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 1);
+    await it_.post("/api/v1/namespaces/default/secrets", { metadata: { name: "elsewhere" } });
+    await clock.advance(60_000);
+    expect((await events).map((event) => [event.type, versionOf(event.object)])).toEqual([["BOOKMARK", String(it_.server.storage.revision)]]);
   });
 
   it("escapes separators that would break a client's lines", async () => {
@@ -99,9 +134,12 @@ describe("a watch", () => {
   it("in table form sends the columns once", async () => {
     await it_.post(MAPS, configMap("a"));
     await it_.post(MAPS, configMap("b"));
-    const { text } = await it_.call("GET", `${MAPS}?watch=1&timeoutSeconds=1&labelSelector=!none`, undefined, {
+    const watching = it_.call("GET", `${MAPS}?watch=1&timeoutSeconds=1&labelSelector=!none`, undefined, {
       accept: "application/json;as=Table;v=v1;g=meta.k8s.io",
     });
+    await eventually(async () => (await it_.call("GET", "/readyz")).code === 200 && it_.server.watchCount === 1);
+    await clock.advance(1000);
+    const { text } = await watching;
     const tables = text
       .trim()
       .split("\n")

@@ -28,6 +28,8 @@ export interface WatchContext {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly query: URLSearchParams;
+  /** An injected fault: every event comes this much later. */
+  readonly delayEventsMs: number;
   /** Gives the object its wanted form: itself, a Table, or its metadata. `first` is true once a watch. */
   readonly present: (object: ApiObject, first: boolean) => unknown;
   /** Ends the watch from outside: at shutdown, or to inject a lost connection. */
@@ -71,7 +73,8 @@ export function serveWatch(request: IncomingMessage, response: ServerResponse, c
     response.once("close", end);
     response.once("error", end);
     let unsubscribe = (): void => undefined;
-    if (replay === undefined) {
+    // A version of the future is one of another cluster that was here before; its client has to list anew as well.
+    if (replay === undefined || (start ?? 0) > storage.revision) {
       stream.error(expired(`too old resource version: ${start} (${storage.oldestRevision + 1})`));
       end();
       return;
@@ -186,6 +189,8 @@ class WatchStream {
   #line(event: { readonly type: EventType; readonly object: unknown }): void {
     // Line separators of Unicode are legal in JSON, but clients that read by lines may break on them.
     const text = JSON.stringify(event).replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
-    this.#response.write(`${text}\n`);
+    const { clock, delayEventsMs } = this.#context;
+    if (delayEventsMs === 0) this.#response.write(`${text}\n`);
+    else clock.after(delayEventsMs, () => !this.#response.writableEnded && this.#response.write(`${text}\n`));
   }
 }
