@@ -33,6 +33,8 @@ export interface UploadCounts {
   cachedFiles: number;
   directories: number;
   bytes: number;
+  /** Of these, bytes of files that a parent, or another name of the file, had already. */
+  cachedBytes: number;
 }
 
 /** Adds a content to the counters of progress. */

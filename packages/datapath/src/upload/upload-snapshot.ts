@@ -78,6 +78,8 @@ export interface UploadResult {
   readonly snapshotId: string;
   readonly rootEntry: DirectoryEntry;
   readonly stats: SnapshotStats;
+  /** Bytes of the files that were read: those that the parent did not have as they are. */
+  readonly changedBytes: number;
   /** Id of the parent that it went on from. */
   readonly parentId: string | undefined;
   readonly progress: DataPathProgress;
@@ -144,6 +146,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
       snapshotId,
       rootEntry,
       stats,
+      changedBytes: context.counts.bytes - context.counts.cachedBytes,
       parentId: parents.complete?.id,
       progress: meter.progress,
       problems: context.problems.kept,
@@ -168,7 +171,7 @@ function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Progress
     meter,
     problems: new ProblemList(),
     warnings: new ProblemList(),
-    counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0 },
+    counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0 },
     checkpoints,
     parallel: Math.max(1, Math.min(options.parallel ?? DEFAULT_PARALLEL, affordable)),
     compressor: compressor === "none" || compressor === "" ? undefined : compressor,

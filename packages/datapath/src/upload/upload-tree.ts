@@ -198,6 +198,7 @@ export class TreeUpload {
     context.counts.files++;
     context.counts.cachedFiles++;
     context.counts.bytes += size;
+    context.counts.cachedBytes += size;
     context.meter.counts.filesDone++;
     context.meter.counts.bytesDone += size;
     const xattrs = xattrsOf(context, walk.directory.child(name), path);

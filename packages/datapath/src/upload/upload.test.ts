@@ -100,6 +100,7 @@ describe("uploadSnapshot", () => {
     const second = await upload(repository);
     expect(second.parentId).toBe(first.snapshotId);
     expect(second.stats).toMatchObject({ fileCount: 3, cachedFiles: 2, nonCachedFiles: 1 });
+    expect([first.changedBytes, second.changedBytes]).toEqual([900_000, "changed".length]);
     // The changed file, the two listings, the manifest.
     expect(contents.writes.length - before).toBe(4);
     const [sub] = await list(repository, second.rootEntry.objectId);

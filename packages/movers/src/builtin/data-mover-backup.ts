@@ -50,9 +50,9 @@ async function backUp(options: DataMoverBackupOptions, { object, access, signal,
 }
 
 function outcomeOf(result: UploadResult, byPath: string, volumeMode: "Filesystem" | "Block"): Outcome {
-  const { snapshotId, stats, problems, progress } = result;
-  // Of files, what was not taken from the parent; of a device, what the repository did not have.
-  const incrementalBytes = volumeMode === "Block" ? progress.bytesHashed - progress.bytesDeduplicated : progress.bytesHashed;
+  const { snapshotId, stats, problems, progress, changedBytes } = result;
+  // Of files, those that the parent did not have, whole, as Velero counts; a device is always read whole, so of it what the repository did not have.
+  const incrementalBytes = volumeMode === "Block" ? progress.bytesHashed - progress.bytesDeduplicated : changedBytes;
   const missing = stats.errorCount === 0 ? undefined : describeProblems(problems, stats.errorCount, "read");
   return {
     // In Velero's order, and without zeros as it writes them.
