@@ -121,97 +121,98 @@ const widget = (name: string, spec: JsonObject, more: JsonObject = {}): JsonObje
   ...more,
 });
 
-/** An object of each kind that has no case of its own: created, shown as a table, updated with a label, deleted. */
-function everyOtherKind(): ConformanceCase[] {
-  const webhook = {
-    name: "hook.example.com",
-    clientConfig: { url: "https://hook.example.com" },
-    sideEffects: "None",
-    admissionReviewVersions: ["v1"],
-    rules: [{ operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] }],
-  };
-  const kinds: readonly (readonly [path: string, apiVersion: string, kind: string, fields: JsonObject])[] = [
-    [
-      "/apis/networking.k8s.io/v1/namespaces/conformance/networkpolicies",
-      "networking.k8s.io/v1",
-      "NetworkPolicy",
-      { spec: { podSelector: { matchLabels: { app: "a" } }, egress: [{ ports: [{ port: 53 }] }] } },
-    ],
-    [
-      "/apis/networking.k8s.io/v1/namespaces/conformance/ingresses",
-      "networking.k8s.io/v1",
-      "Ingress",
-      {
-        spec: {
-          ingressClassName: "nginx",
-          rules: [{ host: "a.example.com", http: { paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "web", port: { number: 80 } } } }] } }],
-        },
+const webhook = {
+  name: "hook.example.com",
+  clientConfig: { url: "https://hook.example.com" },
+  sideEffects: "None",
+  admissionReviewVersions: ["v1"],
+  rules: [{ operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] }],
+};
+/** An object of each kind that has no case of its own. */
+const otherKinds: readonly (readonly [path: string, apiVersion: string, kind: string, fields: JsonObject])[] = [
+  [
+    "/apis/networking.k8s.io/v1/namespaces/conformance/networkpolicies",
+    "networking.k8s.io/v1",
+    "NetworkPolicy",
+    { spec: { podSelector: { matchLabels: { app: "a" } }, egress: [{ ports: [{ port: 53 }] }] } },
+  ],
+  [
+    "/apis/networking.k8s.io/v1/namespaces/conformance/ingresses",
+    "networking.k8s.io/v1",
+    "Ingress",
+    {
+      spec: {
+        ingressClassName: "nginx",
+        rules: [{ host: "a.example.com", http: { paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "web", port: { number: 80 } } } }] } }],
       },
-    ],
-    ["/apis/networking.k8s.io/v1/ingressclasses", "networking.k8s.io/v1", "IngressClass", { spec: { controller: "example.com/c" } }],
-    [
-      "/apis/policy/v1/namespaces/conformance/poddisruptionbudgets",
-      "policy/v1",
-      "PodDisruptionBudget",
-      { spec: { minAvailable: "50%", selector: { matchLabels: { app: "a" } } } },
-    ],
-    [
-      "/apis/autoscaling/v2/namespaces/conformance/horizontalpodautoscalers",
-      "autoscaling/v2",
-      "HorizontalPodAutoscaler",
-      { spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, maxReplicas: 3 } },
-    ],
-    [`${NS}/resourcequotas`, "v1", "ResourceQuota", { spec: { hard: { pods: "5", "requests.storage": "10Gi" } } }],
-    [`${NS}/limitranges`, "v1", "LimitRange", { spec: { limits: [{ type: "Container", max: { cpu: "1" } }] } }],
-    [`${NS}/endpoints`, "v1", "Endpoints", { subsets: [{ addresses: [{ ip: "10.0.0.1" }], ports: [{ port: 80 }] }] }],
-    [
-      "/apis/discovery.k8s.io/v1/namespaces/conformance/endpointslices",
-      "discovery.k8s.io/v1",
-      "EndpointSlice",
-      { addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ port: 80 }] },
-    ],
-    [`${NS}/podtemplates`, "v1", "PodTemplate", { template }],
-    [`${NS}/replicationcontrollers`, "v1", "ReplicationController", { spec: { template } }],
-    ["/apis/apps/v1/namespaces/conformance/controllerrevisions", "apps/v1", "ControllerRevision", { data: { a: 1 }, revision: 3 }],
-    [
-      "/apis/storage.k8s.io/v1/csinodes",
-      "storage.k8s.io/v1",
-      "CSINode",
-      { spec: { drivers: [{ name: "csi.example.com", nodeID: "n", topologyKeys: ["zone"] }] } },
-    ],
-    [
-      "/apis/storage.k8s.io/v1/namespaces/conformance/csistoragecapacities",
-      "storage.k8s.io/v1",
-      "CSIStorageCapacity",
-      { storageClassName: "fast", capacity: "1.5Gi" },
-    ],
-    ["/apis/node.k8s.io/v1/runtimeclasses", "node.k8s.io/v1", "RuntimeClass", { handler: "runc" }],
-    [
-      "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-      "admissionregistration.k8s.io/v1",
-      "ValidatingWebhookConfiguration",
-      { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
-    ],
-    [
-      "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-      "admissionregistration.k8s.io/v1",
-      "MutatingWebhookConfiguration",
-      { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
-    ],
-    [
-      "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-      "rbac.authorization.k8s.io/v1",
-      "ClusterRole",
-      { rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["get"] }] },
-    ],
-    [
-      "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-      "rbac.authorization.k8s.io/v1",
-      "ClusterRoleBinding",
-      { roleRef: { kind: "ClusterRole", name: "view" }, subjects: [{ kind: "Group", name: "g" }] },
-    ],
-  ];
-  return kinds.map(([path, apiVersion, kind, fields]) => ({
+    },
+  ],
+  ["/apis/networking.k8s.io/v1/ingressclasses", "networking.k8s.io/v1", "IngressClass", { spec: { controller: "example.com/c" } }],
+  [
+    "/apis/policy/v1/namespaces/conformance/poddisruptionbudgets",
+    "policy/v1",
+    "PodDisruptionBudget",
+    { spec: { minAvailable: "50%", selector: { matchLabels: { app: "a" } } } },
+  ],
+  [
+    "/apis/autoscaling/v2/namespaces/conformance/horizontalpodautoscalers",
+    "autoscaling/v2",
+    "HorizontalPodAutoscaler",
+    { spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, maxReplicas: 3 } },
+  ],
+  [`${NS}/resourcequotas`, "v1", "ResourceQuota", { spec: { hard: { pods: "5", "requests.storage": "10Gi" } } }],
+  [`${NS}/limitranges`, "v1", "LimitRange", { spec: { limits: [{ type: "Container", max: { cpu: "1" } }] } }],
+  [`${NS}/endpoints`, "v1", "Endpoints", { subsets: [{ addresses: [{ ip: "10.0.0.1" }], ports: [{ port: 80 }] }] }],
+  [
+    "/apis/discovery.k8s.io/v1/namespaces/conformance/endpointslices",
+    "discovery.k8s.io/v1",
+    "EndpointSlice",
+    { addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ port: 80 }] },
+  ],
+  [`${NS}/podtemplates`, "v1", "PodTemplate", { template }],
+  [`${NS}/replicationcontrollers`, "v1", "ReplicationController", { spec: { template } }],
+  ["/apis/apps/v1/namespaces/conformance/controllerrevisions", "apps/v1", "ControllerRevision", { data: { a: 1 }, revision: 3 }],
+  [
+    "/apis/storage.k8s.io/v1/csinodes",
+    "storage.k8s.io/v1",
+    "CSINode",
+    { spec: { drivers: [{ name: "csi.example.com", nodeID: "n", topologyKeys: ["zone"] }] } },
+  ],
+  [
+    "/apis/storage.k8s.io/v1/namespaces/conformance/csistoragecapacities",
+    "storage.k8s.io/v1",
+    "CSIStorageCapacity",
+    { storageClassName: "fast", capacity: "1.5Gi" },
+  ],
+  ["/apis/node.k8s.io/v1/runtimeclasses", "node.k8s.io/v1", "RuntimeClass", { handler: "runc" }],
+  [
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
+  ],
+  [
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    "admissionregistration.k8s.io/v1",
+    "MutatingWebhookConfiguration",
+    { webhooks: [{ ...webhook, failurePolicy: "Ignore", namespaceSelector: { matchLabels: { never: "matches" } } }] },
+  ],
+  [
+    "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "rbac.authorization.k8s.io/v1",
+    "ClusterRole",
+    { rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["get"] }] },
+  ],
+  [
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding",
+    { roleRef: { kind: "ClusterRole", name: "view" }, subjects: [{ kind: "Group", name: "g" }] },
+  ],
+];
+/** Created, shown as a table, updated with a label, deleted. */
+function everyOtherKind(): ConformanceCase[] {
+  return otherKinds.map(([path, apiVersion, kind, fields]) => ({
     name: `${kind} is created with its defaults, shown, labelled and deleted`,
     requests: [
       post(path, { apiVersion, kind, metadata: { name: "one" }, ...fields }),
