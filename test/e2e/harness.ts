@@ -1,0 +1,494 @@
+/**
+ * Drayage installed in an embedded cluster of a test file's own, beside a bucket that this process serves, so that a test can make the store fail at a chosen request.
+ * Everything lies below one temporary folder and ends with `destroy`, which fails when a process, a mount or a loop device is left.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DataDownload,
+  type DataUpload,
+  dataDownloads,
+  dataUploads,
+  LABELS,
+  type OperationResults,
+  type Restore,
+  restores,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { ArchiveBackupStore } from "@drayage/archive";
+import { fromUtf8, nullLogger, systemClock, systemRandom } from "@drayage/base";
+import { type ObjectStore as BlobObjectStore, RetryingStorage } from "@drayage/blob";
+import { openS3ObjectStore, openS3Storage } from "@drayage/blob/s3";
+import type { NodeAgentConfig } from "@drayage/controllers";
+import { verifySnapshots } from "@drayage/datapath";
+import { type ObjectStore, type RequestFacts, startObjectStore } from "@drayage/embedded/object-store";
+import { installManifests, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
+import {
+  type ConnectedClient,
+  configMaps,
+  type KubeObject,
+  namespaces,
+  type Pod,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  type ResourceType,
+  secrets,
+  startInformer,
+} from "@drayage/kube";
+import { openRepository, type Repository } from "@drayage/repo";
+import { applyManifests, waitForInstallation } from "../../apps/dray/src/cluster/installation.ts";
+import type { Terminal } from "../../apps/dray/src/terminal.ts";
+import { TestCluster } from "./embedded-cluster.ts";
+
+/** The namespace of the installation. */
+export const VELERO = "velero";
+const BUCKET = "backups";
+const REGION = "us-east-1";
+const KEYS = { accessKeyId: "e2e", secretAccessKey: "not a secret of anybody" };
+export const REPOSITORY_PASSWORD = "correct horse battery staple";
+const AGENT_CONFIG = "node-agent-config";
+const LIMIT_MS = 90_000;
+const INSTALL_LIMIT_MS = 90_000;
+const ENDED = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+
+export interface HarnessOptions {
+  readonly nodes?: number;
+  readonly serverArgs?: readonly string[];
+  readonly nodeAgentArgs?: readonly string[];
+  readonly nodeAgentConfig?: NodeAgentConfig;
+}
+
+/** Which objects of a kind are watched. */
+interface Where {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+/** Requests that the store keeps under way. */
+export interface Hold {
+  /** Resolves when the first of them has come. */
+  readonly reached: Promise<void>;
+  release(): void;
+}
+
+export class Harness {
+  readonly cluster: TestCluster;
+  readonly store: ObjectStore;
+  /** The bucket as it lies on disk, for what a test changes behind everybody's back. */
+  readonly bucketFolder: string;
+  readonly #holds = new Set<Hold>();
+  readonly #options: HarnessOptions;
+
+  private constructor(cluster: TestCluster, store: ObjectStore, bucketFolder: string, options: HarnessOptions) {
+    this.cluster = cluster;
+    this.store = store;
+    this.bucketFolder = bucketFolder;
+    this.#options = options;
+  }
+
+  /** Brings up a cluster and a bucket and installs Drayage; what was started is ended when that fails. */
+  static async start(options: HarnessOptions = {}): Promise<Harness> {
+    const cluster = await TestCluster.start({ nodes: options.nodes ?? 2 });
+    const folder = join(cluster.directory, "..", "store");
+    let harness: Harness | undefined;
+    try {
+      const store = await startObjectStore({ directory: folder, buckets: [BUCKET], credentials: KEYS, region: REGION, clock: systemClock, logger: nullLogger });
+      harness = new Harness(cluster, store, join(folder, BUCKET), options);
+      await harness.install();
+      return harness;
+    } catch (error) {
+      await (harness?.destroy() ?? cluster.destroy());
+      throw error;
+    }
+  }
+
+  get client(): ConnectedClient {
+    return this.cluster.client;
+  }
+
+  /** Installs, or brings the arguments of what is installed up to date, and waits until it works. */
+  async install(over: Partial<HarnessOptions> = {}): Promise<void> {
+    const { serverArgs, nodeAgentArgs = [], nodeAgentConfig } = { ...this.#options, ...over };
+    const manifests = installManifests({
+      namespace: VELERO,
+      image: "drayage/dray:e2e",
+      repositoryPassword: REPOSITORY_PASSWORD,
+      credentials: `[default]\naws_access_key_id = ${KEYS.accessKeyId}\naws_secret_access_key = ${KEYS.secretAccessKey}\n`,
+      nodeAgent: true,
+      logLevel: "debug",
+      location: { name: "default", provider: "aws", bucket: BUCKET, default: true, config: this.locationConfig },
+      ...(serverArgs === undefined ? {} : { serverArgs }),
+      nodeAgentArgs: [...nodeAgentArgs, ...(nodeAgentConfig === undefined ? [] : [`--node-agent-configmap=${AGENT_CONFIG}`])],
+    });
+    const terminal = quietTerminal();
+    if (nodeAgentConfig !== undefined) {
+      const metadata = { namespace: VELERO, name: AGENT_CONFIG };
+      await applyManifests(
+        this.client,
+        manifests.filter(({ kind }) => kind === "Namespace"),
+        terminal,
+      );
+      const configMap = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { config: JSON.stringify(nodeAgentConfig) } };
+      await this.client.apply(configMaps, configMap, { fieldManager: "e2e", force: true });
+    }
+    await applyManifests(this.client, manifests, terminal);
+    await waitForInstallation(this.client, VELERO, terminal, INSTALL_LIMIT_MS);
+  }
+
+  get locationConfig(): Record<string, string> {
+    return { region: REGION, s3ForcePathStyle: "true", s3Url: this.store.url };
+  }
+
+  /** Ends everything, also half of it; throws when something of it is left. */
+  async destroy(): Promise<void> {
+    this.heal();
+    try {
+      await this.cluster.destroy();
+    } finally {
+      await this.store.close();
+    }
+    const left = [...this.cluster.processes().map((pid) => `process ${pid}`), ...this.cluster.mounts(), ...this.#loopDevices()];
+    if (left.length > 0) throw new Error(`the cluster has left something behind: ${left.join("; ")}`);
+  }
+
+  #loopDevices(): string[] {
+    if (process.getuid?.() !== 0) return [];
+    return execFileSync("losetup", ["--list", "--noheadings", "--output", "NAME,BACK-FILE"], {
+      encoding: "utf8",
+      env: { PATH: "/usr/sbin:/sbin:/usr/bin:/bin" },
+    })
+      .split("\n")
+      .filter((line) => line.includes(this.cluster.directory));
+  }
+
+  /** The store is well again, and requests that were held go on. */
+  heal(): void {
+    this.store.faults.clear();
+    for (const hold of this.#holds) hold.release();
+    this.#holds.clear();
+  }
+
+  /** Keeps the requests that match under way, from now on until released. */
+  hold(matches: (request: RequestFacts) => boolean): Hold {
+    const reached = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const remove = this.store.faults.add({
+      matches: (request) => {
+        if (!matches(request)) return false;
+        reached.resolve();
+        return true;
+      },
+      fault: { kind: "hold", until: released.promise },
+    });
+    const hold: Hold = {
+      reached: withLimit(reached.promise, () => "no request that is to be held has come"),
+      release: () => {
+        remove();
+        released.resolve();
+      },
+    };
+    hold.reached.catch(() => undefined);
+    this.#holds.add(hold);
+    return hold;
+  }
+
+  /** Watches until `look` finds what it looks for among the objects, and returns it. Fails with what is there instead. */
+  async seen<T extends KubeObject, R>(type: ResourceType<T>, where: Where, look: (objects: readonly T[]) => R | undefined, limitMs = LIMIT_MS): Promise<R> {
+    const informer = startInformer(type, { client: this.client, clock: systemClock, random: systemRandom, logger: nullLogger, ...where });
+    const found = Promise.withResolvers<R>();
+    const check = (): void => {
+      const result = look(informer.list());
+      if (result !== undefined) found.resolve(result);
+    };
+    informer.onChange(check);
+    try {
+      void informer.synced().then(check).catch(found.reject);
+      return await withLimit(found.promise, () => `${type.plural} are not as wanted: ${JSON.stringify(informer.list().map(brief), null, 1)}`, limitMs);
+    } catch (error) {
+      throw new Error(`${error instanceof Error ? error.message : String(error)}\n${await this.#whatRolesSay()}`, { cause: error });
+    } finally {
+      informer.stop();
+    }
+  }
+
+  /** Watches one object until it is as wanted. */
+  until<T extends KubeObject>(
+    type: ResourceType<T>,
+    { name, ...namespace }: { readonly namespace?: string; readonly name: string },
+    wanted: (object: T) => boolean,
+    limitMs?: number,
+  ): Promise<T> {
+    return this.seen(type, { ...namespace, fieldSelector: `metadata.name=${name}` }, (objects) => objects.find(wanted), limitMs);
+  }
+
+  async #whatRolesSay(): Promise<string> {
+    const lines: string[] = [];
+    for (const pod of (await this.client.list(pods, { namespace: VELERO })).items) {
+      const log = await this.logOf(pod).catch((error: unknown) => String(error));
+      lines.push(
+        ...log
+          .split("\n")
+          .slice(-25)
+          .map((line) => `${pod.metadata.name}: ${line.slice(0, 400)}`),
+      );
+    }
+    return lines.join("\n");
+  }
+
+  async logOf(pod: Pod): Promise<string> {
+    const parts: Uint8Array[] = [];
+    for await (const part of this.client.podLog({ namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" })) parts.push(part);
+    return Buffer.concat(parts).toString();
+  }
+
+  async startBackup(name: string, spec: Backup["spec"]): Promise<void> {
+    await this.client.create(backups, { apiVersion: "velero.io/v1", kind: "Backup", metadata: { namespace: VELERO, name }, spec });
+  }
+
+  endOfBackup(name: string, limitMs?: number): Promise<Backup> {
+    return this.until(backups, { namespace: VELERO, name }, ({ status }) => ENDED.includes(status?.phase ?? ""), limitMs);
+  }
+
+  async backUp(name: string, spec: Backup["spec"]): Promise<Backup> {
+    await this.startBackup(name, spec);
+    return this.endOfBackup(name);
+  }
+
+  async startRestore(name: string, spec: Restore["spec"]): Promise<void> {
+    await this.client.create(restores, { apiVersion: "velero.io/v1", kind: "Restore", metadata: { namespace: VELERO, name }, spec });
+  }
+
+  endOfRestore(name: string, limitMs?: number): Promise<Restore> {
+    return this.until(restores, { namespace: VELERO, name }, ({ status }) => ENDED.includes(status?.phase ?? ""), limitMs);
+  }
+
+  async restore(name: string, spec: Restore["spec"]): Promise<Restore> {
+    await this.startRestore(name, spec);
+    return this.endOfRestore(name);
+  }
+
+  /** The DataUploads of a backup, once there are `count` of them that are as wanted, in order of their claims. */
+  uploads(backup: string, count: number, wanted: (upload: DataUpload) => boolean = () => true): Promise<DataUpload[]> {
+    return this.seen(dataUploads, { namespace: VELERO, labelSelector: `${LABELS.backupName}=${backup}` }, (found) => {
+      const fitting = found.filter(wanted).sort((a, b) => (a.spec.sourcePVC < b.spec.sourcePVC ? -1 : 1));
+      return fitting.length >= count ? fitting : undefined;
+    });
+  }
+
+  /** The one DataUpload of a backup. */
+  async upload(backup: string, wanted?: (upload: DataUpload) => boolean): Promise<DataUpload> {
+    const [upload] = await this.uploads(backup, 1, wanted);
+    if (upload === undefined) throw new Error("unreachable");
+    return upload;
+  }
+
+  /** The DataDownloads of a restore, once there are `count` of them that are as wanted, in order of their claims. */
+  downloads(restore: string, count: number, wanted: (download: DataDownload) => boolean = () => true): Promise<DataDownload[]> {
+    return this.seen(dataDownloads, { namespace: VELERO, labelSelector: `${LABELS.restoreName}=${restore}` }, (found) => {
+      const fitting = found.filter(wanted).sort((a, b) => (a.spec.targetVolume.pvc < b.spec.targetVolume.pvc ? -1 : 1));
+      return fitting.length >= count ? fitting : undefined;
+    });
+  }
+
+  /** The one DataDownload of a restore. */
+  async download(restore: string, wanted?: (download: DataDownload) => boolean): Promise<DataDownload> {
+    const [download] = await this.downloads(restore, 1, wanted);
+    if (download === undefined) throw new Error("unreachable");
+    return download;
+  }
+
+  /** Pods of a role. */
+  async podsOf(role: "server" | "node-agent"): Promise<Pod[]> {
+    const labelSelector = role === "server" ? `deploy=${SERVER_NAME}` : `name=${NODE_AGENT_NAME}`;
+    return (await this.client.list(pods, { namespace: VELERO, labelSelector })).items;
+  }
+
+  /** Kills the main process of every pod of a role, as if it had crashed; each is started again by its kubelet. */
+  async crash(role: "server" | "node-agent"): Promise<void> {
+    for (const pod of await this.podsOf(role)) this.killProcessOf(pod.metadata.name ?? "");
+  }
+
+  /** Deletes the pods of a role at once; others take their place. */
+  async replace(role: "server" | "node-agent"): Promise<void> {
+    for (const { metadata } of await this.podsOf(role))
+      await this.client.delete(pods, { namespace: VELERO, name: metadata.name ?? "" }, { gracePeriodSeconds: 0 });
+  }
+
+  /** Kills with -9 the main process of a pod of the installation's namespace, found in the records of this cluster's kubelets. */
+  killProcessOf(podName: string): void {
+    const killed = this.#mainProcesses(podName).filter(({ pid, startTicks }) => startTicksOf(pid) === startTicks);
+    if (killed.length === 0) throw new Error(`pod "${podName}" has no process to kill`);
+    for (const { pid } of killed) process.kill(pid, "SIGKILL");
+  }
+
+  #mainProcesses(podName: string): { readonly pid: number; readonly startTicks: string }[] {
+    const list = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
+    return list(join(this.cluster.directory, "nodes"))
+      .flatMap((node) => list(join(node, "pods")))
+      .flatMap((pod) => list(join(pod, "containers")))
+      .flatMap(list)
+      .flatMap((folder) => {
+        const record = readJson<{ readonly identity: { readonly namespace: string; readonly pod: string } }>(join(folder, "container.json"));
+        const main = readJson<{ readonly pid: number; readonly startTicks: string }>(join(folder, "main.json"));
+        const isAsked = record?.identity.namespace === VELERO && record.identity.pod === podName;
+        return isAsked && main !== undefined && !existsSync(join(folder, "result.json")) ? [main] : [];
+      });
+  }
+
+  /** What the bucket keeps of backups and restores. */
+  async archive<T>(work: (store: ArchiveBackupStore) => Promise<T>): Promise<T> {
+    return this.bucket((store) => work(new ArchiveBackupStore({ store, temporaryFolder: join(this.bucketFolder, "..", ".."), clock: systemClock })));
+  }
+
+  async bucket<T>(work: (store: BlobObjectStore) => Promise<T>): Promise<T> {
+    const store = await openS3ObjectStore({ bucket: BUCKET, endpoint: this.store.url, region: REGION, credentials: KEYS });
+    try {
+      return await work(store);
+    } finally {
+      await store.close();
+    }
+  }
+
+  /** Names of the blobs of a namespace's repository that begin so. */
+  async blobs(namespace: string, prefix: string): Promise<string[]> {
+    const folder = `kopia/${namespace}/`;
+    return this.bucket(async (store) => {
+      const keys: string[] = [];
+      for await (const { key } of store.listAll(folder + prefix)) keys.push(key);
+      return keys;
+    });
+  }
+
+  async changeBlob(key: string, change: (bytes: Uint8Array) => Uint8Array): Promise<void> {
+    await this.bucket(async (store) => store.put(key, change(await store.get(key))));
+  }
+
+  resultsOf(kind: "backup" | "restore", name: string): Promise<OperationResults> {
+    return this.archive((store) => (kind === "backup" ? store.getResults(name) : store.getRestoreResults(name)));
+  }
+
+  textLogOf(kind: "backup" | "restore", name: string): Promise<string> {
+    return this.archive(async (store) => fromUtf8(await store.getLog(kind, name)));
+  }
+
+  /** Opens a namespace's repository as a mover does. */
+  async repository<T>(namespace: string, work: (repository: Repository) => Promise<T>): Promise<T> {
+    const s3 = await openS3Storage({ bucket: BUCKET, prefix: `kopia/${namespace}/`, endpoint: this.store.url, region: REGION, credentials: KEYS });
+    const storage = new RetryingStorage(s3, { clock: systemClock, random: systemRandom });
+    try {
+      const repository = await openRepository(storage, { password: REPOSITORY_PASSWORD, readOnly: true });
+      try {
+        return await work(repository);
+      } finally {
+        await repository.close();
+      }
+    } finally {
+      await storage.close();
+    }
+  }
+
+  /** Reads every byte of every snapshot of a namespace's repository; returns how many snapshots there are. Throws naming what is wrong. */
+  async verifyRepository(namespace: string): Promise<number> {
+    return this.repository(namespace, async (repository) => {
+      const { snapshots, unreadable } = await repository.snapshots.list();
+      if (unreadable.length > 0) throw new Error(`the repository of "${namespace}" has unreadable snapshots: ${unreadable.map(({ id }) => id).join(", ")}`);
+      const { problems } = await verifySnapshots({ repository, snapshots, mode: "full" });
+      if (problems.length > 0) throw new Error(`the repository of "${namespace}" is damaged: ${JSON.stringify(problems)}`);
+      return snapshots.length;
+    });
+  }
+
+  /** Fails unless every intermediate object is gone; waits for volumes and storage snapshots, which go by themselves once nothing refers to them. */
+  async expectNothingLeft(): Promise<void> {
+    const left: string[] = [];
+    const add = (kind: string, objects: readonly KubeObject[]): void => {
+      for (const { metadata } of objects) left.push(`${kind} ${metadata.namespace ?? ""}/${metadata.name}`);
+    };
+    add("VolumeSnapshot", (await this.client.list(volumeSnapshots)).items);
+    add("VolumeSnapshotContent", (await this.client.list(volumeSnapshotContents)).items);
+    add("PersistentVolumeClaim", (await this.client.list(persistentVolumeClaims, { namespace: VELERO })).items);
+    const hasMoverLabel = ({ metadata }: KubeObject): boolean =>
+      [LABELS.dataUpload, LABELS.dataDownload].some((label) => metadata.labels?.[label] !== undefined);
+    add("Pod", (await this.client.list(pods, { namespace: VELERO })).items.filter(hasMoverLabel));
+    add("Secret", (await this.client.list(secrets, { namespace: VELERO })).items.filter(hasMoverLabel));
+    if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
+    await this.seen(persistentVolumes, {}, (found) => (found.every(({ spec }) => spec.claimRef?.namespace !== VELERO) ? true : undefined));
+    const claimed = new Set((await this.client.list(persistentVolumes)).items.map(({ spec }) => spec.csi?.volumeHandle));
+    const record = readJson<{ readonly volumes: object; readonly snapshots: object }>(join(this.cluster.directory, "storage", "state.json"));
+    const orphans = [...Object.keys(record?.volumes ?? {}).filter((id) => !claimed.has(id)), ...Object.keys(record?.snapshots ?? {})];
+    if (orphans.length > 0) throw new Error(`the storage holds what nobody refers to: ${orphans.join(", ")}`);
+  }
+
+  async createLocation(name: string, spec: Partial<BackupStorageLocation["spec"]> & { readonly bucket?: string }): Promise<void> {
+    const { bucket = BUCKET, ...rest } = spec;
+    await this.client.create(backupStorageLocations, {
+      apiVersion: "velero.io/v1",
+      kind: "BackupStorageLocation",
+      metadata: { namespace: VELERO, name },
+      spec: { provider: "aws", objectStorage: { bucket }, config: this.locationConfig, ...rest },
+    });
+  }
+
+  async deleteNamespace(name: string): Promise<void> {
+    await this.client.delete(namespaces, { name });
+    await this.seen(namespaces, { fieldSelector: `metadata.name=${name}` }, (found) => (found.length === 0 ? true : undefined));
+  }
+}
+
+/** A terminal that nobody watches. */
+export function quietTerminal(): Terminal {
+  return {
+    out: () => undefined,
+    write: () => Promise.resolve(),
+    err: () => undefined,
+    outIsTerminal: false,
+    errIsTerminal: false,
+    columns: 80,
+    env: process.env,
+    cwd: process.cwd(),
+    clock: systemClock,
+    random: systemRandom,
+    signal: new AbortController().signal,
+    exitCode: 0,
+    askSecret: (prompt) => Promise.reject(new Error(`nobody answers "${prompt}"`)),
+    readInput: () => Promise.resolve(new Uint8Array()),
+  };
+}
+
+export function withLimit<T>(promise: Promise<T>, describe: () => string, limitMs = LIMIT_MS): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = systemClock.after(limitMs, () => reject(new Error(`after ${limitMs / 1000} s: ${describe()}`)));
+    promise.then(resolve, reject).finally(stop);
+  });
+}
+
+/** What a failed wait shows of an object. */
+function brief(object: KubeObject): unknown {
+  const { metadata, spec, status } = object as KubeObject & { readonly spec?: unknown; readonly status?: unknown };
+  return { namespace: metadata.namespace, name: metadata.name, annotations: metadata.annotations, deleting: metadata.deletionTimestamp, spec, status };
+}
+
+function startTicksOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as T;
+  } catch {
+    return undefined;
+  }
+}
