@@ -71,6 +71,19 @@ describe("leader election", () => {
     expect(events).toEqual(["one leads", "one stops"]);
   });
 
+  it("stops leading when the server does not answer at all, before another may lead", async () => {
+    const { clock, client, events, candidate } = setUp();
+    const { running } = candidate("one");
+    await clock.advance(1_000);
+    expect(events).toEqual(["one leads"]);
+    client.find = (_type, _key, signal) => new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    await clock.advance(8_000);
+    expect(events).toEqual(["one leads"]);
+    await clock.advance(3_000);
+    expect(events).toEqual(["one leads", "one stops"]);
+    await expect(running).rejects.toMatchObject({ code: "KUBE_CONFLICT" });
+  });
+
   it("stops leading at once when another holds the lease", async () => {
     const { clock, client, events, candidate } = setUp();
     const { running } = candidate("one");

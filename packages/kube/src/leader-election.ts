@@ -90,13 +90,21 @@ class LeaderElector {
     while (!signal.aborted) {
       await clock.sleep(this.#periodMs, signal).catch(() => undefined);
       if (signal.aborted) return false;
+      const startedMs = clock.monotonicMs();
+      const leftMs = renewedMs + this.#deadlineMs - startedMs;
+      if (leftMs <= 0) return true;
+      // A request may hang for longer than the lease lasts; another would lead meanwhile.
+      const overdue = new AbortController();
+      const stopTimer = clock.after(leftMs, () => overdue.abort(new DrayError("TIMED_OUT", "Cannot renew the leader's lease: there was no answer in time")));
       try {
-        if (!(await this.#tryAcquire(signal))) return true;
-        renewedMs = clock.monotonicMs();
+        if (!(await this.#tryAcquire(AbortSignal.any([signal, overdue.signal])))) return true;
+        renewedMs = startedMs;
       } catch (error) {
-        if (isAbort(error, signal)) return false;
+        if (signal.aborted) return false;
         logger.warn("Cannot renew the leader's lease", errorFields(error));
-        if (clock.monotonicMs() - renewedMs >= this.#deadlineMs) return true;
+        if (overdue.signal.aborted) return true;
+      } finally {
+        stopTimer();
       }
     }
     return false;
