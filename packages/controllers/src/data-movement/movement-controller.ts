@@ -1,4 +1,5 @@
 /** Runs one kind of data movement on one node: observe, decide, apply. */
+import { LABELS } from "@drayage/api";
 import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
   type Controller,
@@ -6,6 +7,7 @@ import {
   type Informer,
   type KubeClient,
   type KubeObject,
+  keyOf,
   type ObjectKey,
   type ReconcileResult,
   source,
@@ -80,6 +82,12 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     return decision.recheckAfterMs === undefined ? {} : { requeueAfterMs: decision.recheckAfterMs };
   };
 
+  /** Those that may be waiting for others to be prepared, or for others to end on this node. */
+  const waiting = (): readonly ObjectKey[] =>
+    informer
+      .list()
+      .filter((movement) => phaseOf(movement) === "New" || (phaseOf(movement) === "Prepared" && movement.status?.node === nodeName))
+      .map(keyOf);
   const named = (object: KubeObject): readonly ObjectKey[] => [{ namespace, name: object.metadata.name ?? "" }];
   return startController({
     name: kind.type.plural,
@@ -90,6 +98,9 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       source(caches.events, {
         toKeys: ({ involvedObject }) => (involvedObject.kind === kind.type.kind ? [{ namespace, name: involvedObject.name ?? "" }] : []),
       }),
+      // A place that gets free is somebody's at once.
+      source(caches.uploads, { when: freesPlace, toKeys: waiting }),
+      source(caches.downloads, { when: freesPlace, toKeys: waiting }),
       source(caches.nodes, { toKeys: () => [] }),
       source(caches.repositories, { toKeys: () => [] }),
     ],
@@ -100,4 +111,12 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     random: deps.random,
     logger: deps.logger,
   });
+}
+
+/** Whether something has left the queue of what is prepared, or has stopped running. */
+function freesPlace(before: DataMovement | undefined, after: DataMovement | undefined): boolean {
+  if (before === undefined) return false;
+  const isRunning = (movement: DataMovement): boolean => phaseOf(movement) === "InProgress" || phaseOf(movement) === "Canceling";
+  const isPreparing = ({ metadata }: DataMovement): boolean => metadata.labels?.[LABELS.exposeOnGoing] === "true";
+  return (isRunning(before) && (after === undefined || !isRunning(after))) || (isPreparing(before) && (after === undefined || !isPreparing(after)));
 }

@@ -387,6 +387,21 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it("starts as soon as another one ends that held its slot", async () => {
+    const w = world({ mover: "waits" });
+    for (const name of ["u1", "u2"]) create(w, upload({}, { name, namespace: NS }));
+    const { stop } = await agent(w, "node-1", { concurrency: 1 });
+    await w.clock.advance(62_000);
+    const inPhaseNow = (phase: string): DataUpload[] => w.client.all(dataUploads).filter(({ status }) => status?.phase === phase);
+    expect([inPhaseNow("InProgress").length, inPhaseNow("Prepared").length]).toEqual([1, 1]);
+    w.storage.options = { mover: "succeeds" };
+    w.storage.nudge();
+    await w.clock.advance(60_000);
+    await stop();
+    const [first, second] = inPhaseNow("Completed").sort((a, b) => ((a.status?.startTimestamp ?? "") < (b.status?.startTimestamp ?? "") ? -1 : 1));
+    expect(second?.status?.startTimestamp).toBe(first?.status?.completionTimestamp);
+  });
+
   it("is claimed by exactly one of two nodes", async () => {
     const w = world();
     create(w);
