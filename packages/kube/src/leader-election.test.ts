@@ -60,6 +60,24 @@ describe("leader election", () => {
     await running;
   });
 
+  it("takes the lease of a leader that is known to have ended at once", async () => {
+    const { clock, client } = setUp();
+    client.seed(leases, { metadata: LEASE, spec: { holderIdentity: "pod_1", leaseDurationSeconds: 15, renewTime: "2026-01-01T00:00:00.000000Z" } });
+    const ending = new AbortController();
+    const running = runAsLeader(
+      {
+        ...{ client, lease: LEASE, identity: "pod_2", clock, random: seededRandom(1), logger: memoryLogger(), signal: ending.signal },
+        hasEnded: (holder) => holder.startsWith("pod_"),
+      },
+      async (signal) => new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true })),
+    );
+    await settle();
+    expect(client.peek(leases, LEASE)?.spec?.holderIdentity).toBe("pod_2");
+    ending.abort(new Error("ended"));
+    await clock.advance(1_000);
+    await running;
+  });
+
   it("stops leading when it cannot renew in time, and says so", async () => {
     const { clock, client, events, candidate } = setUp();
     const { running } = candidate("one");

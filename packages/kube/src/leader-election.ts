@@ -8,6 +8,8 @@ export interface LeaderElectionOptions {
   readonly lease: { readonly namespace: string; readonly name: string };
   /** Unique among the candidates: the pod's name and something random. */
   readonly identity: string;
+  /** Whether a holder is known to have ended, so that its lease need not run out: an earlier process of the same pod. */
+  readonly hasEnded?: (identity: string) => boolean;
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
@@ -157,7 +159,8 @@ class LeaderElector {
   }
 
   #hasExpired(current: Lease): boolean {
-    if ((current.spec?.holderIdentity ?? "") === "") return true;
+    const holder = current.spec?.holderIdentity ?? "";
+    if (holder === "" || this.#options.hasEnded?.(holder) === true) return true;
     const nowMs = this.#options.clock.monotonicMs();
     const version = current.metadata.resourceVersion ?? "";
     if (this.#seen?.version !== version) this.#seen = { version, sinceMs: nowMs };

@@ -71,8 +71,11 @@ function settingsFrom(options: Options): ServerSettings {
 
 async function serve(role: Role, settings: ServerSettings, terminal: Terminal): Promise<void> {
   const { client, clock, random, logger, namespace, signal } = role;
-  const identity = `${terminal.env["POD_NAME"] ?? "server"}_${randomHex(random, 4)}`;
-  await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, clock, random, logger, signal }, (leading) =>
+  const pod = terminal.env["POD_NAME"];
+  const identity = `${pod ?? "server"}_${randomHex(random, 4)}`;
+  // A container is started again when its process has ended, so an earlier process of this pod is gone for sure.
+  const hasEnded = (holder: string): boolean => pod !== undefined && holder.startsWith(`${pod}_`);
+  await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, hasEnded, clock, random, logger, signal }, (leading) =>
     lead(role, settings, terminal, leading),
   );
 }
