@@ -41,8 +41,8 @@ export function renderError(error: unknown, options: { readonly debug?: boolean;
   if (isAbort(error, options.signal)) return "dray: interrupted\n";
   const lines = [`dray: ${messageOf(error)}`];
   if (isDrayError(error)) {
-    const cause = error.cause === undefined ? undefined : messageOf(error.cause);
-    if (cause !== undefined && !error.message.includes(cause)) lines.push(`  because: ${cause}`);
+    const cause = error.cause === undefined ? undefined : messageOf(error.cause).split("\n", 1)[0]?.trim();
+    if (cause !== undefined && cause !== "" && !error.message.includes(cause)) lines.push(`  because: ${cause}`);
     if (error.hint !== undefined) lines.push(`  hint: ${error.hint}`);
   }
   if (!isDrayError(error) || hasCode(error, "INVARIANT"))

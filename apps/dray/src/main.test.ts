@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { nounFirst, run } from "./main.ts";
+import { arrange, nounFirst, run } from "./main.ts";
 import { RecordingTerminal } from "./testing/recording-terminal.ts";
+import { programVersion } from "./version.ts";
 
 describe("nounFirst", () => {
   const table = [["backup", "create"], ["snapshot", "list"], ["version"]].map((words) => ({
@@ -33,11 +34,64 @@ describe("nounFirst", () => {
   ])("%j is %j", (given, wanted) => expect(nounFirst(given, table)).toEqual(wanted));
 });
 
+describe("arrange", () => {
+  it.each([
+    ["-n x backup get", "backup get -n x"],
+    ["--namespace=x --context y get backups a", "backup get a --namespace=x --context y"],
+    ["-n x fs cat -- -n", "fs cat -n x -- -n"],
+    ["backup get -n x", "backup get -n x"],
+    ["help", "--help"],
+    ["help backup", "backup --help"],
+    ["help create backup", "backup create --help"],
+    ["snapshot help list", "snapshot list --help"],
+    ["help nonsense", "nonsense"],
+    ["--debug version", "--debug version"],
+  ])("reads %j as %j", (given, wanted) => expect(arrange(given.split(" ")).join(" ")).toBe(wanted));
+});
+
 describe("run", () => {
   it("prints the version", async () => {
     const terminal = new RecordingTerminal();
-    expect(await run(["version"], terminal)).toBe(0);
+    expect(await run(["version", "--client-only"], terminal)).toBe(0);
     expect(terminal.text).toMatch(/^dray \d+\.\d+\.\d+ /);
+  });
+  it("answers --version as the launcher does", async () => {
+    const terminal = new RecordingTerminal();
+    expect(await run(["--version"], terminal)).toBe(0);
+    expect(terminal.text).toBe(`dray ${programVersion()}\n`);
+  });
+  it.each([
+    ["help", "backup", "create"],
+    ["help", "create", "backup"],
+    ["backup", "help", "create"],
+    ["backup", "create", "--help"],
+  ])("shows the help of a command, not of its group: %s %s %s", async (...words) => {
+    const terminal = new RecordingTerminal();
+    expect(await run(words, terminal)).toBe(0);
+    expect(terminal.text).toContain("Usage: dray backup create [options] <name>");
+    expect(terminal.text).not.toContain("preset");
+  });
+  it("refuses help about what there is not", async () => {
+    const terminal = new RecordingTerminal();
+    expect(await run(["help", "nonsense"], terminal)).toBe(2);
+    expect(terminal.errors).toContain("unknown command 'nonsense'");
+  });
+  it("says what is wrong with the command line before it looks for a cluster", async () => {
+    const nowhere = { HOME: "/nonexistent", KUBECONFIG: "" };
+    for (const [line, message] of [
+      ["restore create", "one of --from-backup and --from-schedule is wanted"],
+      ["restore create --from-backup x --namespace-mappings a", 'Cannot read --namespace-mappings "a": name:value is wanted'],
+      ["backup create x --ttl soon", 'Cannot read --ttl "soon"'],
+      ["backup create x --selector a,,b", 'Cannot read label selector "a,,b"'],
+      ["backup delete", "name them, or use --selector or --all"],
+      ["cluster up --nodes two", 'Cannot read --nodes "two"'],
+      ["cluster up --port 99999", 'Cannot read --port "99999"'],
+      ["demo --nodes 0", 'Cannot read --nodes "0"'],
+    ] as const) {
+      const terminal = new RecordingTerminal({ env: nowhere });
+      expect(await run(line.split(" "), terminal), line).toBe(2);
+      expect(terminal.errors, line).toContain(message);
+    }
   });
   it("answers --help with 0 and lists the groups", async () => {
     const terminal = new RecordingTerminal();

@@ -4,14 +4,15 @@
  *
  * Grammar: `dray NOUN VERB` and `dray VERB NOUN` are the same; roles (`server`, `node-agent server`, `data-mover backup`) are commands too, and the image answers to `/velero` with the same words.
  */
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type Option } from "commander";
 import { type CommandEntry, commandTable, groupSummaries } from "./commands/table.ts";
 import { EXIT, exitCodeOf, renderError } from "./exit-codes.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
+import { programVersion } from "./version.ts";
 
 /** Runs one command line and returns its exit code. Nothing is thrown. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
-  const words = nounFirst(args);
+  const words = arrange(args);
   const debug = words.includes("--debug");
   try {
     const program = await buildProgram(words, terminal);
@@ -22,6 +23,30 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     terminal.err(renderError(error, { debug, signal: terminal.signal }));
     return exitCodeOf(error, terminal.signal);
   }
+}
+
+/** The flags of kubectl and Velero that people also write before the verb: `dray -n velero backup get`. Each takes a value. */
+const LEADING_FLAGS: ReadonlySet<string> = new Set(["-n", "--namespace", "--kubeconfig", "--context", "--kubecontext"]);
+
+/** The words in the order that commands are defined in: noun, verb, arguments; cluster flags last; `help` as the flag it stands for. */
+export function arrange(args: readonly string[], table: readonly CommandEntry[] = commandTable): readonly string[] {
+  let verbAt = 0;
+  while (args[verbAt]?.startsWith("-") === true) {
+    const [flag = ""] = (args[verbAt] ?? "").split("=", 1);
+    if (!LEADING_FLAGS.has(flag)) break;
+    verbAt += args[verbAt]?.includes("=") === true ? 1 : 2;
+  }
+  const rest = args.slice(verbAt);
+  const leading = args.slice(0, verbAt);
+  const isKnown = (word: string | undefined): boolean => table.some(({ words }) => words[0] === word);
+  if (rest[0] === "help") {
+    const wanted = nounFirst(rest.slice(1), table);
+    return wanted.length === 0 || isKnown(wanted[0]) ? [...wanted, "--help"] : wanted;
+  }
+  if (rest[1] === "help" && isKnown(rest[0])) return [rest[0] ?? "", ...rest.slice(2), "--help"];
+  const ordered = nounFirst(rest, table);
+  const end = ordered.indexOf("--");
+  return end < 0 ? [...ordered, ...leading] : [...ordered.slice(0, end), ...leading, ...ordered.slice(end)];
 }
 
 /** `create backup x` → `backup create x`, where that is a command and the given order is not. */
@@ -40,6 +65,7 @@ export function nounFirst(args: readonly string[], table: readonly CommandEntry[
 async function buildProgram(args: readonly string[], terminal: Terminal): Promise<Command> {
   const program = configure(new Command("dray"), terminal)
     .description("Moves the data of Kubernetes volumes to object storage and brings stateful applications back")
+    .version(`dray ${programVersion()}`, "--version", "print the version")
     .option("--debug", "show where an error comes from")
     .helpCommand(true);
   const groups = new Map<string, Command>([["", program]]);
@@ -48,14 +74,10 @@ async function buildProgram(args: readonly string[], terminal: Terminal): Promis
     const name = entry.words.at(-1) ?? "";
     const command = configure(parent.command(name, { hidden: entry.hidden === true }), terminal).description(entry.summary);
     const isMeant = entry.words.every((word, index) => args.filter((arg) => !arg.startsWith("-"))[index] === word);
-    if (isMeant || helpIsFor(args, entry.words)) (await entry.load()).define(command, terminal);
+    if (isMeant) (await entry.load()).define(command, terminal);
     else command.allowUnknownOption();
   }
   return program;
-}
-
-function helpIsFor(args: readonly string[], words: readonly string[]): boolean {
-  return args[0] === "help" && words.every((word, index) => args[index + 1] === word);
 }
 
 function group(groups: Map<string, Command>, parent: Command, path: readonly string[], word: string, terminal: Terminal): Command {
@@ -72,11 +94,18 @@ function configure(command: Command, terminal: Terminal): Command {
   return command
     .exitOverride()
     .showHelpAfterError("(add --help for what is possible)")
+    .configureHelp({ optionDescription })
     .configureOutput({
       writeOut: (text) => terminal.out(text),
       writeErr: (text) => terminal.err(text),
       outputError: (text, write) => write(text.replace(/^error: /, "dray: ")),
     });
+}
+
+/** Defaults that say something; that a flag without its value means true goes without saying. */
+function optionDescription({ description, defaultValue }: Option): string {
+  const says = defaultValue !== undefined && typeof defaultValue !== "boolean" && !(Array.isArray(defaultValue) && defaultValue.length === 0);
+  return says ? `${description} (default: ${String(defaultValue)})` : description;
 }
 
 /** The entry of the process. */

@@ -56,7 +56,8 @@ export function processTerminal(): Terminal {
     err: (text) => void process.stderr.write(text),
     outIsTerminal: process.stdout.isTTY === true,
     errIsTerminal: process.stderr.isTTY === true,
-    columns: process.stderr.columns ?? process.stdout.columns ?? 80,
+    // A terminal that does not know its width says 0.
+    columns: process.stderr.columns || process.stdout.columns || 80,
     env: process.env,
     cwd: process.cwd(),
     clock: systemClock,

@@ -1,7 +1,7 @@
 /** How cluster commands reach the API server: kubectl's flags, one client a command. */
 import { DrayError, type ErrorContext, hasCode } from "@drayage/base";
 import { createKubeClient, type KubeClient, type KubeObject, type ObjectKey, type ResourceType } from "@drayage/kube";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 
@@ -9,6 +9,8 @@ export interface ClusterOptions {
   readonly namespace?: string;
   readonly kubeconfig?: string;
   readonly context?: string;
+  /** Velero's name of `context`. */
+  readonly kubecontext?: string;
 }
 
 /** Where Velero and Drayage are installed unless somebody says otherwise. */
@@ -18,7 +20,8 @@ export function withClusterOptions(command: Command): Command {
   return command
     .option("-n, --namespace <name>", "the namespace Drayage is installed in (VELERO_NAMESPACE, else velero)")
     .option("--kubeconfig <file>", "a kubeconfig instead of $KUBECONFIG or ~/.kube/config")
-    .option("--context <name>", "a context of the kubeconfig");
+    .option("--context <name>", "a context of the kubeconfig")
+    .addOption(new Option("--kubecontext <name>", "velero's name of --context").hideHelp());
 }
 
 export interface ClusterAccess {
@@ -26,18 +29,21 @@ export interface ClusterAccess {
   readonly namespace: string;
 }
 
-/** Runs `work` with a client and closes it afterwards. */
+/** Runs `work` with a client and closes it afterwards. Where nothing is installed, the error says so. */
 export async function withCluster(options: ClusterOptions, terminal: Terminal, work: (access: ClusterAccess) => Promise<void>): Promise<void> {
+  const context = options.context ?? options.kubecontext;
   const client = createKubeClient({
     env: terminal.env,
     clock: terminal.clock,
     random: terminal.random,
     userAgent: `dray/${programVersion()}`,
     ...(options.kubeconfig === undefined ? {} : { kubeconfigPath: options.kubeconfig }),
-    ...(options.context === undefined ? {} : { context: options.context }),
+    ...(context === undefined ? {} : { context }),
   });
   try {
     await work({ client, namespace: options.namespace ?? terminal.env["VELERO_NAMESPACE"] ?? DEFAULT_NAMESPACE });
+  } catch (error) {
+    throw explainMissingKinds(error);
   } finally {
     await client.close();
   }
@@ -64,8 +70,8 @@ export async function getNamed<T extends KubeObject>(client: KubeClient, type: R
 }
 
 /** Turns "the server does not know this kind" into what to do about it. */
-export function explainMissingKinds(error: unknown): unknown {
-  if (!hasCode(error, "KUBE_NOT_FOUND") || !/could not find the requested resource|page not found/i.test(error.message)) return error;
+function explainMissingKinds(error: unknown): unknown {
+  if (!hasCode(error, "KUBE_NOT_FOUND") || error.context["resourceMissing"] !== true || !error.message.includes("velero.io")) return error;
   return new DrayError("KUBE_NOT_FOUND", "Cannot find Drayage in this cluster: its kinds are not installed", {
     cause: error,
     hint: "Install it with dray install, or name another cluster with --context.",

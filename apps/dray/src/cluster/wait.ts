@@ -96,3 +96,10 @@ export function formatProgress(done: number | undefined, total: number | undefin
   if (total === undefined || total === 0) return formatBytes(done ?? 0);
   return `${formatBytes(done ?? 0)} of ${formatBytes(total)} (${Math.floor((100 * (done ?? 0)) / total)} %)`;
 }
+
+/** Why a backup or a restore ended as it did, as far as its status says. */
+export function reasonsOf(
+  status: { readonly failureReason?: string | null; readonly validationErrors?: readonly string[] | null } | null | undefined,
+): string[] {
+  return [...(status?.failureReason === undefined || status.failureReason === null ? [] : [status.failureReason]), ...(status?.validationErrors ?? [])];
+}

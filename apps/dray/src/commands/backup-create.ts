@@ -1,12 +1,11 @@
 import { type Backup, type BackupSpec, backups, type DataUpload, dataUploads } from "@drayage/api";
-import { DrayError } from "@drayage/base";
+import { DrayError, hasCode } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import {
   type ClusterAccess,
   type ClusterOptions,
   collect,
-  explainMissingKinds,
   parseLabelSelector,
   parseList,
   parseOptionalBoolean,
@@ -14,8 +13,8 @@ import {
   withCluster,
   withClusterOptions,
 } from "../cluster/access.ts";
-import { parseTimeout } from "../cluster/timeout.ts";
-import { formatProgress, waitForObject } from "../cluster/wait.ts";
+import { checkDuration, parseTimeout } from "../cluster/timeout.ts";
+import { formatProgress, reasonsOf, waitForObject } from "../cluster/wait.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -70,33 +69,45 @@ export function define(command: Command, terminal: Terminal): void {
     .option("-w, --wait", "wait until the backup has ended")
     .option("--timeout <duration>", "with --wait: how long to wait")
     .option("--json", "print what happened as JSON")
-    .action((name: string, options: Options) => withCluster(options, terminal, (access) => create(name, options, access, terminal)));
+    .action((name: string, options: Options) => {
+      // What is wrong with the command line is said before a cluster is asked for.
+      const asked: Asked = { metadata: metadataFrom(name, options), spec: backupSpecFrom(options), timeoutMs: parseTimeout(options.timeout) };
+      return withCluster(options, terminal, (access) => create(name, asked, options, access, terminal));
+    });
 }
 
-async function create(name: string, options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
+interface Asked {
+  readonly metadata: Backup["metadata"];
+  readonly spec: BackupSpec;
+  readonly timeoutMs: number | undefined;
+}
+
+async function create(name: string, { metadata, spec, timeoutMs }: Asked, options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
   const { client, namespace } = access;
-  let backup: Backup;
-  try {
-    backup = await client.create(backups, backupFrom(name, namespace, options), { signal: terminal.signal });
-  } catch (error) {
-    throw explainMissingKinds(error);
-  }
+  const backup = await client
+    .create(backups, { apiVersion: "velero.io/v1", kind: "Backup", metadata: { ...metadata, namespace }, spec }, { signal: terminal.signal })
+    .catch((error: unknown) => {
+      throw explainTaken(error, "backup", name);
+    });
   if (options.json !== true) terminal.out(`Backup request "${name}" submitted successfully.\n`);
   if (options.wait !== true) {
     if (options.json === true) terminal.out(`${JSON.stringify({ type: "summary", schema: 1, backup: name, phase: backup.status?.phase ?? "New" })}\n`);
     else terminal.out(`Run \`dray backup describe ${name}\` or \`dray backup logs ${name}\` for more details.\n`);
     return;
   }
-  const ended = await waitForBackup(client, namespace, name, terminal, parseTimeout(options.timeout));
+  if (options.json !== true) terminal.err("Waiting for the backup to end. Ctrl-C stops the waiting only: the backup goes on in the cluster.\n");
+  const ended = await waitForBackup(client, namespace, name, terminal, timeoutMs);
   const phase = ended.status?.phase ?? "";
-  if (options.json === true)
-    terminal.out(
-      `${JSON.stringify({ type: "summary", schema: 1, backup: name, phase, errors: ended.status?.errors ?? 0, warnings: ended.status?.warnings ?? 0 })}\n`,
-    );
-  else
+  const reasons = reasonsOf(ended.status);
+  if (options.json === true) {
+    const counts = { errors: ended.status?.errors ?? 0, warnings: ended.status?.warnings ?? 0 };
+    terminal.out(`${JSON.stringify({ type: "summary", schema: 1, backup: name, phase, ...counts, ...(reasons.length === 0 ? {} : { reasons }) })}\n`);
+  } else {
+    for (const reason of reasons) terminal.err(`  ${reason}\n`);
     terminal.out(
       `Backup completed with status: ${phase}. You may check for more information using the commands \`dray backup describe ${name}\` and \`dray backup logs ${name}\`.\n`,
     );
+  }
   terminal.exitCode = exitCodeOfPhase(phase);
 }
 
@@ -149,18 +160,22 @@ async function followUploads(client: KubeClient, namespace: string, name: string
   }
 }
 
-function backupFrom(name: string, namespace: string, options: Options): Backup {
+/** What the flags say of an object's metadata. Throws USAGE. */
+export function metadataFrom(name: string, { labels, annotations }: { readonly labels?: string[]; readonly annotations?: string[] }): Backup["metadata"] {
   return {
-    apiVersion: "velero.io/v1",
-    kind: "Backup",
-    metadata: {
-      name,
-      namespace,
-      ...(options.labels === undefined ? {} : { labels: parsePairs(options.labels, "--labels") }),
-      ...(options.annotations === undefined ? {} : { annotations: parsePairs(options.annotations, "--annotations") }),
-    },
-    spec: backupSpecFrom(options),
+    name,
+    ...(labels === undefined ? {} : { labels: parsePairs(labels, "--labels") }),
+    ...(annotations === undefined ? {} : { annotations: parsePairs(annotations, "--annotations") }),
   };
+}
+
+/** A name that is taken already is the reader's to change. */
+export function explainTaken(error: unknown, noun: string, name: string): unknown {
+  if (!hasCode(error, "KUBE_ALREADY_EXISTS")) return error;
+  return new DrayError("KUBE_ALREADY_EXISTS", `Cannot create ${noun} "${name}": there is one of that name`, {
+    cause: error,
+    hint: `Choose another name, or look at it with dray ${noun} describe ${name}.`,
+  });
 }
 
 /** The spec that these flags mean; what was not given is left to the server's defaults. Throws USAGE. */
@@ -184,13 +199,13 @@ export function backupSpecFrom(options: Options): BackupSpec {
       options.orSelector === undefined ? undefined : (options.orSelector.split(" or ").map(parseLabelSelector) as BackupSpec["orLabelSelectors"]),
     ),
     ...set("storageLocation", options.storageLocation),
-    ...set("ttl", options.ttl),
+    ...set("ttl", checkDuration("--ttl", options.ttl)),
     ...set("snapshotMoveData", options.snapshotMoveData),
     ...set("snapshotVolumes", options.snapshotVolumes),
     ...set("defaultVolumesToFsBackup", options.defaultVolumesToFsBackup),
     ...set("datamover", options.dataMover),
-    ...set("csiSnapshotTimeout", options.csiSnapshotTimeout),
-    ...set("itemOperationTimeout", options.itemOperationTimeout),
+    ...set("csiSnapshotTimeout", checkDuration("--csi-snapshot-timeout", options.csiSnapshotTimeout)),
+    ...set("itemOperationTimeout", checkDuration("--item-operation-timeout", options.itemOperationTimeout)),
     ...set("orderedResources", options.orderedResources === undefined ? undefined : parseOrdered(options.orderedResources)),
     ...set("uploaderConfig", parallel === undefined ? undefined : { parallelFilesUpload: parallel }),
   };

@@ -25,16 +25,24 @@ export function define(command: Command, terminal: Terminal): void {
     .option("-l, --selector <labels>", "backups with these labels")
     .option("-w, --wait", "wait until everything is gone")
     .option("--timeout <duration>", "with --wait: how long to wait")
-    .action((names: string[], options: Options) => withCluster(options, terminal, (access) => deleteBackups(names, options, access, terminal)));
+    .action((names: string[], options: Options) => {
+      if (names.length === 0 && options.all !== true && options.selector === undefined)
+        throw new DrayError("USAGE", "Cannot delete backups: name them, or use --selector or --all");
+      const limitMs = parseTimeout(options.timeout) ?? WAIT_LIMIT_MS;
+      return withCluster(options, terminal, (access) => deleteBackups(names, options, limitMs, access, terminal));
+    });
 }
 
-async function deleteBackups(names: readonly string[], options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
+async function deleteBackups(names: readonly string[], options: Options, limitMs: number, access: ClusterAccess, terminal: Terminal): Promise<void> {
   const { client, namespace } = access;
   const chosen: Backup[] = [];
   for (const name of names) chosen.push(await getNamed(client, backups, { namespace, name }, terminal.signal));
   if (names.length === 0) {
-    if (options.all !== true && options.selector === undefined) throw new DrayError("USAGE", "Cannot delete backups: name them, or use --selector or --all");
     for await (const backup of client.listAll(backups, { namespace, labelSelector: options.selector, signal: terminal.signal })) chosen.push(backup);
+  }
+  if (chosen.length === 0) {
+    terminal.err(`No backups found in namespace ${namespace}.\n`);
+    return;
   }
   if (options.confirm !== true) {
     throw new DrayError("USAGE", `Cannot delete ${chosen.map(({ metadata }) => `"${metadata.name}"`).join(", ")} without --confirm`, {
@@ -59,7 +67,7 @@ async function deleteBackups(names: readonly string[], options: Options, access:
     );
     terminal.out(`Request to delete backup "${name}" submitted successfully.\n`);
   }
-  if (options.wait === true) await waitUntilGone(chosen, access, terminal, parseTimeout(options.timeout) ?? WAIT_LIMIT_MS);
+  if (options.wait === true) await waitUntilGone(chosen, access, terminal, limitMs);
   else terminal.out("The backup will be fully deleted after all associated data (disk snapshots, backup files, restores) are removed.\n");
 }
 
@@ -68,12 +76,17 @@ async function waitUntilGone(chosen: readonly Backup[], { client, namespace }: C
   const untilMs = terminal.clock.monotonicMs() + limitMs;
   for (const { metadata } of chosen) {
     const name = metadata.name ?? "";
+    let failed = false;
     while ((await client.find(backups, { namespace, name }, terminal.signal)) !== undefined) {
       const requests = await client.list(deleteBackupRequests, { namespace, labelSelector: `velero.io/backup-name=${name}`, signal: terminal.signal });
       const errors = requests.items.filter(({ status }) => status?.phase === "Processed").flatMap(({ status }) => status?.errors ?? []);
       if (errors.length > 0) {
         for (const error of errors) terminal.err(`${name}: ${error}\n`);
+        terminal.err(
+          `  hint: Remove the reason and delete it again. kubectl -n ${namespace} delete backup.velero.io ${name} forgets it and leaves what it stored.\n`,
+        );
         terminal.exitCode = EXIT.failed;
+        failed = true;
         break;
       }
       if (terminal.clock.monotonicMs() > untilMs)
@@ -82,6 +95,6 @@ async function waitUntilGone(chosen: readonly Backup[], { client, namespace }: C
         });
       await terminal.clock.sleep(POLL_MS, terminal.signal);
     }
-    if (terminal.exitCode === EXIT.ok) terminal.out(`Backup "${name}" is gone.\n`);
+    if (!failed) terminal.out(`Backup "${name}" is gone.\n`);
   }
 }

@@ -23,9 +23,13 @@ export function define(command: Command, terminal: Terminal): void {
         const backup = await getNamed(access.client, backups, { namespace: access.namespace, name }, terminal.signal);
         const phase = backup.status?.phase ?? "New";
         if (!HAVE_LOGS.has(phase))
-          throw new DrayError("BLOB_NOT_FOUND", `Cannot show the log of backup "${name}": it is ${phase}, and the log is stored when it ends`, {
-            hint: `dray backup describe ${name} shows where it is.`,
-          });
+          throw new DrayError(
+            "BLOB_NOT_FOUND",
+            `Cannot show the log of backup "${name}": it is ${phase}, ${phase === "FailedValidation" ? "so it never began" : "and the log is stored when it ends"}`,
+            {
+              hint: `dray backup describe ${name} shows ${phase === "FailedValidation" ? "why" : "where it is"}.`,
+            },
+          );
         terminal.out(await downloadText(access, "BackupLog", name, terminal));
       }),
     );

@@ -1,7 +1,9 @@
-import { clusterUp } from "@drayage/embedded/cluster";
+import { DrayError } from "@drayage/base";
+import { clusterUp, type RunningCluster } from "@drayage/embedded/cluster";
 import type { Command } from "commander";
 import { clusterFolder, parseImageMap, roleCommand } from "../cluster/embedded.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
+import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options {
@@ -12,6 +14,8 @@ interface Options {
   readonly imageMap?: readonly string[];
   readonly timeout?: string;
 }
+
+const PORT_MAX = 65_535;
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
@@ -25,6 +29,9 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--timeout <duration>", "how long it may take (60s)")
     .action(async (options: Options) => {
       const { clock, random, signal, env } = terminal;
+      const nodes = options.nodes === undefined ? undefined : parseCount("--nodes", options.nodes);
+      const port = options.port === undefined ? undefined : parseCount("--port", options.port);
+      if (port !== undefined && port > PORT_MAX) throw new DrayError("USAGE", `Cannot read --port "${port}": a port up to ${PORT_MAX} is wanted`);
       const startedMs = clock.monotonicMs();
       const timeoutMs = parseTimeout(options.timeout);
       const cluster = await clusterUp({
@@ -33,8 +40,8 @@ export function define(command: Command, terminal: Terminal): void {
         clock,
         random,
         signal,
-        ...(options.nodes === undefined ? {} : { nodes: Number(options.nodes) }),
-        ...(options.port === undefined ? {} : { port: Number(options.port) }),
+        ...(nodes === undefined ? {} : { nodes }),
+        ...(port === undefined ? {} : { port }),
         ...(options.bucket === undefined ? {} : { buckets: options.bucket }),
         ...(options.imageMap === undefined ? {} : { imageMap: options.imageMap.map(parseImageMap) }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
@@ -47,5 +54,12 @@ export function define(command: Command, terminal: Terminal): void {
         );
       }
       terminal.out(`\n  export KUBECONFIG=${cluster.kubeconfigPath}\n  kubectl get nodes\n`);
+      if (cluster.objectStore !== undefined) terminal.out(`  ${installCommand(cluster.objectStore)}\n`);
     });
+}
+
+/** What installs Drayage on the cluster's own object store. The recovery file goes where the reader is, never into the cluster's folder: it has to outlive it. */
+function installCommand({ url, buckets, credentialsPath }: NonNullable<RunningCluster["objectStore"]>): string {
+  const config = `region=us-east-1,s3ForcePathStyle=true,s3Url=${url}`;
+  return `dray install --provider aws --bucket ${buckets[0]} --backup-location-config ${config} --secret-file ${credentialsPath} --recovery-file recovery.json --wait`;
 }

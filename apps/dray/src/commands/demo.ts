@@ -4,6 +4,7 @@ import { DrayError } from "@drayage/base";
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { createLocalWorld } from "../demo/local-world.ts";
+import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options {
@@ -25,7 +26,7 @@ export function define(command: Command, terminal: Terminal): void {
       const data = options.data === undefined ? undefined : resolve(terminal.cwd, options.data);
       if (data !== undefined && !(existsSync(data) && statSync(data).isDirectory()))
         throw new DrayError("PATH_NOT_FOUND", `Cannot use "${data}" for the demo: it is not a directory`);
-      const nodes = Number(options.nodes);
+      const nodes = parseCount("--nodes", options.nodes);
       const world = await createLocalWorld(terminal, nodes);
       const keep = options.keep === true;
       let finished = false;

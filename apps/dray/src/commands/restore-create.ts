@@ -14,10 +14,10 @@ import {
   withCluster,
   withClusterOptions,
 } from "../cluster/access.ts";
-import { parseTimeout } from "../cluster/timeout.ts";
-import { formatProgress, waitForObject } from "../cluster/wait.ts";
+import { checkDuration, parseTimeout } from "../cluster/timeout.ts";
+import { formatProgress, reasonsOf, waitForObject } from "../cluster/wait.ts";
 import type { Terminal } from "../terminal.ts";
-import { exitCodeOfPhase } from "./backup-create.ts";
+import { exitCodeOfPhase, explainTaken, metadataFrom } from "./backup-create.ts";
 
 interface Options extends ClusterOptions {
   readonly fromBackup?: string;
@@ -66,44 +66,49 @@ export function define(command: Command, terminal: Terminal): void {
     .option("-w, --wait", "wait until the restore has ended")
     .option("--timeout <duration>", "with --wait: how long to wait")
     .option("--json", "print what happened as JSON")
-    .action((name: string | undefined, options: Options) => withCluster(options, terminal, (access) => create(name, options, access, terminal)));
+    .action((given: string | undefined, options: Options) => {
+      if ((options.fromBackup === undefined) === (options.fromSchedule === undefined))
+        throw new DrayError("USAGE", "Cannot create restore: one of --from-backup and --from-schedule is wanted");
+      const name = given ?? `${options.fromBackup ?? options.fromSchedule}-${formatTime(terminal.clock.nowMs()).replaceAll(/\D/g, "")}`;
+      const asked: Asked = { metadata: metadataFrom(name, options), spec: restoreSpecFrom(options), timeoutMs: parseTimeout(options.timeout) };
+      return withCluster(options, terminal, (access) => create(name, asked, options, access, terminal));
+    });
 }
 
-async function create(given: string | undefined, options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
+interface Asked {
+  readonly metadata: Restore["metadata"];
+  readonly spec: RestoreSpec;
+  readonly timeoutMs: number | undefined;
+}
+
+async function create(name: string, { metadata, spec, timeoutMs }: Asked, options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
   const { client, namespace } = access;
-  if ((options.fromBackup === undefined) === (options.fromSchedule === undefined))
-    throw new DrayError("USAGE", "Cannot create restore: one of --from-backup and --from-schedule is wanted");
   if (options.fromBackup !== undefined) await getNamed(client, backups, { namespace, name: options.fromBackup }, terminal.signal);
   if (options.fromSchedule !== undefined) await getNamed(client, schedules, { namespace, name: options.fromSchedule }, terminal.signal);
-  const name = given ?? `${options.fromBackup ?? options.fromSchedule}-${formatTime(terminal.clock.nowMs()).replaceAll(/\D/g, "")}`;
-  const restore: Restore = {
-    apiVersion: "velero.io/v1",
-    kind: "Restore",
-    metadata: {
-      name,
-      namespace,
-      ...(options.labels === undefined ? {} : { labels: parsePairs(options.labels, "--labels") }),
-      ...(options.annotations === undefined ? {} : { annotations: parsePairs(options.annotations, "--annotations") }),
-    },
-    spec: restoreSpecFrom(options),
-  };
-  await client.create(restores, restore, { signal: terminal.signal });
+  await client
+    .create(restores, { apiVersion: "velero.io/v1", kind: "Restore", metadata: { ...metadata, namespace }, spec }, { signal: terminal.signal })
+    .catch((error: unknown) => {
+      throw explainTaken(error, "restore", name);
+    });
   if (options.json !== true) terminal.out(`Restore request "${name}" submitted successfully.\n`);
   if (options.wait !== true) {
     if (options.json === true) terminal.out(`${JSON.stringify({ type: "summary", schema: 1, restore: name, phase: "New" })}\n`);
     else terminal.out(`Run \`dray restore describe ${name}\` or \`dray restore logs ${name}\` for more details.\n`);
     return;
   }
-  const ended = await waitForRestore(client, namespace, name, terminal, parseTimeout(options.timeout));
+  if (options.json !== true) terminal.err("Waiting for the restore to end. Ctrl-C stops the waiting only: the restore goes on in the cluster.\n");
+  const ended = await waitForRestore(client, namespace, name, terminal, timeoutMs);
   const phase = ended.status?.phase ?? "";
-  if (options.json === true)
-    terminal.out(
-      `${JSON.stringify({ type: "summary", schema: 1, restore: name, phase, errors: ended.status?.errors ?? 0, warnings: ended.status?.warnings ?? 0 })}\n`,
-    );
-  else
+  const reasons = reasonsOf(ended.status);
+  if (options.json === true) {
+    const counts = { errors: ended.status?.errors ?? 0, warnings: ended.status?.warnings ?? 0 };
+    terminal.out(`${JSON.stringify({ type: "summary", schema: 1, restore: name, phase, ...counts, ...(reasons.length === 0 ? {} : { reasons }) })}\n`);
+  } else {
+    for (const reason of reasons) terminal.err(`  ${reason}\n`);
     terminal.out(
       `Restore completed with status: ${phase}. You may check for more information using the commands \`dray restore describe ${name}\` and \`dray restore logs ${name}\`.\n`,
     );
+  }
   terminal.exitCode = exitCodeOfPhase(phase);
 }
 
@@ -177,7 +182,7 @@ export function restoreSpecFrom(options: Options): RestoreSpec {
     ...set("includeClusterResources", options.includeClusterResources),
     ...set("preserveNodePorts", options.preserveNodeports),
     ...set("existingResourcePolicy", options.existingResourcePolicy),
-    ...set("itemOperationTimeout", options.itemOperationTimeout),
+    ...set("itemOperationTimeout", checkDuration("--item-operation-timeout", options.itemOperationTimeout)),
     ...set("uploaderConfig", Object.keys(uploader).length === 0 ? undefined : uploader),
   };
 }

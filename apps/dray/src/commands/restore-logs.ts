@@ -15,9 +15,13 @@ export function define(command: Command, terminal: Terminal): void {
         const restore = await getNamed(access.client, restores, { namespace: access.namespace, name }, terminal.signal);
         const phase = restore.status?.phase ?? "New";
         if (WITHOUT_LOGS.has(phase))
-          throw new DrayError("BLOB_NOT_FOUND", `Cannot show the log of restore "${name}": it is ${phase}, and the log is stored when it ends`, {
-            hint: `dray restore describe ${name} shows where it is.`,
-          });
+          throw new DrayError(
+            "BLOB_NOT_FOUND",
+            `Cannot show the log of restore "${name}": it is ${phase}, ${phase === "FailedValidation" ? "so it never began" : "and the log is stored when it ends"}`,
+            {
+              hint: `dray restore describe ${name} shows ${phase === "FailedValidation" ? "why" : "where it is"}.`,
+            },
+          );
         terminal.out(await downloadText(access, "RestoreLog", name, terminal));
       }),
     );

@@ -1,10 +1,10 @@
 /** The demo's world on this machine: clusters in folders below one temporary folder, and a bucket beside them as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { DrayError, randomHex } from "@drayage/base";
+import { DrayError, hasCode, messageOf, randomHex } from "@drayage/base";
 import { clusterDown, clusterUp } from "@drayage/embedded/cluster";
 import { roleCommand } from "../cluster/embedded.ts";
 import { programMain } from "../roles/embedded-image.ts";
@@ -21,7 +21,7 @@ export interface LocalWorld extends DemoWorld {
   readonly folder: string;
 }
 
-/** Makes the world's folder and starts its bucket. Throws TIMED_OUT when the object store does not come up. */
+/** Makes the world's folder and starts its bucket. Throws TIMED_OUT when the object store does not come up; then nothing is left. */
 export async function createLocalWorld(terminal: Terminal, nodes: number): Promise<LocalWorld> {
   const folder = mkdtempSync(join(terminal.env["TMPDIR"] ?? tmpdir(), "drayage-demo-"));
   const compileCache = join(folder, "compile-cache");
@@ -30,14 +30,22 @@ export async function createLocalWorld(terminal: Terminal, nodes: number): Promi
   const storeFolder = join(folder, "store");
   mkdirSync(storeFolder, { mode: 0o700 });
   writeFileSync(join(storeFolder, KEYS_FILE), JSON.stringify(keys), { mode: 0o600 });
-  const { child, url } = await startStore(storeFolder, environment, terminal);
+  const { child, url } = await startStore(storeFolder, environment, terminal).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  });
   const up = new Set<string>();
   const at = (name: string): string => join(folder, name);
 
   const destroy = async (name: string): Promise<void> => {
-    up.delete(name);
-    await clusterDown({ directory: at(name), clock: terminal.clock });
+    try {
+      await clusterDown({ directory: at(name), clock: terminal.clock });
+    } catch (error) {
+      // It may never have come to be.
+      if (!hasCode(error, "PATH_NOT_FOUND")) throw error;
+    }
     rmSync(at(name), { recursive: true, force: true });
+    up.delete(name);
   };
 
   return {
@@ -61,15 +69,18 @@ export async function createLocalWorld(terminal: Terminal, nodes: number): Promi
         child.unref();
         return;
       }
-      for (const name of up) await destroy(name);
+      // Whatever cannot be taken away is said, and the rest goes all the same: nothing may hide why the demo itself failed.
+      for (const name of [...up]) {
+        await destroy(name).catch((error: unknown) => terminal.err(`The ${name} cluster was left behind: ${messageOf(error)}\n`));
+      }
       await endProcess(child, terminal);
-      rmSync(folder, { recursive: true, force: true });
+      if (up.size === 0) rmSync(folder, { recursive: true, force: true });
     },
     farewell: `To end it:  dray cluster down --dir ${at("second")} && kill ${child.pid} && rm -rf ${folder}`,
   };
 }
 
-async function startStore(folder: string, env: NodeJS.ProcessEnv, { clock }: Terminal): Promise<{ child: ChildProcess; url: string }> {
+async function startStore(folder: string, env: NodeJS.ProcessEnv, { clock, signal }: Terminal): Promise<{ child: ChildProcess; url: string }> {
   const log = openSync(join(folder, "log"), "a", 0o600);
   const child = spawn(process.execPath, [programMain, "embedded", "object-store", "--dir", folder, "--bucket", BUCKET], {
     stdio: ["ignore", "pipe", log],
@@ -79,14 +90,27 @@ async function startStore(folder: string, env: NodeJS.ProcessEnv, { clock }: Ter
   const output = child.stdout;
   if (output === null) throw new DrayError("INVARIANT", "The object store has no output");
   const url = await new Promise<string>((resolve, reject) => {
-    const fail = (why: string): void =>
-      reject(new DrayError("TIMED_OUT", `Cannot start the demo's object store: ${why}`, { hint: `Its log is in "${join(folder, "log")}".` }));
-    const cancel = clock.after(STORE_START_MS, () => fail(`it did not answer within ${STORE_START_MS / 1000} s`));
-    child.once("exit", (code) => fail(`it ended with ${code}`));
-    createInterface({ input: output }).once("line", (line) => {
+    const settle = (act: () => void): void => {
       cancel();
-      resolve((JSON.parse(line) as { url: string }).url);
-    });
+      signal.removeEventListener("abort", interrupted);
+      act();
+    };
+    const fail = (why: string): void =>
+      settle(() => {
+        child.kill("SIGKILL");
+        const said = readFileSync(join(folder, "log"), "utf8").trim().split("\n").at(-1) ?? "";
+        reject(new DrayError("TIMED_OUT", `Cannot start the demo's object store: ${why}${said === "" ? "" : `: ${said}`}`));
+      });
+    const interrupted = (): void =>
+      settle(() => {
+        child.kill("SIGKILL");
+        reject(signal.reason);
+      });
+    const cancel = clock.after(STORE_START_MS, () => fail(`it did not answer within ${STORE_START_MS / 1000} s`));
+    signal.addEventListener("abort", interrupted, { once: true });
+    child.once("error", (error) => fail(error.message));
+    child.once("exit", (code, name) => fail(`it ended with ${code ?? name}`));
+    createInterface({ input: output }).once("line", (line) => settle(() => resolve((JSON.parse(line) as { url: string }).url)));
   });
   child.removeAllListeners("exit");
   (output as unknown as { unref?: () => void }).unref?.();
