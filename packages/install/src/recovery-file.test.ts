@@ -35,7 +35,7 @@ describe("recovery file", () => {
 
   it.each([
     ["no JSON", "{", "it is not JSON"],
-    ["a list", "[]", "schema is undefined"],
+    ["a list", "[]", "schema is missing"],
     ["a later schema", JSON.stringify({ ...file, schema: 2 }), "schema is 2"],
     ["no password", JSON.stringify({ ...file, repositoryPassword: "" }), "repositoryPassword is missing"],
     ["a location without a bucket", JSON.stringify({ ...file, locations: [{ name: "a", provider: "aws" }] }), "locations[0] needs name, provider and bucket"],

@@ -32,10 +32,10 @@ export function encodeRecoveryFile(file: RecoveryFile): string {
   return `${JSON.stringify(file, null, 2)}\n`;
 }
 
-/** Throws VALIDATION_FAILED naming the field that is wrong. The password never appears in a message. */
-export function decodeRecoveryFile(text: string): RecoveryFile {
+/** Throws VALIDATION_FAILED naming the file and the field that is wrong. The password never appears in a message. */
+export function decodeRecoveryFile(text: string, path?: string): RecoveryFile {
   const fail = (what: string): never => {
-    throw new DrayError("VALIDATION_FAILED", `Cannot read recovery file: ${what}`, {
+    throw new DrayError("VALIDATION_FAILED", `Cannot read recovery file${path === undefined ? "" : ` "${path}"`}: ${what}`, {
       hint: "Use the file that dray install --recovery-file wrote, unchanged.",
     });
   };
@@ -47,7 +47,7 @@ export function decodeRecoveryFile(text: string): RecoveryFile {
   }
   if (typeof value !== "object" || value === null) return fail("it is not a JSON object");
   const { schema, createdAt, repositoryPassword, locations } = value as Record<string, unknown>;
-  if (schema !== 1) return fail(`schema is ${JSON.stringify(schema)}, only 1 is read here`);
+  if (schema !== 1) return fail(`schema is ${schema === undefined ? "missing" : JSON.stringify(schema)}, only 1 is read here`);
   if (typeof createdAt !== "string") return fail("createdAt is missing");
   if (typeof repositoryPassword !== "string" || repositoryPassword === "") return fail("repositoryPassword is missing");
   if (!Array.isArray(locations)) return fail("locations is missing");
@@ -77,7 +77,7 @@ export function readRecoveryFile(path: string): RecoveryFile {
   } catch (error) {
     throw new DrayError("PATH_NOT_FOUND", `Cannot read recovery file "${path}": ${messageOf(error)}`, { cause: error });
   }
-  return decodeRecoveryFile(text);
+  return decodeRecoveryFile(text, path);
 }
 
 /** Writes a recovery file with mode 0600, whole or not at all. Throws PATH_IO. */

@@ -103,7 +103,12 @@ async function whatIsMissing(client: KubeClient, namespace: string, signal: Abor
   const bad = locations.items.find(({ status }) => status?.phase !== "Available");
   return bad === undefined
     ? undefined
-    : `backup location "${bad.metadata.name}" is ${bad.status?.phase ?? "not looked at yet"}${bad.status?.message === undefined ? "" : `: ${bad.status.message}`}`;
+    : `backup location "${bad.metadata.name}" is ${bad.status?.phase ?? "not looked at yet"}${bad.status?.message === undefined ? "" : `: ${withoutRepetition(bad.status.message)}`}`;
+}
+
+/** Velero's form of the message names the location once more. */
+function withoutRepetition(message: string): string {
+  return message.replace(/^BackupStorageLocation "[^"]*" is unavailable: /, "");
 }
 
 /** The first reason why a pod of this selector does not run, as ` (…)`. */

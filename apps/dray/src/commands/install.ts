@@ -1,21 +1,28 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { DrayError, formatTime, messageOf } from "@drayage/base";
+import { isDeepStrictEqual } from "node:util";
+import { backupStorageLocations } from "@drayage/api";
+import { DrayError, formatTime, hasCode, messageOf } from "@drayage/base";
 import {
+  backupLocation,
+  CLOUD_CREDENTIALS,
   generateRepositoryPassword,
   type InstallLocation,
   installManifests,
+  type Manifest,
   REPO_CREDENTIALS,
   type RecoveryFile,
+  type RecoveryLocation,
   readRecoveryFile,
   writeRecoveryFile,
 } from "@drayage/install";
-import { type KubeClient, secrets } from "@drayage/kube";
+import { type KubeClient, type ObjectKey, secrets } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { applyManifests, waitForInstallation } from "../cluster/installation.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
+import { parseLogLevel } from "../roles/process-logger.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 
@@ -30,6 +37,8 @@ interface Options extends ClusterOptions {
   readonly backupLocationConfig?: string[];
   readonly locationName: string;
   readonly secretFile?: string;
+  /** False with --no-secret. */
+  readonly secret: boolean;
   readonly cacert?: string;
   readonly image?: string;
   readonly useNodeAgent: boolean;
@@ -50,6 +59,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--backup-location-config <pairs>", "region=…,s3Url=…,s3ForcePathStyle=true", collect)
     .option("--location-name <name>", "name of the backup location", "default")
     .option("--secret-file <file>", "credentials for the store, as an AWS credentials file")
+    .option("--no-secret", "the store needs no keys, or the nodes have a role of their own")
     .option("--cacert <file>", "PEM of a CA that signed the store's certificate")
     .option("--image <name>", "the image of server, node-agents and movers")
     .addOption(
@@ -62,60 +72,82 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--repository-password-file <file>", "a password of your own instead of a generated one")
     .option("--adopt", "the bucket's repositories have that password already, whatever it is")
     .option("--log-level <level>", "debug, info, warn or error")
-    .option("--dry-run", "print the manifests instead of applying them")
+    .option("--dry-run", "print the manifests, without Secrets, instead of applying them")
     .option("--wait", "wait until everything runs")
     .option("--timeout <duration>", "with --wait: how long to wait, 5m when left out")
     .action((options: Options) => withCluster(options, terminal, (access) => install(options, access, terminal)));
 }
 
 async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
+  const timeoutMs = parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS;
+  const dryRun = options.dryRun === true;
+  // Everything is read and checked before anything is written or created.
   const recovery = options.recoveryFile === undefined ? undefined : resolve(terminal.cwd, options.recoveryFile);
   const recovered = recovery !== undefined && existsSync(recovery) ? readRecoveryFile(recovery) : undefined;
   const location = locationFrom(options, recovered, terminal);
-  const existing = options.dryRun === true ? undefined : await existingPassword(client, namespace, terminal.signal);
-  const password = choosePassword(options, { existing, recovered, recovery }, terminal);
-  if (recovery !== undefined && recovered === undefined && options.dryRun !== true) {
-    // Before anything exists that is sealed with this password: a cluster lost a minute from now must not take it along.
-    writeRecoveryFile(recovery, {
-      schema: 1,
-      createdAt: formatTime(terminal.clock.nowMs()),
-      repositoryPassword: password,
-      locations:
-        location === undefined
-          ? []
-          : [
-              {
-                name: location.name,
-                provider: location.provider,
-                bucket: location.bucket,
-                ...(location.prefix === undefined ? {} : { prefix: location.prefix }),
-                ...(location.config === undefined ? {} : { config: location.config }),
-              },
-            ],
+  const given = options.secretFile === undefined ? undefined : readText(options.secretFile, "--secret-file", terminal);
+  const existing = dryRun ? NOTHING : await existingInstallation(client, namespace, terminal.signal);
+  const credentials = given ?? existing.credentials;
+  if (location?.provider === "aws" && credentials === undefined && options.secret && !dryRun) {
+    throw new DrayError("USAGE", `Cannot install: nothing says how to reach bucket "${location.bucket}"`, {
+      hint: "Give its keys with --secret-file FILE, or say --no-secret where the nodes have a role of their own.",
     });
-    terminal.out(`Recovery file written to ${recovery}. Keep it away from this cluster: with it and the bucket, everything comes back.\n`);
   }
+  const password = choosePassword(options, { existing: existing.password, recovered, recovery }, terminal);
+  if (recovery !== undefined && !dryRun)
+    keepRecovery(recovery, recovered, { password, locations: [...existing.locations, ...(location ? [location] : [])] }, terminal);
   const manifests = installManifests({
     namespace,
     image: options.image ?? `drayage/dray:${programVersion()}`,
-    repositoryPassword: options.dryRun === true ? "REDACTED" : password,
+    repositoryPassword: password,
     nodeAgent: options.useNodeAgent,
     ...(location === undefined ? {} : { location }),
-    ...(options.secretFile === undefined
-      ? {}
-      : { credentials: options.dryRun === true ? "REDACTED" : readText(options.secretFile, "--secret-file", terminal) }),
-    ...(options.logLevel === undefined ? {} : { logLevel: options.logLevel }),
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(options.logLevel === undefined ? {} : { logLevel: parseLogLevel(options.logLevel) }),
   });
-  if (options.dryRun === true) {
-    terminal.out(manifests.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
+  // Every location that the file knows comes back with it; which one is the default, the first says.
+  const known = new Set([location?.name, ...existing.locations.map(({ name }) => name)]);
+  for (const other of options.bucket === undefined ? (recovered?.locations ?? []) : [])
+    if (!known.has(other.name)) manifests.push(backupLocation(namespace, { ...other, default: false }) as unknown as Manifest);
+  if (dryRun) {
+    // A Secret in a file, a pipe or a log is none any more; one with a made-up value would be taken for the password when it is applied.
+    const shown = manifests.filter(({ kind }) => kind !== "Secret");
+    terminal.out(shown.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
+    const left = manifests.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name);
+    terminal.err(`Left out, for what they hold: Secrets ${left.join(" and ")} of namespace "${namespace}".\n`);
     return;
   }
   await applyManifests(client, manifests, terminal);
   terminal.out(`Drayage is installed in namespace "${namespace}".\n`);
   if (options.wait === true) {
-    await waitForInstallation(client, namespace, terminal, parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS);
+    await waitForInstallation(client, namespace, terminal, timeoutMs);
     terminal.out("Server, node-agents and backup location are ready.\n");
   }
+}
+
+/** Before anything exists that is sealed with this password: a cluster lost a minute from now must not take it along. Locations that came since are added to a file that is there. */
+function keepRecovery(
+  path: string,
+  recovered: RecoveryFile | undefined,
+  known: { readonly password: string; readonly locations: readonly RecoveryLocation[] },
+  terminal: Terminal,
+): void {
+  const locations = new Map((recovered?.locations ?? []).map((location) => [location.name, location]));
+  for (const { name, provider, bucket, prefix, config } of known.locations)
+    locations.set(name, { name, provider, bucket, ...(prefix === undefined ? {} : { prefix }), ...(config === undefined ? {} : { config }) });
+  const file: RecoveryFile = {
+    schema: 1,
+    createdAt: recovered?.createdAt ?? formatTime(terminal.clock.nowMs()),
+    repositoryPassword: known.password,
+    locations: [...locations.values()],
+  };
+  if (recovered !== undefined && isDeepStrictEqual(recovered, file)) return;
+  writeRecoveryFile(path, file);
+  terminal.out(
+    recovered === undefined
+      ? `Recovery file written to ${path}. Keep it away from this cluster: with it and the bucket, everything comes back.\n`
+      : `Recovery file ${path} now names ${file.locations.map(({ name }) => `"${name}"`).join(", ")}.\n`,
+  );
 }
 
 function readText(path: string, flag: string, terminal: Terminal): string {
@@ -146,10 +178,37 @@ function locationFrom(options: Options, recovered: RecoveryFile | undefined, ter
   };
 }
 
-async function existingPassword(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string | undefined> {
-  const secret = await client.find(secrets, { namespace, name: REPO_CREDENTIALS }, signal);
-  const encoded = secret?.data?.["repository-password"];
-  return encoded === undefined ? undefined : Buffer.from(encoded, "base64").toString("utf8").trim();
+/** What an earlier installation in this namespace left, as far as it must be kept. */
+interface ExistingInstallation {
+  readonly password?: string;
+  readonly credentials?: string;
+  readonly locations: readonly RecoveryLocation[];
+}
+
+const NOTHING: ExistingInstallation = { locations: [] };
+
+async function existingInstallation(client: KubeClient, namespace: string, signal: AbortSignal): Promise<ExistingInstallation> {
+  const [password, credentials] = await Promise.all([
+    secretText(client, { namespace, name: REPO_CREDENTIALS }, "repository-password", signal),
+    secretText(client, { namespace, name: CLOUD_CREDENTIALS }, "cloud", signal),
+  ]);
+  const locations: RecoveryLocation[] = [];
+  try {
+    for await (const { metadata, spec } of client.listAll(backupStorageLocations, { namespace, signal })) {
+      const { bucket, prefix } = spec.objectStorage;
+      const { provider, config } = spec;
+      locations.push({ name: metadata.name ?? "", provider, bucket, ...(prefix ? { prefix } : {}), ...(config ? { config } : {}) });
+    }
+  } catch (error) {
+    // A cluster that does not know the kind has no location.
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
+  return { locations, ...(password === undefined ? {} : { password: password.trim() }), ...(credentials === undefined ? {} : { credentials }) };
+}
+
+async function secretText(client: KubeClient, key: ObjectKey, entry: string, signal: AbortSignal): Promise<string | undefined> {
+  const encoded = (await client.find(secrets, key, signal))?.data?.[entry];
+  return encoded === undefined ? undefined : Buffer.from(encoded, "base64").toString("utf8");
 }
 
 /** The password of what exists, else of the recovery file, else a new one, which must be kept somewhere. Throws USAGE, VALIDATION_FAILED. */
