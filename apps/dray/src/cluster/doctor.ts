@@ -44,7 +44,11 @@ export interface DoctorContext {
 type Movement = KubeObject & { readonly status?: Pick<DataUploadStatus, "phase" | "message" | "startTimestamp" | "acceptedTimestamp"> };
 const MOVEMENTS = [dataUploads, dataDownloads] as readonly unknown[] as readonly ResourceType<Movement>[];
 
-type Question = (context: DoctorContext) => Promise<readonly Finding[]>;
+interface Question {
+  /** What is looked at, in words. */
+  readonly about: string;
+  readonly ask: (context: DoctorContext) => Promise<readonly Finding[]>;
+}
 
 /** A movement that has not moved for this long is worth a look. */
 const STUCK_MS = 30 * 60_000;
@@ -54,20 +58,30 @@ const FRESH_MS = 10 * 60_000;
 /** Every question in order; one that cannot be answered is a finding of its own. */
 export async function examine(context: DoctorContext): Promise<Finding[]> {
   const findings: Finding[] = [];
-  for (const question of QUESTIONS) {
+  for (const { about, ask } of QUESTIONS) {
     try {
-      findings.push(...(await question(context)));
+      findings.push(...(await ask(context)));
     } catch (error) {
       context.signal.throwIfAborted();
+      // That a kind is missing has been said; nothing of it can be wrong.
+      if (hasCode(error, "KUBE_NOT_FOUND") && error.context["resourceMissing"] === true) continue;
+      if (hasCode(error, "KUBE_UNAVAILABLE", "KUBE_UNAUTHORIZED", "KUBE_CONFIG")) {
+        findings.push({
+          severity: "error",
+          what: "The cluster cannot be asked",
+          why: messageOf(error),
+          ...(error.hint === undefined ? {} : { fix: error.hint }),
+        });
+        break;
+      }
       const fix = hasCode(error, "KUBE_FORBIDDEN") ? { fix: "Ask with an account that may read it." } : {};
-      findings.push({ severity: "warning", what: `Could not look at ${question.name}`, why: messageOf(error), ...fix });
-      if (hasCode(error, "KUBE_UNAVAILABLE", "KUBE_UNAUTHORIZED", "KUBE_CONFIG")) break;
+      findings.push({ severity: "warning", what: `Could not look at ${about}`, why: messageOf(error), ...fix });
     }
   }
   return findings;
 }
 
-const kinds: Question = async ({ client, signal }) => {
+const kinds: Question["ask"] = async ({ client, signal }) => {
   const names = new Set<string>();
   for await (const crd of client.listAll(customResourceDefinitions, { signal })) names.add(crd.metadata.name ?? "");
   const missing = [
@@ -92,7 +106,7 @@ const kinds: Question = async ({ client, signal }) => {
   return findings.length > 0 ? findings : [{ severity: "ok", what: "Every kind is installed" }];
 };
 
-const workloads: Question = async ({ client, namespace, signal }) => {
+const workloads: Question["ask"] = async ({ client, namespace, signal }) => {
   const findings: Finding[] = [];
   const server = await client.find(deployments, { namespace, name: SERVER_NAME }, signal);
   if (server === undefined)
@@ -126,7 +140,7 @@ const workloads: Question = async ({ client, namespace, signal }) => {
   return findings;
 };
 
-const locations: Question = async ({ client, namespace, signal }) => {
+const locations: Question["ask"] = async ({ client, namespace, signal }) => {
   const { items } = await client.list(backupStorageLocations, { namespace, signal });
   if (items.length === 0)
     return [{ severity: "error", what: "There is no backup location", why: "Backups have nowhere to go.", fix: "dray install --provider … --bucket …" }];
@@ -151,7 +165,7 @@ const locations: Question = async ({ client, namespace, signal }) => {
   return findings;
 };
 
-const passwords: Question = async ({ client, namespace, signal }) => {
+const passwords: Question["ask"] = async ({ client, namespace, signal }) => {
   const secret = await client.find(secrets, { namespace, name: REPO_CREDENTIALS }, signal);
   const encoded = secret?.data?.["repository-password"];
   if (encoded === undefined)
@@ -176,7 +190,7 @@ const passwords: Question = async ({ client, namespace, signal }) => {
   return [{ severity: "ok", what: "The repository password is there" }];
 };
 
-const snapshotClasses: Question = async ({ client, signal }) => {
+const snapshotClasses: Question["ask"] = async ({ client, signal }) => {
   const drivers = new Set<string>();
   for await (const { provisioner } of client.listAll(storageClasses, { signal })) drivers.add(provisioner);
   const covered = new Set<string>();
@@ -192,7 +206,7 @@ const snapshotClasses: Question = async ({ client, signal }) => {
   }));
 };
 
-const repositories: Question = async ({ client, namespace, signal }) => {
+const repositories: Question["ask"] = async ({ client, namespace, signal }) => {
   const findings: Finding[] = [];
   for await (const { metadata, status } of client.listAll(backupRepositories, { namespace, signal })) {
     if (status?.phase === "NotReady")
@@ -206,7 +220,7 @@ const repositories: Question = async ({ client, namespace, signal }) => {
   return findings.length > 0 ? findings : [{ severity: "ok", what: "No repository is out of order" }];
 };
 
-const movements: Question = async ({ client, namespace, nowMs, signal }) => {
+const movements: Question["ask"] = async ({ client, namespace, nowMs, signal }) => {
   const findings: Finding[] = [];
   for (const type of MOVEMENTS) {
     for await (const { metadata, status } of client.listAll(type, { namespace, signal })) {
@@ -226,7 +240,7 @@ const movements: Question = async ({ client, namespace, nowMs, signal }) => {
 };
 
 /** Pods, claims and snapshot contents that a mover left behind: named after a DataUpload or DataDownload that is gone. */
-const orphans: Question = async ({ client, namespace, nowMs, signal }) => {
+const orphans: Question["ask"] = async ({ client, namespace, nowMs, signal }) => {
   const known = new Set<string>();
   for (const type of MOVEMENTS) for await (const { metadata } of client.listAll(type, { namespace, signal })) known.add(metadata.name ?? "");
   const findings: Finding[] = [];
@@ -252,4 +266,13 @@ const orphans: Question = async ({ client, namespace, nowMs, signal }) => {
   return findings.length > 0 ? findings : [{ severity: "ok", what: "Nothing was left behind by movers" }];
 };
 
-const QUESTIONS: readonly Question[] = [kinds, workloads, locations, passwords, snapshotClasses, repositories, movements, orphans];
+const QUESTIONS: readonly Question[] = [
+  { about: "the installed kinds", ask: kinds },
+  { about: "server and node-agents", ask: workloads },
+  { about: "backup locations", ask: locations },
+  { about: "the repository password", ask: passwords },
+  { about: "snapshot classes", ask: snapshotClasses },
+  { about: "repositories", ask: repositories },
+  { about: "data movements", ask: movements },
+  { about: "what movers left behind", ask: orphans },
+];

@@ -35,9 +35,9 @@ export function describeDataMovement(object: DataUpload | DataDownload, events: 
     ["Took", startedMs === undefined ? "<n/a>" : formatElapsed((endedMs ?? nowMs) - startedMs)],
     ["Progress", formatProgress(status?.progress?.bytesDone, status?.progress?.totalBytes)],
   ]);
-  const lines = events.map(
-    (event) =>
-      `  ${formatGoTime(event.lastTimestamp ?? event.metadata.creationTimestamp)}  ${event.type ?? "Normal"}  ${event.reason ?? ""}  ${event.message ?? ""}\n`,
-  );
+  const timeOf = (event: CoreEvent): string => event.lastTimestamp ?? event.metadata.creationTimestamp ?? "";
+  const lines = [...events]
+    .sort((a, b) => (timeOf(a) < timeOf(b) ? -1 : timeOf(a) > timeOf(b) ? 1 : 0))
+    .map((event) => `  ${formatGoTime(timeOf(event))}  ${event.type ?? "Normal"}  ${event.reason ?? ""}  ${event.message ?? ""}\n`);
   return `${facts}\nEvents:${lines.length === 0 ? "  <none>\n" : `\n${lines.join("")}`}`;
 }
