@@ -12,6 +12,8 @@ interface AggregatedGroups {
     readonly metadata?: { readonly name?: string };
     readonly versions?: readonly {
       readonly version: string;
+      /** `Stale` when the server behind an aggregated API did not answer; its resources are then those of before, or none. */
+      readonly freshness?: string;
       readonly resources?: readonly {
         readonly resource: string;
         readonly responseKind?: { readonly group?: string; readonly version?: string; readonly kind?: string };
@@ -45,10 +47,16 @@ interface ApiResourceList {
   }[];
 }
 
-export function createDiscovery(client: Pick<KubeClient, "request">): Discovery {
-  let loading: Promise<readonly DiscoveredResource[]> | undefined;
+/** What is served, and the groups (`group/version`) whose own server did not say. */
+interface Served {
+  readonly resources: readonly DiscoveredResource[];
+  readonly unavailable: readonly string[];
+}
 
-  const all = (signal?: AbortSignal): Promise<readonly DiscoveredResource[]> => {
+export function createDiscovery(client: Pick<KubeClient, "request">): Discovery {
+  let loading: Promise<Served> | undefined;
+
+  const served = (signal?: AbortSignal): Promise<Served> => {
     if (loading !== undefined) return loading;
     const mine = load(client, signal);
     loading = mine;
@@ -58,9 +66,11 @@ export function createDiscovery(client: Pick<KubeClient, "request">): Discovery 
     });
     return mine;
   };
+  const all = async (signal?: AbortSignal): Promise<readonly DiscoveredResource[]> => (await served(signal)).resources;
 
   return {
     all,
+    unavailable: async (signal) => (await served(signal)).unavailable,
     async find(name, signal) {
       const wanted = name.toLowerCase();
       const [first = "", ...rest] = wanted.split(".");
@@ -85,15 +95,21 @@ export function createDiscovery(client: Pick<KubeClient, "request">): Discovery 
   };
 }
 
-async function load(client: Pick<KubeClient, "request">, signal: AbortSignal | undefined): Promise<readonly DiscoveredResource[]> {
+async function load(client: Pick<KubeClient, "request">, signal: AbortSignal | undefined): Promise<Served> {
   const options = { accept: AGGREGATED, ...(signal === undefined ? {} : { signal }) };
   const [core, groups] = [await client.request<AggregatedGroups>("GET", "/api", options), await client.request<AggregatedGroups>("GET", "/apis", options)];
-  const resources =
+  const served =
     core.kind === "APIGroupDiscoveryList" && groups.kind === "APIGroupDiscoveryList"
-      ? [...fromAggregated(core), ...fromAggregated(groups)]
+      ? { resources: [...fromAggregated(core), ...fromAggregated(groups)], unavailable: staleGroups(groups) }
       : await loadByGroup(client, groups as ApiGroupList, signal);
-  if (resources.length === 0) throw new DrayError("KUBE_UNAVAILABLE", "Cannot discover what the API serves: the lists are empty");
-  return resources;
+  if (served.resources.length === 0) throw new DrayError("KUBE_UNAVAILABLE", "Cannot discover what the API serves: the lists are empty");
+  return served;
+}
+
+function staleGroups(list: AggregatedGroups): string[] {
+  return (list.items ?? []).flatMap(({ metadata, versions = [] }) =>
+    versions.filter(({ freshness }) => freshness === "Stale").map(({ version }) => `${metadata?.name ?? ""}/${version}`),
+  );
 }
 
 function fromAggregated(list: AggregatedGroups): DiscoveredResource[] {
@@ -122,7 +138,8 @@ function fromAggregated(list: AggregatedGroups): DiscoveredResource[] {
   );
 }
 
-async function loadByGroup(client: Pick<KubeClient, "request">, groups: ApiGroupList, signal: AbortSignal | undefined): Promise<DiscoveredResource[]> {
+async function loadByGroup(client: Pick<KubeClient, "request">, groups: ApiGroupList, signal: AbortSignal | undefined): Promise<Served> {
+  const unavailable: string[] = [];
   const versions = [
     { group: "", version: "v1", preferred: true },
     ...(groups.groups ?? []).flatMap(({ name, versions = [], preferredVersion }) =>
@@ -150,12 +167,13 @@ async function loadByGroup(client: Pick<KubeClient, "request">, groups: ApiGroup
           }),
         );
     } catch (error) {
-      // An aggregated API whose server is down must not hide the others.
-      if (hasCode(error, "KUBE_UNAVAILABLE", "KUBE_NOT_FOUND")) return [];
-      throw error;
+      // An aggregated API whose server is down must not hide the others; one whose definition has just gone serves nothing.
+      if (!hasCode(error, "KUBE_UNAVAILABLE", "KUBE_NOT_FOUND")) throw error;
+      if (error.code === "KUBE_UNAVAILABLE") unavailable.push(`${group}/${version}`);
+      return [];
     }
   });
-  return lists.flat();
+  return { resources: lists.flat(), unavailable };
 }
 
 /** A discovery over a fixed list, for what is known beforehand (and for tests). */

@@ -232,6 +232,33 @@ describe("podExec()", () => {
     expect(urls).toEqual(["/api/v1/namespaces/ns/pods/a/exec?command=sh&command=-c&command=a+b&container=c&stdout=true&stderr=true"]);
   });
 
+  it.each([
+    ["a status without its kind, as kubelets send it", '{"metadata":{},"status":"Success"}', 0],
+    [
+      "a failure without its kind",
+      '{"metadata":{},"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}',
+      3,
+    ],
+  ])("takes the exit code from %s", async (_, status, exitCode) => {
+    const { client } = await exec((send, _received, close) => {
+      send(3, status);
+      close();
+    });
+    expect(await client.podExec(KEY, { command: ["true"] })).toMatchObject({ exitCode });
+  });
+
+  it.each([
+    ["text", "command terminated", "KUBE_UNAVAILABLE", "command terminated"],
+    ["a refusal", '{"status":"Failure","message":"no such container","reason":"NotFound","code":404}', "KUBE_NOT_FOUND", "no such container"],
+    ["another document", '{"level":"error"}', "KUBE_UNAVAILABLE", "level"],
+  ])("is an error when the status is %s", async (_, status, code, said) => {
+    const { client } = await exec((send, _received, close) => {
+      send(3, status);
+      close();
+    });
+    await expect(client.podExec(KEY, { command: ["true"] })).rejects.toMatchObject({ code, message: expect.stringContaining(said) });
+  });
+
   it("sends stdin and says where it ends", async () => {
     const { client } = await exec((send, received, close) => {
       if (received.length < 2) return;
@@ -336,17 +363,28 @@ describe("discovery", () => {
     expect(await discovery.find("nothing")).toBeUndefined();
     expect(await discovery.forKind("example.com/v1", "Thing")).toMatchObject({ version: "v1" });
     expect(asked).toHaveLength(2);
+    expect(await discovery.unavailable()).toEqual([]);
     discovery.invalidate();
     expect((await discovery.all()).length).toBeGreaterThan(0);
   });
 
+  it("says which aggregated API does not answer", async () => {
+    const stale = aggregated([{ metadata: { name: "metrics.k8s.io" }, versions: [{ version: "v1beta1", freshness: "Stale", resources: [] }] }]);
+    const { client } = await setUp(core, stale);
+    expect(await createDiscovery(client).unavailable()).toEqual(["metrics.k8s.io/v1beta1"]);
+  });
+
   it("asks group by group where the server has no aggregated lists, leaving subresources and dead groups out", async () => {
-    const { client } = await setUp((request, response) => {
+    const { client, clock } = await setUp((request, response) => {
       const answers: Record<string, unknown> = {
         "/api": { kind: "APIVersions", versions: ["v1"] },
         "/apis": {
           kind: "APIGroupList",
-          groups: ["apps", "dead.example.com"].map((name) => ({ name, versions: [{ version: "v1" }], preferredVersion: { version: "v1" } })),
+          groups: ["apps", "gone.example.com", "down.example.com"].map((name) => ({
+            name,
+            versions: [{ version: "v1" }],
+            preferredVersion: { version: "v1" },
+          })),
         },
         "/api/v1": {
           resources: [
@@ -358,10 +396,16 @@ describe("discovery", () => {
           resources: [{ name: "deployments", singularName: "deployment", kind: "Deployment", namespaced: true, verbs: ["get"], shortNames: ["deploy"] }],
         },
       };
+      if (request.url?.startsWith("/apis/down") === true) {
+        response.writeHead(503).end("service unavailable");
+        return;
+      }
       const answer = answers[request.url ?? ""];
       response.writeHead(answer === undefined ? 404 : 200).end(JSON.stringify(answer ?? { kind: "Status", code: 404, reason: "NotFound" }));
     });
-    const resources = await createDiscovery(client).all();
+    const discovery = createDiscovery(client);
+    const resources = await driving(clock, discovery.all());
+    expect(await discovery.unavailable()).toEqual(["down.example.com/v1"]);
     expect(resources.map(({ group, plural }) => `${plural}.${group}`)).toEqual(["pods.", "deployments.apps"]);
   });
 });

@@ -182,6 +182,8 @@ export interface DiscoveredResource extends ResourceType {
 /** What the API serves; subresources are left out. Loaded once and again after `invalidate`. */
 export interface Discovery {
   all(signal?: AbortSignal): Promise<readonly DiscoveredResource[]>;
+  /** Aggregated APIs (`group/version`) whose server did not answer: what they serve is not known. */
+  unavailable(signal?: AbortSignal): Promise<readonly string[]>;
   /** By plural (`pods`), plural.group (`datauploads.velero.io`), kind, singular or short name, the preferred version first. */
   find(name: string, signal?: AbortSignal): Promise<DiscoveredResource | undefined>;
   /** By apiVersion and kind. */

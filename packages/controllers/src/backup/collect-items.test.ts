@@ -33,9 +33,8 @@ function cluster() {
   return client;
 }
 
-async function collect(spec: Spec, log = nullLogger) {
+async function collect(spec: Spec, log = nullLogger, discovery = fixedDiscovery(servedResources)) {
   const client = cluster();
-  const discovery = fixedDiscovery(servedResources);
   const signal = new AbortController().signal;
   const clusterNamespaces = await loadNamespaces(client, signal);
   const filter = namespaceFilterOf(
@@ -110,6 +109,14 @@ describe("collectItems()", () => {
     await collect({ includedNamespaces: ["shop", "nowhere"] }, log);
     expect(log.records.filter(({ level }) => level === "error").map(({ message }) => message)).toEqual([
       'Cannot back up namespace "nowhere" of spec.includedNamespaces: it does not exist',
+    ]);
+  });
+
+  it("says which API does not answer, since nothing of it is in the backup", async () => {
+    const log = memoryLogger();
+    await collect({}, log, { ...fixedDiscovery(servedResources), unavailable: async () => ["metrics.k8s.io/v1beta1"] });
+    expect(log.records.filter(({ level }) => level === "warn").map(({ message }) => message)).toEqual([
+      'API group "metrics.k8s.io/v1beta1" does not answer: what only it serves is not in the backup',
     ]);
   });
 });

@@ -74,6 +74,9 @@ export async function collectItems(options: CollectOptions): Promise<CollectedIt
   const collected: CollectedItem[] = [];
   const seen = new Set<string>();
   const withItems = new Set<string>();
+  for (const group of await options.discovery.unavailable(signal)) {
+    log.warn(`API group "${group}" does not answer: what only it serves is not in the backup`);
+  }
   for (const resource of inBackupOrder(await options.discovery.all(signal))) {
     const name = groupResourceOf(resource);
     const resourceLog = log.child({ resource: name });
