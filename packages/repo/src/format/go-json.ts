@@ -98,6 +98,13 @@ export class JsonReader {
     return value as readonly unknown[];
   }
 
+  texts(key: string): string[] {
+    return this.values(key).map((item, i) => {
+      if (typeof item !== "string") throw this.#wrong(`${key}[${i}]`, "a string");
+      return item;
+    });
+  }
+
   /** Names of all members. */
   keys(): string[] {
     return Object.keys(this.#object);

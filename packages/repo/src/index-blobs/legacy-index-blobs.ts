@@ -14,8 +14,8 @@ import { JsonReader, parseJsonObject } from "../format/go-json.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "./index-blobs.ts";
 
-const INDEX_PREFIX = "n";
-const LOG_PREFIX = "m";
+export const INDEX_PREFIX = "n";
+export const COMPACTION_LOG_PREFIX = "m";
 const LOGS_AT_ONCE = 5;
 /** Written when a format is upgraded, to stop old clients; its body is a sentence. */
 const POISON_PREFIX = "n00000000000000000000000000000000-repository_unreadable_by_this_kopia_version";
@@ -33,11 +33,11 @@ export class LegacyIndexBlobs implements IndexBlobs {
 
   async active(signal?: AbortSignal): Promise<ActiveIndexBlobs> {
     // The logs first: an index that a later log replaces is then still counted, instead of neither it nor its replacement.
-    const logs = await listBlobs(this.#storage, LOG_PREFIX, signal);
+    const logs = await listBlobs(this.#storage, COMPACTION_LOG_PREFIX, signal);
     const indexes = await listBlobs(this.#storage, INDEX_PREFIX, signal);
     const active = new Map<string, BlobMetadata>();
     for (const blob of indexes) if (!blob.id.startsWith(POISON_PREFIX)) active.set(blob.id, blob);
-    const compactions = await mapLimit(logs, LOGS_AT_ONCE, ({ id }) => this.#compaction(id, signal));
+    const compactions = await mapLimit(logs, LOGS_AT_ONCE, ({ id }) => this.compaction(id, signal));
     for (const { inputs, outputs } of compactions) {
       if (outputs.every((id) => indexes.some((blob) => blob.id === id))) for (const id of inputs) active.delete(id);
     }
@@ -55,7 +55,8 @@ export class LegacyIndexBlobs implements IndexBlobs {
     return names;
   }
 
-  async #compaction(id: string, signal?: AbortSignal): Promise<{ readonly inputs: string[]; readonly outputs: string[] }> {
+  /** What a compaction log says: the blobs that it replaced, and by which. Throws BLOB_NOT_FOUND, REPO_CORRUPT. */
+  async compaction(id: string, signal?: AbortSignal): Promise<{ readonly inputs: string[]; readonly outputs: string[] }> {
     const data = await this.#storage.get(id, signal === undefined ? {} : { signal });
     const document = `compaction log "${id}"`;
     const json = new JsonReader(parseJsonObject(this.#codec.openBlob(id, data), document), document);

@@ -365,11 +365,41 @@ describe("quick maintenance", () => {
     const skewed = await openRepository(world.storage, { password: PASSWORD, clock: ahead });
     await expect(maintainRepository(skewed, { mode: "quick" })).rejects.toMatchObject({ code: "REPO_CLOCK_SKEW" });
   });
+});
 
-  it("is refused where there are no epochs", async () => {
-    const clock = new VirtualClock();
-    const old = await createRepository(new MemoryStorage(clock), { password: PASSWORD, clock, format: { formatVersion: 1 } });
-    await expect(maintainRepository(old, { mode: "quick" })).rejects.toMatchObject({ code: "REPO_UNSUPPORTED" });
+describe("maintenance without epochs", () => {
+  it("gathers small packs of metadata and compacts indexes when quick, and gives back space when full", async () => {
+    const clock = new VirtualClock(Date.UTC(2026, 10, 21));
+    const storage = new FaultyStorage(new MemoryStorage(clock));
+    const repository = await createRepository(storage, { password: PASSWORD, clock, random: seededRandom(3), format: { formatVersion: 1 } });
+    const kept = await saveSnapshot({ repository, clock }, "kept");
+    const gone = await saveSnapshot({ repository, clock }, "gone");
+    for (let i = 0; i < 8; i++) await saveSnapshot({ repository, clock }, `number ${i}`);
+    await repository.manifests.delete(gone.id);
+    await repository.flush();
+    clock.jump(HOUR_MS);
+    const packs = (await namesOf(storage, "q")).length;
+    const plan = await maintainRepository(repository, { mode: "quick", safety: noSafety, dryRun: true });
+    expect((await namesOf(storage, "q")).length).toBe(packs);
+    const quick = await maintainRepository(repository, { mode: "quick", safety: noSafety });
+    const names = ["quick-rewrite-contents", "full-delete-blobs", "index-compaction", "cleanup-logs"];
+    expect([plan, quick].map(({ tasks }) => tasks.map(({ task }) => task))).toEqual([
+      names,
+      ["quick-rewrite-contents", "quick-delete-blobs", ...names.slice(2)],
+    ]);
+    expect((await namesOf(storage, "q")).length).toBe(1);
+    expect((await namesOf(storage, "n")).length).toBe(1);
+    const dropped: (number | undefined)[] = [];
+    for (let run = 0; run < 3; run++) {
+      clock.jump(HOUR_MS);
+      const full = await maintainRepository(repository, { mode: "full", safety: noSafety });
+      dropped.push(full.tasks.find(({ task }) => task === "full-drop-deleted-content")?.figures["advanced"]);
+    }
+    expect(dropped).toContain(1);
+    const reader = await openRepository(storage, { password: PASSWORD, clock });
+    expect(await readSnapshot(reader, kept.id)).toBe("kept");
+    expect(reader.contents.info(gone.file)).toBeUndefined();
+    expect([...reader.contents.list({ includeDeleted: true })].some(({ deleted }) => deleted)).toBe(false);
   });
 });
 

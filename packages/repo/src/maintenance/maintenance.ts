@@ -2,23 +2,34 @@
  * Maintenance of a repository (kopia-format.md 8): quick keeps the index small, full also gives back space.
  *
  *   due? ─ schedule written first, so that a crash does not loop ─ clock compared with the storage's ─ refresh ─ tasks, each recorded in the history
- *   quick  compact one epoch · advance
- *   full   collect garbage · move contents of short packs · make deletions final · delete packs · extend locks · compact, advance, range, clean up · logs
+ *   quick  indexes: compact one epoch, advance; without epochs: gather short packs of metadata · compact indexes · logs
+ *   full   collect garbage · move contents of short packs · make deletions final · delete packs · extend locks · indexes · logs
  *
  * Invariant: exactly one process may do this at a time. The format does not see to it (8.1): the caller holds a lock of its own, a Lease in Kubernetes.
  */
 import { type Clock, DrayError, errorFields, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import type { Contents } from "../content/contents.ts";
-import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
-import { EpochMaintenance } from "../epoch/epoch-maintenance.ts";
 import { LOCKED_PREFIXES } from "../format/blob-config.ts";
+import { type IndexTasks, indexTasksOf } from "./index-tasks.ts";
 import { type LogRetention, planLogCleanup } from "./log-cleanup.ts";
 import { loadSchedule, MAINTENANCE_BLOB_ID, type MaintenanceSchedule, type MaintenanceTask, saveSchedule, withRun } from "./maintenance-schedule.ts";
-import { applyRewrite, deleteBlobs, type MaintenanceTimes, mayDeletePacks, mayRewrite, planPackDeletion, planRewrite, safeDropTime } from "./pack-tasks.ts";
+import {
+  applyRewrite,
+  deleteBlobs,
+  followsFullRewrite,
+  type MaintenanceTimes,
+  mayDeletePacks,
+  mayRewrite,
+  planPackDeletion,
+  planRewrite,
+  safeDropTime,
+} from "./pack-tasks.ts";
 import { fullSafety, type MaintenanceSafety } from "./safety.ts";
 import { applyCollection, type CollectionDependencies, planCollection } from "./snapshot-gc.ts";
 
 const CLOCK_SKEW_MAX_MS = 5 * 60_000;
+/** Letters of the packs of directories and manifests. */
+const METADATA_PACKS: readonly string[] = ["q"];
 
 export interface MaintenanceCycle {
   readonly enabled: boolean;
@@ -57,20 +68,14 @@ export interface MaintenanceReport {
 
 /**
  * Maintains a repository. The first task that fails ends the run and is recorded; nothing of what came before is lost.
- * Throws REPO_CLOCK_SKEW, REPO_CORRUPT, REPO_UNSUPPORTED for a repository without epochs, and what the storage throws.
+ * Throws REPO_CLOCK_SKEW, REPO_CORRUPT, and what the storage throws.
  */
 export async function runMaintenance(options: MaintenanceOptions): Promise<MaintenanceReport> {
   const { contents, signal } = options;
-  const { indexBlobs } = contents;
-  if (!(indexBlobs instanceof EpochIndexBlobs)) {
-    throw new DrayError("REPO_UNSUPPORTED", `Cannot maintain repository at "${contents.storage.description}": it has no epochs`, {
-      hint: "Upgrade its format with `kopia repository upgrade`, or maintain it with kopia.",
-    });
-  }
   const schedule = await loadSchedule(contents.storage, contents.format, signal);
   const mode = dueMode(options, schedule);
   if (mode === "none") return { mode, tasks: [] };
-  const run = new MaintenanceRunner(options, indexBlobs, schedule);
+  const run = new MaintenanceRunner(options, schedule);
   await run.begin(mode);
   if (mode === "quick") await run.quick();
   else await run.full();
@@ -88,16 +93,15 @@ class MaintenanceRunner {
   readonly reports: MaintenanceTaskReport[] = [];
   readonly #options: MaintenanceOptions;
   readonly #contents: Contents;
-  readonly #epochs: EpochMaintenance;
+  readonly #indexes: IndexTasks;
   #schedule: MaintenanceSchedule;
   #startedMs = 0;
 
-  constructor(options: MaintenanceOptions, epochs: EpochIndexBlobs, schedule: MaintenanceSchedule) {
+  constructor(options: MaintenanceOptions, schedule: MaintenanceSchedule) {
     this.#options = options;
     this.#contents = options.contents;
     this.#schedule = schedule;
-    const { storage, format, codec } = options.contents;
-    this.#epochs = new EpochMaintenance({ storage, format, codec, random: options.random, epochs });
+    this.#indexes = indexTasksOf(options.contents, options.random, this.#safety());
   }
 
   /** Writes when the next run is due, and learns the storage's time from that. */
@@ -126,17 +130,26 @@ class MaintenanceRunner {
   }
 
   async quick(): Promise<void> {
-    await this.#compactAndAdvance();
+    if (this.#indexes.gathersPacksWhenQuick) {
+      await this.#rewrite("quick-rewrite-contents", METADATA_PACKS);
+      // What a full run moved is deleted by this one in full: otherwise the next quick run would move more before it is gone.
+      if (followsFullRewrite(this.#schedule)) await this.#deletePacks("full-delete-blobs");
+      else await this.#deletePacks("quick-delete-blobs", METADATA_PACKS);
+    }
+    for (const { task, run } of this.#indexes.quick) await this.#task(task, (apply) => run(apply, this.#options.signal));
+    if (this.#indexes.gathersPacksWhenQuick) {
+      await this.#contents.refresh(this.#options.signal);
+      await this.#cleanLogs();
+    }
   }
 
   async full(): Promise<void> {
     await this.#collect();
-    await this.#rewrite();
+    await this.#rewrite("full-rewrite-contents");
     await this.#dropDeleted();
-    await this.#deletePacks();
+    await this.#deletePacks("full-delete-blobs");
     if (this.#options.extendObjectLocks === true) await this.#extendLocks();
-    await this.#compactAndAdvance();
-    await this.#cleanEpochs();
+    for (const { task, run } of this.#indexes.full) await this.#task(task, (apply) => run(apply, this.#options.signal));
     await this.#cleanLogs();
   }
 
@@ -150,10 +163,10 @@ class MaintenanceRunner {
     });
   }
 
-  async #rewrite(): Promise<void> {
-    if (!mayRewrite(this.#schedule)) return this.#skip("full-rewrite-contents", "packs that the last run emptied are still there");
-    await this.#task("full-rewrite-contents", async (apply) => {
-      const plan = planRewrite(this.#contents, this.#times());
+  async #rewrite(task: "quick-rewrite-contents" | "full-rewrite-contents", letters?: readonly string[]): Promise<void> {
+    if (!mayRewrite(this.#schedule)) return this.#skip(task, "packs that the last run emptied are still there");
+    await this.#task(task, async (apply) => {
+      const plan = planRewrite(this.#contents, this.#times(), letters);
       if (apply && plan.contents.length > 0) await applyRewrite(this.#contents, plan, this.#options.signal);
       return { packs: plan.packs, contents: plan.contents.length, bytes: plan.bytes };
     });
@@ -163,17 +176,17 @@ class MaintenanceRunner {
     const until = safeDropTime(this.#schedule, this.#safety());
     if (until === undefined) return this.#skip("full-drop-deleted-content", "no two garbage collections lie far enough apart");
     await this.#task("full-drop-deleted-content", async (apply) => {
-      const advanced = apply && (await this.#epochs.advanceWatermark(until, this.#options.signal));
+      const advanced = apply && (await this.#indexes.dropDeleted(until, this.#options.signal));
       if (advanced) await this.#contents.refresh(this.#options.signal);
       return { until, advanced: advanced ? 1 : 0 };
     });
   }
 
-  async #deletePacks(): Promise<void> {
-    if (!mayDeletePacks(this.#schedule, this.#times())) return this.#skip("full-delete-blobs", "contents were moved a short while ago");
+  async #deletePacks(task: "quick-delete-blobs" | "full-delete-blobs", letters?: readonly string[]): Promise<void> {
+    if (!mayDeletePacks(this.#schedule, this.#times())) return this.#skip(task, "contents were moved a short while ago");
     const { signal } = this.#options;
-    await this.#task("full-delete-blobs", async (apply) => {
-      const plan = await planPackDeletion(this.#contents, this.#times(), signal);
+    await this.#task(task, async (apply) => {
+      const plan = await planPackDeletion(this.#contents, this.#times(), letters, signal);
       if (apply) await deleteBlobs(this.#contents, plan.blobs, signal);
       return { blobs: plan.blobs.length, bytes: plan.bytes };
     });
@@ -193,27 +206,6 @@ class MaintenanceRunner {
         }
       }
       return { blobs };
-    });
-  }
-
-  async #compactAndAdvance(): Promise<void> {
-    const { signal } = this.#options;
-    await this.#task("compact-single-epoch", async (apply) => ({ epochs: apply && (await this.#epochs.compactSingle(signal)) !== undefined ? 1 : 0 }));
-    await this.#task("advance-epoch", async (apply) => ({ epochs: apply && (await this.#epochs.advance(signal)) !== undefined ? 1 : 0 }));
-  }
-
-  async #cleanEpochs(): Promise<void> {
-    const { signal } = this.#options;
-    await this.#task("generate-epoch-range-index", async (apply) => ({ ranges: apply && (await this.#epochs.compactRange(signal)) !== undefined ? 1 : 0 }));
-    await this.#task("cleanup-epoch-markers", async (apply) => {
-      const names = await this.#epochs.spentMarkers(signal);
-      if (apply) await this.#epochs.delete(names, signal);
-      return { blobs: names.length };
-    });
-    await this.#task("delete-superseded-epoch-indexes", async (apply) => {
-      const names = await this.#epochs.supersededIndexes(signal);
-      if (apply) await this.#epochs.delete(names, signal);
-      return { blobs: names.length };
     });
   }
 

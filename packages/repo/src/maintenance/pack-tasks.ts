@@ -36,11 +36,11 @@ export function mayRewrite(schedule: MaintenanceSchedule): boolean {
 }
 
 /** The contents of packs that are mostly empty. A single short pack per letter is left alone: moving its contents would give another one. */
-export function planRewrite(contents: Contents, { nowMs, safety }: MaintenanceTimes): RewritePlan {
+export function planRewrite(contents: Contents, { nowMs, safety }: MaintenanceTimes, letters: readonly string[] = ["p", "q"]): RewritePlan {
   const totals = new Map<string, number>();
   for (const { packBlobId, packedLength } of contents.list({ includeDeleted: true })) totals.set(packBlobId, (totals.get(packBlobId) ?? 0) + packedLength);
   const short = [...totals].filter(([, total]) => total < SHORT_PACK * contents.format.block.maxPackBytes).map(([pack]) => pack);
-  const chosen = new Set(["p", "q"].map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((packs) => (packs.length > 1 ? packs : [])));
+  const chosen = new Set(letters.map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((packs) => (packs.length > 1 ? packs : [])));
   const picked: { id: ContentId; deleted: boolean }[] = [];
   let bytes = 0;
   for (const info of contents.list({ includeDeleted: true })) {
@@ -73,20 +73,30 @@ export function mayDeletePacks(schedule: MaintenanceSchedule, { nowMs, safety }:
   return rewritten === undefined || nowMs >= rewritten + safety.rewriteToDeletionMs;
 }
 
+/** Whether the last contents that were moved were moved by full maintenance. */
+export function followsFullRewrite(schedule: MaintenanceSchedule): boolean {
+  return (latestEnd(schedule, "full-rewrite-contents") ?? 0) >= (latestEnd(schedule, "quick-rewrite-contents") ?? 0);
+}
+
 export interface DeletionPlan {
   readonly blobs: readonly string[];
   readonly bytes: number;
 }
 
 /** Packs and session markers that no index entry names, that are old enough, and that belong to no living session. */
-export async function planPackDeletion(contents: Contents, { startedMs, safety }: MaintenanceTimes, signal?: AbortSignal): Promise<DeletionPlan> {
+export async function planPackDeletion(
+  contents: Contents,
+  { startedMs, safety }: MaintenanceTimes,
+  letters: readonly string[] = ["p", "q", "s"],
+  signal?: AbortSignal,
+): Promise<DeletionPlan> {
   const used = new Set<string>();
   for (const { packBlobId } of contents.list({ includeDeleted: true })) used.add(packBlobId);
   const living = await livingSessions(contents, startedMs - safety.sessionExpirationMs, signal);
   const cutoffMs = startedMs + TIMESTAMP_GRAIN_MS;
   const blobs: string[] = [];
   let bytes = 0;
-  for (const letter of ["p", "q", "s"]) {
+  for (const letter of letters) {
     for await (const { id, length, timestampMs } of contents.storage.list(letter, signal)) {
       if (used.has(id) || timestampMs > cutoffMs || cutoffMs - timestampMs < safety.packDeleteMinAgeMs) continue;
       if (living.has(sessionOfBlob(id) ?? "")) continue;

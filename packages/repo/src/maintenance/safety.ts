@@ -15,6 +15,8 @@ export interface MaintenanceSafety {
   readonly sessionExpirationMs: number;
   /** Between moving contents and deleting the packs that they were in. */
   readonly rewriteToDeletionMs: number;
+  /** Index blobs that were merged into others stay so long, and then the logs about them; in repositories without epochs. */
+  readonly indexSettleMs: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -28,6 +30,7 @@ export const fullSafety: MaintenanceSafety = {
   packDeleteMinAgeMs: 24 * HOUR_MS,
   sessionExpirationMs: 96 * HOUR_MS,
   rewriteToDeletionMs: HOUR_MS,
+  indexSettleMs: HOUR_MS,
 };
 
 /** For a repository that nobody else uses: everything at once. */
@@ -40,4 +43,5 @@ export const noSafety: MaintenanceSafety = {
   packDeleteMinAgeMs: 0,
   sessionExpirationMs: 0,
   rewriteToDeletionMs: 0,
+  indexSettleMs: 0,
 };

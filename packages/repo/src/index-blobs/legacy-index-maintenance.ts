@@ -1,0 +1,167 @@
+/**
+ * What maintenance does to index blobs of repositories without epochs (kopia-format.md 6.6).
+ *
+ *   n…  n…  n…  ──compact──►  n (merged)  ·  m: these inputs, this output        inputs no longer count from here on
+ *   an hour later, told by the times of the m blobs:   inputs deleted  ·  l: these m blobs may go
+ *   another hour later, told by the times of l blobs:  m deleted, then l
+ *
+ * Each step waits until nobody can still be reading by an older listing. An m blob outlives its inputs: without it they would count again.
+ */
+import { mapLimit, type RandomSource, utf8 } from "@drayage/base";
+import type { BlobMetadata, BlobStorage } from "@drayage/blob";
+import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
+import { listBlobs } from "../epoch/epoch-state.ts";
+import { formatGoTime, JsonReader, parseJsonObject, stringifyGo } from "../format/go-json.ts";
+import type { RepositoryFormat } from "../format/repository-format.ts";
+import { decodeIndex, encodeIndex, shardEntries } from "./index-codec.ts";
+import { COMPACTION_LOG_PREFIX, INDEX_PREFIX, type LegacyIndexBlobs } from "./legacy-index-blobs.ts";
+import { mergeEntries } from "./merged-index.ts";
+import type { PackIndex } from "./pack-index.ts";
+
+const CLEANUP_PREFIX = "l";
+/** Fewer are left as they are. */
+const COMPACT_FROM_BLOBS = 8;
+/** An index below this part of a pack is very small, and compacted with its like only. */
+const VERY_SMALL = 1 / 20;
+const FETCHES_AT_ONCE = 5;
+/** Makes every compacted index one of its own kind: with the same entries it would otherwise get the name of one that is about to be deleted. */
+const TRAILER_BYTES = 32;
+
+export interface LegacyMaintenanceDependencies {
+  readonly storage: BlobStorage;
+  readonly format: RepositoryFormat;
+  readonly codec: ContentCodec;
+  readonly random: RandomSource;
+  readonly indexBlobs: LegacyIndexBlobs;
+  /** How long whatever was replaced stays. */
+  readonly settleMs: number;
+}
+
+/** Logs that may go. */
+interface CleanupNote {
+  readonly id: string;
+  /** By the storage's clock. */
+  readonly timestampMs: number;
+  readonly logs: readonly string[];
+  readonly scheduledMs: number;
+}
+
+export class LegacyIndexMaintenance {
+  readonly #on: LegacyMaintenanceDependencies;
+
+  constructor(dependencies: LegacyMaintenanceDependencies) {
+    this.#on = dependencies;
+  }
+
+  /** The index blobs that are worth merging. */
+  async planCompaction(signal?: AbortSignal): Promise<readonly BlobMetadata[]> {
+    const { blobs } = await this.#on.indexBlobs.active(signal);
+    return chooseSmall(blobs, this.#on.format.block.maxPackBytes);
+  }
+
+  /** Merges index blobs into one, and deletes what earlier compactions left when it is time. Returns how many blobs were merged. */
+  async compact(signal?: AbortSignal): Promise<number> {
+    const inputs = await this.planCompaction(signal);
+    if (inputs.length > 1) await this.#replace(inputs, undefined, signal);
+    await this.#cleanUp(signal);
+    return inputs.length > 1 ? inputs.length : 0;
+  }
+
+  /** Rewrites all indexes without the deletions up to a time, in unix seconds, which are final from then on. Returns how many there were. */
+  async dropDeleted(untilSeconds: number, signal?: AbortSignal): Promise<number> {
+    const { blobs } = await this.#on.indexBlobs.active(signal);
+    const dropped = blobs.length === 0 ? 0 : await this.#replace(blobs, untilSeconds, signal);
+    await this.#cleanUp(signal);
+    return dropped;
+  }
+
+  /** Stores the inputs as one index and says so in a log. Without deletions to drop nothing is replaced. */
+  async #replace(inputs: readonly BlobMetadata[], dropUntilSeconds: number | undefined, signal?: AbortSignal): Promise<number> {
+    const { codec, format, random } = this.#on;
+    const parts = await mapLimit(inputs, FETCHES_AT_ONCE, ({ id }): Promise<PackIndex> => this.#load(id, signal), signal);
+    const merged = [...mergeEntries(parts)];
+    const kept = dropUntilSeconds === undefined ? merged : merged.filter(({ deleted, timestampSeconds }) => !deleted || timestampSeconds > dropUntilSeconds);
+    const dropped = merged.length - kept.length;
+    if (dropUntilSeconds !== undefined && dropped === 0) return 0;
+    const outputs: BlobMetadata[] = [];
+    for (const shard of shardEntries(kept)) {
+      const plain = encodeIndex(format.block.indexVersion, shard, random.bytes(TRAILER_BYTES));
+      invariantReadBack(decodeIndex(plain).entryCount === shard.length, "a compacted index");
+      outputs.push(await this.#put(codec.sealBlob(INDEX_PREFIX, plain, ""), plain, signal));
+    }
+    const log = await this.#putJson(COMPACTION_LOG_PREFIX, { inputMetadata: metadataOf(inputs), outputMetadata: metadataOf(outputs) }, signal);
+    await this.#deleteSettled(log.timestampMs, signal);
+    return dropped;
+  }
+
+  /** Deletes the inputs of compactions that are old enough by the storage's clock, and notes that their logs may go. What still counts stays, whatever a log says. */
+  async #deleteSettled(nowMs: number, signal?: AbortSignal): Promise<void> {
+    const { storage, indexBlobs, settleMs } = this.#on;
+    const noted = new Set((await this.#notes(signal)).flatMap(({ logs }) => logs));
+    const active = new Set((await indexBlobs.active(signal)).blobs.map(({ id }) => id));
+    const spent: string[] = [];
+    for (const { id, timestampMs } of await listBlobs(storage, COMPACTION_LOG_PREFIX, signal)) {
+      if (nowMs - timestampMs < settleMs || noted.has(id)) continue;
+      const { inputs } = await indexBlobs.compaction(id, signal);
+      if (inputs.some((input) => active.has(input))) continue;
+      for (const input of inputs) await storage.delete(input, signal);
+      spent.push(id);
+    }
+    if (spent.length > 0) await this.#putJson(CLEANUP_PREFIX, { blobIDs: spent, cleanupScheduleTime: formatGoTime(nowMs) }, signal);
+  }
+
+  /** Deletes logs whose inputs are long gone. */
+  async #cleanUp(signal?: AbortSignal): Promise<void> {
+    const { storage, settleMs } = this.#on;
+    const notes = await this.#notes(signal);
+    const nowMs = notes.reduce((max, { timestampMs }) => Math.max(max, timestampMs), 0);
+    for (const { id, logs, scheduledMs } of notes) {
+      if (nowMs - scheduledMs < settleMs) continue;
+      for (const log of logs) await storage.delete(log, signal);
+      await storage.delete(id, signal);
+    }
+  }
+
+  async #notes(signal?: AbortSignal): Promise<CleanupNote[]> {
+    const blobs = await listBlobs(this.#on.storage, CLEANUP_PREFIX, signal);
+    return mapLimit(blobs, FETCHES_AT_ONCE, async ({ id, timestampMs }) => {
+      const document = `cleanup note "${id}"`;
+      const json = new JsonReader(parseJsonObject(await this.#open(id, signal), document), document);
+      return { id, timestampMs, logs: json.texts("blobIDs"), scheduledMs: json.timeMs("cleanupScheduleTime") };
+    });
+  }
+
+  async #load(id: string, signal?: AbortSignal): Promise<PackIndex> {
+    return decodeIndex(await this.#open(id, signal));
+  }
+
+  async #open(id: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#on.codec.openBlob(id, await this.#on.storage.get(id, signal === undefined ? {} : { signal }));
+  }
+
+  #putJson(prefix: string, value: object, signal?: AbortSignal): Promise<BlobMetadata> {
+    const plain = utf8(stringifyGo(value));
+    return this.#put(this.#on.codec.sealBlob(prefix, plain, ""), plain, signal);
+  }
+
+  /** Stores a sealed blob; its metadata are the storage's. */
+  async #put({ id, data }: { readonly id: string; readonly data: Uint8Array }, plain: Uint8Array, signal?: AbortSignal): Promise<BlobMetadata> {
+    const { storage, codec, format } = this.#on;
+    invariantReadBack(Buffer.from(codec.openBlob(id, data)).equals(plain), `blob "${id}"`);
+    await storage.put(id, data, format.putOptionsOf(id, signal));
+    return await storage.head(id, signal);
+  }
+}
+
+/** All that are not large, or only the very small ones where those are most and few others would join them. */
+function chooseSmall(blobs: readonly BlobMetadata[], maxPackBytes: number): readonly BlobMetadata[] {
+  const small = blobs.filter(({ length }) => length <= maxPackBytes);
+  const verySmall = small.filter(({ length }) => length < maxPackBytes * VERY_SMALL);
+  if (small.length < COMPACT_FROM_BLOBS) return [];
+  return verySmall.length > small.length / 2 && small.length - verySmall.length + 1 < COMPACT_FROM_BLOBS ? verySmall : small;
+}
+
+/** As Go writes a list of them: null when there is none. */
+function metadataOf(blobs: readonly BlobMetadata[]): readonly object[] | null {
+  return blobs.length === 0 ? null : blobs.map(({ id, length, timestampMs }) => ({ id, length, timestamp: formatGoTime(timestampMs) }));
+}
