@@ -183,6 +183,8 @@ describe("a custom kind", () => {
     await it_.post(ships("v1"), ship("bob", { metadata: { name: "bob", finalizers: ["example.com/hold"] } }));
     await it_.delete(`${CRDS}/ships.example.com`);
     expect((await it_.call("GET", `${ships("v1")}/ada`)).code).toBe(404);
+    // Meanwhile the definition can be changed like any other object, whatever finalizer the server has put on it.
+    await it_.merge(`${CRDS}/ships.example.com`, { metadata: { labels: { still: "here" } } });
     await it_.merge(`${ships("v1")}/bob`, { metadata: { finalizers: null } });
     await eventually(isGone(`${CRDS}/ships.example.com`));
     expect((await it_.call("GET", ships("v1"))).code).toBe(404);

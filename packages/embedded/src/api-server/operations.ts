@@ -302,7 +302,9 @@ export class Operations {
 
   #metadataErrors(resource: ServedResource, object: ApiObject): FieldError[] {
     const errors = validateMetadata(object, resource.strategy.names ?? "subdomain", resource.namespaced);
-    return resource.custom === undefined ? [...errors, ...validateFinalizerDomains(object)] : errors;
+    // Definitions belong to another server, which is not as strict: its own finalizer on them has no domain.
+    const strict = resource.custom === undefined && resource.group !== "apiextensions.k8s.io";
+    return strict ? [...errors, ...validateFinalizerDomains(object)] : errors;
   }
 
   #validate(resource: ServedResource, object: ApiObject, errors: readonly FieldError[]): void {
