@@ -1,5 +1,5 @@
 /** Brings an installation's manifests into a cluster, and waits until they work. Used by `dray install` and by the demo. */
-import { backupStorageLocations } from "@drayage/api";
+import { backupStorageLocations, dataDownloads, dataUploads, FINALIZERS, restores } from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
 import { type Manifest, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
 import {
@@ -10,6 +10,7 @@ import {
   deployments,
   type GenericObject,
   type KubeClient,
+  type KubeObject,
   namespaces,
   pods,
   type ResourceType,
@@ -125,24 +126,72 @@ async function podTrouble(client: KubeClient, namespace: string, labelSelector: 
   return "";
 }
 
-/** Removes an installation: workloads and permissions first, then, when asked, the kinds with everything of them. The bucket is not touched. */
+/**
+ * Removes an installation: workloads and permissions first, then its namespace, then, when asked, the kinds with everything of them; returns when all of it is gone.
+ * The bucket is not touched: what would ask the server to clean up there (finalizers of Restores and data movements) is let go. Throws TIMED_OUT naming what stays.
+ */
 export async function removeInstallation(
   client: KubeClient,
   manifests: readonly Manifest[],
-  options: { readonly withKinds: boolean },
+  options: { readonly withKinds: boolean; readonly limitMs: number },
   terminal: Terminal,
 ): Promise<string[]> {
-  const removed: string[] = [];
-  for (const manifest of [...manifests].reverse()) {
-    if (manifest.kind === "CustomResourceDefinition" && !options.withKinds) continue;
+  const removed: Manifest[] = [];
+  const remove = async (manifest: Manifest): Promise<void> => {
     const { name, namespace } = manifest.metadata;
     try {
-      if (await client.delete(typeOfManifest(manifest), { name, namespace }, { signal: terminal.signal }))
-        removed.push(`${manifest.kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`);
+      if (await client.delete(typeOfManifest(manifest), { name, namespace }, { signal: terminal.signal })) removed.push(manifest);
     } catch (error) {
       // A namespace or a kind that went first took this with it.
       if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
     }
+  };
+  const isKind = ({ kind }: Manifest): boolean => kind === "CustomResourceDefinition";
+  for (const manifest of [...manifests].reverse()) if (!isKind(manifest)) await remove(manifest);
+  const namespace = manifests.find(({ kind }) => kind === "Namespace")?.metadata.name;
+  if (options.withKinds) for (const manifest of manifests) if (isKind(manifest)) await remove(manifest);
+  await untilGone(client, removed, options.withKinds ? undefined : namespace, options.limitMs, terminal);
+  return removed.map(({ kind, metadata }) => `${kind} ${metadata.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata.name}`);
+}
+
+/** Kinds whose objects wait for server or node-agents before they go. */
+const WITH_FINALIZERS = [restores, dataUploads, dataDownloads] as readonly unknown[] as readonly ResourceType<KubeObject>[];
+const OUR_FINALIZERS: ReadonlySet<string> = new Set(Object.values(FINALIZERS));
+
+async function untilGone(client: KubeClient, removed: readonly Manifest[], namespace: string | undefined, limitMs: number, terminal: Terminal): Promise<void> {
+  const live = new LiveLine(terminal);
+  const untilMs = terminal.clock.monotonicMs() + limitMs;
+  const waitedFor = removed.filter(({ kind }) => kind === "Namespace" || kind === "CustomResourceDefinition");
+  try {
+    for (;;) {
+      const left: string[] = [];
+      for (const manifest of waitedFor)
+        if ((await client.find(typeOfManifest(manifest), { name: manifest.metadata.name }, terminal.signal)) !== undefined)
+          left.push(`${manifest.kind} ${manifest.metadata.name}`);
+      if (left.length === 0) return;
+      live.show(`Waiting until ${left.join(", ")} ${left.length === 1 ? "is" : "are"} gone`);
+      for (const type of WITH_FINALIZERS) await letGo(client, type, namespace, terminal.signal);
+      if (terminal.clock.monotonicMs() > untilMs) {
+        throw new DrayError("TIMED_OUT", `Cannot finish removing the installation: ${left.join(", ")} not gone within ${Math.round(limitMs / 1000)} s`, {
+          hint: "status.conditions of it say what it waits for.",
+        });
+      }
+      await terminal.clock.sleep(POLL_MS, terminal.signal);
+    }
+  } finally {
+    live.end();
   }
-  return removed;
+}
+
+async function letGo(client: KubeClient, type: ResourceType<KubeObject>, namespace: string | undefined, signal: AbortSignal): Promise<void> {
+  try {
+    for await (const { metadata } of client.listAll(type, { namespace, signal })) {
+      const finalizers = metadata.finalizers ?? [];
+      const others = finalizers.filter((finalizer) => !OUR_FINALIZERS.has(finalizer));
+      if (metadata.deletionTimestamp === undefined || others.length === finalizers.length) continue;
+      await client.patch(type, { namespace: metadata.namespace, name: metadata.name ?? "" }, "merge", { metadata: { finalizers: others } }, { signal });
+    }
+  } catch (error) {
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
 }

@@ -16,7 +16,7 @@ import {
   readRecoveryFile,
   writeRecoveryFile,
 } from "@drayage/install";
-import { type KubeClient, type ObjectKey, secrets } from "@drayage/kube";
+import { type KubeClient, namespaces, type ObjectKey, secrets } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
@@ -188,6 +188,11 @@ interface ExistingInstallation {
 const NOTHING: ExistingInstallation = { locations: [] };
 
 async function existingInstallation(client: KubeClient, namespace: string, signal: AbortSignal): Promise<ExistingInstallation> {
+  if ((await client.find(namespaces, { name: namespace }, signal))?.metadata.deletionTimestamp !== undefined) {
+    throw new DrayError("KUBE_CONFLICT", `Cannot install in namespace "${namespace}": it is being deleted`, {
+      hint: `Wait until it is gone. kubectl get namespace ${namespace} -o yaml says what it waits for.`,
+    });
+  }
   const [password, credentials] = await Promise.all([
     secretText(client, { namespace, name: REPO_CREDENTIALS }, "repository-password", signal),
     secretText(client, { namespace, name: CLOUD_CREDENTIALS }, "cloud", signal),

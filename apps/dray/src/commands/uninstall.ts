@@ -3,28 +3,34 @@ import { installManifests } from "@drayage/install";
 import type { Command } from "commander";
 import { type ClusterOptions, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { removeInstallation } from "../cluster/installation.ts";
+import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends ClusterOptions {
   readonly confirm?: boolean;
   readonly withKinds?: boolean;
+  readonly timeout?: string;
 }
+
+const LIMIT_MS = 2 * 60_000;
 
 export function define(command: Command, terminal: Terminal): void {
   withClusterOptions(command)
     .option("--confirm", "yes, remove")
     .option("--with-kinds", "also the CustomResourceDefinitions, and with them every Backup and Restore of every namespace")
-    .action((options: Options) =>
-      withCluster(options, terminal, async ({ client, namespace }) => {
-        if (options.confirm !== true) {
-          throw new DrayError("USAGE", `Cannot remove the installation in "${namespace}" without --confirm`, {
-            hint: "The bucket is not touched: a later installation on it finds every backup again, given the repository password.",
-          });
-        }
+    .option("--timeout <duration>", "how long it may take until everything is gone, 2m when left out")
+    .action((options: Options) => {
+      if (options.confirm !== true) {
+        throw new DrayError("USAGE", "Cannot remove the installation without --confirm", {
+          hint: "The bucket is not touched: a later installation on it finds every backup again, given the repository password.",
+        });
+      }
+      const limitMs = parseTimeout(options.timeout) ?? LIMIT_MS;
+      return withCluster(options, terminal, async ({ client, namespace }) => {
         const manifests = installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true });
-        const removed = await removeInstallation(client, manifests, { withKinds: options.withKinds === true }, terminal);
+        const removed = await removeInstallation(client, manifests, { withKinds: options.withKinds === true, limitMs }, terminal);
         for (const line of removed) terminal.out(`${line} removed\n`);
         if (removed.length === 0) terminal.out(`Nothing of Drayage was found in namespace "${namespace}".\n`);
-      }),
-    );
+      });
+    });
 }
