@@ -196,7 +196,9 @@ describe("a backup", () => {
       });
     await client.create<Backup>(backups, newBackup("second"));
     await hanging.promise;
-    await Promise.all([backup.stop(), operations.stop()]);
+    const stopping = Promise.all([backup.stop(), operations.stop()]);
+    await cluster.clock.advance(10_000);
+    await stopping;
     expect(client.peek(backups, { namespace: NAMESPACE, name: "second" })?.status?.phase).toBe("InProgress");
     client.handlers.podExec = () => ({ exitCode: 0, stdout: "", stderr: "" });
     start(cluster, store);
@@ -265,6 +267,7 @@ describe("a backup that is deleted while it runs", () => {
     await client.create<Backup>(backups, newBackup("second"));
     await hanging.promise;
     await client.delete(backups, { namespace: NAMESPACE, name: "second" });
+    await cluster.clock.advance(10_000);
     await eventually(cluster.clock, () => (store.openArchives === 0 ? true : undefined));
     expect(store.backups.size).toBe(0);
     const owned = client.all(dataUploads).map(({ spec }) => spec.csiSnapshot?.volumeSnapshot);
@@ -272,6 +275,29 @@ describe("a backup that is deleted while it runs", () => {
     expect(client.all(volumeSnapshots)).toHaveLength(owned.length);
     // The uploads are owned by the Backup and go with it, with their snapshots.
     expect(client.collectGarbage()).toBe(3);
+  });
+
+  it.each(["pre", "post"] as const)("thaws what it froze, also when it is ended in its %s hook", async (phase) => {
+    const { cluster, client, store } = await world();
+    const commands: string[] = [];
+    const hanging = Promise.withResolvers<void>();
+    client.handlers.podExec = (_key, { command, signal }) =>
+      new Promise((resolve, reject) => {
+        const name = command.join(" ").split(" ").at(-1) ?? "";
+        commands.push(name);
+        if (name !== phase) return resolve({ exitCode: 0, stdout: "", stderr: "" });
+        const answer = cluster.clock.after(5_000, () => resolve({ exitCode: 0, stdout: "", stderr: "" }));
+        signal?.addEventListener("abort", () => {
+          answer();
+          reject(signal.reason);
+        });
+        hanging.resolve();
+      });
+    await client.create<Backup>(backups, newBackup("second"));
+    await hanging.promise;
+    await client.delete(backups, { namespace: NAMESPACE, name: "second" });
+    await eventually(cluster.clock, () => (store.openArchives === 0 ? true : undefined));
+    expect(commands).toEqual(["pre", "post"]);
   });
 
   it("makes room for a new one of the same name", async () => {

@@ -14,7 +14,7 @@ import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
 import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
-import { BackupHooks } from "../hooks/backup-hooks.ts";
+import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
@@ -43,6 +43,8 @@ export interface RunBackupOptions {
 const SNAPSHOTS_AT_ONCE = 8;
 /** Progress is written at most this often. */
 const PROGRESS_EVERY_MS = 1_000;
+/** Hooks that undo what others did may go on for so long after the backup was ended. */
+const THAW_MS = 10_000;
 
 /** Runs the backup and returns the status that is to be stored. Throws what makes the backup Failed: then nothing of it is listed in the bucket. */
 export async function runBackup(options: RunBackupOptions): Promise<BackupStatus> {
@@ -144,20 +146,27 @@ class BackupRun {
   }
 
   async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
-    const { client, signal } = this.#options;
-    const pods = block.filter(({ id }) => id.groupResource === PODS && !itemBackup.hasSeen(id));
-    const hooked: BlockItem[] = [];
-    for (const pod of pods) {
-      if (await this.#hooks.run(client, pod.object as unknown as Pod, "pre", this.#log, signal)) hooked.push(pod);
-      // A pod that could not be quiesced is not backed up.
-      else itemBackup.giveUp(pod.id);
-    }
+    const { client, clock, signal } = this.#options;
+    const hook = (pod: BlockItem, phase: "pre" | "post", until: AbortSignal): Promise<HooksOutcome> =>
+      this.#hooks.run(client, pod.object as unknown as Pod, phase, this.#log, until);
+    const touched: BlockItem[] = [];
+    const thawing = outlasting(signal, clock, THAW_MS);
     try {
+      for (const pod of block.filter(({ id }) => id.groupResource === PODS && !itemBackup.hasSeen(id))) {
+        touched.push(pod);
+        const outcome = await hook(pod, "pre", signal);
+        if (outcome === "refused") touched.pop();
+        // A pod that could not be quiesced is not backed up.
+        if (outcome !== "complete") itemBackup.giveUp(pod.id);
+      }
       await this.#backUpItems(block, itemBackup);
     } finally {
-      // An application that was frozen must be thawed, whatever happened.
-      const thaw = signal.aborted ? AbortSignal.timeout(PROGRESS_EVERY_MS * 30) : signal;
-      for (const pod of hooked) await this.#hooks.run(client, pod.object as unknown as Pod, "post", this.#log, thaw);
+      try {
+        // An application that was frozen must be thawed, whatever happened: also when the backup was ended while it was being frozen or thawed.
+        for (const pod of touched) await hook(pod, "post", thawing.signal);
+      } finally {
+        thawing.stop();
+      }
     }
   }
 
@@ -286,4 +295,22 @@ class BackupRun {
     const { attempted, failed } = this.#hooks.counts;
     return { ...(attempted > 0 ? { hooksAttempted: attempted } : {}), ...(failed > 0 ? { hooksFailed: failed } : {}) };
   }
+}
+
+/** A signal that is aborted with the same reason as another, but later. `stop` gives up waiting. */
+function outlasting(signal: AbortSignal, clock: Clock, graceMs: number): { readonly signal: AbortSignal; stop(): void } {
+  const later = new AbortController();
+  let cancelTimer = (): void => undefined;
+  const onAbort = (): void => {
+    cancelTimer = clock.after(graceMs, () => later.abort(signal.reason));
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: later.signal,
+    stop: () => {
+      signal.removeEventListener("abort", onAbort);
+      cancelTimer();
+    },
+  };
 }

@@ -1,11 +1,14 @@
 /** Hooks of a backup: from annotations of the pod, else from the spec. */
 import type { BackupSpec } from "@drayage/api";
-import { errorFields, isAbort, type Logger } from "@drayage/base";
+import { errorFields, hasCode, isAbort, type Logger } from "@drayage/base";
 import type { KubeClient, Pod } from "@drayage/kube";
 import { type ExecHook, HOOK_TIMEOUT_MS, type HookCounts, hookTimeoutMs, parseHookCommand, runExecHook } from "./exec-hook.ts";
 import { hookSelector } from "./hook-selector.ts";
 
 export type BackupHookPhase = "pre" | "post";
+
+/** `failed`: one that had to succeed did not, and something was or may have been done to the pod; `refused`: nothing was. */
+export type HooksOutcome = "complete" | "failed" | "refused";
 
 const PREFIX = "hook.backup.velero.io/";
 
@@ -40,21 +43,25 @@ export class BackupHooks {
       .flatMap((resource) => resource[phase].map((exec): ExecHook => specHook(resource.name, exec, log)));
   }
 
-  /** Runs a pod's hooks in order. Returns false when one with onError Fail failed; those after it are then left out. */
-  async run(client: KubeClient, pod: Pod, phase: BackupHookPhase, log: Logger, signal: AbortSignal): Promise<boolean> {
+  /** Runs a pod's hooks in order. When one with onError Fail fails, those after it are left out. Throws only the reason of an aborted signal. */
+  async run(client: KubeClient, pod: Pod, phase: BackupHookPhase, log: Logger, signal: AbortSignal): Promise<HooksOutcome> {
+    let changed = false;
     const podLog = log.child({ name: pod.metadata.name, namespace: pod.metadata.namespace, resource: "pods", hookPhase: phase });
     for (const hook of this.of(pod, phase, podLog)) {
       this.counts.attempted++;
       try {
         await runExecHook(client, pod, hook, podLog, signal);
+        changed = true;
       } catch (error) {
         if (isAbort(error, signal)) throw error;
         this.counts.failed++;
         podLog.error("Error executing hook", { ...errorFields(error), context: undefined, hookName: hook.name });
-        if (hook.onError === "Fail") return false;
+        // A command that says itself that it failed did not do its work; of one that was not heard of again nobody knows.
+        changed ||= !hasCode(error, "HOOK_FAILED", "KUBE_NOT_FOUND");
+        if (hook.onError === "Fail") return changed ? "failed" : "refused";
       }
     }
-    return true;
+    return "complete";
   }
 }
 

@@ -1,4 +1,4 @@
-import { nullLogger } from "@drayage/base";
+import { DrayError, nullLogger } from "@drayage/base";
 import { memoryLogger } from "@drayage/base/testing";
 import { type Pod, type PodExecOptions, pods } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
@@ -94,8 +94,22 @@ describe("BackupHooks", () => {
       const hooks = new BackupHooks({ hooks: { resources: [{ name: "h", pre: [{ exec: { command: ["bad"], onError } }, { exec: { command: ["good"] } }] }] } });
       return [await hooks.run(client, pod(), "pre", nullLogger, new AbortController().signal), hooks.counts];
     };
-    expect(await run("Fail")).toEqual([false, { attempted: 1, failed: 1 }]);
-    expect(await run("Continue")).toEqual([true, { attempted: 2, failed: 1 }]);
+    expect(await run("Fail")).toEqual(["refused", { attempted: 1, failed: 1 }]);
+    expect(await run("Continue")).toEqual(["complete", { attempted: 2, failed: 1 }]);
+  });
+
+  it.each([
+    ["a command before it was run", [{ command: ["good"] }, { command: ["bad"] }]],
+    ["nobody knows what it did", [{ command: ["lost"] }]],
+  ])("tells that something may have been done to a pod when %s", async (_, execs) => {
+    const client = new FakeKubeClient();
+    client.seed(pods, pod());
+    client.handlers.podExec = (_key, { command }) => {
+      if (command[0] === "lost") throw new DrayError("TIMED_OUT", "no answer");
+      return { exitCode: command[0] === "bad" ? 1 : 0, stdout: "", stderr: "" };
+    };
+    const hooks = new BackupHooks({ hooks: { resources: [{ name: "h", pre: execs.map((exec) => ({ exec: { ...exec, onError: "Fail" as const } })) }] } });
+    expect(await hooks.run(client, pod(), "pre", nullLogger, new AbortController().signal)).toBe("failed");
   });
 });
 
