@@ -133,6 +133,13 @@ class BackupOperationsReconciler {
     const uid = backup.metadata.uid ?? "";
     const name = backup.metadata.name ?? "";
     const operations = this.#operations.get(uid) ?? (await store.getItemOperations(name, signal));
+    const attempted = backup.status?.backupItemOperationsAttempted ?? 0;
+    if (operations.length < attempted) {
+      // Without the record nobody knows whether the data was moved, and no operations at all would pass for all of them done.
+      const failureReason = `the bucket has the record of ${operations.length} of its ${attempted} operations; whether their data is whole is not known`;
+      await this.#write(backup, { ...this.#ended(backup, "PartiallyFailed"), failureReason }, signal);
+      return {};
+    }
     const uploads = await this.#uploads(uid, signal);
     const outcome = advanceOperations(operations, {
       kind: "DataUpload",
@@ -154,10 +161,13 @@ class BackupOperationsReconciler {
   }
 
   async #finalize(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
-    const { client, clock, namespace } = this.#deps;
-    const status = this.#ended(backup, backup.status?.phase === "Finalizing" ? "Completed" : "PartiallyFailed");
-    await finalizeBackup({ client, clock, namespace, store, backup: { ...backup, apiVersion: "velero.io/v1", kind: "Backup", status }, signal });
-    await this.#write(backup, status, signal);
+    const { client, namespace } = this.#deps;
+    const ended = (lost: readonly string[]): BackupStatus => {
+      if (lost.length === 0) return this.#ended(backup, backup.status?.phase === "Finalizing" ? "Completed" : "PartiallyFailed");
+      const failureReason = `the DataUploads of ${lost.join(", ")} are gone, so a restore will not find the data that they moved`;
+      return { ...this.#ended(backup, "PartiallyFailed"), failureReason };
+    };
+    await this.#write(backup, await finalizeBackup({ client, namespace, store, backup, ended, signal }), signal);
     return {};
   }
 

@@ -91,7 +91,7 @@ describe("a backup", () => {
 
   it.each([
     ["an unknown location", { storageLocation: "elsewhere" }, /location "elsewhere" does not exist; there is default/],
-    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is velero, other/],
+    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is velero, velero-fs, drayage, other/],
     ["a selector that is none", { labelSelector: { matchExpressions: [{ key: "a", operator: "Near" }] } }, /operator "Near"/],
     ["both kinds of selectors", { labelSelector: {}, orLabelSelectors: [{}] }, /only one can be/],
     ["an item in both lists", { includedResources: ["pods"], excludedResources: ["pods"] }, /"pods" is in the list of includes and of excludes/],
@@ -242,6 +242,33 @@ describe("a backup", () => {
     const ended = await backupIn(cluster, "slow", "PartiallyFailed");
     expect(ended.status?.backupItemOperationsFailed).toBe(3);
     expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
+  });
+
+  it("is never Completed when the record of its operations is gone", async () => {
+    const { cluster, client, store, backup, operations } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    await Promise.all([backup.stop(), operations.stop()]);
+    const { itemOperations: _, ...files } = store.backups.get("second") ?? { backup: newBackup("second") };
+    store.backups.set("second", files);
+    start(cluster, store);
+    const ended = await backupIn(cluster, "second", "Completed", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ phase: "PartiallyFailed", failureReason: expect.stringContaining("0 of its 3 operations") });
+  });
+
+  it("is never Completed when a DataUpload goes before it could be written down", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    client.react(backups, (_before, after) => {
+      const [upload] = client.all(dataUploads);
+      if (after?.status?.phase === "Finalizing" && upload !== undefined)
+        client.discard(dataUploads, { namespace: NAMESPACE, name: upload.metadata.name ?? "" });
+    });
+    endUploads(client);
+    const ended = await backupIn(cluster, "second", "Completed", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ phase: "PartiallyFailed", failureReason: expect.stringContaining("will not find the data") });
+    expect(store.backups.get("second")?.backup.status?.phase).toBe("PartiallyFailed");
   });
 
   it("ends PartiallyFailed when its location goes away while it waits", async () => {
