@@ -1,5 +1,14 @@
 /** Fills in what a Backup leaves open and says what is wrong with it. Pure: everything it needs to know is in `facts`. */
-import { ANNOTATIONS, type Backup, type BackupSpec, type BackupStorageLocation, LABELS, validLabelValue } from "@drayage/api";
+import {
+  ANNOTATIONS,
+  type Backup,
+  type BackupSpec,
+  type BackupStorageLocation,
+  BUILTIN_DATA_MOVERS,
+  DRAYAGE_DATA_MOVER,
+  LABELS,
+  validLabelValue,
+} from "@drayage/api";
 import { formatTime, messageOf } from "@drayage/base";
 import { formatDuration, parseDuration } from "@drayage/kube";
 import { BackupHooks } from "../hooks/backup-hooks.ts";
@@ -29,8 +38,6 @@ export interface PreparedBackup {
   readonly faults: readonly string[];
 }
 
-/** Names that choose the mover of the product itself. */
-const BUILT_IN_MOVERS = ["", "velero"];
 const FORMAT_VERSION = "1.1.0";
 
 /** The Backup with every default, its status as it is at the start (the phase is the caller's), and its faults. */
@@ -109,7 +116,8 @@ function chooseLocation(spec: BackupSpec, { locations, settings }: BackupFacts, 
   }
   if (location.spec.accessMode === "ReadOnly") faults.push(`${subject} is read-only`);
   if (location.status?.phase !== "Available") {
-    const why = location.status?.message;
+    // The location's own message begins with the same words.
+    const why = location.status?.message?.replace(/^BackupStorageLocation ".*?" is unavailable: /, "");
     faults.push(
       `${subject} is ${location.status?.phase === undefined ? "not checked yet" : "unavailable"}${why === undefined || why === "" ? "" : `: ${why}`}`,
     );
@@ -119,8 +127,9 @@ function chooseLocation(spec: BackupSpec, { locations, settings }: BackupFacts, 
 
 function checkMover(spec: BackupSpec, { movers }: BackupFacts, faults: string[]): void {
   const mover = spec.datamover ?? "";
-  if (movers === undefined || BUILT_IN_MOVERS.includes(mover) || movers.includes(mover)) return;
-  faults.push(`spec.datamover is "${mover}", and there is no such mover; there is ${["velero", ...movers].join(", ")}`);
+  const known: readonly string[] = [...BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER, ...(movers ?? [])];
+  if (movers === undefined || known.includes(mover)) return;
+  faults.push(`spec.datamover is "${mover}", and there is no such mover; there is ${known.filter((name) => name !== "").join(", ")}`);
 }
 
 function fillSelection(spec: BackupSpec, facts: BackupFacts, faults: string[]): void {

@@ -99,7 +99,7 @@ function fillTimeout(spec: RestoreSpec, settings: ServerSettings, faults: string
 function findSource(spec: RestoreSpec, { backups, locations }: RestoreFacts, faults: string[]): PreparedRestore["source"] {
   const [backupName, scheduleName] = [spec.backupName ?? "", spec.scheduleName ?? ""];
   if ((backupName === "") === (scheduleName === "")) {
-    faults.push(`exactly one of spec.backupName and spec.scheduleName is wanted, and ${backupName === "" ? "neither" : "both"} is given`);
+    faults.push(`exactly one of spec.backupName and spec.scheduleName is wanted, and ${backupName === "" ? "neither is" : "both are"} given`);
     return undefined;
   }
   if (scheduleName !== "") {
@@ -124,7 +124,7 @@ function findSource(spec: RestoreSpec, { backups, locations }: RestoreFacts, fau
     return undefined;
   }
   if (location.status?.phase !== "Available") {
-    const why = location.status?.message;
+    const why = location.status?.message?.replace(/^BackupStorageLocation ".*?" is unavailable: /, "");
     faults.push(`backup storage location "${location.metadata.name}" is unavailable${why === undefined || why === "" ? "" : `: ${why}`}`);
   }
   return { backup, location };

@@ -211,7 +211,7 @@ describe("a restore", () => {
 
   it.each([
     ["an unknown backup", { backupName: "nothing" }, /backup "nothing" does not exist/],
-    ["a backup and a schedule", { scheduleName: "nightly" }, /exactly one of spec.backupName and spec.scheduleName is wanted, and both is given/],
+    ["a backup and a schedule", { scheduleName: "nightly" }, /exactly one of spec.backupName and spec.scheduleName is wanted, and both are given/],
     ["a schedule without backups", { backupName: "", scheduleName: "nightly" }, /schedule "nightly" has no completed backup/],
     ["a resource that is never restored", { includedResources: ["nodes"] }, /"nodes", which is never restored/],
     ["an unknown policy", { existingResourcePolicy: "merge" }, /"none" or "update" is wanted/],
@@ -305,6 +305,39 @@ describe("a restore", () => {
     endDownloads(client, COMPLETED);
     start(cluster, store);
     expect((await restoreIn(cluster, "back", "PartiallyFailed")).status?.restoreItemOperationsCompleted).toBe(2);
+  });
+
+  it("is never Completed when the record of its operations is gone", async () => {
+    const { cluster, client, store, restore, operations } = await world();
+    await client.create<Restore>(restores, newRestore("back"));
+    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await Promise.all([restore.stop(), operations.stop()]);
+    const { itemOperations: _, ...files } = store.restores.get("back") ?? { restoreName: "back" };
+    store.restores.set("back", files);
+    start(cluster, store);
+    const ended = await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
+    expect(ended.status?.failureReason).toContain("0 of its 2 operations");
+  });
+
+  it("is not finalized without end when its files are gone from the bucket", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Restore>(restores, newRestore("back"));
+    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    store.getRestoreResourceList = async () => {
+      throw new DrayError("BLOB_NOT_FOUND", "Cannot read the list: it is not there");
+    };
+    endDownloads(client, COMPLETED);
+    const ended = await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
+    expect(ended.status?.failureReason).toBe("it could not be finalized: Cannot read the list: it is not there");
+  });
+
+  it("can be deleted when its bucket is gone", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Restore>(restores, newRestore("back"));
+    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    store.failure = new DrayError("BLOB_BUCKET_NOT_FOUND", "Cannot use the bucket: it is not there");
+    await client.delete(restores, { namespace: NAMESPACE, name: "back" });
+    await eventually(cluster.clock, () => (client.peek(restores, { namespace: NAMESPACE, name: "back" }) === undefined ? true : undefined));
   });
 
   it("takes its files out of the bucket when it is deleted", async () => {
