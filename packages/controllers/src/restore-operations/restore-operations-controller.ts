@@ -20,7 +20,7 @@ import {
   type RestoreStatus,
   restores,
 } from "@drayage/api";
-import { type Clock, errorFields, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import { type Clock, dispositionOf, errorFields, formatTime, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import {
   isDeleting,
   type KubeClient,
@@ -142,7 +142,7 @@ class RestoreOperationsReconciler {
     this.#jobs.start(
       key.name,
       restore.metadata.uid ?? "",
-      (jobSignal) => this.#finalize(restore, backup, location, jobSignal),
+      (jobSignal) => this.#finalize(restore, backup, location, jobSignal).catch((error: unknown) => this.#endIfHopeless(restore, error, jobSignal)),
       (error) => {
         this.#deps.logger.warn("Finalizing a restore failed and is tried again", { restore: key.name, ...errorFields(error) });
         this.#enqueue(key, FINALIZE_AGAIN_MS);
@@ -155,6 +155,12 @@ class RestoreOperationsReconciler {
     const { client, clock, namespace } = this.#deps;
     const { uid = "", name = "" } = restore.metadata;
     const operations = this.#operations.get(uid) ?? (await store.getRestoreItemOperations(name, signal));
+    const attempted = restore.status?.restoreItemOperationsAttempted ?? 0;
+    if (operations.length < attempted) {
+      const failureReason = `the bucket has the record of ${operations.length} of its ${attempted} operations; whether their data came back is not known`;
+      await this.#write(restore, { ...this.#ended(restore.status, "PartiallyFailed"), failureReason }, signal);
+      return {};
+    }
     // From the API server, not from a cache: one that is not there yet would fail its operation for good.
     const downloads = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${uid}`, signal }));
     const idOf = ({ metadata }: DataDownload): string => metadata.labels?.[LABELS.asyncOperationId] ?? "";
@@ -204,6 +210,21 @@ class RestoreOperationsReconciler {
           },
         };
       },
+      { client, clock, random, signal },
+    );
+  }
+
+  /** What is missing from the bucket for good would be looked for without end. Throws what may pass. */
+  async #endIfHopeless(restore: Restore, error: unknown, signal: AbortSignal): Promise<void> {
+    if (dispositionOf(error) !== "terminal") throw error;
+    const { client, clock, random } = this.#deps;
+    await recordStatus<Restore>(
+      restores,
+      keyOf(restore),
+      (current) =>
+        isFinalizing(current.status)
+          ? { ...current, status: { ...this.#ended(current.status, "PartiallyFailed"), failureReason: `it could not be finalized: ${messageOf(error)}` } }
+          : undefined,
       { client, clock, random, signal },
     );
   }

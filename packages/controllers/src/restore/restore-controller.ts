@@ -220,6 +220,12 @@ class RestoreReconciler {
       logger.info("The files of a deleted restore stay where they are: its location is gone or read-only", { restore: restore.metadata.name });
       return;
     }
-    await (await stores.open(location, signal)).deleteRestore(restore.metadata.name ?? "", signal);
+    try {
+      await (await stores.open(location, signal)).deleteRestore(restore.metadata.name ?? "", signal);
+    } catch (error) {
+      // A bucket that is gone holds no files, and must not keep the Restore for ever.
+      if (!hasCode(error, "BLOB_BUCKET_NOT_FOUND")) throw error;
+      logger.warn("The files of a deleted restore are gone with their bucket", { restore: restore.metadata.name, ...errorFields(error) });
+    }
   }
 }
