@@ -26,8 +26,15 @@ export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, 
   return count;
 }
 
-/** A snapshot of an earlier backup of the same name is not this run's to remove. */
-function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
-  const [cutMs, startedMs] = [parseTime(snapshot.metadata.creationTimestamp), parseTime(backup.status?.startTimestamp)];
-  return cutMs === undefined || startedMs === undefined || cutMs >= startedMs;
+/**
+ * Whether a snapshot that carries the backup's name was cut by it. Another installation's backup of the same name has its own, and what was restored from the backup carries its
+ * name too.
+ */
+export function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
+  if (snapshot.metadata.labels?.[LABELS.restoreName] !== undefined) return false;
+  const cutMs = parseTime(snapshot.metadata.creationTimestamp);
+  const startedMs = parseTime(backup.status?.startTimestamp);
+  const endedMs = parseTime(backup.status?.completionTimestamp);
+  if (cutMs === undefined || startedMs === undefined) return true;
+  return cutMs >= startedMs && (endedMs === undefined || cutMs <= endedMs);
 }

@@ -232,6 +232,25 @@ describe("the backup deletion controller", () => {
     expect(client.all(volumeSnapshotContents)[0]?.spec.deletionPolicy).toBe("Delete");
   });
 
+  it("leaves snapshots that only carry the backup's name: of another installation, and restored ones", async () => {
+    const [startTimestamp, completionTimestamp] = ["2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"];
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, startTimestamp, completionTimestamp };
+    });
+    const cut = (name: string, creationTimestamp: string, labels: Record<string, string> = {}) =>
+      client.seed(volumeSnapshots, {
+        metadata: { namespace: "notes", name, creationTimestamp, labels: { "velero.io/backup-name": "first", ...labels } },
+        spec: { source: {} },
+      });
+    cut("before", "2025-12-31T00:00:00Z");
+    cut("during", "2026-01-01T00:05:00Z");
+    cut("restored", "2026-01-01T00:06:00Z", { "velero.io/restore-name": "back" });
+    cut("after", "2026-01-02T00:00:00Z");
+    ask();
+    await tick();
+    expect(client.all(volumeSnapshots).map(({ metadata }) => metadata.name)).toEqual(["after", "before", "restored"]);
+  });
+
   it("waits for restores to go, and says so when they do not", async () => {
     client.seed(restores, { metadata: { ...key("back"), finalizers: ["restores.velero.io/external-resources-finalizer"] }, spec: { backupName: "first" } });
     ask();

@@ -2,19 +2,11 @@
  * The steps that take a backup away. What goes wrong in one is written down and the next is made all the same, except that
  * the bucket's files go only when the data they point to has gone, and the Backup only when everything has: either is what a second try starts from.
  */
-import {
-  type Backup,
-  type BackupStorageLocation,
-  backups,
-  dataUploads,
-  LABELS,
-  restores,
-  validLabelValue,
-  volumeSnapshotContents,
-  volumeSnapshots,
-} from "@drayage/api";
+import { type Backup, type BackupStorageLocation, backups, dataUploads, LABELS, restores, validLabelValue, volumeSnapshots } from "@drayage/api";
 import { type Clock, DrayError, errorFields, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
+import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
+import { isOfThisRun } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { ensureBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
 import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
@@ -62,7 +54,7 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
     await forgetSnapshots(deps, location, found, signal);
     for (const info of found.configMaps) await client.delete(configMaps, keyOf(info), { signal });
   });
-  await attempt("error deleting volume snapshots", () => deleteVolumeSnapshots(deps, name, signal));
+  await attempt("error deleting volume snapshots", () => deleteVolumeSnapshots(deps, backup, signal));
   await attempt("error deleting dataupload", async () => {
     const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
     for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
@@ -92,22 +84,14 @@ async function forgetSnapshots(deps: DeleteBackupDeps, location: BackupStorageLo
 }
 
 /** Snapshots of the cluster that the backup left (it failed, or kept them): their storage snapshots go with them. */
-async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backupName: string, signal: AbortSignal): Promise<void> {
-  const labelSelector = `${LABELS.backupName}=${validLabelValue(backupName)}`;
+async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backup: Backup, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
   const left = await allOf(client.listAll(volumeSnapshots, { labelSelector, signal })).catch((error: unknown) => {
     // A cluster without the snapshot API has none.
     if (hasCode(error, "KUBE_NOT_FOUND")) return [];
     throw error;
   });
-  for (const snapshot of left) {
-    const content = snapshot.status?.boundVolumeSnapshotContentName;
-    if (content !== undefined) {
-      await client.patch(volumeSnapshotContents, { name: content }, "merge", { spec: { deletionPolicy: "Delete" } }, { signal }).catch((error: unknown) => {
-        if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-      });
-    }
-    await client.delete(volumeSnapshots, keyOf(snapshot), { signal });
-  }
+  for (const snapshot of left) if (isOfThisRun(snapshot, backup)) await removeSnapshot(client, snapshot, signal);
 }
 
 /** A restore's files in the bucket are removed by its finalizer; that is waited for. */
