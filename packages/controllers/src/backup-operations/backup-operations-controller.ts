@@ -197,11 +197,14 @@ class BackupOperationsReconciler {
 function statusAfter(status: BackupStatus, outcome: OperationsOutcome): BackupStatus {
   const troubled = status.phase === "WaitingForPluginOperationsPartiallyFailed" || outcome.failed > 0;
   const phase = outcome.inProgress ? ("WaitingForPluginOperations" as const) : ("Finalizing" as const);
+  const newlyFailed = outcome.failed - (status.backupItemOperationsFailed ?? 0);
   return {
     ...status,
     phase: troubled ? `${phase}PartiallyFailed` : phase,
     ...(outcome.completed > 0 ? { backupItemOperationsCompleted: outcome.completed } : {}),
     ...(outcome.failed > 0 ? { backupItemOperationsFailed: outcome.failed } : {}),
+    // Each failure counts once among the errors, whenever it is seen.
+    ...(newlyFailed > 0 ? { errors: (status.errors ?? 0) + newlyFailed } : {}),
   };
 }
 

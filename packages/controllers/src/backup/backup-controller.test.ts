@@ -230,7 +230,7 @@ describe("a backup", () => {
       return { phase: "Canceled", completionTimestamp: "2026-11-21T04:11:30Z" };
     });
     const ended = await backupIn(cluster, "third", "PartiallyFailed");
-    expect(ended.status).toMatchObject({ backupItemOperationsCompleted: 2, backupItemOperationsFailed: 1 });
+    expect(ended.status).toMatchObject({ backupItemOperationsCompleted: 2, backupItemOperationsFailed: 1, errors: 1 });
     expect(store.backups.get("third")?.itemOperations?.map(({ status }) => status.error)).toContain("DataUpload is canceled");
   });
 
