@@ -5,7 +5,7 @@ import { configMaps } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { describe, expect, it } from "vitest";
 import { decide, type Observed, startBackupRepositoryController } from "./backup-repository.ts";
-import { ensureBackupRepository, findBackupRepository } from "./ensure-backup-repository.ts";
+import { ensureBackupRepository, findBackupRepository, repositoryFor, repositoryLabels } from "./ensure-backup-repository.ts";
 
 const NS = "velero";
 const REPO = { volumeNamespace: "notes", location: "default" };
@@ -62,6 +62,49 @@ describe("a BackupRepository", () => {
     await controller.stop();
     expect(client.all(backupRepositories)[0]?.status).toMatchObject({ phase: "Ready" });
     expect(client.all(backupRepositories)[0]?.status?.message).toBeUndefined();
+  });
+
+  it("is tried again at once for a movement that is younger than the last try, and once for each", async () => {
+    let broken = true;
+    let tries = 0;
+    const { clock, client, controller, ensure } = start({
+      ensure: async () => {
+        tries++;
+        if (broken) throw new DrayError("REPO_WRONG_PASSWORD", "password does not match");
+      },
+    });
+    client.seed(backupStorageLocations, location());
+    await expect(ensure()).rejects.toThrow("password does not match");
+    /** Steps of a movement towards the repository, until it has it or has failed. */
+    const want = async (createdAt: string): Promise<string> => {
+      for (let step = 0; step < 10; step++) {
+        const next = await repositoryFor({ client, namespace: NS }, REPO, createdAt);
+        if (!("state" in next)) return "ready";
+        if (next.state === "failed") return next.message;
+        if (next.state === "act") await next.run();
+        await clock.advance(500);
+      }
+      return "waits";
+    };
+    expect(await want("2026-01-01T00:00:00Z")).toMatch(/password does not match/);
+    expect(tries).toBe(1);
+    expect(await want("2026-01-01T00:00:20Z")).toMatch(/password does not match/);
+    expect(await want("2026-01-01T00:00:20Z")).toMatch(/password does not match/);
+    expect(tries).toBe(2);
+    broken = false;
+    expect(await want("2026-01-01T00:00:30Z")).toBe("ready");
+    await controller.stop();
+  });
+
+  it("of another program's server is not asked to be tried again", async () => {
+    const client = new FakeKubeClient({ clock: new VirtualClock() });
+    const key = { namespace: NS, name: "notes-default-kopia" };
+    client.seed(backupRepositories, {
+      metadata: { ...key, labels: repositoryLabels(REPO) },
+      spec: { backupStorageLocation: "default", maintenanceFrequency: "1h", repositoryType: "kopia", volumeNamespace: "notes" },
+      status: { phase: "NotReady", message: "no" },
+    });
+    expect(await repositoryFor({ client, namespace: NS }, REPO, "2027-01-01T00:00:00Z")).toMatchObject({ state: "failed" });
   });
 
   it("is connected again when its location changes", async () => {
@@ -122,6 +165,7 @@ describe("decide() of a BackupRepository", () => {
     location: "present",
     locationChanged: false,
     triedForMs: undefined,
+    wanted: false,
     ...changes,
   });
   it.each([
@@ -131,6 +175,8 @@ describe("decide() of a BackupRepository", () => {
     ["leaves a ready one alone", { phase: "Ready" as const }, "nothing"],
     ["retries a failed one after five minutes", { phase: "NotReady" as const, triedForMs: 300_000 }, "connect"],
     ["does not retry it before", { phase: "NotReady" as const, triedForMs: 299_999 }, "nothing"],
+    ["retries it at once when somebody wants it", { phase: "NotReady" as const, triedForMs: 0, wanted: true }, "connect"],
+    ["answers who wants it when its location is gone", { phase: "NotReady" as const, triedForMs: 0, wanted: true, location: "absent" as const }, "setNotReady"],
   ])("%s", (_title, changes, wanted) => {
     expect(decide(observed(changes)).do).toBe(wanted);
   });

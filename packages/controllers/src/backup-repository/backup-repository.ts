@@ -2,7 +2,7 @@
  * BackupRepository: keeps a repository connected, and says whether it is.
  *
  *   New ──► Ready ◄──────────────┐  location's place, CA or config changed, or location deleted
- *    └────► NotReady ── retried ─┘◄── every 5 minutes, and when anything of it changes
+ *    └────► NotReady ── retried ─┘◄── every 5 minutes, and when a data movement wants it
  *
  * Only repositories of type kopia are looked after.
  */
@@ -23,6 +23,7 @@ import {
   startInformer,
 } from "@drayage/kube";
 import type { RepositoryService } from "../ports.ts";
+import { REPOSITORY_ANNOTATIONS } from "./ensure-backup-repository.ts";
 
 export interface BackupRepositoryControllerDeps {
   readonly client: KubeClient;
@@ -48,6 +49,8 @@ export interface Observed {
   readonly locationChanged: boolean;
   /** Since the last try to connect; undefined when there was none. */
   readonly triedForMs: number | undefined;
+  /** A data movement younger than the last try wants it. */
+  readonly wanted: boolean;
 }
 
 export type Decision =
@@ -57,26 +60,19 @@ export type Decision =
   | { readonly do: "setNotReady"; readonly message: string };
 
 const RETRY_MS = 5 * 60_000;
-/** What the location's place was when the repository was connected, and when that was tried. */
-const FINGERPRINT = "drayage.io/location-fingerprint";
-const TRIED_AT = "drayage.io/tried-at";
+const LOCATION_ABSENT = "backup storage location is not there";
 
 export const phases: Record<RepositoryPhase, (o: Observed) => Decision> = {
-  New: (o) =>
-    !o.hasFrequency
-      ? { do: "setDefaults" }
-      : o.location === "absent"
-        ? { do: "setNotReady", message: "backup storage location is not there" }
-        : { do: "connect" },
+  New: (o) => (!o.hasFrequency ? { do: "setDefaults" } : o.location === "absent" ? { do: "setNotReady", message: LOCATION_ABSENT } : { do: "connect" }),
   Ready: (o) =>
     o.location === "absent"
-      ? { do: "setNotReady", message: "backup storage location is not there" }
+      ? { do: "setNotReady", message: LOCATION_ABSENT }
       : o.locationChanged
         ? { do: "setNotReady", message: "re-establish on BSL change, create or delete" }
         : { do: "nothing" },
   NotReady: (o) => {
-    if (o.location === "absent") return { do: "nothing" };
-    if (o.locationChanged || o.triedForMs === undefined || o.triedForMs >= RETRY_MS) return { do: "connect" };
+    if (o.location === "absent") return o.wanted ? { do: "setNotReady", message: LOCATION_ABSENT } : { do: "nothing" };
+    if (o.locationChanged || o.wanted || o.triedForMs === undefined || o.triedForMs >= RETRY_MS) return { do: "connect" };
     return { do: "nothing", recheckAfterMs: RETRY_MS - o.triedForMs };
   },
 };
@@ -127,15 +123,17 @@ export function startBackupRepositoryController(deps: BackupRepositoryController
 
 function observe(repository: BackupRepository, location: BackupStorageLocation | undefined, nowMs: number): Observed {
   const annotations = repository.metadata.annotations ?? {};
-  const triedAt = Number(annotations[TRIED_AT] ?? Number.NaN);
+  const { fingerprint: fingerprintKey, triedAt: triedAtKey, triedFor, wantedBy } = REPOSITORY_ANNOTATIONS;
+  const triedAt = Number(annotations[triedAtKey] ?? Number.NaN);
   return {
     phase: repository.status?.phase ?? "New",
     ours: (repository.spec.repositoryType ?? "") === "kopia",
     hasFrequency: (parseDuration(repository.spec.maintenanceFrequency) ?? 0) > 0,
     location: location === undefined ? "absent" : "present",
     // One that Velero's server connected carries no fingerprint; it is taken as it is.
-    locationChanged: location !== undefined && annotations[FINGERPRINT] !== undefined && annotations[FINGERPRINT] !== fingerprint(location),
+    locationChanged: location !== undefined && annotations[fingerprintKey] !== undefined && annotations[fingerprintKey] !== fingerprint(location),
     triedForMs: Number.isFinite(triedAt) ? nowMs - triedAt : undefined,
+    wanted: (annotations[wantedBy] ?? "") > (annotations[triedFor] ?? ""),
   };
 }
 
@@ -171,7 +169,7 @@ async function apply(
     }
     case "setNotReady":
       logger.warn("Repository is not ready", { name: repository.metadata.name, message: decision.message });
-      await client.replace(backupRepositories, { ...repository, status: { ...repository.status, phase: "NotReady", message: decision.message } });
+      await client.replace(backupRepositories, { ...withTry(repository), status: { ...repository.status, phase: "NotReady", message: decision.message } });
       return;
     case "connect":
       if (location !== undefined) await connect(deps, repository, location, signal);
@@ -194,17 +192,22 @@ async function connect(
     problem = messageOf(error);
   }
   const { message: _, ...status } = repository.status ?? {};
+  const { fingerprint: fingerprintKey, triedAt } = REPOSITORY_ANNOTATIONS;
   await client.replace(backupRepositories, {
-    ...repository,
-    metadata: {
-      ...repository.metadata,
-      annotations: { ...repository.metadata.annotations, [FINGERPRINT]: fingerprint(location), [TRIED_AT]: String(clock.nowMs()) },
-    },
+    ...withTry(repository, { [fingerprintKey]: fingerprint(location), [triedAt]: String(clock.nowMs()) }),
     status:
       problem !== undefined
         ? { ...status, phase: "NotReady", message: problem }
         : { ...status, phase: "Ready", lastMaintenanceTime: status.lastMaintenanceTime ?? formatTime(clock.nowMs()) },
   });
+}
+
+/** Whoever wanted it by the time it was read has been answered. */
+function withTry(repository: BackupRepository, annotations: Readonly<Record<string, string>> = {}): BackupRepository {
+  const { wantedBy, triedFor } = REPOSITORY_ANNOTATIONS;
+  const wanted = repository.metadata.annotations?.[wantedBy];
+  const all = { ...repository.metadata.annotations, ...annotations, ...(wanted === undefined ? {} : { [triedFor]: wanted }) };
+  return Object.keys(all).length === 0 ? repository : { ...repository, metadata: { ...repository.metadata, annotations: all } };
 }
 
 /** Settings for new repositories: the key `kopia` of the ConfigMap, JSON of `{cacheLimitMB, fullMaintenanceInterval}`, as texts. */

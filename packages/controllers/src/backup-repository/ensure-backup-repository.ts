@@ -17,6 +17,18 @@ export interface RepositoryFinder {
   readonly namespace: string;
 }
 
+/** Our annotations on a BackupRepository. */
+export const REPOSITORY_ANNOTATIONS = {
+  /** What the location's place was when the repository was connected. */
+  fingerprint: "drayage.io/location-fingerprint",
+  /** When that was tried, in milliseconds. */
+  triedAt: "drayage.io/tried-at",
+  /** The youngest movement that wants a repository which is not ready to be tried again: its creation, by the API server's clock. */
+  wantedBy: "drayage.io/wanted-by",
+  /** `wantedBy` as it was when it was tried last. */
+  triedFor: "drayage.io/tried-for",
+} as const;
+
 const REPOSITORY_TYPE = "kopia";
 const POLL_MS = 500;
 
@@ -70,8 +82,11 @@ export async function createBackupRepository({ client, namespace }: RepositoryFi
   }
 }
 
-/** The repository when it is ready; otherwise what is next on the way to it. */
-export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey): Promise<BackupRepository | Work> {
+/**
+ * The repository when it is ready; otherwise what is next on the way to it. One that is not ready is tried again for whoever was created (`createdAt`) after the last try:
+ * the password or the store may have been put right since.
+ */
+export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey, createdAt?: string): Promise<BackupRepository | Work> {
   const found = await findBackupRepository(finder, key);
   if (found === undefined)
     return act(`create the backup repository of namespace "${key.volumeNamespace}" in location "${key.location}"`, () => createBackupRepository(finder, key));
@@ -79,10 +94,24 @@ export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey
     case "Ready":
       return found;
     case "NotReady":
-      return failed(`backup repository is not ready: ${found.status.message ?? "no reason was given"}`);
+      return anotherTry(finder, found, createdAt) ?? failed(`backup repository is not ready: ${found.status.message ?? "no reason was given"}`);
     default:
       return wait(`backup repository "${found.metadata.name ?? ""}" to be ready`);
   }
+}
+
+function anotherTry({ client }: RepositoryFinder, { metadata }: BackupRepository, createdAt: string | undefined): Work | undefined {
+  const { triedAt, triedFor, wantedBy } = REPOSITORY_ANNOTATIONS;
+  const annotations = metadata.annotations ?? {};
+  // A repository that Velero's own server looks after is tried when that one sees fit.
+  if (createdAt === undefined || annotations[triedAt] === undefined) return undefined;
+  const tried = [metadata.creationTimestamp ?? "", annotations[triedFor] ?? ""];
+  if (tried.some((time) => time >= createdAt)) return undefined;
+  const key = { namespace: metadata.namespace, name: metadata.name ?? "" };
+  if ((annotations[wantedBy] ?? "") >= createdAt) return wait(`backup repository "${key.name}" to be tried again`);
+  return act(`have backup repository "${key.name}" tried again`, () =>
+    client.patch(backupRepositories, key, "merge", { metadata: { annotations: { [wantedBy]: createdAt } } }),
+  );
 }
 
 /**

@@ -36,7 +36,7 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
       // A backup whose upload did not complete has no snapshot; Velero makes the download all the same.
       if (download.spec.snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = download.spec;
-      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace });
+      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace }, download.metadata.creationTimestamp);
       const early = await repository();
       if ("state" in early && early.state !== "wait") return early;
       return exposeRestore(deps, download, repository);

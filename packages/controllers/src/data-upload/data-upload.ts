@@ -28,7 +28,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     blockedBy: async () => undefined,
     expose: async (upload) => {
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = upload.spec;
-      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace });
+      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace }, upload.metadata.creationTimestamp);
       // Asked for first, so that it gets ready while the volume is exposed.
       const early = await repository();
       if ("state" in early && early.state !== "wait") return early;
