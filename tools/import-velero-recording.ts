@@ -1,9 +1,9 @@
 /**
- * Cuts what tests compare with out of a recording of a real Velero: `node tools/import-velero-recording.ts FOLDER`, where FOLDER holds `audit.jsonl.gz`, `bucket.tar.gz` and `watch/`.
- * Writes test/fixtures/velero-1.18.3/objects/: the items of backup `second`, its other files, the objects that the backup and the restore `back` created, and the stages of both.
+ * Cuts what tests compare with out of a recording of a real Velero: `node tools/import-velero-recording.ts FOLDER`, where FOLDER holds `audit.jsonl.gz`, `bucket.tar.gz`, `watch/` and `cli/`.
+ * Writes test/fixtures/velero-1.18.3/cli/: what its command line printed of them. Writes test/fixtures/velero-1.18.3/objects/: the items of backup `second`, its other files, the objects that the backup and the restore `back` created, and the stages of both.
  * managedFields are left out (they are many and nothing is said about them), and all but one Event.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 
@@ -99,3 +99,8 @@ const stages = (file: string, name: string): unknown[] =>
     }));
 write("second-stages.json", stages("watch/backups.jsonl.gz", "second"));
 write("back-stages.json", stages("watch/restores.jsonl.gz", "back"));
+
+const printed = resolve(target, "..", "cli");
+mkdirSync(printed, { recursive: true });
+for (const name of ["03-backup-get", "04-backup-describe", "08-backup-location-get", "12-restore-describe", "18-restore-get"])
+  writeFileSync(join(printed, `${name}.txt`), readFileSync(join(folder, "cli", `${name}.txt`)));

@@ -6,7 +6,7 @@ import { formatGoTime } from "../describe/facts.ts";
 import type { PrintableKind } from "../output/object-output.ts";
 import type { Terminal } from "../terminal.ts";
 
-const kind: PrintableKind<BackupStorageLocation> = {
+export const locationKind: PrintableKind<BackupStorageLocation> = {
   singularWithGroup: "backupstoragelocation.velero.io",
   apiVersion: "velero.io/v1",
   kind: "BackupStorageLocation",
@@ -29,6 +29,6 @@ export function define(command: Command, terminal: Terminal): void {
   withGetOptions(withClusterOptions(command))
     .argument("[names...]", "locations; all when left out")
     .action((names: string[], options: ClusterOptions & GetOptions) =>
-      withCluster(options, terminal, (access) => getObjects(access, backupStorageLocations, kind, names, options, terminal)),
+      withCluster(options, terminal, (access) => getObjects(access, backupStorageLocations, locationKind, names, options, terminal)),
     );
 }

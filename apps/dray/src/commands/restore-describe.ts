@@ -40,6 +40,7 @@ async function describe(name: string, options: Options, access: ClusterAccess, t
       ...details,
       operations: await downloadJson(access, "RestoreItemOperations", name, terminal),
       resourceList: await downloadJson(access, "RestoreResourceList", name, terminal),
+      volumes: await downloadJson(access, "RestoreVolumeInfo", name, terminal),
     };
   }
   return describeRestore(restore, details);

@@ -6,11 +6,13 @@ import {
   formatGoTime,
   formatList,
   formatMap,
-  formatMessages,
   formatOperations,
+  formatPodVolumes,
   formatResourceList,
+  formatResults,
   formatSelector,
   formatTristate,
+  type PodVolumeInfo,
 } from "./facts.ts";
 
 /** What `describe` found beside the object itself; what was not asked for or is not there is left out. */
@@ -23,6 +25,7 @@ export interface BackupDetails {
 }
 
 interface VolumeInfo {
+  readonly pvName?: string;
   readonly pvcName?: string;
   readonly pvcNamespace?: string;
   readonly backupMethod?: string;
@@ -37,6 +40,7 @@ interface VolumeInfo {
     readonly size: number;
     readonly incrementalSize?: number;
   };
+  readonly pvbInfo?: PodVolumeInfo;
 }
 
 /** A backup in the layout of Velero's CLI. */
@@ -57,7 +61,10 @@ export function describeBackup(backup: Backup, details: BackupDetails): string {
     ...((status?.validationErrors ?? []).length === 0
       ? []
       : [`Validation errors:\n${(status?.validationErrors ?? []).map((error) => `  ${error}\n`).join("")}`]),
-    ...(details.results === undefined ? [] : [formatMessages("Errors", details.results.errors), formatMessages("Warnings", details.results.warnings)]),
+    ...formatResults(status, details.results),
+    ...((spec.uploaderConfig?.parallelFilesUpload ?? 0) > 0
+      ? [`Uploader config:\n${formatFacts([["Parallel files upload", String(spec.uploaderConfig?.parallelFilesUpload)]], "  ")}`]
+      : []),
     `Namespaces:\n${formatFacts(
       [
         ["Included", formatList(spec.includedNamespaces, "*")],
@@ -172,27 +179,36 @@ function formatOperationSection({ status }: Backup, details: BackupDetails): str
 }
 
 function formatVolumes(volumes: readonly VolumeInfo[]): string {
-  const moved = volumes.filter((volume) => volume.backupMethod === "CSISnapshot");
+  const snapshots = volumes.filter((volume) => volume.backupMethod === "CSISnapshot" && volume.skipped !== true);
+  const podVolumes = volumes.flatMap(({ pvbInfo }) => (pvbInfo === undefined ? [] : [pvbInfo]));
+  const native = volumes.filter((volume) => volume.backupMethod === "NativeSnapshot");
   const skipped = volumes.filter((volume) => volume.skipped === true);
-  const lines = moved.map((volume) => {
-    const info = volume.snapshotDataMovementInfo;
-    const rows: (readonly [string, string])[] = [
-      ["Operation ID", info?.operationID ?? ""],
-      ["Data Mover", info?.dataMover ?? ""],
-      ["Uploader Type", info?.uploaderType ?? ""],
-      ["Moved data Size (bytes)", info === undefined ? "" : `${info.size} (${formatBytes(info.size)})`],
-      ...(info?.incrementalSize === undefined
-        ? []
-        : [["Incremental data Size (bytes)", `${info.incrementalSize} (${formatBytes(info.incrementalSize)})`] as const]),
-      ["Result", volume.result ?? ""],
-    ];
-    return `    ${volume.pvcNamespace}/${volume.pvcName}:\n      Data Movement:\n${formatFacts(rows, "        ")}`;
-  });
+  const name = (volume: VolumeInfo): string => `${volume.pvcNamespace}/${volume.pvcName}`;
   return [
-    "Backup Volumes:\n",
-    `  CSI Snapshots:${moved.length === 0 ? " <none included>" : ""}\n${lines.join("")}`,
-    ...(skipped.length === 0
-      ? []
-      : [`  Skipped:\n${skipped.map((volume) => `    ${volume.pvcNamespace}/${volume.pvcName}: ${volume.skippedReason ?? ""}\n`).join("")}`]),
-  ].join("");
+    "Backup Volumes:",
+    `  Velero-Native Snapshots:${native.length === 0 ? " <none included>" : ""}`,
+    ...native.map((volume) => `    ${volume.pvName ?? name(volume)}: ${volume.result ?? ""}`),
+    "",
+    `  CSI Snapshots:${snapshots.length === 0 ? " <none included>" : ""}`,
+    ...snapshots.flatMap((volume) => [`    ${name(volume)}:`, ...dataMovement(volume)]),
+    "",
+    ...(podVolumes.length === 0 ? ["  Pod Volume Backups: <none included>"] : formatPodVolumes("Pod Volume Backups - {type}", podVolumes, "  ")),
+    ...(skipped.length === 0 ? [] : ["", "  Skipped:", ...skipped.map((volume) => `    ${name(volume)}: ${volume.skippedReason ?? ""}`)]),
+    "",
+  ].join("\n");
+}
+
+/** What became of the data of one CSI snapshot: in the store, or in the cluster still. */
+function dataMovement({ snapshotDataMovementInfo: info, result }: VolumeInfo): string[] {
+  if (info === undefined) return ["      Snapshot:", `        Result: ${result ?? ""}`];
+  const bytes = (count: number): string => `${count} (${formatBytes(count)})`;
+  return [
+    "      Data Movement:",
+    `        Operation ID: ${info.operationID}`,
+    `        Data Mover: ${info.dataMover === "" ? "velero" : info.dataMover}`,
+    `        Uploader Type: ${info.uploaderType}`,
+    `        Moved data Size (bytes): ${bytes(info.size)}`,
+    ...(info.incrementalSize === undefined ? [] : [`        Incremental data Size (bytes): ${bytes(info.incrementalSize)}`]),
+    `        Result: ${result ?? ""}`,
+  ];
 }

@@ -77,6 +77,43 @@ export function formatMessages(title: string, messages: Messages | undefined): s
   return `${title}:\n${formatFacts(rows, "  ")}${namespaces.map(([name, values]) => formatFacts([[name, block(values)]], "    ")).join("")}`;
 }
 
+/** The errors and warnings of `-results.gz`, as far as the status counts any. */
+export function formatResults(
+  status: { readonly errors?: number; readonly warnings?: number } | undefined,
+  results: { readonly errors?: object; readonly warnings?: object } | undefined,
+): string[] {
+  if (results === undefined) return [];
+  return [
+    ...((status?.errors ?? 0) > 0 ? [formatMessages("Errors", results.errors)] : []),
+    ...((status?.warnings ?? 0) > 0 ? [formatMessages("Warnings", results.warnings)] : []),
+  ];
+}
+
+/** A volume that is read or written through the pod that mounts it. */
+export interface PodVolumeInfo {
+  readonly podNamespace: string;
+  readonly podName: string;
+  readonly volumeName: string;
+  readonly uploaderType: string;
+  readonly size?: number;
+  readonly Phase?: string;
+}
+
+/** Pod volumes by their uploader and by how they ended; `{type}` in the title is the uploader. */
+export function formatPodVolumes(title: string, volumes: readonly PodVolumeInfo[], indent: string): string[] {
+  return [...Map.groupBy(volumes, ({ uploaderType }) => uploaderType)].flatMap(([type, ofType]) => [
+    `${indent}${title.replace("{type}", type)}:`,
+    // A restore writes its record when the volume is there, without a phase.
+    ...[...Map.groupBy(ofType, ({ Phase }) => (Phase === undefined || Phase === "" ? "Completed" : Phase))].flatMap(([phase, ofPhase]) => [
+      `${indent}  ${phase}:`,
+      ...ofPhase.map(
+        ({ podNamespace, podName, volumeName, size }) =>
+          `${indent}    ${podNamespace}/${podName}: ${volumeName}${size === undefined ? "" : ` (size: ${size})`}`,
+      ),
+    ]),
+  ]);
+}
+
 interface Operation {
   readonly spec: {
     readonly backupItemAction?: string;

@@ -5,18 +5,29 @@ import {
   formatGoTime,
   formatList,
   formatMap,
-  formatMessages,
   formatOperations,
+  formatPodVolumes,
   formatResourceList,
+  formatResults,
   formatSelector,
   formatTristate,
+  type PodVolumeInfo,
 } from "./facts.ts";
 
 export interface RestoreDetails {
   readonly results?: { readonly errors?: object; readonly warnings?: object } | undefined;
   readonly operations?: Parameters<typeof formatOperations>[0] | undefined;
   readonly resourceList?: Readonly<Record<string, readonly string[]>> | undefined;
+  readonly volumes?: readonly RestoredVolume[] | undefined;
   readonly downloads?: readonly DataDownload[] | undefined;
+}
+
+interface RestoredVolume {
+  readonly pvcName?: string;
+  readonly pvcNamespace?: string;
+  readonly restoreMethod?: string;
+  readonly snapshotDataMovementInfo?: { readonly dataMover: string; readonly uploaderType: string; readonly operationID: string };
+  readonly pvrInfo?: PodVolumeInfo;
 }
 
 /** A restore in the layout of Velero's CLI. */
@@ -48,11 +59,11 @@ export function describeRestore(restore: Restore, details: RestoreDetails): stri
     ...((status?.validationErrors ?? []).length === 0
       ? []
       : [`Validation errors:\n${(status?.validationErrors ?? []).map((error) => `  ${error}\n`).join("")}`]),
-    ...(details.results === undefined ? [] : [formatMessages("Errors", details.results.errors), formatMessages("Warnings", details.results.warnings)]),
+    ...formatResults(status, details.results),
     formatFacts([["Backup", spec.backupName ?? ""]]),
     `Namespaces:\n${formatFacts(
       [
-        ["Included", formatList(spec.includedNamespaces, "all namespaces found in the backup")],
+        ["Included", formatList(spec.includedNamespaces?.includes("*") === true ? [] : spec.includedNamespaces, "all namespaces found in the backup")],
         ["Excluded", formatList(spec.excludedNamespaces)],
       ],
       "  ",
@@ -74,11 +85,15 @@ export function describeRestore(restore: Restore, details: RestoreDetails): stri
       ],
     ]),
     formatFacts([["Label selector", formatSelector(spec.labelSelector)]]),
+    formatFacts([["Or label selector", (spec.orLabelSelectors ?? []).map(formatSelector).join(" or ") || "<none>"]]),
     formatFacts([["Restore PVs", formatTristate(spec.restorePVs)]]),
+    ...formatVolumes(details.volumes ?? []),
     formatFacts([
-      ["Existing Resource Policy", spec.existingResourcePolicy ?? "<none>"],
+      ["Existing Resource Policy", spec.existingResourcePolicy || "<none>"],
       ["ItemOperationTimeout", spec.itemOperationTimeout ?? ""],
     ]),
+    formatFacts([["Preserve Service NodePorts", formatTristate(spec.preserveNodePorts)]]),
+    ...formatUploaderConfig(restore),
     ...(downloads.length === 0 ? [] : [`Data on its way:\n${downloads.join("")}`]),
     ...(details.operations === undefined || details.operations.length === 0
       ? []
@@ -90,4 +105,28 @@ export function describeRestore(restore: Restore, details: RestoreDetails): stri
     ...(details.resourceList === undefined ? [] : [formatResourceList(details.resourceList)]),
   ];
   return sections.join("\n");
+}
+
+function formatVolumes(volumes: readonly RestoredVolume[]): string[] {
+  const podVolumes = volumes.flatMap(({ pvrInfo }) => (pvrInfo === undefined ? [] : [pvrInfo]));
+  const moved = volumes.filter(({ snapshotDataMovementInfo }) => snapshotDataMovementInfo !== undefined);
+  const lines = moved.flatMap(({ pvcNamespace, pvcName, snapshotDataMovementInfo: info }) => [
+    `  ${pvcNamespace}/${pvcName}:`,
+    "    Data Movement:",
+    `      Operation ID: ${info?.operationID ?? ""}`,
+    `      Data Mover: ${info?.dataMover || "velero"}`,
+    `      Uploader Type: ${info?.uploaderType ?? ""}`,
+  ]);
+  return [
+    ...(podVolumes.length === 0 ? [] : [`${formatPodVolumes("{type} Restores", podVolumes, "").join("\n")}\n`]),
+    ...(moved.length === 0 ? [] : [`CSI Snapshot Restores:\n${lines.join("\n")}\n`]),
+  ];
+}
+
+function formatUploaderConfig({ spec }: Restore): string[] {
+  const rows = [
+    ...(spec.uploaderConfig?.writeSparseFiles === true ? [["Write Sparse Files", "true"] as const] : []),
+    ...((spec.uploaderConfig?.parallelFilesDownload ?? 0) > 0 ? [["Parallel Restore", String(spec.uploaderConfig?.parallelFilesDownload)] as const] : []),
+  ];
+  return rows.length === 0 ? [] : [`Uploader config:\n${formatFacts(rows, "  ")}`];
 }
