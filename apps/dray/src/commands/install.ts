@@ -78,7 +78,8 @@ export function define(command: Command, terminal: Terminal): void {
     .action((options: Options) => withCluster(options, terminal, (access) => install(options, access, terminal)));
 }
 
-async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
+/** What `dray install` does, with a client that is there already. Throws USAGE, VALIDATION_FAILED, KUBE_CONFLICT, PATH_NOT_FOUND, PATH_IO before anything is created. */
+export async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS;
   const dryRun = options.dryRun === true;
   // Everything is read and checked before anything is written or created.

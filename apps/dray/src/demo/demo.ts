@@ -25,8 +25,8 @@ import { waitForRestore } from "../commands/restore-create.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { OPENING_INVENTORY, QUIESCED_INVENTORY } from "./application.ts";
-import { ASPECTS, compareInventories, type InventoryEntry, parseInventory } from "./inventory.ts";
-import { allHeld, type DemoCheck, type DemoReport, type DemoVolume, Narrator } from "./report.ts";
+import { compareInventories, type InventoryEntry, parseInventory } from "./inventory.ts";
+import { allHeld, checksOf, type DemoCheck, type DemoReport, type DemoVolume, Narrator } from "./report.ts";
 import { APPLICATION, demoClaims, demoConfiguration, demoDeployment, demoNamespace, meaningOf, type WorkloadOptions } from "./workload.ts";
 import type { DemoWorld } from "./world.ts";
 
@@ -288,15 +288,12 @@ async function restore(client: KubeClient, backupName: string, terminal: Termina
 
 async function compare(client: KubeClient, memory: Memory, options: DemoOptions, narrator: Narrator, terminal: Terminal): Promise<DemoCheck[]> {
   const found = parseInventory(await execInApplication(client, ["cat", OPENING_INVENTORY], terminal));
-  const { differences, compared } = compareInventories(memory.inventory, found);
+  const comparison = compareInventories(memory.inventory, found);
+  const { differences } = comparison;
   for (const { aspect, path, wanted, found: seen } of differences.slice(0, DIFFERENCES_SHOWN))
     narrator.note(`${aspect} of ${JSON.stringify(path)}: ${wanted} was wanted, ${seen} came back`);
   if (differences.length > DIFFERENCES_SHOWN) narrator.note(`… and ${differences.length - DIFFERENCES_SHOWN} more`);
-  const checks: DemoCheck[] = ASPECTS.map((aspect) => {
-    if (aspect === "owners" && !options.asRoot) return { what: aspect, count: 0, differences: undefined, why: "without root there is one owner only" };
-    return { what: aspect, count: compared[aspect], differences: differences.filter((difference) => difference.aspect === aspect).length };
-  });
-  if (!options.asRoot) checks.push({ what: "block volume", count: 0, differences: undefined, why: "block devices need root" });
+  const checks = checksOf(comparison, options.asRoot);
   const now = await meanings(client, terminal);
   const objectDifferences = [...memory.meanings].filter(([name, meaning]) => now.get(name) !== meaning);
   for (const [name, meaning] of objectDifferences) narrator.note(`${name}: ${meaning} was wanted, ${now.get(name)} came back`);

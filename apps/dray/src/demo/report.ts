@@ -2,6 +2,7 @@
 import { formatBytes } from "@drayage/base";
 import { formatTable } from "../output/table.ts";
 import type { Terminal } from "../terminal.ts";
+import { ASPECTS, type Comparison } from "./inventory.ts";
 
 export interface DemoStep {
   readonly name: string;
@@ -34,9 +35,26 @@ export interface DemoReport {
   readonly seconds: number;
 }
 
-/** Whether everything that was checked held. */
-export function allHeld(report: DemoReport): boolean {
-  return report.checks.every(({ differences }) => differences === undefined || differences === 0) && report.checks.some(({ differences }) => differences === 0);
+/** One check an aspect; without root, owners and the block volume are not checked, and the reader is told. */
+export function checksOf({ differences, compared }: Comparison, asRoot: boolean): DemoCheck[] {
+  const checks: DemoCheck[] = ASPECTS.map((aspect) => {
+    if (aspect === "owners" && !asRoot) return { what: aspect, count: 0, differences: undefined, why: "without root there is one owner only" };
+    return { what: aspect, count: compared[aspect], differences: differences.filter((difference) => difference.aspect === aspect).length };
+  });
+  if (!asRoot) checks.push({ what: "block volume", count: 0, differences: undefined, why: "block devices need root" });
+  return checks;
+}
+
+/** Whether everything that was checked held. Nothing proves nothing: that files are there must have been among it. */
+export function allHeld(report: Pick<DemoReport, "checks">): boolean {
+  const sawFiles = report.checks.some(({ what, count }) => what === "presence" && count > 0);
+  return sawFiles && report.checks.every(({ differences }) => differences === undefined || differences === 0);
+}
+
+function resultOf({ count, differences, why }: DemoCheck): string {
+  if (differences === undefined) return `not checked: ${why ?? ""}`;
+  if (differences > 0) return `${differences} DIFFER`;
+  return count === 0 ? "there are none" : "equal";
 }
 
 export function formatReport(report: DemoReport): string {
@@ -55,10 +73,7 @@ export function formatReport(report: DemoReport): string {
   const checks = formatTable(report.checks, [
     { header: "CHECK", value: (row) => row.what },
     { header: "COMPARED", value: (row) => row.count },
-    {
-      header: "RESULT",
-      value: (row) => (row.differences === undefined ? `not checked: ${row.why ?? ""}` : row.differences === 0 ? "equal" : `${row.differences} DIFFER`),
-    },
+    { header: "RESULT", value: resultOf },
   ]);
   const steps = formatTable(report.steps, [
     { header: "STEP", value: (row) => row.name },

@@ -1,0 +1,254 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { backupStorageLocations, FINALIZERS, restores } from "@drayage/api";
+import { decodeRecoveryFile } from "@drayage/install";
+import { customResourceDefinitions, deployments, namespaces, secrets } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { removeInstallation } from "../cluster/installation.ts";
+import { RecordingTerminal } from "../testing/recording-terminal.ts";
+import { install } from "./install.ts";
+
+const NAMESPACE = "velero";
+const PASSWORD = "0123456789abcdef";
+
+let folder: string;
+let client: FakeKubeClient;
+let terminal: RecordingTerminal;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "drayage-install-"));
+  terminal = new RecordingTerminal({ cwd: folder });
+  client = new FakeKubeClient({ clock: terminal.clock });
+  // The API server's part: definitions are served as soon as they are there.
+  client.react(customResourceDefinitions, (_before, after) => {
+    if (after === undefined || after.status?.conditions !== undefined) return;
+    client.mutate(customResourceDefinitions, { name: after.metadata.name ?? "" }, (crd) => {
+      crd.status = { conditions: [{ type: "Established", status: "True" }] };
+    });
+  });
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const usual = { locationName: "default", secret: true, useNodeAgent: true } as const;
+type Options = Parameters<typeof install>[0];
+const run = (options: Partial<Options>): Promise<void> => install({ ...usual, ...options }, { client, namespace: NAMESPACE }, terminal);
+const write = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return name;
+};
+const recoveryOf = (name: string) => decodeRecoveryFile(readFileSync(join(folder, name), "utf8"));
+const textOf = (name: string, entry: string): string =>
+  Buffer.from(client.peek(secrets, { namespace: NAMESPACE, name })?.data?.[entry] ?? "", "base64").toString("utf8");
+const passwordOf = (): string => textOf("velero-repo-credentials", "repository-password");
+const seedPassword = (password: string) =>
+  client.seed(secrets, {
+    metadata: { namespace: NAMESPACE, name: "velero-repo-credentials" },
+    data: { "repository-password": Buffer.from(password).toString("base64") },
+  });
+/** Nothing was created, and nothing is left in the folder but what the test put there. */
+const expectNothingDone = (): void => {
+  expect(client.calls.filter(({ verb }) => !["get", "list"].includes(verb))).toEqual([]);
+  expect(existsSync(join(folder, "recovery.json"))).toBe(false);
+};
+
+describe("a new installation", () => {
+  it("insists on a place for the password that outlives the cluster", async () => {
+    await expect(run({})).rejects.toMatchObject({ code: "USAGE", hint: expect.stringContaining("--recovery-file FILE") });
+    expectNothingDone();
+  });
+
+  it("writes the recovery file before anything is created with its password", async () => {
+    let seen: string | undefined;
+    client.intercept = ({ verb }) => {
+      if (verb !== "get" && verb !== "list") seen ??= recoveryOf("recovery.json").repositoryPassword;
+    };
+    await run({
+      recoveryFile: "recovery.json",
+      provider: "aws",
+      bucket: "b",
+      prefix: "p",
+      secretFile: write("keys", "[default]\n"),
+      backupLocationConfig: ["region=r"],
+    });
+    expect(seen).toMatch(/^[0-9a-f]{40}$/);
+    expect(passwordOf()).toBe(seen);
+    expect(recoveryOf("recovery.json").locations).toEqual([{ name: "default", provider: "aws", bucket: "b", prefix: "p", config: { region: "r" } }]);
+    expect(statSync(join(folder, "recovery.json")).mode & 0o777).toBe(0o600);
+    expect(terminal.text).toContain(`Recovery file written to ${join(folder, "recovery.json")}.`);
+    expect(terminal.text + terminal.errors).not.toContain(seen);
+    expect(client.peek(deployments, { namespace: NAMESPACE, name: "drayage" })).toBeDefined();
+  });
+
+  it("creates nothing when the recovery file cannot be written", async () => {
+    await expect(run({ recoveryFile: "no/such/folder.json" })).rejects.toMatchObject({ code: "PATH_IO" });
+    expectNothingDone();
+  });
+
+  it("keeps the recovery file when the cluster fails half way, and goes on with the same password", async () => {
+    client.failNext({ resource: "deployments.apps" }, "KUBE_UNAVAILABLE");
+    await expect(run({ recoveryFile: "recovery.json" })).rejects.toMatchObject({ code: "KUBE_UNAVAILABLE" });
+    const { repositoryPassword } = recoveryOf("recovery.json");
+    await run({ recoveryFile: "recovery.json" });
+    expect(passwordOf()).toBe(repositoryPassword);
+    expect(recoveryOf("recovery.json").repositoryPassword).toBe(repositoryPassword);
+  });
+
+  it.each([
+    ["a provider without a bucket", { provider: "aws", recoveryFile: "recovery.json" }, "USAGE", "--provider and --bucket go together"],
+    ["a bucket without its keys", { provider: "aws", bucket: "b", recoveryFile: "recovery.json" }, "USAGE", 'nothing says how to reach bucket "b"'],
+    ["keys that are not there", { secretFile: "none", recoveryFile: "recovery.json" }, "PATH_NOT_FOUND", 'Cannot read --secret-file "none"'],
+    ["a CA that is not there", { provider: "fs", bucket: "b", cacert: "none", recoveryFile: "recovery.json" }, "PATH_NOT_FOUND", 'Cannot read --cacert "none"'],
+    ["a password that is not there", { repositoryPasswordFile: "none" }, "PATH_NOT_FOUND", 'Cannot read --repository-password-file "none"'],
+    ["a duration that is none", { recoveryFile: "recovery.json", timeout: "soon" }, "USAGE", 'Cannot read duration "soon"'],
+  ] as const)("refuses %s before anything is written", async (_what, options, code, message) => {
+    await expect(run(options)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    expectNothingDone();
+  });
+
+  it("takes a bucket without keys when that is said", async () => {
+    await run({ provider: "aws", bucket: "b", recoveryFile: "recovery.json", secret: false });
+    expect(client.peek(backupStorageLocations, { namespace: NAMESPACE, name: "default" })?.spec.objectStorage.bucket).toBe("b");
+  });
+
+  it("refuses the password that everybody knows, unless a bucket has it already", async () => {
+    const repositoryPasswordFile = write("password", "static-passw0rd\n");
+    await expect(run({ repositoryPasswordFile })).rejects.toMatchObject({ code: "VALIDATION_FAILED", hint: expect.stringContaining("--adopt") });
+    expectNothingDone();
+    await run({ repositoryPasswordFile, adopt: true });
+    expect(passwordOf()).toBe("static-passw0rd");
+  });
+
+  it("refuses an empty password", async () => {
+    await expect(run({ repositoryPasswordFile: write("password", " \n") })).rejects.toMatchObject({ code: "VALIDATION_FAILED" });
+    expectNothingDone();
+  });
+
+  it("does not begin in a namespace that is going away", async () => {
+    client.seed(namespaces, { metadata: { name: NAMESPACE, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["x/y"] } });
+    await expect(run({ recoveryFile: "recovery.json" })).rejects.toMatchObject({
+      code: "KUBE_CONFLICT",
+      message: expect.stringContaining("it is being deleted"),
+    });
+    expectNothingDone();
+  });
+
+  it("prints manifests that can be applied without replacing a password", async () => {
+    await run({ provider: "aws", bucket: "b", secretFile: write("keys", "[default]\nKEY"), dryRun: true, recoveryFile: "recovery.json" });
+    expect(terminal.text).toContain("kind: Deployment");
+    expect(terminal.text).not.toMatch(/kind: Secret\n|KEY|repository-password/);
+    expect(terminal.errors).toContain("Secrets velero-repo-credentials and cloud-credentials");
+    expect(client.calls).toEqual([]);
+    expectNothingDone();
+  });
+});
+
+describe("an installation from a recovery file", () => {
+  const recovery = (over: object = {}): string =>
+    write(
+      "kept.json",
+      JSON.stringify({
+        schema: 1,
+        createdAt: "2026-01-01T00:00:00Z",
+        repositoryPassword: PASSWORD,
+        locations: [
+          { name: "main", provider: "aws", bucket: "b", config: { region: "r" } },
+          { name: "far", provider: "fs", bucket: "c" },
+        ],
+        ...over,
+      }),
+    );
+
+  it("brings back the password and every location", async () => {
+    const before = readFileSync(join(folder, recovery()), "utf8");
+    await run({ recoveryFile: "kept.json", secretFile: write("keys", "[default]\n") });
+    expect(passwordOf()).toBe(PASSWORD);
+    const locations = client.all(backupStorageLocations).map(({ metadata, spec }) => [metadata.name, spec.objectStorage.bucket, spec.default]);
+    expect(locations).toEqual([
+      ["far", "c", false],
+      ["main", "b", true],
+    ]);
+    expect(JSON.parse(readFileSync(join(folder, "kept.json"), "utf8"))).toEqual(JSON.parse(before));
+  });
+
+  it("refuses a Secret that holds another password, and touches neither", async () => {
+    seedPassword("another");
+    await expect(run({ recoveryFile: recovery(), secret: false })).rejects.toMatchObject({
+      code: "VALIDATION_FAILED",
+      message: expect.stringContaining("hold different repository passwords"),
+    });
+    expect(passwordOf()).toBe("another");
+    expect(recoveryOf("kept.json").repositoryPassword).toBe(PASSWORD);
+    expectNothingDone();
+  });
+
+  it.each([
+    ["is not JSON", "nothing", 'kept.json": it is not JSON'],
+    ["is of a later program", JSON.stringify({ schema: 2 }), 'kept.json": schema is 2'],
+    ["has no password", JSON.stringify({ schema: 1, createdAt: "x", locations: [] }), "repositoryPassword is missing"],
+  ])("refuses a file that %s", async (_what, text, message) => {
+    await expect(run({ recoveryFile: write("kept.json", text) })).rejects.toMatchObject({
+      code: "VALIDATION_FAILED",
+      message: expect.stringContaining(message),
+    });
+    expectNothingDone();
+  });
+});
+
+describe("an installation that is there", () => {
+  it("keeps its password and its keys, and puts both password and locations into a new recovery file", async () => {
+    await run({ recoveryFile: "first.json", provider: "aws", bucket: "b", secretFile: write("keys", "[default]\nKEY\n"), backupLocationConfig: ["region=r"] });
+    const password = passwordOf();
+    await run({ recoveryFile: "recovery.json" });
+    expect(passwordOf()).toBe(password);
+    expect(textOf("cloud-credentials", "cloud")).toBe("[default]\nKEY\n");
+    expect(recoveryOf("recovery.json")).toMatchObject({
+      repositoryPassword: password,
+      locations: [{ name: "default", provider: "aws", bucket: "b", config: { region: "r" } }],
+    });
+  });
+
+  it("brings a recovery file up to date with a location that came later", async () => {
+    const keys = write("keys", "[default]\n");
+    await run({ recoveryFile: "recovery.json" });
+    const { repositoryPassword } = recoveryOf("recovery.json");
+    await run({ recoveryFile: "recovery.json", provider: "aws", bucket: "b", secretFile: keys, locationName: "east" });
+    expect(recoveryOf("recovery.json")).toMatchObject({ repositoryPassword, locations: [{ name: "east", bucket: "b" }] });
+    expect(terminal.text).toContain('now names "east"');
+  });
+
+  it("is removed with all that waits for a server that is gone, and its bucket is not asked", async () => {
+    await run({ recoveryFile: "recovery.json" });
+    const manifests = [{ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } }];
+    client.mutate(namespaces, { name: NAMESPACE }, (namespace) => {
+      namespace.metadata.finalizers = ["example.com/slow"];
+    });
+    const restore = { namespace: NAMESPACE, name: "back" };
+    client.seed(restores, {
+      metadata: { ...restore, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [FINALIZERS.restoreFiles, "example.com/other"] },
+      spec: { backupName: "first" },
+    });
+    const removing = removeInstallation(client, manifests, { withKinds: false, limitMs: 10_000 }, terminal);
+    removing.catch(() => undefined);
+    for (let at = 0; at < 20; at++) await terminal.clock.advance(200);
+    expect(client.peek(restores, restore)?.metadata.finalizers).toEqual(["example.com/other"]);
+    client.mutate(namespaces, { name: NAMESPACE }, (namespace) => {
+      namespace.metadata.finalizers = [];
+    });
+    for (let at = 0; at < 5; at++) await terminal.clock.advance(200);
+    expect(await removing).toEqual([`Namespace ${NAMESPACE}`]);
+  });
+
+  it("says what stays when it cannot be removed in time", async () => {
+    client.seed(namespaces, { metadata: { name: NAMESPACE, finalizers: ["example.com/never"] } });
+    const removing = removeInstallation(
+      client,
+      [{ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } }],
+      { withKinds: false, limitMs: 1_000 },
+      terminal,
+    );
+    removing.catch(() => undefined);
+    for (let at = 0; at < 10; at++) await terminal.clock.advance(200);
+    await expect(removing).rejects.toMatchObject({ code: "TIMED_OUT", message: expect.stringContaining(`Namespace ${NAMESPACE}`) });
+  });
+});
