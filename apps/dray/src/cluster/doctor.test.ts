@@ -73,11 +73,9 @@ describe("examine", () => {
     [
       "the password that everybody knows",
       () =>
-        client.mutate(
-          secrets,
-          { namespace, name: "velero-repo-credentials" },
-          (secret) => void (secret.data = { "repository-password": btoa("static-passw0rd") }),
-        ),
+        client.mutate(secrets, { namespace, name: "velero-repo-credentials" }, (secret) => {
+          secret.data = { "repository-password": btoa("static-passw0rd") };
+        }),
       { severity: "warning", what: "The repository password is the one everybody knows" },
     ],
     [
