@@ -1,36 +1,71 @@
-import { DrayError, type RandomSource, systemRandom, toHex } from "@drayage/base";
+import { DrayError, type Logger, nullLogger, type RandomSource, systemRandom, toHex } from "@drayage/base";
 import { compressorByHeader, compressorByName } from "./compression/compressors.ts";
 import { createEncryptor } from "./encryption/encryptors.ts";
 import { createHasher, SELF_TEST } from "./hash/hashers.ts";
+import type { NativeAddon } from "./native/addon.ts";
+import { type LoadedAddon, loadNative } from "./native/load-native.ts";
 import { createSplitter } from "./splitter/splitters.ts";
 import { systemCalls } from "./system/system-calls.ts";
-import type { Kernels } from "./types.ts";
+import type { KernelInfo, Kernels } from "./types.ts";
 
 export interface KernelOptions {
   /** Where nonces come from. */
   readonly random?: RandomSource;
+  readonly logger?: Logger;
+  /** `native` and `portable` force a build. The environment's `DRAY_KERNELS` where it is not given; otherwise the native one where it is there. */
+  readonly build?: string;
+  /** Finds the addon. */
+  readonly load?: () => LoadedAddon;
 }
 
 /**
- * Chooses the build of every kernel for this machine and tests it once.
- * Throws NOT_SUPPORTED when the default hash gives a wrong digest: a repository written on would be unreadable elsewhere.
+ * Chooses the build of every kernel for this machine and tests it once. Compiles nothing: `prepareNative` does.
+ * An addon that is there and fails is logged once as a warning, and the portable build is used.
+ * Throws USAGE for a build that is not known, NOT_SUPPORTED when the native build is forced and cannot be had, and when the default hash gives a wrong digest: a repository written on would be unreadable elsewhere.
  */
 export async function createKernels(options: KernelOptions = {}): Promise<Kernels> {
   const random = options.random ?? systemRandom;
+  const { addon, info } = chooseBuild(options);
   const hasher = await createHasher(
     SELF_TEST.hash,
     Uint8Array.from({ length: 32 }, (_, i) => i),
+    addon,
   );
   const digest = toHex(hasher.hash(SELF_TEST.message));
   if (digest !== SELF_TEST.digest) {
     throw new DrayError("NOT_SUPPORTED", `Cannot use ${SELF_TEST.hash} on this machine: the self-test gave ${digest}, ${SELF_TEST.digest} was expected`);
   }
   return {
-    splitter: createSplitter,
-    hasher: createHasher,
-    encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random),
+    splitter: (name) => createSplitter(name, addon),
+    hasher: (name, key) => createHasher(name, key, addon),
+    encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
     compressor: compressorByName,
     compressorByHeader,
     system: systemCalls,
+    info,
   };
+}
+
+/** Reasons that were logged: one warning per thread is enough, however many repositories it opens. */
+const warned = new Set<string>();
+
+function chooseBuild({ build = process.env["DRAY_KERNELS"] ?? "", load = loadNative, logger = nullLogger }: KernelOptions): {
+  readonly addon: NativeAddon | undefined;
+  readonly info: KernelInfo;
+} {
+  if (!["", "native", "portable"].includes(build)) throw new DrayError("USAGE", `Cannot use kernels "${build}" (DRAY_KERNELS): native or portable is wanted`);
+  if (build === "portable") return { addon: undefined, info: { build: "portable", reason: "it was asked for" } };
+  const found = load();
+  if (found.addon !== undefined) return { addon: found.addon, info: { build: "native" } };
+  const { reason, broken } = found;
+  if (build === "native") {
+    throw new DrayError("NOT_SUPPORTED", `Cannot use the native kernels: ${reason}`, {
+      hint: "Unset DRAY_KERNELS: the portable kernels do the same work, and the native ones are compiled in the background where a C++ compiler (c++) is installed.",
+    });
+  }
+  if (broken && !warned.has(reason)) {
+    warned.add(reason);
+    logger.warn(`The portable kernels are used, which are slower: ${reason}`);
+  }
+  return { addon: undefined, info: { build: "portable", reason } };
 }

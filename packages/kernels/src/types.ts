@@ -1,5 +1,5 @@
 /**
- * The hot loops behind one interface each. Builds: native addon (where it compiles), WASM, plain; `createKernels` picks the best one that passes its self-test.
+ * The hot loops behind one interface each. Builds: the native addon (where it was compiled), and portable ones (WASM, node:crypto, plain); `createKernels` picks the best one that passes its self-test.
  * Every build gives the same bytes; one set of golden vectors runs against all. All calls are synchronous and allocate nothing per call beyond their result.
  */
 
@@ -31,7 +31,7 @@ export interface ContentEncryptor {
   readonly name: string;
   /** Bytes that `seal` adds. */
   readonly overheadBytes: number;
-  /** Writes nonce, ciphertext and tag into `out` at `at` and returns the bytes written. `iv` is HMAC input and additional data. */
+  /** Writes nonce, ciphertext and tag into `out` at `at`, away from the plaintext, and returns the bytes written. `iv` is HMAC input and additional data. */
   seal(plaintext: Uint8Array, iv: Uint8Array, out: Uint8Array, at: number): number;
   /** The plaintext. Throws REPO_CORRUPT when the tag does not match. */
   open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
@@ -93,4 +93,12 @@ export interface Kernels {
   compressor(name: string): Compressor;
   compressorByHeader(headerId: number): Compressor;
   readonly system: SystemCalls;
+  readonly info: KernelInfo;
+}
+
+/** Which build was chosen, for logs and reports. */
+export interface KernelInfo {
+  readonly build: "native" | "portable";
+  /** Why it is not the native one. */
+  readonly reason?: string;
 }

@@ -80,7 +80,7 @@ export async function openRepository(storage: BlobStorage, options: OpenReposito
 
 async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, format: RepositoryFormat | undefined): Promise<Repository> {
   const { clock = systemClock, random = systemRandom, logger = nullLogger, readOnly = false, identity = veleroIdentity, signal } = options;
-  const kernels = await createKernels({ random });
+  const kernels = await createKernels({ random, logger });
   const contents = await openContents(
     storage,
     {

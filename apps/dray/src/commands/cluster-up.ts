@@ -1,5 +1,6 @@
 import { DrayError } from "@drayage/base";
 import { clusterUp, type RunningCluster } from "@drayage/embedded/cluster";
+import { prepareNativeInBackground } from "@drayage/kernels";
 import type { Command } from "commander";
 import { clusterFolder, parseImageMap, roleCommand } from "../cluster/embedded.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
@@ -33,6 +34,7 @@ export function define(command: Command, terminal: Terminal): void {
       const port = options.port === undefined ? undefined : parseCount("--port", options.port);
       if (port !== undefined && port > PORT_MAX) throw new DrayError("USAGE", `Cannot read --port "${port}": a port up to ${PORT_MAX} is wanted`);
       const startedMs = clock.monotonicMs();
+      prepareNativeInBackground(env);
       const timeoutMs = parseTimeout(options.timeout);
       const cluster = await clusterUp({
         directory: clusterFolder(options.dir, terminal),

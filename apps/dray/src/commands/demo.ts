@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DrayError } from "@drayage/base";
+import { prepareNativeInBackground } from "@drayage/kernels";
 import type { Command } from "commander";
 import { runDemo } from "../demo/demo.ts";
 import { createLocalWorld } from "../demo/local-world.ts";
@@ -27,6 +28,7 @@ export function define(command: Command, terminal: Terminal): void {
       if (data !== undefined && !(existsSync(data) && statSync(data).isDirectory()))
         throw new DrayError("PATH_NOT_FOUND", `Cannot use "${data}" for the demo: it is not a directory`);
       const nodes = parseCount("--nodes", options.nodes);
+      prepareNativeInBackground(terminal.env);
       const world = await createLocalWorld(terminal, nodes);
       const keep = options.keep === true;
       let finished = false;

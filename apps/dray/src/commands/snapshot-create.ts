@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { DrayError, formatBytes } from "@drayage/base";
 import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/datapath";
+import { prepareNativeInBackground } from "@drayage/kernels";
 import { formatSnapshotSource, parseSnapshotSource, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
@@ -37,6 +38,7 @@ export function define(command: Command, terminal: Terminal): void {
 }
 
 async function createSnapshot(repository: Repository, path: string, options: Options, terminal: Terminal): Promise<void> {
+  prepareNativeInBackground(terminal.env);
   const view = new TransferView(terminal, "Uploading", options.json === true);
   const absolute = resolve(terminal.cwd, path);
   const source = options.source === undefined ? { ...repository.identity, path: absolute } : parseSnapshotSource(options.source);

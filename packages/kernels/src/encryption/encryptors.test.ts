@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fromHex, type RandomSource, toHex, utf8 } from "@drayage/base";
 import { describe, expect, it } from "vitest";
+import { kernelBuilds } from "../testing/builds.ts";
 import { ctr, sequence } from "../testing/index.ts";
 import { createEncryptor, ENCRYPTIONS } from "./encryptors.ts";
 
@@ -24,11 +25,11 @@ const constant = (nonce: Uint8Array): RandomSource => ({
   fraction: () => 0,
 });
 
-describe("content encryption", () => {
+describe.for(await kernelBuilds())("content encryption, $name build", ({ addon }) => {
   it("seals and opens as Kopia does", () => {
     expect(vectors.contentEncryption.length).toBeGreaterThan(0);
     for (const vector of vectors.contentEncryption) {
-      const encryptor = createEncryptor(vector.algorithm, keyDerivationSecret(bytes(vector.masterKey)), constant(bytes(vector.nonce)));
+      const encryptor = createEncryptor(vector.algorithm, keyDerivationSecret(bytes(vector.masterKey)), constant(bytes(vector.nonce)), addon);
       // A vector's plaintext may be given in hex or described by the generator; what is stored says which.
       const plaintext = encryptor.open(bytes(vector.stored), bytes(vector.iv));
       const out = new Uint8Array(plaintext.length + encryptor.overheadBytes + 3).fill(0xee);
@@ -41,7 +42,7 @@ describe("content encryption", () => {
 
   for (const name of ENCRYPTIONS) {
     it(`${name}: rejects every flipped byte, every prefix and another iv`, () => {
-      const encryptor = createEncryptor(name, sequence(0, 32));
+      const encryptor = createEncryptor(name, sequence(0, 32), undefined, addon);
       const iv = sequence(100, 16);
       const sealed = new Uint8Array(40 + encryptor.overheadBytes);
       encryptor.seal(ctr(40), iv, sealed, 0);
@@ -57,7 +58,7 @@ describe("content encryption", () => {
   }
 
   it("never uses a nonce twice, across the filling of its pool", () => {
-    const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32));
+    const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32), undefined, addon);
     const seen = new Set<string>();
     const out = new Uint8Array(28);
     for (let i = 0; i < 3000; i++) {
@@ -68,8 +69,21 @@ describe("content encryption", () => {
   });
 
   it("refuses a buffer that is too small and a name that nobody knows", () => {
-    const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32));
+    const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32), undefined, addon);
     expect(() => encryptor.seal(new Uint8Array(5), sequence(0, 16), new Uint8Array(32), 0)).toThrow(expect.objectContaining({ code: "INVARIANT" }));
     expect(() => createEncryptor("ROT13", sequence(0, 32))).toThrow(expect.objectContaining({ code: "REPO_UNSUPPORTED" }));
+  });
+
+  it("gives the same bytes as the portable build for any length", () => {
+    for (const name of ENCRYPTIONS) {
+      for (const length of [0, 1, 15, 16, 17, 4096, 1_000_003]) {
+        const [ours, portable] = [addon, undefined].map((build) => {
+          const out = new Uint8Array(length + 28);
+          createEncryptor(name, sequence(0, 32), constant(sequence(7, 12)), build).seal(ctr(length), sequence(1, 16), out, 0);
+          return out;
+        });
+        expect(Buffer.compare(ours ?? new Uint8Array(), portable ?? new Uint8Array(1))).toBe(0);
+      }
+    }
   });
 });

@@ -8,6 +8,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { DrayError, type RandomSource, systemRandom } from "@drayage/base";
+import type { NativeAddon } from "../native/addon.ts";
 import type { ContentEncryptor } from "../types.ts";
 
 /** The encryption of new repositories. */
@@ -29,16 +30,18 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
 /** Names of all content encryptions. */
 export const ENCRYPTIONS: readonly string[] = Object.keys(ALGORITHMS);
 
-/** Binds a key-derivation secret (32 bytes) to an encryption. Throws REPO_UNSUPPORTED for a name that is not known. */
-export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, random: RandomSource = systemRandom): ContentEncryptor {
+/**
+ * Binds a key-derivation secret (32 bytes) to an encryption, over the addon where it is given and this Node shares its OpenSSL with it.
+ * Throws REPO_UNSUPPORTED for a name that is not known.
+ */
+export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, random: RandomSource = systemRandom, addon?: NativeAddon): ContentEncryptor {
   const algorithm = ALGORITHMS[name];
   if (algorithm === undefined) {
     throw new DrayError("REPO_UNSUPPORTED", `Cannot encrypt contents with "${name}": no such encryption is known`, {
       hint: `Known encryptions: ${ENCRYPTIONS.join(", ")}.`,
     });
   }
-  const secret = createSecretKey(keyDerivationSecret);
-  const contentKey = (iv: Uint8Array): KeyObject => createSecretKey(createHmac("sha256", secret).update(iv).digest());
+  const aead = addon?.hasAead === true ? nativeAead(addon, algorithm, keyDerivationSecret) : portableAead(algorithm, keyDerivationSecret);
   const nextNonce = noncePool(random);
   return {
     name,
@@ -48,19 +51,39 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       if (out.length - at < length) {
         throw new DrayError("INVARIANT", `Cannot seal a content: ${length} bytes are needed at ${at}, the buffer has ${out.length}`);
       }
-      const nonce = nextNonce();
-      const cipher = createCipheriv(algorithm as "aes-256-gcm", contentKey(iv), nonce, { authTagLength: TAG_BYTES });
-      cipher.setAAD(iv);
-      out.set(nonce, at);
-      out.set(cipher.update(plaintext), at + NONCE_BYTES);
-      cipher.final();
-      out.set(cipher.getAuthTag(), at + NONCE_BYTES + plaintext.length);
+      aead.seal(nextNonce(), iv, plaintext, out, at);
       return length;
     },
     open(sealed, iv) {
       if (sealed.length < SEAL_OVERHEAD_BYTES) {
         throw new DrayError("REPO_CORRUPT", `Cannot decrypt: ${SEAL_OVERHEAD_BYTES} bytes are the least, ${sealed.length} are there`);
       }
+      return aead.open(sealed, iv);
+    },
+  };
+}
+
+/** An algorithm with its secret, in one of two builds. Lengths were checked. */
+interface Aead {
+  /** Writes nonce, ciphertext and tag to `out` from `at`. */
+  seal(nonce: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void;
+  /** The plaintext. Throws REPO_CORRUPT when the tag does not match. */
+  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+}
+
+function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
+  const secret = createSecretKey(keyDerivationSecret);
+  const contentKey = (iv: Uint8Array): KeyObject => createSecretKey(createHmac("sha256", secret).update(iv).digest());
+  return {
+    seal(nonce, iv, plaintext, out, at) {
+      const cipher = createCipheriv(algorithm as "aes-256-gcm", contentKey(iv), nonce, { authTagLength: TAG_BYTES });
+      cipher.setAAD(iv);
+      out.set(nonce, at);
+      out.set(cipher.update(plaintext), at + NONCE_BYTES);
+      cipher.final();
+      out.set(cipher.getAuthTag(), at + NONCE_BYTES + plaintext.length);
+    },
+    open(sealed, iv) {
       const tagAt = sealed.length - TAG_BYTES;
       const decipher = createDecipheriv(algorithm as "aes-256-gcm", contentKey(iv), sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
       decipher.setAAD(iv);
@@ -69,12 +92,29 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       try {
         decipher.final();
       } catch (cause) {
-        throw new DrayError("REPO_CORRUPT", "Cannot decrypt: the authentication tag does not match the data", { cause });
+        throw wrongTag(cause);
       }
       // A plain array: Buffer.slice would hand its caller a view where an array gives a copy.
       return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
     },
   };
+}
+
+/** Encrypts straight into the caller's buffer, where node:crypto allocates the ciphertext anew and has it copied. */
+function nativeAead(addon: NativeAddon, algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
+  const aead = addon.aeadBind(algorithm === "aes-256-gcm" ? 0 : 1, keyDerivationSecret);
+  return {
+    seal: (nonce, iv, plaintext, out, at) => addon.aeadSeal(aead, nonce, iv, plaintext, out, at),
+    open(sealed, iv) {
+      const plaintext = new Uint8Array(sealed.length - SEAL_OVERHEAD_BYTES);
+      if (!addon.aeadOpen(aead, sealed, iv, plaintext)) throw wrongTag();
+      return plaintext;
+    },
+  };
+}
+
+function wrongTag(cause?: unknown): DrayError {
+  return new DrayError("REPO_CORRUPT", "Cannot decrypt: the authentication tag does not match the data", cause === undefined ? {} : { cause });
 }
 
 /** Hands out nonces of 12 fresh bytes. Each is a view that stays valid until the pool is filled again, 1024 calls later at the earliest. */

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { toHex, utf8 } from "@drayage/base";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { kernelBuilds } from "../testing/builds.ts";
 import { ctr, sequence } from "../testing/index.ts";
 import { createHasher, HASHES } from "./hashers.ts";
 
@@ -16,10 +18,16 @@ describe("content hashes", () => {
     expect([...HASHES].sort()).toEqual(Object.keys(vectors.hashes.values).sort());
   });
 
+  it("refuse a name that nobody knows", async () => {
+    await expect(createHasher("MD5", sequence(0, 32))).rejects.toMatchObject({ code: "REPO_UNSUPPORTED" });
+  });
+});
+
+describe.for(await kernelBuilds())("content hashes, $name build", ({ addon }) => {
   it("give Kopia's digests for both key lengths", async () => {
     for (const [name, byCase] of Object.entries(vectors.hashes.values)) {
       for (const [key, bytes] of Object.entries(KEYS)) {
-        const hasher = await createHasher(name, bytes);
+        const hasher = await createHasher(name, bytes, addon);
         for (const [what, data] of Object.entries(DATA)) {
           expect(`${name} ${key}/${what} ${toHex(hasher.hash(data))}`).toBe(`${name} ${key}/${what} ${byCase[`${key}/${what}`]}`);
         }
@@ -29,7 +37,7 @@ describe("content hashes", () => {
 
   it("give the same digest for a long input whichever build is chosen", async () => {
     const data = ctr(1_000_003);
-    const blake2 = await createHasher("BLAKE2B-256", utf8("0123456789abcdef0123456789abcdef"));
+    const blake2 = await createHasher("BLAKE2B-256", utf8("0123456789abcdef0123456789abcdef"), addon);
     const { xorshift } = await import("../testing/index.ts");
     expect(toHex(blake2.hash(xorshift(1_000_003)))).toBe("3bf8c917b6e0ceea98800921bf3cf0866508eb0c8708f8b4e809ffab2487516d");
     const blake3 = await createHasher("BLAKE3-256", utf8("0123456789abcdef0123456789abcdef"));
@@ -44,7 +52,7 @@ describe("content hashes", () => {
 
   it("return digests that later calls leave alone", async () => {
     for (const name of HASHES) {
-      const hasher = await createHasher(name, sequence(0, 32));
+      const hasher = await createHasher(name, sequence(0, 32), addon);
       const [first, second] = hasher.hashMany([utf8("a"), utf8("b")]);
       expect(toHex(first ?? new Uint8Array())).toBe(toHex(hasher.hash(utf8("a"))));
       expect(toHex(second ?? new Uint8Array())).toBe(toHex(hasher.hash(utf8("b"))));
@@ -52,7 +60,17 @@ describe("content hashes", () => {
     }
   });
 
-  it("refuse a name that nobody knows", async () => {
-    await expect(createHasher("MD5", sequence(0, 32))).rejects.toMatchObject({ code: "REPO_UNSUPPORTED" });
+  it("give each of many inputs the digest that it has alone, whatever their lengths and number", async () => {
+    const data = ctr(3000);
+    const plain = await createHasher("BLAKE2B-256", sequence(0, 64));
+    const hasher = await createHasher("BLAKE2B-256", sequence(0, 64), addon);
+    const length = fc.oneof(fc.integer({ min: 0, max: 3000 }), fc.constantFrom(0, 127, 128, 129, 256));
+    fc.assert(
+      fc.property(fc.array(length, { maxLength: 23 }), (lengths) => {
+        const inputs = lengths.map((n, i) => data.subarray(i, Math.min(i + n, data.length)));
+        expect(hasher.hashMany(inputs).map(toHex)).toEqual(inputs.map((input) => toHex(plain.hash(input))));
+      }),
+      { numRuns: 200 },
+    );
   });
 });

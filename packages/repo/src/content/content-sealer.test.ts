@@ -46,7 +46,7 @@ describe("a repository with error correction", () => {
       ]);
       const reader = await repository.open({ readOnly: true });
       expect(await reader.get(content.id)).toEqual(plain);
-      expect(reader.statistics.repairedShards).toBe(2);
+      expect(reader.repairedShards).toBe(2);
     }
   });
 

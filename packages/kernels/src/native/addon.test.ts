@@ -1,0 +1,158 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
+import { kernelBuilds } from "../testing/builds.ts";
+import { ctr, sequence } from "../testing/index.ts";
+import type { NativeAddon } from "./addon.ts";
+import { selfTest } from "./self-test.ts";
+
+const builds = (await kernelBuilds()).flatMap(({ name, addon }) => (addon === undefined ? [] : [{ name, addon }]));
+const refused: unknown = expect.objectContaining({ code: "ERR_INVALID_ARG_VALUE" });
+
+/** Calls with arguments that the types would not let through. */
+const call = (addon: NativeAddon, name: keyof NativeAddon, args: readonly unknown[]): unknown =>
+  (addon[name] as (...args: readonly unknown[]) => unknown)(...args);
+
+function detached(): Uint8Array {
+  const bytes = new Uint8Array(4096);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  return bytes;
+}
+
+/** Anything that could be passed: wrong kinds, empty, detached, shared, and offsets on all sides of what is valid. */
+const anything = fc.oneof(
+  fc.constantFrom<unknown>(
+    undefined,
+    null,
+    true,
+    "bytes",
+    {},
+    [],
+    () => 0,
+    Symbol("s"),
+    1n,
+    new DataView(new ArrayBuffer(8)),
+    new ArrayBuffer(64),
+    BUZHASH_TABLE,
+  ),
+  fc.constantFrom<unknown>(-1, -0, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 64, 4097),
+  fc.integer({ min: 0, max: 4200 }),
+  fc.constantFrom(0, 1, 12, 16, 28, 32, 63, 64, 65, 4096).map((length) => ctr(length)),
+  fc.constantFrom(1, 12, 64, 4096).map((length) => new Uint8Array(new SharedArrayBuffer(length))),
+  fc.constantFrom<unknown>(detached(), new Int32Array(256), new Float64Array(8), new Uint8ClampedArray(64)),
+  fc.array(fc.constantFrom<unknown>(ctr(5), ctr(300), new Uint8Array(), detached(), 7), { maxLength: 9 }),
+  fc.constantFrom<unknown>(new Array(3), new Array(2 ** 32 - 1)),
+);
+
+describe.for(builds)("the addon, $name", ({ addon }) => {
+  it("passes its self-test, and the self-test notices an addon that is wrong", () => {
+    expect(selfTest(addon)).toBeUndefined();
+    expect(selfTest({ ...addon, buzhashScan: () => -1 })).toBe("cut points of the vector code are wrong");
+    expect(selfTest({ ...addon, blake2b: () => undefined })).toMatch(/digests/);
+    expect(selfTest({ ...addon, plain: { ...addon.plain, blake2bMany: () => undefined } })).toMatch(/digests of the plain code/);
+    expect(selfTest({ ...addon, aeadOpen: () => true })).toMatch(/encryption 0/);
+    expect(
+      selfTest({
+        ...addon,
+        aeadBind: () => {
+          throw new Error("no such algorithm");
+        },
+      }),
+    ).toBe("no such algorithm");
+  });
+
+  it("answers any arguments with a value or an error", () => {
+    const aead = addon.aeadBind(0, sequence(0, 32));
+    const argument = fc.oneof({ weight: 9, arbitrary: anything }, { weight: 1, arbitrary: fc.constant<unknown>(aead) });
+    const name = fc.constantFrom<keyof NativeAddon>("buzhashScan", "blake2b", "blake2bMany", "aeadBind", "aeadSeal", "aeadOpen");
+    fc.assert(
+      fc.property(name, fc.array(argument, { maxLength: 8 }), (method, args) => {
+        try {
+          call(addon, method, args);
+        } catch (error) {
+          expect(error).toEqual(refused);
+        }
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it("refuses ranges outside the data and windows of another length", () => {
+    const data = ctr(5000);
+    const valid = [BUZHASH_TABLE, new Uint8Array(64), data, 0, 5000, 0xffff] as const;
+    const wrong: readonly (readonly [number, unknown])[] = [
+      ...[-1, 5001, 0.5, Number.NaN, "1"].flatMap((offset): [number, unknown][] => [
+        [3, offset],
+        [4, offset],
+      ]),
+      ...[63, 65, 0].map((length): [number, unknown] => [1, new Uint8Array(length)]),
+      [0, new Int32Array(255)],
+      [0, new Uint8Array(1024)],
+      [2, detached()],
+      [5, 2 ** 32],
+    ];
+    for (const [index, value] of wrong) expect(() => call(addon, "buzhashScan", valid.with(index, value as never))).toThrow(refused);
+    expect(() => call(addon, "buzhashScan", [BUZHASH_TABLE, new Uint8Array(64), data, 11, 10, 1])).toThrow(refused);
+    expect(() => call(addon, "buzhashScan", valid.slice(0, 5))).toThrow(refused);
+    expect(addon.buzhashScan(BUZHASH_TABLE, new Uint8Array(64), new Uint8Array(), 0, 0, 1)).toBe(-1);
+  });
+
+  it("reads no input before every getter has run, and no more of an array than there is room for", () => {
+    const out = new Uint8Array(64);
+    const first = new Uint8Array(4096);
+    const inputs = Object.defineProperty([first, first], 1, {
+      get: () => {
+        structuredClone(first.buffer, { transfer: [first.buffer] });
+        structuredClone(out.buffer, { transfer: [out.buffer] });
+        return ctr(10);
+      },
+    });
+    expect(() => addon.blake2bMany(sequence(0, 32), inputs, out)).toThrow(refused);
+    expect(() => addon.blake2bMany(sequence(0, 32), new Array(2 ** 32 - 1), new Uint8Array(64))).toThrow(refused);
+    const own = new Error("the getter's own");
+    const throwing = Object.defineProperty([first], 0, {
+      get: () => {
+        throw own;
+      },
+    });
+    expect(() => addon.blake2bMany(sequence(0, 32), throwing, new Uint8Array(64))).toThrow(own);
+  });
+
+  it("refuses to seal or open where the bytes do not fit or overlap", () => {
+    const aead = addon.aeadBind(0, sequence(0, 32));
+    const nonce = sequence(0, 12);
+    const iv = sequence(0, 16);
+    const out = new Uint8Array(100);
+    for (const at of [-1, 63, 100, 101, 0.5, Number.NaN]) expect(() => addon.aeadSeal(aead, nonce, iv, ctr(10), out, at)).toThrow(refused);
+    expect(() => addon.aeadSeal(aead, nonce.subarray(1), iv, ctr(10), out, 0)).toThrow(refused);
+    expect(() => addon.aeadSeal(aead, nonce, iv, out.subarray(20, 30), out, 0)).toThrow(refused);
+    expect(() => addon.aeadSeal({} as never, nonce, iv, ctr(10), out, 0)).toThrow(refused);
+    expect(() => addon.aeadOpen(aead, out.subarray(0, 27), iv, new Uint8Array())).toThrow(refused);
+    expect(() => addon.aeadOpen(aead, out, iv, new Uint8Array(71))).toThrow(refused);
+    expect(() => addon.aeadOpen(aead, out, iv, out.subarray(0, 72))).toThrow(refused);
+    expect(() => addon.aeadBind(0, new Uint8Array())).toThrow(refused);
+    expect(out).toEqual(new Uint8Array(100));
+    // An iv of nothing, and a plaintext of nothing, are lengths like others.
+    addon.aeadSeal(aead, nonce, new Uint8Array(), new Uint8Array(), out, 72);
+    expect(addon.aeadOpen(aead, out.subarray(72), new Uint8Array(), new Uint8Array())).toBe(true);
+    // What did not authenticate is not left behind.
+    const plaintext = new Uint8Array(72).fill(1);
+    expect(addon.aeadOpen(aead, out, iv, plaintext)).toBe(false);
+    expect(plaintext).toEqual(new Uint8Array(72));
+  });
+});
+
+it("the addon loads in worker threads, each with objects of its own", async () => {
+  const { Worker } = await import("node:worker_threads");
+  const code = `import(${JSON.stringify(new URL("./load-native.ts", import.meta.url).href)}).then(({ loadNative }) => require("node:worker_threads").parentPort.postMessage(loadNative().reason ?? "loaded"))`;
+  const answers = [0, 1].map(
+    () =>
+      new Promise((resolve, reject) => {
+        const worker = new Worker(code, { eval: true });
+        worker.once("message", resolve);
+        worker.once("error", reject);
+      }),
+  );
+  const expected = builds.length > 0 ? "loaded" : "the native addon is not compiled";
+  expect(await Promise.all(answers)).toEqual([expected, expected]);
+});

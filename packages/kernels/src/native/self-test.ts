@@ -1,0 +1,92 @@
+/** Golden vectors that an addon must give before this program trusts it with data: a wrong digest or cut would make a repository that others cannot continue. */
+import { toHex } from "@drayage/base";
+import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
+import type { NativeAddon, NativeLoops } from "./addon.ts";
+
+const KEY: Uint8Array = Uint8Array.from({ length: 32 }, (_, i) => i);
+const NONCE: Uint8Array = KEY.subarray(0, 12);
+const IV: Uint8Array = Uint8Array.from({ length: 16 }, (_, i) => 0x80 + i);
+
+/** Long enough for the two segments of the vector scan, twice, and a rest. */
+const DATA_BYTES = 6000;
+const MASK = 0x3ff;
+/** Around the ends of blocks, and more of them than there are lanes. */
+const LENGTHS = [0, 1, 127, 128, 129, 256, 3, 5999, 1000] as const;
+
+/** Expected values; made by the portable build, which agrees with the vectors of Kopia, and compared with it in a test. */
+export const EXPECTED = {
+  cuts: "547 618 2032 4570 4890 5054 -1",
+  digests: "4ed17542d9a33ecd25cc27053adc4c7184b6893ab2c35060639756199a80ac72",
+  sealed: [
+    "000102030405060708090a0b9dfeb799d6e7744bbbdcd7023a921e558b35349e64bf2f4a2f9580fb71ac15d9c47807202bb30e5b98f774a7f39c6179ba02cb1662313601",
+    "000102030405060708090a0b2d85fa50e3d44340b332c3ecc53cd06c03bd4528e3661c7e4d36fa4febbf4c47b91da0b57f6883924fa319a6a96a5602daefc50b67e52557",
+  ],
+} as const;
+
+/** What differs from the expected values, in words; undefined when the addon can be trusted. */
+export function selfTest(addon: NativeAddon): string | undefined {
+  try {
+    for (const [name, loops] of [
+      ["vector code", addon],
+      ["plain code", addon.plain],
+    ] as const) {
+      if (cutsOf(loops) !== EXPECTED.cuts) return `cut points of the ${name} are wrong`;
+      if (digestsOf(loops) !== EXPECTED.digests) return `digests of the ${name} are wrong`;
+    }
+    if (addon.hasAead) {
+      for (const algorithm of [0, 1] as const) {
+        if (sealedBy(addon, algorithm) !== EXPECTED.sealed[algorithm]) return `encryption ${algorithm} is wrong`;
+      }
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** The bytes of a linear congruential generator: any data with cuts in it would do. */
+export function selfTestData(): Uint8Array {
+  let x = 1;
+  return Uint8Array.from({ length: DATA_BYTES }, () => {
+    x = (Math.imul(x, 1664525) + 1013904223) | 0;
+    return x >>> 24;
+  });
+}
+
+function cutsOf(loops: NativeLoops): string {
+  const data = selfTestData();
+  const cuts: number[] = [];
+  for (let at = 0; at !== -1; ) {
+    const window = at < 64 ? new Uint8Array(64) : data.subarray(at - 64, at);
+    at = loops.buzhashScan(BUZHASH_TABLE, window, data, at, data.length, MASK);
+    cuts.push(at);
+  }
+  return cuts.join(" ");
+}
+
+/** One digest over the digests of several lengths, made side by side; the digests must be those that single calls give. */
+function digestsOf(loops: NativeLoops): string {
+  const data = selfTestData();
+  const inputs = LENGTHS.map((length) => data.subarray(0, length));
+  const together = new Uint8Array(32 * inputs.length);
+  loops.blake2bMany(KEY, inputs, together);
+  const single = new Uint8Array(32);
+  for (const [i, input] of inputs.entries()) {
+    loops.blake2b(KEY, input, single);
+    if (toHex(single) !== toHex(together.subarray(32 * i, 32 * i + 32))) return "single and joint digests differ";
+  }
+  loops.blake2b(KEY, together, single);
+  return toHex(single);
+}
+
+function sealedBy(addon: NativeAddon, algorithm: 0 | 1): string {
+  const plaintext = selfTestData().subarray(0, 40);
+  const aead = addon.aeadBind(algorithm, KEY);
+  const sealed = new Uint8Array(plaintext.length + 28);
+  addon.aeadSeal(aead, NONCE, IV, plaintext, sealed, 0);
+  const opened = new Uint8Array(plaintext.length);
+  if (!addon.aeadOpen(aead, sealed, IV, opened) || toHex(opened) !== toHex(plaintext)) return "does not open";
+  const damaged = sealed.slice();
+  damaged[20] = (damaged[20] ?? 0) ^ 1;
+  return addon.aeadOpen(aead, damaged, IV, opened) ? "accepts damaged data" : toHex(sealed);
+}
