@@ -92,48 +92,59 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-const READ = ["get", "list", "watch"] as const;
+const WATCHED = ["get", "list", "watch"] as const;
 const WRITE = ["create", "update", "patch", "delete"] as const;
 
-/** A restore creates whatever a backup held, roles among it, so the server may create any kind; it is not cluster-admin: no impersonation, no token of others, no node proxy. */
+/**
+ * A restore creates whatever a backup held, roles among it, so the server may create any kind. That is as much as a cluster's administrator may do, by one detour or another: the
+ * wildcard covers subresources too. What is left out are verbs that nothing needs: impersonation, approval, and the deletion of whole collections outside of its own namespace.
+ */
 const SERVER_RULES: readonly Rule[] = [
-  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, ...WRITE, "deletecollection"] },
+  { apiGroups: ["*"], resources: ["*"], verbs: [...WATCHED, ...WRITE] },
   { apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles", "clusterroles"], verbs: ["escalate", "bind"] },
-  { apiGroups: [""], resources: ["pods/exec"], verbs: ["create"] },
   { nonResourceURLs: ["/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
 ];
 
+/** In the installation's own namespace: what a restore, or the deletion of a backup, leaves behind goes at once. */
+const SERVER_OWN_RULES: readonly Rule[] = [
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["deletecollection"] },
+  { apiGroups: ["velero.io"], resources: ["deletebackuprequests"], verbs: ["deletecollection"] },
+];
+
+/** Claims and snapshots lie in the applications' namespaces; their volumes, in none. */
 const NODE_AGENT_RULES: readonly Rule[] = [
-  { apiGroups: [""], resources: ["persistentvolumes"], verbs: [...READ, "update", "patch", "delete"] },
-  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: [...READ, "update", "patch"] },
-  { apiGroups: [""], resources: ["nodes"], verbs: [...READ] },
-  { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
-  { apiGroups: ["storage.k8s.io"], resources: ["storageclasses", "volumeattachments"], verbs: [...READ] },
-  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots", "volumesnapshotcontents"], verbs: [...READ, ...WRITE] },
+  { apiGroups: [""], resources: ["persistentvolumes", "persistentvolumeclaims"], verbs: ["get", "patch"] },
+  { apiGroups: [""], resources: ["nodes"], verbs: [...WATCHED] },
+  { apiGroups: ["storage.k8s.io"], resources: ["storageclasses"], verbs: ["get"] },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["get", "delete"] },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshotcontents"], verbs: ["get", "list", "create", "patch", "delete"] },
 ];
 
 /** In the installation's own namespace. */
 const NODE_AGENT_OWN_RULES: readonly Rule[] = [
-  { apiGroups: ["velero.io"], resources: ["*"], verbs: [...READ, ...WRITE] },
-  { apiGroups: [""], resources: ["pods", "persistentvolumeclaims", "secrets", "configmaps", "events"], verbs: [...READ, ...WRITE] },
+  { apiGroups: ["velero.io"], resources: ["datauploads"], verbs: [...WATCHED, "update"] },
+  { apiGroups: ["velero.io"], resources: ["datadownloads"], verbs: ["list", "watch", "update"] },
+  { apiGroups: ["velero.io"], resources: ["backuprepositories"], verbs: [...WATCHED, "create", "patch"] },
+  { apiGroups: ["velero.io"], resources: ["backupstoragelocations"], verbs: ["get"] },
+  { apiGroups: [""], resources: ["pods"], verbs: [...WATCHED, "create", "delete"] },
   { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
-  { apiGroups: ["apps"], resources: ["daemonsets", "deployments"], verbs: [...READ] },
-  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, ...WRITE] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["create", "delete"] },
+  { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
+  { apiGroups: [""], resources: ["events"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["get"] },
+  { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get"] },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "create"] },
 ];
 
 /** A mover reads its own object, reports by Events and never sees a Secret (DESIGN 8.4). */
 const MOVER_OWN_RULES: readonly Rule[] = [
-  {
-    apiGroups: ["velero.io"],
-    resources: ["datauploads", "datadownloads", "podvolumebackups", "podvolumerestores", "backupstoragelocations", "backuprepositories"],
-    verbs: [...READ],
-  },
-  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update", "get"] },
+  { apiGroups: ["velero.io"], resources: ["datauploads", "datadownloads"], verbs: [...WATCHED] },
+  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
 ];
 
 function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
   return [
-    ...role(namespace, SERVER_NAME, SERVER_RULES, [{ apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, ...WRITE] }]),
+    ...role(namespace, SERVER_NAME, SERVER_RULES, SERVER_OWN_RULES),
     ...(withNodeAgent
       ? [...role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES), ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES)]
       : []),

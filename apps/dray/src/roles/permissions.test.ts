@@ -1,0 +1,217 @@
+/** Each role works under exactly the permissions that the manifests give its service account: a call that they do not cover fails, and one that nobody makes is told. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type BackupStorageLocation,
+  backupRepositories,
+  backupStorageLocations,
+  backups,
+  type DataDownload,
+  type DataUpload,
+  DRAYAGE_DATA_MOVER,
+  dataDownloads,
+  dataUploads,
+  deleteBackupRequests,
+  MOVER_SECRET_KEYS,
+  type Restore,
+  restores,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
+import { nullLogger, systemClock, systemRandom } from "@drayage/base";
+import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
+import { openFilesystemStorage } from "@drayage/blob";
+import { dataMoverClaims, startBackupDeletionController, startNodeAgent, startRestoreController } from "@drayage/controllers";
+import { emptyCluster, eventually, MemoryBackupStore, newRestore, recordedBackup, SimulatedStorage } from "@drayage/controllers/testing";
+import { installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
+import { nodes, persistentVolumeClaims, persistentVolumes, secrets } from "@drayage/kube";
+import { FakeKubeClient, type PermissionRule, type Permissions, permittedClient } from "@drayage/kube/testing";
+import { runDataMoverBackup } from "@drayage/movers/builtin";
+import { createRepository } from "@drayage/repo";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+const NS = "velero";
+const manifests = installManifests({ namespace: NS, image: "drayage/dray:test", repositoryPassword: "p", nodeAgent: true });
+
+function permissionsOf(account: string): Permissions {
+  const rulesOf = (kind: string, name: string): readonly PermissionRule[] =>
+    (manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name)?.["rules"] ?? []) as readonly PermissionRule[];
+  return { cluster: rulesOf("ClusterRole", `${account}-${NS}`), namespaced: { namespace: NS, rules: rulesOf("Role", account) } };
+}
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "permissions-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the node-agent", () => {
+  it("moves data both ways, cleans up and sweeps with what it is permitted, and needs all of it", async () => {
+    const clock = new VirtualClock();
+    const fake = new FakeKubeClient({ clock, random: seededRandom(7) });
+    const storage = new SimulatedStorage(fake, { nodeName: "node-1" });
+    seed(fake);
+    fake.handlers.podLog = () => "the last words of a mover";
+    const permitted = permittedClient(fake, permissionsOf(NODE_AGENT_NAME));
+    const agent = await startNodeAgent({
+      client: permitted.client,
+      clock,
+      random: seededRandom(3),
+      logger: nullLogger,
+      namespace: NS,
+      nodeName: "node-1",
+      claims: dataMoverClaims({ mode: "standalone" }),
+      pod: { image: "drayage/dray:test", serviceAccount: MOVER_SERVICE_ACCOUNT },
+      config: { loadConcurrency: { globalConfig: 2 } },
+    });
+    const end = async (name: string, phase: string): Promise<void> => {
+      for (let step = 0; step < 600; step++) {
+        const movement = fake.peek(dataUploads, { namespace: NS, name }) ?? fake.peek(dataDownloads, { namespace: NS, name });
+        if (movement?.status?.phase === phase && movement.metadata.finalizers === undefined) return;
+        await clock.advance(500);
+        await settle();
+      }
+      throw new Error(`${name} came to rest; denied were: ${permitted.denied.join(", ")}`);
+    };
+    storage.seedSnapshot("notes", "source-up");
+    fake.seed(dataUploads, upload("up"));
+    await end("up", "Completed");
+    fake.seed(dataDownloads, download("down"));
+    await end("down", "Completed");
+    storage.options = { nodeName: "node-1", mover: "fails" };
+    storage.seedSnapshot("notes", "source-bad");
+    fake.seed(dataUploads, upload("bad"));
+    await end("bad", "Failed");
+    seedOrphan(fake);
+    await clock.advance(11 * 60_000);
+    await agent.stop();
+    expect(permitted.denied).toEqual([]);
+    expect(fake.all(volumeSnapshots)).toEqual([]);
+    // A repository that another agent has just asked for, or that is to be tried again; and, at its start, its settings and the image of its DaemonSet.
+    expect(permitted.unused()).toEqual(["get backuprepositories.velero.io", "patch backuprepositories.velero.io", "get configmaps", "get daemonsets.apps"]);
+  });
+});
+
+describe("a mover", () => {
+  it("moves a volume with what it is permitted, and needs all of it", async () => {
+    const location: BackupStorageLocation = {
+      metadata: { namespace: NS, name: "default" },
+      spec: { provider: "fs", objectStorage: { bucket: "b" }, config: { fspath: folder } },
+    };
+    const storage = await openFilesystemStorage({ path: join(folder, "b", "kopia", "notes"), create: true });
+    await (await createRepository(storage, { password: "p" })).close();
+    const [volume, secret] = [join(folder, "volume"), join(folder, "secret")];
+    for (const path of [volume, secret]) mkdirSync(path);
+    writeFileSync(join(volume, "a"), "data");
+    writeFileSync(join(secret, MOVER_SECRET_KEYS.locationJson), JSON.stringify(location));
+    writeFileSync(join(secret, MOVER_SECRET_KEYS.repositoryJson), JSON.stringify({ spec: { volumeNamespace: "notes" } }));
+    writeFileSync(join(secret, MOVER_SECRET_KEYS.repositoryPassword), "p");
+    const fake = new FakeKubeClient();
+    fake.seed(dataUploads, { ...upload("up"), status: { phase: "InProgress", node: "node-1" } });
+    const permitted = permittedClient(fake, permissionsOf(MOVER_SERVICE_ACCOUNT));
+    const code = await runDataMoverBackup({
+      client: permitted.client,
+      clock: systemClock,
+      random: systemRandom,
+      logger: nullLogger,
+      namespace: NS,
+      nodeName: "node-1",
+      volumePath: volume,
+      volumeMode: "Filesystem",
+      secretPath: secret,
+      terminationLogPath: join(folder, "termination-log"),
+      dataUploadName: "up",
+    });
+    expect(permitted.denied).toEqual([]);
+    expect(code).toBe(0);
+    // The other direction reads its own kind in the same way; a second telling of progress, should there be one, changes the first.
+    expect(permitted.unused().filter((entry) => !entry.includes("datadownloads") && entry !== "patch events")).toEqual([]);
+  });
+});
+
+describe("the server", () => {
+  it("clears collections in its own namespace, after a restore and with a backup", async () => {
+    const cluster = emptyCluster();
+    const { client: fake, clock } = cluster;
+    const store = new MemoryBackupStore();
+    await recordedBackup(cluster, store);
+    const permitted = permittedClient(fake, permissionsOf(SERVER_NAME));
+    const base = { client: permitted.client, clock, random: seededRandom(3), logger: nullLogger, namespace: NS, stores: store };
+    const repositories = { ensure: async () => undefined, forget: async () => undefined, defaultMaintenanceFrequencySeconds: 3600 };
+    fake.react(backupRepositories, (_before, after) => {
+      if (after?.status?.phase !== undefined || after === undefined) return;
+      fake.mutate(backupRepositories, { namespace: NS, name: after.metadata.name ?? "" }, (current) => {
+        current.status = { phase: "Ready" };
+      });
+    });
+    const restoring = startRestoreController({ ...base, discovery: cluster.discovery });
+    const deleting = startBackupDeletionController({ ...base, repositories, resourceTimeoutMs: 10_000 });
+    await permitted.client.create<Restore>(restores, newRestore("back", { includedResources: ["configmaps"] }));
+    const phaseOfRestore = () => fake.peek(restores, { namespace: NS, name: "back" })?.status?.phase;
+    await eventually(clock, () => (phaseOfRestore()?.startsWith("Finalizing") === true ? true : undefined), phaseOfRestore);
+    const [backup] = fake.all(backups);
+    fake.seed(deleteBackupRequests, { metadata: { namespace: NS, name: "gone" }, spec: { backupName: backup?.metadata.name ?? "" } });
+    await eventually(clock, () => (fake.all(backups).length === 0 && fake.all(deleteBackupRequests).length === 0 ? true : undefined));
+    await restoring.stop();
+    await deleting.stop();
+    expect(permitted.denied).toEqual([]);
+    expect(permitted.unused().filter((entry) => entry.startsWith("deletecollection"))).toEqual([]);
+  });
+});
+
+function seed(fake: FakeKubeClient): void {
+  fake.seed(backupStorageLocations, { metadata: { namespace: NS, name: "default" }, spec: { provider: "aws", objectStorage: { bucket: "b" } } });
+  const password = Buffer.from("secret").toString("base64");
+  fake.seed(secrets, { metadata: { namespace: NS, name: "velero-repo-credentials" }, data: { "repository-password": password } });
+  fake.seed(nodes, { metadata: { name: "node-1" }, status: { conditions: [{ type: "Ready", status: "True" }] } });
+  fake.seed(persistentVolumeClaims, {
+    metadata: { namespace: "notes", name: "files" },
+    spec: { storageClassName: "csi", volumeMode: "Filesystem", volumeName: "pv-source" },
+    status: { phase: "Bound" },
+  });
+  fake.seed(persistentVolumes, { metadata: { name: "pv-source" }, spec: {}, status: { phase: "Bound" } });
+  fake.seed(persistentVolumeClaims, {
+    metadata: { namespace: "notes-2", name: "files" },
+    spec: { accessModes: ["ReadWriteOnce"], storageClassName: "csi", volumeMode: "Filesystem", selector: { matchLabels: { for: "files" } } },
+    status: { phase: "Pending" },
+  });
+}
+
+/** What an agent that was killed at the wrong moment leaves. */
+function seedOrphan(fake: FakeKubeClient): void {
+  const annotations = { "drayage.io/owner-uid": "of-one-that-is-gone" };
+  fake.seed(volumeSnapshots, { metadata: { namespace: NS, name: "orphan", annotations }, spec: { source: { volumeSnapshotContentName: "orphan" } } });
+  fake.seed(volumeSnapshotContents, {
+    metadata: { name: "orphan", annotations },
+    spec: { deletionPolicy: "Delete", driver: "csi.example.com", source: { snapshotHandle: "h" }, volumeSnapshotRef: { namespace: NS, name: "orphan" } },
+  });
+}
+
+function upload(name: string): DataUpload {
+  return {
+    metadata: { namespace: NS, name },
+    spec: {
+      backupStorageLocation: "default",
+      csiSnapshot: { driver: "csi.example.com", snapshotClass: "csi", storageClass: "csi", volumeSnapshot: `source-${name}` },
+      datamover: DRAYAGE_DATA_MOVER,
+      operationTimeout: "10m0s",
+      snapshotType: "CSI",
+      sourceNamespace: "notes",
+      sourcePVC: "files",
+    },
+  };
+}
+
+function download(name: string): DataDownload {
+  return {
+    metadata: { namespace: NS, name },
+    spec: {
+      backupStorageLocation: "default",
+      operationTimeout: "10m0s",
+      snapshotID: "c8a6dc6ded536bb55335914b8fa2422c",
+      sourceNamespace: "notes",
+      targetVolume: { namespace: "notes-2", pv: "", pvc: "files" },
+    },
+  };
+}
