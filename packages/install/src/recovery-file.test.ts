@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "@drayage/base/testing";
@@ -31,6 +31,18 @@ describe("recovery file", () => {
     writeFileSync(path, "old", { mode: 0o644 });
     writeRecoveryFile(path, file);
     expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it("writes the password into nothing that somebody else laid in its way", () => {
+    const path = join(folder, "recovery.json");
+    const watched = join(folder, "watched");
+    writeFileSync(watched, "");
+    for (const lay of [() => symlinkSync(watched, `${path}.tmp`), () => linkSync(watched, `${path}.tmp`)]) {
+      lay();
+      writeRecoveryFile(path, file);
+      expect(readFileSync(watched, "utf8")).toBe("");
+      expect(readRecoveryFile(path)).toEqual(file);
+    }
   });
 
   it.each([

@@ -4,7 +4,7 @@
  *   { "schema": 1, "createdAt": "2026-01-01T00:00:00Z", "repositoryPassword": "…",
  *     "locations": [ { "name": "default", "provider": "aws", "bucket": "b", "prefix": "p", "config": { "region": "…" } } ] }
  */
-import { closeSync, fchmodSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { DrayError, messageOf, type RandomSource, randomHex } from "@drayage/base";
 
 export interface RecoveryLocation {
@@ -84,14 +84,9 @@ export function readRecoveryFile(path: string): RecoveryFile {
 export function writeRecoveryFile(path: string, file: RecoveryFile): void {
   const temporary = `${path}.tmp`;
   try {
-    const fd = openSync(temporary, "w", 0o600);
-    try {
-      fchmodSync(fd, 0o600);
-      writeSync(fd, encodeRecoveryFile(file));
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+    rmSync(temporary, { force: true });
+    // Exclusively: in a folder that others may write to, what lies there could be open elsewhere or lead somewhere else.
+    writeFileSync(temporary, encodeRecoveryFile(file), { flag: "wx", mode: 0o600, flush: true });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });

@@ -12,3 +12,10 @@ it("gives back each object as it was put aside, in any order", async () => {
     await spool.dispose();
   }
 });
+
+it("says what is wrong with the disk", async () => {
+  const spool = await createDiskSpool();
+  const place = await spool.add({ kind: "ConfigMap", metadata: { name: "c" } });
+  await spool.dispose();
+  await expect(spool.read(place)).rejects.toMatchObject({ code: "PATH_IO", message: expect.stringMatching(/^Cannot put the items of a backup aside in ".*"/) });
+});

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fromUtf8, utf8 } from "@drayage/base";
+import { DrayError, fromUtf8, invariant, messageOf, utf8 } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
 
 /** Where one object lies in the spool. */
@@ -39,13 +39,27 @@ class DiskSpool implements ItemSpool {
     const bytes = utf8(JSON.stringify(object));
     const offset = this.#lengthBytes;
     this.#lengthBytes += bytes.length;
-    await this.#file.writev([bytes], offset);
+    // A disk that is nearly full takes a part and says so only of the rest.
+    for (let at = 0; at < bytes.length; ) at += (await this.#onDisk(() => this.#file.write(bytes, at, bytes.length - at, offset + at))).bytesWritten;
     return { offset, lengthBytes: bytes.length };
   }
 
   async read(item: SpooledItem): Promise<GenericObject> {
-    const { buffer } = await this.#file.read({ buffer: new Uint8Array(item.lengthBytes), position: item.offset });
+    const { buffer, bytesRead } = await this.#onDisk(() => this.#file.read({ buffer: new Uint8Array(item.lengthBytes), position: item.offset }));
+    invariant(bytesRead === item.lengthBytes, `Cannot read an item that was put aside: ${bytesRead} of ${item.lengthBytes} bytes are there`);
     return JSON.parse(fromUtf8(buffer)) as GenericObject;
+  }
+
+  async #onDisk<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const isFull = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
+      throw new DrayError(isFull ? "PATH_NO_SPACE" : "PATH_IO", `Cannot put the items of a backup aside in "${this.#folder}": ${messageOf(cause)}`, {
+        cause,
+        ...(isFull ? { hint: "Free space where the server keeps its temporary files, or give it more." } : {}),
+      });
+    }
   }
 
   async dispose(): Promise<void> {
