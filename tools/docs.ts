@@ -1,5 +1,5 @@
 /**
- * Keeps the documentation true. Writes docs/errors.md from the table of codes and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
+ * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
  * checks that relative links lead somewhere, and runs every TypeScript example:
  * a fenced block that starts with ```ts is type-checked and executed as a module of this repository.
  */
@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { CODES } from "../packages/base/src/errors.ts";
+import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -76,6 +77,7 @@ function runExamples(path: string, text: string): void {
 }
 
 writeOrCompare(join(root, "docs", "errors.md"), errorsPage());
+writeOrCompare(join(root, "docs", "cli.md"), await cliPage());
 writeOrCompare(join(root, "docs", "formats", "compatibility.md"), await compatibilityPage());
 for (const path of markdownFiles()) {
   const text = readFileSync(path, "utf8");

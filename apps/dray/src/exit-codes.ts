@@ -14,7 +14,20 @@ export const EXIT = {
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-const BY_CODE: Partial<Record<Code, ExitCode>> = {
+/** What each of them says, for docs/cli.md. */
+export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
+  ok: "it worked",
+  failed: "it failed; also a backup, a restore, a verification or a demo that ended badly",
+  usage: "the command line cannot be understood",
+  partiallyFailed: "a backup or a restore ended PartiallyFailed, a snapshot left files out: the rest is kept",
+  notFound: "what was asked for is not there",
+  accessDenied: "wrong password, or no permission",
+  timedOut: "it took longer than it may",
+  interrupted: "ended by Ctrl-C or SIGTERM",
+};
+
+/** Error codes with an exit code of their own; every other one is `failed`. */
+export const EXIT_OF_CODE: Readonly<Partial<Record<Code, ExitCode>>> = {
   USAGE: EXIT.usage,
   TIMED_OUT: EXIT.timedOut,
   BLOB_NOT_FOUND: EXIT.notFound,
@@ -33,7 +46,7 @@ const BY_CODE: Partial<Record<Code, ExitCode>> = {
 
 export function exitCodeOf(error: unknown, signal?: AbortSignal): ExitCode {
   if (isAbort(error, signal)) return EXIT.interrupted;
-  return isDrayError(error) ? (BY_CODE[error.code] ?? EXIT.failed) : EXIT.failed;
+  return isDrayError(error) ? (EXIT_OF_CODE[error.code] ?? EXIT.failed) : EXIT.failed;
 }
 
 /** The text of a failure: what happened, what to do next, and where it came from when `debug` is on. */
