@@ -85,7 +85,7 @@ describe.each([1, 2, 10, 100])("with an overhead of %i percent", (overhead) => {
     for (const { id } of contents.list()) {
       expect(id.endsWith(Buffer.from(contents.codec.hasher.hash(await contents.get(id))).toString("hex"))).toBe(true);
     }
-    expect(contents.statistics.repairedShards).toBeGreaterThan(0);
+    expect(contents.repairedShards).toBeGreaterThan(0);
     const { id } = await contents.write(Buffer.from("added by us"));
     await contents.flush();
     const fresh = newKopia();

@@ -31,6 +31,26 @@ const MEANING: Readonly<Record<string, string>> = {
   ETXTBSY: "it is being run",
   EBUSY: "it is in use",
   EFBIG: "it is larger than this file system allows",
+  EUCLEAN: "the file system is damaged there",
+  EBADMSG: "the file system is damaged there: its checksum does not match",
+  ESTALE: "the file server does not know it any more",
+  EREMOTEIO: "the device reports a remote input/output error",
+  ENOKEY: "it is encrypted, and its key is not loaded",
+  EKEYEXPIRED: "it is encrypted, and its key has expired",
+  EKEYREVOKED: "it is encrypted, and its key was revoked",
+  ENOMEDIUM: "there is no medium in the device",
+};
+
+/** What Linux's file systems say and Node has no name for: its code is then `Unknown system error -117`. */
+const UNNAMED: Readonly<Record<number, string>> = {
+  74: "EBADMSG",
+  116: "ESTALE",
+  117: "EUCLEAN",
+  121: "EREMOTEIO",
+  123: "ENOMEDIUM",
+  126: "ENOKEY",
+  127: "EKEYEXPIRED",
+  128: "EKEYREVOKED",
 };
 
 /** The errno name of a failed call of node:fs or of the system-call kernel, or undefined. */
@@ -40,7 +60,10 @@ export function errnoOf(error: unknown): string | undefined {
     return typeof errno === "string" ? errno : undefined;
   }
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+  if (typeof code !== "string") return undefined;
+  const number = /^Unknown system error -(\d+)$/.exec(code)?.[1];
+  if (number !== undefined) return UNNAMED[Number(number)] ?? `errno ${number}`;
+  return /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
 export function hasErrno(error: unknown, ...names: readonly string[]): boolean {

@@ -48,6 +48,8 @@ export interface WrittenContent {
 }
 
 export interface ContentWriter extends ContentReader {
+  /** Damaged parts of stored bytes that error correction put right since opening: the storage has lost them. */
+  readonly repairedShards: number;
   /**
    * Stores a content unless it is there. `data` is fully read before the call returns its promise, so the caller may reuse the memory at once;
    * the promise is the back-pressure: it resolves when there is room for more.

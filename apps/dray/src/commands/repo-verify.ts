@@ -46,9 +46,21 @@ async function verifyRepository(repository: Repository, options: Options, termin
     view.clear();
     const count = damagedContents + unreadable.length + report.problemCount;
     view.problems([...problems, ...report.problems], count, "error");
+    view.repaired(report.repairedShards);
     const { mode, files, directories, bytes } = report;
     view.summary(
-      { repository: repository.description, mode, contents, packs: packs.size, snapshots: snapshots.length, directories, files, bytes, problems: count },
+      {
+        repository: repository.description,
+        mode,
+        contents,
+        packs: packs.size,
+        snapshots: snapshots.length,
+        directories,
+        files,
+        bytes,
+        problems: count,
+        repairedShards: report.repairedShards,
+      },
       `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${mode === "full" ? " to the last byte" : ""}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
     );
     if (count > 0) terminal.exitCode = EXIT.failed;

@@ -39,9 +39,10 @@ async function verify(repository: Repository, ids: readonly string[], options: O
   const unreadable = listed.unreadable.map(({ id, error }) => ({ path: id, message: error instanceof Error ? error.message : String(error) }));
   const count = unreadable.length + report.problemCount;
   view.problems([...unreadable, ...report.problems], count, "error");
+  view.repaired(report.repairedShards);
   const { mode, files, directories, bytes } = report;
   view.summary(
-    { mode, snapshots: listed.snapshots.length, directories, files, bytes, problems: count },
+    { mode, snapshots: listed.snapshots.length, directories, files, bytes, problems: count, repairedShards: report.repairedShards },
     `Verified ${files} files (${formatBytes(bytes)}) of ${listed.snapshots.length} snapshots${mode === "full" ? " to the last byte" : ""}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
   );
   if (count > 0) terminal.exitCode = EXIT.failed;

@@ -148,6 +148,23 @@ describe("repositories", () => {
   });
 });
 
+describe("a repository with error correction", () => {
+  it("is whole when bytes are lost that it makes good; verification says that they were", async () => {
+    await dray("repo create --ecc REED-SOLOMON-CRC32 --ecc-overhead-percent 10");
+    expect((await dray("snapshot create data --source user@host:/data")).exitCode).toBe(0);
+    const at = join(folder, "repository", "p");
+    const [pack = ""] = readdirSync(at, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".f"));
+    const bytes = readFileSync(join(at, pack));
+    bytes[100] = (bytes[100] ?? 0) ^ 1;
+    writeFileSync(join(at, pack), bytes);
+    for (const line of ["repo verify --full", "snapshot verify --full"]) {
+      const { exitCode, out, err } = await dray(line);
+      expect([exitCode, out]).toEqual([0, expect.stringContaining("no problems")]);
+      expect(err).toMatch(/^warning: repository: 1 damaged parts were put right by error correction/);
+    }
+  });
+});
+
 describe("snapshots", () => {
   it("are created, listed, shown, restored and deleted", async () => {
     const id = await created();

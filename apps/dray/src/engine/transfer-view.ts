@@ -80,6 +80,13 @@ export class TransferView {
     if (!this.#json && count > PROBLEMS_SHOWN_MAX) this.#terminal.err(`${kind}: and ${count - PROBLEMS_SHOWN_MAX} more\n`);
   }
 
+  /** What error correction put right: nothing is lost yet, but a store that loses bytes goes on doing so. */
+  repaired(shards: number): void {
+    if (shards === 0) return;
+    const message = `${shards} damaged parts were put right by error correction: the store loses bytes; check its disks, and copy the repository to another`;
+    this.problems([{ path: "repository", message }], 1, "warning");
+  }
+
   /** The last thing said: plain lines for people, one event for programs. */
   summary(facts: Readonly<Record<string, unknown>>, text: string): void {
     this.clear();

@@ -44,6 +44,8 @@ export interface VerifyReport {
   /** What is wrong, by path below the snapshot's id; the first thousand. */
   readonly problems: readonly EntryProblem[];
   readonly problemCount: number;
+  /** Damaged parts that error correction put right, in everything read since the repository was opened: the data is whole, the store is not. */
+  readonly repairedShards: number;
   readonly progress: DataPathProgress;
 }
 
@@ -126,6 +128,7 @@ class Verification {
       bytes: this.#bytes,
       problems: this.#problems.kept,
       problemCount: this.#problems.count,
+      repairedShards: this.#options.repository.contents.repairedShards,
       progress: this.#meter.progress,
     };
   }

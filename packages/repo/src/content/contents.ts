@@ -101,8 +101,6 @@ export interface ContentStatistics {
   readonly deduplicatedBytes: number;
   readonly readContents: number;
   readonly readBytes: number;
-  /** Damaged parts of stored bytes that error correction put right: the storage has lost them. */
-  readonly repairedShards: number;
 }
 
 export class Contents implements ContentWriter {
@@ -132,7 +130,11 @@ export class Contents implements ContentWriter {
   }
 
   get statistics(): ContentStatistics {
-    return { ...this.#statistics, repairedShards: this.codec.repairedShards };
+    return { ...this.#statistics };
+  }
+
+  get repairedShards(): number {
+    return this.codec.repairedShards;
   }
 
   /** Entries and bytes of the committed index in memory. */

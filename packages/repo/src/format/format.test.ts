@@ -1,6 +1,6 @@
 import { fromBase64, isDrayError, toBase64, toHex, utf8 } from "@drayage/base";
 import { memoryLogger, seededRandom, VirtualClock } from "@drayage/base/testing";
-import { MemoryStorage } from "@drayage/blob/testing";
+import { FaultyStorage, faultAt, MemoryStorage } from "@drayage/blob/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOfHex, GOLDEN_PASSWORD, golden, goldenBlobs } from "../testing/golden.ts";
 import { decodeBlobConfig, encodeBlobConfig, retentionOf } from "./blob-config.ts";
@@ -234,6 +234,34 @@ describe("a repository's format", () => {
     const used = await storageWith([["something", utf8("else")]]);
     await expect(createRepositoryFormat(used, fast)).rejects.toThrow(/is not empty, it holds "something"/);
   });
+
+  it("is that of one of two creators at once, and opens", async () => {
+    const storage = new MemoryStorage(clock);
+    const outcomes = await Promise.allSettled([1, 2].map((seed) => createRepositoryFormat(storage, { ...fast, random: seededRandom(seed) })));
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    const opened = await openRepositoryFormat(storage, fast);
+    const [created] = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+    expect(opened.uniqueId).toEqual(created?.uniqueId);
+  });
+
+  it.each([undefined, { mode: "GOVERNANCE" as const, periodMs: 1_000 }])(
+    "can be created again where its creator was killed at any call, with lock %j",
+    async (retention) => {
+      for (let k = 1; ; k++) {
+        const storage = new FaultyStorage(new MemoryStorage(clock), faultAt(k, { kind: "appliedButTimedOut" }, true));
+        const options = { ...fast, retention };
+        const killed = await createRepositoryFormat(storage, options).then(
+          () => false,
+          () => true,
+        );
+        if (!killed) break;
+        storage.plan = undefined;
+        clock.jump(2_000);
+        await createRepositoryFormat(storage, options).catch((error: unknown) => expect(error).toMatchObject({ code: "REPO_ALREADY_EXISTS" }));
+        expect((await openRepositoryFormat(storage, fast)).config.retention).toEqual(retention);
+      }
+    },
+  );
 
   it("opens under the new password only after a change, with the keys it had", async () => {
     const storage = new MemoryStorage(clock);

@@ -27,13 +27,16 @@ export interface CreateFormatOptions extends FormatOptions {
 }
 
 /**
- * Makes a repository in an empty storage: `kopia.blobcfg` first, `kopia.repository` second, so that what has a format is complete.
- * Throws REPO_ALREADY_EXISTS when the storage holds anything, REPO_UNSUPPORTED and USAGE for choices that cannot be.
+ * Makes a repository in an empty storage. `kopia.repository` decides: of two creators at once the second is refused, where the storage can refuse, and only the first writes
+ * `kopia.blobcfg`, under the key that opens it. With object lock that goes first, so that no repository is ever there without its lock; what a creator left who was killed in between
+ * is written over.
+ * Throws REPO_ALREADY_EXISTS when the storage holds anything else, REPO_UNSUPPORTED and USAGE for choices that cannot be.
  */
 export async function createRepositoryFormat(storage: BlobStorage, options: CreateFormatOptions): Promise<RepositoryFormat> {
   const random = options.random ?? systemRandom;
   const block = newBlockFormat(options.blockFormat ?? {}, random);
   for await (const blob of storage.list("")) {
+    if (blob.id === BLOB_CONFIG_ID) continue;
     const there = blob.id === FORMAT_BLOB_ID ? "there is one already" : `the storage is not empty, it holds "${blob.id}"`;
     throw new DrayError("REPO_ALREADY_EXISTS", `Cannot create repository at "${storage.description}": ${there}`, {
       hint: "Open it instead, or choose another place.",
@@ -54,7 +57,8 @@ export async function createRepositoryFormat(storage: BlobStorage, options: Crea
   const bytes = encodeFormatBlob(blob);
   const put = (id: string, data: Uint8Array, ifAbsent: boolean): Promise<void> =>
     storage.put(id, data, putOptions(retentionOf(config, id, options.clock.nowMs()), ifAbsent && storage.capabilities.putIfAbsent));
-  await put(BLOB_CONFIG_ID, sealWithFormatKey(formatKey, uniqueId, encodeBlobConfig(config), random), false);
+  const sealedConfig = sealWithFormatKey(formatKey, uniqueId, encodeBlobConfig(config), random);
+  if (config.retention !== undefined) await put(BLOB_CONFIG_ID, sealedConfig, false);
   try {
     // Two creators at once: the second must not replace the keys of the first.
     await put(FORMAT_BLOB_ID, bytes, true);
@@ -62,6 +66,7 @@ export async function createRepositoryFormat(storage: BlobStorage, options: Crea
     if (!hasCode(cause, "BLOB_ALREADY_EXISTS")) throw cause;
     throw new DrayError("REPO_ALREADY_EXISTS", `Cannot create repository at "${storage.description}": somebody else just did`, { cause });
   }
+  if (config.retention === undefined) await put(BLOB_CONFIG_ID, sealedConfig, false);
   return new RepositoryFormat(storage, options, { bytes, blob, block, formatKey, config });
 }
 

@@ -40,6 +40,8 @@ export async function maintainRepository(repository: Repository, options: Mainta
   const { contents, snapshots, clock, random, identity } = repository;
   invariant(contents instanceof Contents, "Cannot maintain a repository whose contents are not stored");
   if (repository.readOnly) throw new DrayError("REPO_READ_ONLY", `Cannot maintain repository at "${repository.description}": it was opened to be read only`);
+  // What others saved since the repository was opened must count as used.
+  await repository.manifests.refresh(signal);
   const { owner, ...parameters } = await loadMaintenanceParameters(repository, signal);
   const self = `${identity.userName}@${identity.host}`;
   if (owner !== self) {

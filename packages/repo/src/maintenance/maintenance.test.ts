@@ -247,6 +247,41 @@ describe("full maintenance", () => {
     expect(await namesOf(world.storage, "s")).toEqual([]);
   });
 
+  it("keeps the packs of a session that ends while it looks", async () => {
+    const world = await newWorld();
+    const writer = contentsOf(await reopen(world));
+    const { id } = await writer.write(utf8("indexed at the last moment"));
+    world.storage.plan = ({ operation, id: blob }) => (operation === "put" && blob.startsWith("xn") ? { kind: "fail" } : undefined);
+    await expect(writer.flush()).rejects.toThrow(DrayError);
+    world.storage.plan = undefined;
+    world.clock.jump(25 * HOUR_MS);
+    // Packs are deleted in every other run, since this one moved contents.
+    await maintainRepository(world.repository, { mode: "full" });
+    world.clock.jump(2 * HOUR_MS);
+    // The writer comes back: it stores its index and takes its marker away, just before maintenance asks for markers.
+    let hasEnded = false;
+    const list = world.storage.list.bind(world.storage);
+    world.storage.list = async function* (prefix, signal) {
+      if (prefix === "s" && !hasEnded) {
+        hasEnded = true;
+        await writer.flush();
+      }
+      yield* list(prefix, signal);
+    };
+    await maintainRepository(world.repository, { mode: "full" });
+    expect(hasEnded).toBe(true);
+    expect(Buffer.from(await contentsOf(await reopen(world)).get(id)).toString()).toBe("indexed at the last moment");
+  });
+
+  it("knows the snapshots that others saved since it was opened", async () => {
+    const world = await newWorld();
+    await world.repository.snapshots.list();
+    const { file } = await saveSnapshot({ repository: await reopen(world), clock: world.clock }, "of another client");
+    world.clock.jump(25 * HOUR_MS);
+    await maintainRepository(world.repository, { mode: "full" });
+    expect(contentsOf(await reopen(world)).info(file)?.deleted).toBe(false);
+  });
+
   it("stops when it cannot know what a snapshot needs", async () => {
     const world = await newWorld();
     await world.repository.manifests.put({ type: "snapshot", hostname: "h", username: "u", path: "/" }, `{"rootEntry":{"obj":"nonsense"}}`);

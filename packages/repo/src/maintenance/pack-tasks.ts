@@ -90,9 +90,11 @@ export async function planPackDeletion(
   letters: readonly string[] = ["p", "q", "s"],
   signal?: AbortSignal,
 ): Promise<DeletionPlan> {
+  // In this order: a session that ends in between has stored its index before its marker went.
+  const living = await livingSessions(contents, startedMs - safety.sessionExpirationMs, signal);
+  await contents.refresh(signal);
   const used = new Set<string>();
   for (const { packBlobId } of contents.list({ includeDeleted: true })) used.add(packBlobId);
-  const living = await livingSessions(contents, startedMs - safety.sessionExpirationMs, signal);
   const cutoffMs = startedMs + TIMESTAMP_GRAIN_MS;
   const blobs: string[] = [];
   let bytes = 0;

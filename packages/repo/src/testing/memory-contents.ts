@@ -5,6 +5,7 @@ import type { ContentId, ContentInfo, ContentWriter, WriteContentOptions, Writte
 
 export class MemoryContents implements ContentWriter {
   readonly #stored = new Map<ContentId, { data: Uint8Array; deleted: boolean }>();
+  readonly repairedShards = 0;
   /** How often something was flushed. */
   flushes = 0;
   writes: { readonly id: ContentId; readonly length: number; readonly compressor: string | undefined }[] = [];
