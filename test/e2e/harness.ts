@@ -49,9 +49,9 @@ import { TestCluster } from "./embedded-cluster.ts";
 
 /** The namespace of the installation. */
 export const VELERO = "velero";
-const BUCKET = "backups";
-const REGION = "us-east-1";
-const KEYS = { accessKeyId: "e2e", secretAccessKey: "not a secret of anybody" };
+export const BUCKET = "backups";
+export const REGION = "us-east-1";
+export const KEYS = { accessKeyId: "e2e", secretAccessKey: "not a secret of anybody" };
 export const REPOSITORY_PASSWORD = "correct horse battery staple";
 const AGENT_CONFIG = "node-agent-config";
 const LIMIT_MS = 90_000;
@@ -86,12 +86,27 @@ export class Harness {
   readonly bucketFolder: string;
   readonly #holds = new Set<Hold>();
   readonly #options: HarnessOptions;
+  readonly #ownsStore: boolean;
 
-  private constructor(cluster: TestCluster, store: ObjectStore, bucketFolder: string, options: HarnessOptions) {
+  private constructor(cluster: TestCluster, store: ObjectStore, bucketFolder: string, options: HarnessOptions, ownsStore = true) {
     this.cluster = cluster;
     this.store = store;
     this.bucketFolder = bucketFolder;
     this.#options = options;
+    this.#ownsStore = ownsStore;
+  }
+
+  /** Another cluster beside the bucket of this one, which outlives it. */
+  async another(options: HarnessOptions = {}): Promise<Harness> {
+    const cluster = await TestCluster.start({ nodes: options.nodes ?? 1 });
+    const harness = new Harness(cluster, this.store, this.bucketFolder, options, false);
+    try {
+      await harness.install();
+      return harness;
+    } catch (error) {
+      await harness.destroy();
+      throw error;
+    }
   }
 
   /** Brings up a cluster and a bucket and installs Drayage; what was started is ended when that fails. */
@@ -149,11 +164,11 @@ export class Harness {
 
   /** Ends everything, also half of it; throws when something of it is left. */
   async destroy(): Promise<void> {
-    this.heal();
+    if (this.#ownsStore) this.heal();
     try {
       await this.cluster.destroy();
     } finally {
-      await this.store.close();
+      if (this.#ownsStore) await this.store.close();
     }
     const left = [...this.cluster.processes().map((pid) => `process ${pid}`), ...this.cluster.mounts(), ...this.#loopDevices()];
     if (left.length > 0) throw new Error(`the cluster has left something behind: ${left.join("; ")}`);

@@ -82,13 +82,11 @@ export function fillFolder(harness: Harness, namespace: string, claim: string): 
   );
 }
 
-/** Every fact of a volume as lines: kind, mode, owner, time, size and digest of each entry; of a device its size and digest. */
-export function factsOf(harness: Harness, namespace: string, claim: string, mode: "Filesystem" | "Block" = "Filesystem"): Promise<string> {
-  return inApplication(
-    harness,
-    namespace,
-    mode === "Block"
-      ? `blockdev --getsize64 /dev/${claim}; sha256sum < /dev/${claim}`
-      : `cd /volumes/${claim}; { find . -type d -printf '%p %y %m %U %G %T@\\n'; find . ! -type d -printf '%p %y %m %U %G %T@ %s %l\\n'; find . -type f -exec sha256sum {} +; } | LC_ALL=C sort`,
-  );
+/** Every fact of a volume as lines: kind, mode, owner, time, size and digest of each entry, names byte by byte; of a device its size and digest. */
+export async function factsOf(harness: Harness, namespace: string, claim: string, mode: "Filesystem" | "Block" = "Filesystem"): Promise<string> {
+  if (mode === "Block") return inApplication(harness, namespace, `blockdev --getsize64 /dev/${claim}; sha256sum < /dev/${claim}`);
+  const kinds = "find . -type d -printf '%p %y %m %U %G %T@\\n'; find . ! -type d -printf '%p %y %m %U %G %T@ %s %l\\n'; find . -type f -exec sha256sum {} +";
+  // A listing is not text: names may be any bytes.
+  const listing = await inApplication(harness, namespace, `cd /volumes/${claim}; { ${kinds}; } | LC_ALL=C sort | base64 -w0`);
+  return Buffer.from(listing, "base64").toString("latin1");
 }
