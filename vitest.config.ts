@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     passWithNoTests: false,
     projects: [
-      { test: { name: "unit", include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "tools/**/*.test.ts"], testTimeout: 30_000 } },
+      { test: { name: "unit", include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "tools/**/*.test.ts"], testTimeout: 120_000 } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false } },
       { test: { name: "compat", include: ["test/compat/**/*.test.ts"], testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } },
     ],
