@@ -1,4 +1,5 @@
 import { DrayError } from "@drayage/base";
+import type { ByteRange } from "./object-store.ts";
 import type { BlobId, GetBlobOptions } from "./storage.ts";
 
 /** The errors that every provider words in the same way. */
@@ -22,6 +23,10 @@ export function invalidRange(place: string, id: BlobId, options: GetBlobOptions,
 
 export function objectNotFound(place: string, key: string, cause?: unknown): DrayError {
   return new DrayError("BLOB_NOT_FOUND", `Cannot read "${key}" of ${place}: it is not there`, { cause, context: { key } });
+}
+
+export function objectRangeMissing(place: string, key: string, { offset, length }: ByteRange, cause?: unknown): DrayError {
+  return new DrayError("BLOB_INVALID_RANGE", `Cannot read ${length} bytes from ${offset} of "${key}" of ${place}: it is shorter`, { cause, context: { key } });
 }
 
 /** The range of a blob of `have` bytes that the options name; throws BLOB_INVALID_RANGE when it is not inside. */

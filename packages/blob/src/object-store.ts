@@ -17,6 +17,12 @@ export interface ObjectListing {
   readonly prefixes: readonly string[];
 }
 
+/** A stretch of an object, in bytes; the length is more than 0. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
 export interface ObjectStore {
   /** For messages and logs: provider, bucket and prefix, no secret. */
   readonly description: string;
@@ -24,6 +30,8 @@ export interface ObjectStore {
   check(signal?: AbortSignal): Promise<void>;
   /** Throws BLOB_NOT_FOUND. */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Exactly `range.length` bytes from `range.offset` on. Throws BLOB_NOT_FOUND, and BLOB_INVALID_RANGE when the object ends before. */
+  getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array>;
   /** The object as a stream of chunks, for what may be large. Throws BLOB_NOT_FOUND. */
   getStream(key: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Throws BLOB_NOT_FOUND. */

@@ -52,6 +52,22 @@ const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Pro
   ],
 
   [
+    "gives a stretch of an object, and says when there is not so much",
+    async (store) => {
+      await store.put("data/ab", utf8("0123456789"));
+      expect(text(await store.getRange("data/ab", { offset: 0, length: 10 }))).toBe("0123456789");
+      expect(text(await store.getRange("data/ab", { offset: 3, length: 4 }))).toBe("3456");
+      for (const range of [
+        { offset: 3, length: 8 },
+        { offset: 10, length: 1 },
+        { offset: 100, length: 1 },
+      ])
+        await expect(store.getRange("data/ab", range)).rejects.toMatchObject({ code: "BLOB_INVALID_RANGE" });
+      await expect(store.getRange("data/ac", { offset: 0, length: 1 })).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
+    },
+  ],
+
+  [
     "stores a file of the disk, small, empty and larger than one request takes",
     async (store) => {
       const folder = await mkdtemp(join(tmpdir(), "drayage-contract-"));

@@ -9,8 +9,8 @@ import { mkdir, open, readdir, readFile, rmdir, stat, unlink } from "node:fs/pro
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { compareUtf8, DrayError, isAbort, type RandomSource, systemRandom } from "@drayage/base";
-import { objectNotFound } from "../blob-errors.ts";
-import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
+import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { openSourceFile } from "../source-file.ts";
 import { isTemporaryName, writeFileAtomically } from "./atomic-write.ts";
 import { errnoOf, translateFsError } from "./fs-errors.ts";
@@ -62,6 +62,25 @@ class DirectoryStore implements ObjectStore {
 
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     return await this.#translated(key, "read", signal, async (path) => await readFile(path, { signal }));
+  }
+
+  async getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    return await this.#translated(key, "read", signal, async (path) => {
+      const file = await open(path, "r");
+      try {
+        if (range.offset + range.length > (await file.stat()).size) throw objectRangeMissing(this.description, key, range);
+        const bytes = new Uint8Array(range.length);
+        for (let at = 0; at < bytes.length; ) {
+          signal?.throwIfAborted();
+          const { bytesRead } = await file.read(bytes, at, bytes.length - at, range.offset + at);
+          if (bytesRead === 0) throw objectRangeMissing(this.description, key, range);
+          at += bytesRead;
+        }
+        return bytes;
+      } finally {
+        await file.close();
+      }
+    });
   }
 
   async getStream(key: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {

@@ -1,6 +1,6 @@
 import { type Clock, compareUtf8, systemClock } from "@drayage/base";
-import { objectNotFound } from "../blob-errors.ts";
-import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
+import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { openSourceFile } from "../source-file.ts";
 
 /** An object store in memory. */
@@ -21,6 +21,13 @@ export class MemoryObjectStore implements ObjectStore {
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     await this.check(signal);
     return this.#find(key).data.slice();
+  }
+
+  async getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    await this.check(signal);
+    const { data } = this.#find(key);
+    if (range.offset + range.length > data.length) throw objectRangeMissing(this.description, key, range);
+    return data.slice(range.offset, range.offset + range.length);
   }
 
   async getStream(key: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {

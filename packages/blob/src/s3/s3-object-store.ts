@@ -1,6 +1,6 @@
 import { DrayError, forEachLimit, hasCode } from "@drayage/base";
-import { objectNotFound } from "../blob-errors.ts";
-import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
+import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { openSourceFile } from "../source-file.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
@@ -38,6 +38,18 @@ class S3ObjectStore implements ObjectStore {
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     const { response, action } = await this.#open(key, signal);
     return await this.#s3.body(response, action, signal);
+  }
+
+  async getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    try {
+      const { response, action } = await this.#open(key, signal, range);
+      const bytes = await this.#s3.body(response, action, signal);
+      // A range that reaches beyond the end is answered with what there is.
+      if (bytes.length !== range.length) throw objectRangeMissing(this.description, key, range);
+      return bytes;
+    } catch (error) {
+      throw hasCode(error, "BLOB_INVALID_RANGE") ? objectRangeMissing(this.description, key, range, error) : error;
+    }
   }
 
   async getStream(key: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
@@ -132,11 +144,12 @@ class S3ObjectStore implements ObjectStore {
     return { key: (found.Key ?? "").slice(base.length), length: found.Size ?? 0, timestampMs: found.LastModified?.getTime() ?? 0 };
   }
 
-  async #open(key: string, signal: AbortSignal | undefined) {
+  async #open(key: string, signal: AbortSignal | undefined, range?: ByteRange) {
     const action = `Cannot read "${key}" of ${this.description}`;
+    const Range = range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
     try {
       const response = await this.#s3.call(action, signal, (client, abort) =>
-        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key) }), abort),
+        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key), ...Range }), abort),
       );
       return { response, action };
     } catch (error) {

@@ -1,5 +1,5 @@
 import { compareUtf8 } from "@drayage/base";
-import type { ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { type RetryingOptions, retryLogged } from "./retrying-storage.ts";
 
 /** The retrying of an object store's calls, as `RetryingStorage` does it for blobs. */
@@ -23,6 +23,10 @@ export class RetryingObjectStore implements ObjectStore {
 
   get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     return this.#retry("get", signal, () => this.#inner.get(key, signal));
+  }
+
+  getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#retry("getRange", signal, () => this.#inner.getRange(key, range, signal));
   }
 
   /** Only the opening is retried: a stream that breaks off says so to its reader, who alone knows whether what came can be thrown away. */
