@@ -23,6 +23,11 @@ export interface GetBlobOptions {
   readonly offset?: number;
   /** Bytes wanted; all from `offset` on when left out. The answer has exactly this length, or BLOB_INVALID_RANGE is thrown. */
   readonly length?: number;
+  /**
+   * Memory, exactly as long as `length`, that an implementation may put the bytes into; the answer is then this array. It saves whoever reads many ranges the allocation of each.
+   * After a failure it holds anything.
+   */
+  readonly into?: Uint8Array;
   readonly signal?: AbortSignal;
 }
 

@@ -1,6 +1,7 @@
 export type { EntryProblem } from "./entry-problems.ts";
 export { findInSnapshot } from "./find-in-snapshot.ts";
 export { type DataPathPhase, type DataPathProgress, type OnProgress, RateMeter } from "./progress.ts";
+export { KopiaSource, restoreEntryOf } from "./restore/kopia-source.ts";
 export {
   blockFileOf,
   isBlockSnapshot,
@@ -9,6 +10,7 @@ export {
   type RestoreTarget,
   restoreSnapshot,
 } from "./restore/restore-snapshot.ts";
+export * from "./restore/restore-source.ts";
 export type { ParentChoice } from "./upload/parents.ts";
 export { type UploadResult, type UploadSnapshotOptions, type UploadSource, uploadSnapshot } from "./upload/upload-snapshot.ts";
 export { contentProblem, packLengths, type VerifyMode, type VerifyReport, type VerifySnapshotOptions, verifySnapshots } from "./verify/verify-snapshot.ts";

@@ -33,8 +33,11 @@ export interface ContentEncryptor {
   readonly overheadBytes: number;
   /** Writes nonce, ciphertext and tag into `out` at `at`, away from the plaintext, and returns the bytes written. `iv` is HMAC input and additional data. */
   seal(plaintext: Uint8Array, iv: Uint8Array, out: Uint8Array, at: number): number;
-  /** The plaintext. Throws REPO_CORRUPT when the tag does not match. */
-  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+  /**
+   * The plaintext: a view of `into` where that is given, has room, and the build writes into memory of its caller; an array of its own otherwise.
+   * Throws REPO_CORRUPT when the tag does not match.
+   */
+  open(sealed: Uint8Array, iv: Uint8Array, into?: Uint8Array): Uint8Array;
 }
 
 /** One compression family member of kopia-format.md 3.4. Payloads carry no header here. */

@@ -30,6 +30,32 @@ export interface ContentReader {
   list(options?: { readonly prefix?: string; readonly includeDeleted?: boolean }): IterableIterator<ContentInfo>;
   /** Loads index changes of other writers. */
   refresh(signal?: AbortSignal): Promise<void>;
+  /** Contents as they lie in packs; undefined where they lie in none. */
+  readonly packed?: PackedContents;
+}
+
+/** For readers that plan their order: they fetch ranges with many contents at once, and decode them in threads of their own. */
+export interface PackedContents {
+  /**
+   * Bytes of a pack as they are stored, past every cache. `into` is memory of exactly that length which the answer may be put into.
+   * Throws BLOB_NOT_FOUND when the pack is gone or not yet stored, REPO_CORRUPT when it is too short.
+   */
+  readRange(packBlobId: string, offset: number, length: number, options?: { readonly signal?: AbortSignal; readonly into?: Uint8Array }): Promise<Uint8Array>;
+  /** What `createContentDecoder` needs, in any thread: it holds the keys of the repository and is kept in memory only. */
+  readonly decoderOptions: ContentDecoderOptions;
+  /** Bytes fetched for single contents so far, blocks around them included. */
+  readonly bytesFetched: number;
+}
+
+/** How contents of a repository are encoded, with its keys. Made of what `structuredClone` copies. */
+export interface ContentDecoderOptions {
+  readonly hash: string;
+  readonly secret: Uint8Array;
+  readonly encryption: string;
+  readonly masterKey: Uint8Array;
+  readonly ecc: string;
+  readonly eccOverheadPercent: number;
+  readonly indexVersion: number;
 }
 
 export interface WriteContentOptions {

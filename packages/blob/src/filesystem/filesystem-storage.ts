@@ -70,7 +70,7 @@ class FilesystemStorage implements BlobStorage {
       const file = await open(path, "r");
       try {
         const { offset, length } = rangeOf(this.description, id, options, (await file.stat()).size);
-        const bytes = new Uint8Array(length);
+        const bytes = options.into?.length === length ? options.into : new Uint8Array(length);
         for (let at = 0; at < length; ) {
           options.signal?.throwIfAborted();
           const { bytesRead } = await file.read(bytes, at, Math.min(length - at, READ_STEP_BYTES), offset + at);

@@ -54,11 +54,11 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       aead.seal(nextNonce(), iv, plaintext, out, at);
       return length;
     },
-    open(sealed, iv) {
+    open(sealed, iv, into) {
       if (sealed.length < SEAL_OVERHEAD_BYTES) {
         throw new DrayError("REPO_CORRUPT", `Cannot decrypt: ${SEAL_OVERHEAD_BYTES} bytes are the least, ${sealed.length} are there`);
       }
-      return aead.open(sealed, iv);
+      return aead.open(sealed, iv, into);
     },
   };
 }
@@ -67,8 +67,8 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
 interface Aead {
   /** Writes nonce, ciphertext and tag to `out` from `at`. */
   seal(nonce: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void;
-  /** The plaintext. Throws REPO_CORRUPT when the tag does not match. */
-  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+  /** The plaintext, in `into` where that has room and the build can. Throws REPO_CORRUPT when the tag does not match. */
+  open(sealed: Uint8Array, iv: Uint8Array, into: Uint8Array | undefined): Uint8Array;
 }
 
 function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
@@ -105,8 +105,9 @@ function nativeAead(addon: NativeAddon, algorithm: Algorithm, keyDerivationSecre
   const aead = addon.aeadBind(algorithm === "aes-256-gcm" ? 0 : 1, keyDerivationSecret);
   return {
     seal: (nonce, iv, plaintext, out, at) => addon.aeadSeal(aead, nonce, iv, plaintext, out, at),
-    open(sealed, iv) {
-      const plaintext = new Uint8Array(sealed.length - SEAL_OVERHEAD_BYTES);
+    open(sealed, iv, into) {
+      const length = sealed.length - SEAL_OVERHEAD_BYTES;
+      const plaintext = into !== undefined && into.length >= length ? into.subarray(0, length) : new Uint8Array(length);
       if (!addon.aeadOpen(aead, sealed, iv, plaintext)) throw wrongTag();
       return plaintext;
     },

@@ -8,8 +8,7 @@
  */
 import { concat, DrayError, equalBytes, fromHex, hasCode, invariant } from "@drayage/base";
 import { COMPRESSION_HEADER_BYTES, type ContentHasher, createErrorCorrection, type Kernels } from "@drayage/kernels";
-import type { ContentId } from "../content-port.ts";
-import type { BlockFormat } from "../format/block-format.ts";
+import type { ContentDecoderOptions, ContentId } from "../content-port.ts";
 import { deriveContentSecret } from "../format/key-hierarchy.ts";
 import { hashOf } from "./content-id.ts";
 import { ContentSealer } from "./content-sealer.ts";
@@ -32,7 +31,7 @@ export interface SealedBlob {
 }
 
 /** Binds the keys of a repository to the kernels of this thread. */
-export async function createContentCodec(block: BlockFormat, kernels: Kernels): Promise<ContentCodec> {
+export async function createContentCodec(block: ContentDecoderOptions, kernels: Kernels): Promise<ContentCodec> {
   const hasher = await kernels.hasher(block.hash, block.secret);
   const encryptor = kernels.encryptor(block.encryption, deriveContentSecret(block.masterKey));
   const correction = block.ecc === "" || block.eccOverheadPercent === 0 ? undefined : createErrorCorrection(block.ecc, block.eccOverheadPercent);
@@ -81,10 +80,13 @@ export class ContentCodec {
     return this.#sealer.seal(payload, contentIv(hash), out, at);
   }
 
-  /** The plaintext of a stored content. Throws REPO_CORRUPT naming content and pack, REPO_UNSUPPORTED for a compression that is not known. */
-  open(sealed: Uint8Array, form: StoredForm): Uint8Array {
+  /**
+   * The plaintext of a stored content; it may be a view of `into`, where that is given. Throws REPO_CORRUPT naming content and pack, REPO_UNSUPPORTED for a compression that is
+   * not known.
+   */
+  open(sealed: Uint8Array, form: StoredForm, into?: Uint8Array): Uint8Array {
     try {
-      const payload = this.#sealer.open(sealed, contentIv(hashOf(form.id)));
+      const payload = this.#sealer.open(sealed, contentIv(hashOf(form.id)), into);
       const plain = form.compressionId === NOT_COMPRESSED ? payload : this.#decompress(payload, form);
       if (plain.length !== form.originalLength) throw new DrayError("REPO_CORRUPT", `it has ${plain.length} bytes, the index says ${form.originalLength}`);
       return plain;

@@ -33,11 +33,11 @@ export class ContentSealer {
     return this.#correction.encode(encrypted, out, at);
   }
 
-  /** The plaintext. Throws REPO_CORRUPT when the tag does not match, or when more is damaged than error correction makes good. */
-  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array {
-    if (this.#correction === undefined) return this.#encryptor.open(sealed, iv);
+  /** The plaintext, in `into` as the encryptor does. Throws REPO_CORRUPT when the tag does not match, or when more is damaged than error correction makes good. */
+  open(sealed: Uint8Array, iv: Uint8Array, into?: Uint8Array): Uint8Array {
+    if (this.#correction === undefined) return this.#encryptor.open(sealed, iv, into);
     const { data, repairedShards } = this.#correction.decode(sealed);
     this.#repairedShards += repairedShards;
-    return this.#encryptor.open(data, iv);
+    return this.#encryptor.open(data, iv, into);
   }
 }

@@ -10,7 +10,7 @@
 import { type Clock, DrayError, hasCode, invariant, type Logger, nullLogger, type RandomSource, Semaphore, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels, type Kernels } from "@drayage/kernels";
-import type { ContentId, ContentInfo, ContentWriter, WriteContentOptions, WrittenContent } from "../content-port.ts";
+import type { ContentId, ContentInfo, ContentWriter, PackedContents, WriteContentOptions, WrittenContent } from "../content-port.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
 import type { DeriveFormatKey } from "../format/key-hierarchy.ts";
 import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
@@ -137,6 +137,15 @@ export class Contents implements ContentWriter {
     return this.codec.repairedShards;
   }
 
+  get packed(): PackedContents {
+    const { hash, secret, encryption, masterKey, ecc, eccOverheadPercent, indexVersion } = this.format.block;
+    return {
+      readRange: (packBlobId, offset, length, options) => this.#packs.readRange(packBlobId, offset, length, options),
+      decoderOptions: { hash, secret, encryption, masterKey, ecc, eccOverheadPercent, indexVersion },
+      bytesFetched: this.#packs.bytesFetched,
+    };
+  }
+
   /** Entries and bytes of the committed index in memory. */
   get indexSize(): { readonly entries: number; readonly bytes: number } {
     return this.#committed.size;
@@ -202,7 +211,7 @@ export class Contents implements ContentWriter {
     const to = Math.max(...infos.map(({ packOffset, packedLength }) => packOffset + packedLength));
     // A pack that is still in memory is read before anything else may happen: afterwards its buffer belongs to the next pack.
     const range = { packBlobId: first.packBlobId, packOffset: from, packedLength: to - from };
-    const bytes = this.#stored(range) ?? (await this.#packs.readRange(first.packBlobId, from, to - from, signal));
+    const bytes = this.#stored(range) ?? (await this.#packs.readRange(first.packBlobId, from, to - from, signal === undefined ? {} : { signal }));
     const plain = infos.map((info) => this.codec.open(bytes.subarray(info.packOffset - from, info.packOffset - from + info.packedLength), info));
     this.#statistics.readContents += plain.length;
     this.#statistics.readBytes += plain.reduce((sum, { length }) => sum + length, 0);

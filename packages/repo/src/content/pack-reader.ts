@@ -4,7 +4,7 @@
  * Memory: blocks kept, at most `cacheBytesMax`, and up to eight blocks on their way, besides the contents handed out.
  */
 import { DrayError, hasCode, Semaphore } from "@drayage/base";
-import type { BlobStorage } from "@drayage/blob";
+import type { BlobStorage, GetBlobOptions } from "@drayage/blob";
 import { shared } from "./shared-work.ts";
 
 export interface StoredRange {
@@ -26,6 +26,7 @@ export class PackReader {
   readonly #blocks = new Map<string, Promise<Uint8Array>>();
   readonly #lengths = new Map<string, Promise<number>>();
   readonly #loads: Semaphore;
+  #bytesFetched = 0;
 
   constructor(storage: BlobStorage, cacheBytesMax: number) {
     this.#storage = storage;
@@ -33,9 +34,17 @@ export class PackReader {
     this.#loads = new Semaphore(Math.min(LOADS_AT_ONCE, this.#blocksMax));
   }
 
+  /** Bytes fetched for `read` so far. */
+  get bytesFetched(): number {
+    return this.#bytesFetched;
+  }
+
   /** The stored bytes of a content. Throws BLOB_NOT_FOUND when the pack is gone, REPO_CORRUPT when it is too short. */
   async read(range: StoredRange, signal?: AbortSignal): Promise<Uint8Array> {
-    if (range.packedLength >= DIRECT_FROM_BYTES) return this.readRange(range.packBlobId, range.packOffset, range.packedLength, signal);
+    if (range.packedLength >= DIRECT_FROM_BYTES) {
+      this.#bytesFetched += range.packedLength;
+      return this.readRange(range.packBlobId, range.packOffset, range.packedLength, signal === undefined ? {} : { signal });
+    }
     const first = Math.floor(range.packOffset / BLOCK_BYTES);
     const last = Math.floor((range.packOffset + range.packedLength - 1) / BLOCK_BYTES);
     const out = new Uint8Array(range.packedLength);
@@ -50,9 +59,9 @@ export class PackReader {
   }
 
   /** A range of a pack, past the cache. */
-  async readRange(packBlobId: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async readRange(packBlobId: string, offset: number, length: number, options: Omit<GetBlobOptions, "offset" | "length"> = {}): Promise<Uint8Array> {
     try {
-      return await this.#storage.get(packBlobId, { offset, length, ...(signal === undefined ? {} : { signal }) });
+      return await this.#storage.get(packBlobId, { ...options, offset, length });
     } catch (error) {
       throw hasCode(error, "BLOB_INVALID_RANGE") ? tooShort(packBlobId, offset + length, error) : error;
     }
@@ -83,7 +92,9 @@ export class PackReader {
     const length = await this.#length(packBlobId);
     const offset = block * BLOCK_BYTES;
     if (offset >= length) throw tooShort(packBlobId, offset + 1);
-    return this.readRange(packBlobId, offset, Math.min(BLOCK_BYTES, length - offset));
+    const bytes = await this.readRange(packBlobId, offset, Math.min(BLOCK_BYTES, length - offset));
+    this.#bytesFetched += bytes.length;
+    return bytes;
   }
 
   #length(packBlobId: string): Promise<number> {

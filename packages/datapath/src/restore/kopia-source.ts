@@ -1,0 +1,156 @@
+/** A Kopia repository as the source of a planned restore: entries and pieces from its listings and lists, places of contents from its index. */
+import { DrayError, hasCode } from "@drayage/base";
+import {
+  type ContentDecoderOptions,
+  type ContentId,
+  type ContentInfo,
+  type DirectoryEntry,
+  DirectoryListing,
+  type ObjectId,
+  parseObjectId,
+  type Repository,
+  type SpecialEntry,
+  type StoredAttribute,
+} from "@drayage/repo";
+import { createContentDecoder } from "@drayage/repo/content-decoder";
+import type { ContentDecoder, ContentRef, DecoderModule, Piece, ReadRangeOptions, RestoreEntry, RestoreSource, SourceListing } from "./restore-source.ts";
+
+/** The object of an entry; devices and the like have none. */
+type Ref = ObjectId | undefined;
+
+/** An entry of a listing, or a snapshot's root, as a restore takes it. */
+export function restoreEntryOf(entry: DirectoryEntry): RestoreEntry<Ref> {
+  const { name, type, mode, uid, gid, mtimeNs, size, objectId, extension } = entry;
+  return { name, type, mode, uid, gid, mtimeNs, size, ref: objectId, ...extension };
+}
+
+export class KopiaSource implements RestoreSource<Ref> {
+  readonly #repository: Repository;
+  readonly #decoderOptions: ContentDecoderOptions | undefined;
+  /** Packs that were not in the store after the index had been loaded anew: it is not asked again for each of their contents. */
+  readonly #gone = new Set<string>();
+  readonly #fetchedBefore: number;
+
+  constructor(repository: Repository) {
+    this.#repository = repository;
+    this.#decoderOptions = repository.contents.packed?.decoderOptions;
+    this.#fetchedBefore = repository.contents.packed?.bytesFetched ?? 0;
+  }
+
+  get worker(): DecoderModule | undefined {
+    return this.#decoderOptions === undefined ? undefined : { module: new URL("kopia-decoder.ts", import.meta.url).href, options: this.#decoderOptions };
+  }
+
+  get bytesFetched(): number {
+    return (this.#repository.contents.packed?.bytesFetched ?? 0) - this.#fetchedBefore;
+  }
+
+  async createDecoder(): Promise<ContentDecoder> {
+    return this.#decoderOptions === undefined ? nothingPacked : await createContentDecoder(this.#decoderOptions);
+  }
+
+  list({ ref }: RestoreEntry<Ref>, signal?: AbortSignal): SourceListing<Ref> {
+    return new KopiaListing(new DirectoryListing(this.#repository.objects, objectOf(ref), signal));
+  }
+
+  pieces({ ref }: RestoreEntry<Ref>, signal?: AbortSignal): readonly Piece[] | AsyncIterable<Piece> {
+    const objectId = objectOf(ref);
+    const { indirection, compressed, contentId } = parseObjectId(objectId);
+    if (indirection === 0 && !compressed) {
+      const info = this.#repository.contents.info(contentId);
+      if (info !== undefined) return info.originalLength === 0 ? [] : [{ offset: 0, content: this.#contentOf(info) }];
+    }
+    return this.#chunks(objectId, signal);
+  }
+
+  async *#chunks(objectId: ObjectId, signal?: AbortSignal): AsyncGenerator<Piece> {
+    const { contents, objects } = this.#repository;
+    for await (const chunk of objects.chunks(objectId, signal)) {
+      if (chunk.length === 0) continue;
+      const { compressed, contentId } = parseObjectId(chunk.objectId);
+      if (compressed) {
+        // Its length as stored is not that of its bytes, and its decoding takes two steps: it is read by its own.
+        const content = { id: chunk.objectId, pack: undefined, offset: 0, length: chunk.length, originalLength: chunk.length, form: 0 };
+        yield { offset: chunk.offset, content };
+        continue;
+      }
+      const info = contents.info(contentId) ?? (await this.#refreshed(contentId, signal));
+      if (info.originalLength !== chunk.length) {
+        throw new DrayError("REPO_CORRUPT", `Cannot read object "${chunk.objectId}": it has ${info.originalLength} bytes, ${chunk.length} were wanted`, {
+          context: { object: chunk.objectId },
+        });
+      }
+      yield { offset: chunk.offset, content: this.#contentOf(info) };
+    }
+  }
+
+  async readRange(pack: string, offset: number, length: number, options?: ReadRangeOptions): Promise<Uint8Array> {
+    const { packed } = this.#repository.contents;
+    if (packed === undefined) throw new DrayError("INVARIANT", "Cannot read a range of a pack: contents do not lie in packs here");
+    return await packed.readRange(pack, offset, length, options);
+  }
+
+  async readContent({ id, pack, originalLength }: ContentRef, signal?: AbortSignal): Promise<Uint8Array> {
+    if (pack !== undefined && this.#gone.has(pack) && this.#repository.contents.info(parseObjectId(id).contentId)?.packBlobId === pack)
+      throw missingPack(id, pack);
+    try {
+      return await this.#repository.objects.readChunk({ offset: 0, length: originalLength, objectId: id as ObjectId }, signal);
+    } catch (error) {
+      if (pack !== undefined && hasCode(error, "REPO_CORRUPT") && hasCode(error.cause, "BLOB_NOT_FOUND")) this.#gone.add(pack);
+      throw error;
+    }
+  }
+
+  /** Another writer may have stored it since the index was loaded. */
+  async #refreshed(id: ContentId, signal?: AbortSignal): Promise<ContentInfo> {
+    await this.#repository.contents.refresh(signal);
+    const info = this.#repository.contents.info(id);
+    if (info === undefined) throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot read content "${id}": no index names it`, { context: { contentId: id } });
+    return info;
+  }
+
+  #contentOf({ id, packBlobId, packOffset, packedLength, originalLength, compressionId }: ContentInfo): ContentRef {
+    const pack = this.#decoderOptions === undefined ? undefined : packBlobId;
+    return { id, pack, offset: packOffset, length: packedLength, originalLength, form: compressionId };
+  }
+}
+
+/** Devices, pipes and sockets come last: they are kept beside the entries. */
+class KopiaListing implements SourceListing<Ref> {
+  readonly #listing: DirectoryListing;
+
+  constructor(listing: DirectoryListing) {
+    this.#listing = listing;
+  }
+
+  async *batches(): AsyncGenerator<readonly RestoreEntry<Ref>[]> {
+    for await (const batch of this.#listing.batches()) yield batch.map(restoreEntryOf);
+    const { special } = this.#listing.extension;
+    if (special.length > 0) yield special.map(restoreEntryOfSpecial);
+  }
+
+  get xattrs(): readonly StoredAttribute[] {
+    return this.#listing.extension.xattrs;
+  }
+}
+
+function restoreEntryOfSpecial({ name, kind, mode, mtimeNs, uid, gid, device, extension }: SpecialEntry): RestoreEntry<Ref> {
+  return { name, type: kind, mode, uid, gid, mtimeNs, size: 0, ref: undefined, ...(device === undefined ? {} : { device }), ...extension };
+}
+
+function objectOf(ref: Ref): ObjectId {
+  if (ref === undefined) throw new DrayError("INVARIANT", "Cannot read an entry that has no object");
+  return ref;
+}
+
+function missingPack(id: string, pack: string): DrayError {
+  return new DrayError("REPO_CORRUPT", `Cannot read content "${id}": its pack "${pack}" is missing`, { context: { contentId: id, packBlobId: pack } });
+}
+
+/** Of contents that lie in no packs, none is decoded. */
+const nothingPacked: ContentDecoder = {
+  decode: ({ length }) => {
+    throw new DrayError("INVARIANT", `Cannot decode ${length} bytes: contents do not lie in packs here`);
+  },
+  isGenuine: () => true,
+};
