@@ -1,4 +1,4 @@
-export { isContentId, parseContentId, prefixOf } from "./content/content-id.ts";
+export { isContentId, keyOf, parseContentId, prefixOf } from "./content/content-id.ts";
 export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
 export * from "./content-port.ts";
 export { BLOB_CONFIG_ID } from "./format/blob-config.ts";
@@ -7,6 +7,8 @@ export { FORMAT_BLOB_ID } from "./format/format-blob.ts";
 export { type DeriveFormatKey, rememberingKeys } from "./format/key-hierarchy.ts";
 export { type CreateFormatOptions, createRepositoryFormat, type FormatOptions, openRepositoryFormat, RepositoryFormat } from "./format/repository-format.ts";
 export { checkUdmRepository, readUdmRepository, UDM_REPOSITORY_ID, writeUdmRepository } from "./format/udm-repository.ts";
+export type { IndexEntry } from "./index-blobs/pack-index.ts";
+export { type AttachedIndex, attachIndex, type SharedIndex } from "./index-blobs/shared-index.ts";
 export {
   decodeMaintenanceParameters,
   type LoadedMaintenanceParameters,

@@ -4,8 +4,10 @@ import type { BlobStorage } from "@drayage/blob";
 import { isGone } from "../epoch/epoch-index-blobs.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { decodeIndex } from "../index-blobs/index-codec.ts";
+import { MemoryIndex } from "../index-blobs/memory-index.ts";
 import { MergedIndex } from "../index-blobs/merged-index.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
+import { inSharedMemory, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { shared } from "./shared-work.ts";
 
@@ -60,6 +62,12 @@ export class CommittedIndex {
     return this.#merged.indexes();
   }
 
+  /** What is committed now, for the workers of this process: `attachIndex` opens it there. */
+  share(): SharedIndex {
+    const parts = this.#merged.indexes().filter((index) => index instanceof MemoryIndex);
+    return { parts: parts.map(sharedPart), deletionWatermark: this.#deletionWatermark };
+  }
+
   /** Loads what others wrote. Callers at the same time share one load. */
   refresh(signal?: AbortSignal): Promise<void> {
     this.#refreshing ??= this.#enqueue(() => this.#load()).finally(() => {
@@ -72,7 +80,7 @@ export class CommittedIndex {
   commit(indexes: readonly Uint8Array[], sessionId: string, signal?: AbortSignal): Promise<void> {
     return this.#enqueue(async () => {
       const names = await this.#blobs.write(indexes, sessionId, signal);
-      for (const [i, plain] of indexes.entries()) this.#merged.add(names[i] ?? "", decodeIndex(plain));
+      for (const [i, plain] of indexes.entries()) this.#merged.add(names[i] ?? "", decodeIndex(inSharedMemory(plain)));
     });
   }
 
@@ -105,7 +113,7 @@ export class CommittedIndex {
 
   #decode(id: string, data: Uint8Array): PackIndex {
     try {
-      return decodeIndex(this.#codec.openBlob(id, data));
+      return decodeIndex(inSharedMemory(this.#codec.openBlob(id, data)));
     } catch (error) {
       if (!hasCode(error, "REPO_CORRUPT")) throw error;
       throw new DrayError("REPO_CORRUPT", `Cannot use index blob "${id}": ${error.message}`, {

@@ -19,6 +19,7 @@ import { encodeShards } from "../index-blobs/index-codec.ts";
 import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
 import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
+import type { SharedIndex } from "../index-blobs/shared-index.ts";
 import { CommittedIndex } from "./committed-index.ts";
 import { type ContentCodec, createContentCodec } from "./content-codec.ts";
 import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
@@ -154,6 +155,11 @@ export class Contents implements ContentWriter {
   /** The committed indexes as they are now, for whoever walks all of them. */
   indexes(): PackIndex[] {
     return this.#committed.indexes();
+  }
+
+  /** The committed index as it is now, for the workers of this process: `attachIndex` opens it there. */
+  shareIndex(): SharedIndex {
+    return this.#committed.share();
   }
 
   /** Deletions up to this time, in unix seconds, are final. */

@@ -1,19 +1,26 @@
 /** Indexes of either version: which one a byte string is, and how entries are spread over several. */
 import { compareBytes } from "@drayage/base";
 import { idOfKey } from "../content/content-id.ts";
-import { decodeIndexV1, encodeIndexV1 } from "./index-v1.ts";
-import { decodeIndexV2, IndexV2Builder } from "./index-v2.ts";
-import { corruptIndex, type IndexEntry, type PackIndex } from "./pack-index.ts";
+import { encodeIndexV1, indexFormatV1 } from "./index-v1.ts";
+import { IndexV2Builder, indexFormatV2 } from "./index-v2.ts";
+import { MemoryIndex, memoryBytes } from "./memory-index.ts";
+import { corruptIndex, type IndexBytes, type IndexEntry, type IndexFormat } from "./pack-index.ts";
 
 /** Above this an index is written as several. */
 export const SHARD_ENTRIES_MAX = 16_000_000;
 
-/** Decodes an index by its first byte; both versions may stand side by side in a repository. Throws REPO_CORRUPT. */
-export function decodeIndex(bytes: Uint8Array): PackIndex {
-  const [version] = bytes;
-  if (version === 1) return decodeIndexV1(bytes);
-  if (version === 2) return decodeIndexV2(bytes);
-  throw corruptIndex(version === undefined ? "it is empty" : `version is ${version}, 1 and 2 are known`);
+/** Decodes an index that lies in memory; its entries stay bytes until they are asked for. Throws REPO_CORRUPT. */
+export function decodeIndex(bytes: Uint8Array): MemoryIndex {
+  return new MemoryIndex(bytes, indexFormatOf(memoryBytes(bytes)));
+}
+
+/** The format of an index by its first byte; both versions may stand side by side in a repository. Throws REPO_CORRUPT. */
+export function indexFormatOf(bytes: IndexBytes): IndexFormat {
+  if (bytes.length === 0) throw corruptIndex("it is empty");
+  const [version] = bytes.read(0, 1);
+  if (version === 1) return indexFormatV1(bytes);
+  if (version === 2) return indexFormatV2(bytes);
+  throw corruptIndex(`version is ${version}, 1 and 2 are known`);
 }
 
 /** Encodes entries, in any order, as one index of a version. */

@@ -20,7 +20,7 @@
  */
 import { asBuffer, invariant } from "@drayage/base";
 import { SEAL_OVERHEAD_BYTES } from "@drayage/kernels";
-import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom, SortedKeys } from "./pack-index.ts";
+import { corruptIndex, type IndexBytes, type IndexEntry, type IndexFormat, PackNames, packNameFrom, u16, u32 } from "./pack-index.ts";
 
 export const V1_HEADER_BYTES = 8;
 export const V1_HEADER_AT = { version: 0, keySize: 1, entrySize: 2, entryCount: 4 } as const;
@@ -29,62 +29,62 @@ const ENTRY_BYTES = 20;
 const DELETED = 0x8000_0000;
 const OFFSET_MASK = 0x7fff_ffff;
 
-/** Decodes an index; entries stay bytes until they are asked for. Throws REPO_CORRUPT. */
-export function decodeIndexV1(bytes: Uint8Array): PackIndex {
+/** Reads where an index keeps what. Throws REPO_CORRUPT. */
+export function indexFormatV1(bytes: IndexBytes): IndexFormat {
   if (bytes.length < V1_HEADER_BYTES) throw corruptIndex(`${V1_HEADER_BYTES} bytes are needed for the header, ${bytes.length} are there`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const version = view.getUint8(V1_HEADER_AT.version);
+  const header = asBuffer(bytes.read(0, V1_HEADER_BYTES));
+  const version = header.readUInt8(V1_HEADER_AT.version);
   if (version !== 1) throw corruptIndex(`version is ${version}, 1 is wanted`);
-  const keyBytes = view.getUint8(V1_HEADER_AT.keySize);
-  const entryBytes = view.getUint16(V1_HEADER_AT.entrySize);
-  const entryCount = view.getUint32(V1_HEADER_AT.entryCount);
+  const keyBytes = header.readUInt8(V1_HEADER_AT.keySize);
+  const entryBytes = header.readUInt16BE(V1_HEADER_AT.entrySize);
+  const entryCount = header.readUInt32BE(V1_HEADER_AT.entryCount);
   if (entryBytes !== ENTRY_BYTES) throw corruptIndex(`entry size is ${entryBytes}, ${ENTRY_BYTES} is wanted`);
   if (keyBytes <= 1 && entryCount > 0) throw corruptIndex(`key size is ${keyBytes}, more than 1 is wanted`);
   const entriesEnd = V1_HEADER_BYTES + entryCount * (keyBytes + ENTRY_BYTES);
   if (entriesEnd > bytes.length) throw corruptIndex(`its entries take ${entriesEnd} bytes, ${bytes.length} are there`);
-  return new IndexV1(bytes, view, keyBytes, entryCount);
+  return new FormatV1(bytes, keyBytes, entryCount);
 }
 
-class IndexV1 extends SortedKeys implements PackIndex {
+class FormatV1 implements IndexFormat {
   readonly version = 1;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  /** Names by their offset, so that entries of one pack share one string. */
-  readonly #names = new Map<number, string>();
+  readonly entriesAt = V1_HEADER_BYTES;
+  readonly keyBytes: number;
+  readonly entryCount: number;
+  readonly stride: number;
+  readonly #bytes: IndexBytes;
+  /** By their place: offset and length in one number. */
+  readonly #names = new PackNames();
 
-  constructor(bytes: Uint8Array, view: DataView, keyBytes: number, entryCount: number) {
-    super(bytes, { from: V1_HEADER_BYTES, stride: keyBytes + ENTRY_BYTES, keyBytes, entryCount });
+  constructor(bytes: IndexBytes, keyBytes: number, entryCount: number) {
     this.#bytes = bytes;
-    this.#view = view;
+    this.keyBytes = keyBytes;
+    this.entryCount = entryCount;
+    this.stride = keyBytes + ENTRY_BYTES;
   }
 
-  entryAt(position: number): IndexEntry {
-    invariant(position >= 0 && position < this.entryCount, `Cannot read index entry ${position}: there are ${this.entryCount}`);
-    const view = this.#view;
-    const at = V1_HEADER_BYTES + position * (this.keyBytes + ENTRY_BYTES) + this.keyBytes;
-    const offset = view.getUint32(at + V1_ENTRY_AT.offset);
-    const packedLength = view.getUint32(at + V1_ENTRY_AT.packedLength);
+  entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
+    const at = keyAt + this.keyBytes;
+    const offset = u32(bytes, at + V1_ENTRY_AT.offset);
+    const packedLength = u32(bytes, at + V1_ENTRY_AT.packedLength);
     if (packedLength < SEAL_OVERHEAD_BYTES) throw corruptIndex(`an entry has ${packedLength} bytes, an encrypted content has ${SEAL_OVERHEAD_BYTES} at least`);
     return {
-      key: this.#bytes.subarray(at - this.keyBytes, at),
-      packBlobId: this.#name(view.getUint32(at + V1_ENTRY_AT.nameOffset), view.getUint8(at + V1_ENTRY_AT.nameLength)),
+      key: bytes.subarray(keyAt, at),
+      packBlobId: this.#name(u32(bytes, at + V1_ENTRY_AT.nameOffset), bytes[at + V1_ENTRY_AT.nameLength] as number),
       packOffset: offset & OFFSET_MASK,
       packedLength,
       originalLength: packedLength - SEAL_OVERHEAD_BYTES,
       compressionId: 0,
-      formatVersion: view.getUint8(at + V1_ENTRY_AT.formatVersion),
-      timestampSeconds: view.getUint16(at + V1_ENTRY_AT.timestamp) * 2 ** 32 + view.getUint32(at + V1_ENTRY_AT.timestamp + 2),
+      formatVersion: bytes[at + V1_ENTRY_AT.formatVersion] as number,
+      timestampSeconds: u16(bytes, at + V1_ENTRY_AT.timestamp) * 2 ** 32 + u32(bytes, at + V1_ENTRY_AT.timestamp + 2),
       deleted: offset >>> 31 === 1,
     };
   }
 
   #name(at: number, length: number): string {
-    const known = this.#names.get(at);
-    if (known?.length === length) return known;
-    if (at + length > this.#bytes.length) throw corruptIndex("a pack name lies outside it");
-    const name = packNameFrom(this.#bytes.subarray(at, at + length));
-    this.#names.set(at, name);
-    return name;
+    return this.#names.get(at * 256 + length, () => {
+      if (at + length > this.#bytes.length) throw corruptIndex("a pack name lies outside it");
+      return packNameFrom(this.#bytes.read(at, length));
+    });
   }
 }
 

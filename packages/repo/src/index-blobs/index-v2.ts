@@ -25,7 +25,7 @@
  *   format: compression u32, formatVersion u8, encryption key u8 (always 0)
  */
 import { asBuffer, DrayError, invariant } from "@drayage/base";
-import { corruptIndex, type IndexEntry, type PackIndex, packNameFrom, SortedKeys } from "./pack-index.ts";
+import { corruptIndex, type IndexBytes, type IndexEntry, type IndexFormat, PackNames, packNameFrom, u16, u24, u32 } from "./pack-index.ts";
 
 export const V2_HEADER_BYTES = 17;
 /** Where the fields of the header and of an entry's value begin; a test compares them with the tables above. */
@@ -52,17 +52,18 @@ const LENGTH_LIMIT = 2 ** 28;
 const PACKS_MAX = 2 ** 24;
 const FORMATS_MAX = 255;
 
-/** Decodes an index; entries stay bytes until they are asked for. Throws REPO_CORRUPT, REPO_UNSUPPORTED for contents encrypted with a second key. */
-export function decodeIndexV2(bytes: Uint8Array): PackIndex {
+/** Reads where an index keeps what. Throws REPO_CORRUPT. */
+export function indexFormatV2(bytes: IndexBytes): IndexFormat {
   if (bytes.length < V2_HEADER_BYTES) throw corruptIndex(`${V2_HEADER_BYTES} bytes are needed for the header, ${bytes.length} are there`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const version = view.getUint8(V2_HEADER_AT.version);
+  const header = asBuffer(bytes.read(0, V2_HEADER_BYTES));
+  const version = header.readUInt8(V2_HEADER_AT.version);
   if (version !== 2) throw corruptIndex(`version is ${version}, 2 is wanted`);
-  const keyBytes = view.getUint8(V2_HEADER_AT.keySize);
-  const entryBytes = view.getUint16(V2_HEADER_AT.entrySize);
-  const entryCount = view.getUint32(V2_HEADER_AT.entryCount);
-  const packCount = view.getUint32(V2_HEADER_AT.packCount);
-  const formatCount = view.getUint8(V2_HEADER_AT.formatCount);
+  const keyBytes = header.readUInt8(V2_HEADER_AT.keySize);
+  const entryBytes = header.readUInt16BE(V2_HEADER_AT.entrySize);
+  const entryCount = header.readUInt32BE(V2_HEADER_AT.entryCount);
+  const packCount = header.readUInt32BE(V2_HEADER_AT.packCount);
+  const formatCount = header.readUInt8(V2_HEADER_AT.formatCount);
+  const baseTimestamp = header.readUInt32BE(V2_HEADER_AT.baseTimestamp);
   if (keyBytes <= 1) throw corruptIndex(`key size is ${keyBytes}, more than 1 is wanted`);
   if (entryBytes < ENTRY_BYTES_MIN || entryBytes > ENTRY_BYTES_MAX) {
     throw corruptIndex(`entry size is ${entryBytes}, ${ENTRY_BYTES_MIN} to ${ENTRY_BYTES_MAX} is wanted`);
@@ -73,7 +74,7 @@ export function decodeIndexV2(bytes: Uint8Array): PackIndex {
   const formatsAt = packsAt + packCount * PACK_BYTES;
   const tablesEnd = formatsAt + formatCount * FORMAT_BYTES;
   if (tablesEnd > bytes.length) throw corruptIndex(`its tables take ${tablesEnd} bytes, ${bytes.length} are there`);
-  return new IndexV2(bytes, view, { keyBytes, entryBytes, entryCount, packCount, formatCount, packsAt, formatsAt });
+  return new FormatV2(bytes, { keyBytes, entryBytes, entryCount, packCount, formatCount, packsAt, formatsAt, baseTimestamp });
 }
 
 interface Layout {
@@ -84,68 +85,77 @@ interface Layout {
   readonly formatCount: number;
   readonly packsAt: number;
   readonly formatsAt: number;
+  readonly baseTimestamp: number;
 }
 
-class IndexV2 extends SortedKeys implements PackIndex {
-  readonly version = 2;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  readonly #layout: Layout;
-  readonly #baseTimestamp: number;
-  /** Names read so far, so that entries of one pack share one string. */
-  readonly #names: (string | undefined)[] = [];
+interface ContentFormat {
+  readonly compressionId: number;
+  readonly formatVersion: number;
+}
 
-  constructor(bytes: Uint8Array, view: DataView, layout: Layout) {
-    super(bytes, { from: V2_HEADER_BYTES, stride: layout.keyBytes + layout.entryBytes, keyBytes: layout.keyBytes, entryCount: layout.entryCount });
+class FormatV2 implements IndexFormat {
+  readonly version = 2;
+  readonly entriesAt = V2_HEADER_BYTES;
+  readonly keyBytes: number;
+  readonly entryCount: number;
+  readonly stride: number;
+  readonly #bytes: IndexBytes;
+  readonly #layout: Layout;
+  readonly #names = new PackNames();
+  readonly #formats: (ContentFormat | undefined)[] = [];
+
+  constructor(bytes: IndexBytes, layout: Layout) {
     this.#bytes = bytes;
-    this.#view = view;
     this.#layout = layout;
-    this.#baseTimestamp = view.getUint32(V2_HEADER_AT.baseTimestamp);
+    this.keyBytes = layout.keyBytes;
+    this.entryCount = layout.entryCount;
+    this.stride = layout.keyBytes + layout.entryBytes;
   }
 
-  entryAt(position: number): IndexEntry {
-    const { keyBytes, entryBytes, entryCount } = this.#layout;
-    invariant(position >= 0 && position < entryCount, `Cannot read index entry ${position}: there are ${entryCount}`);
-    const view = this.#view;
-    const at = V2_HEADER_BYTES + position * (keyBytes + entryBytes) + keyBytes;
-    const optional = (field: number): number => (entryBytes > field ? view.getUint8(at + field) : 0);
-    const u24 = (field: number): number => (view.getUint16(at + field) << 8) | view.getUint8(at + field + 2);
-    const lengthsHigh = optional(V2_ENTRY_AT.lengthsHigh);
-    const offset = view.getUint32(at + V2_ENTRY_AT.offset);
-    const format = this.#formatAt(optional(V2_ENTRY_AT.formatIndex));
+  entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
+    const { keyBytes, entryBytes, baseTimestamp } = this.#layout;
+    const at = keyAt + keyBytes;
+    const byte = (field: number): number => bytes[at + field] as number;
+    const lengthsHigh = entryBytes > V2_ENTRY_AT.lengthsHigh ? byte(V2_ENTRY_AT.lengthsHigh) : 0;
+    const packHigh = entryBytes > V2_ENTRY_AT.packIndexHigh ? byte(V2_ENTRY_AT.packIndexHigh) : 0;
+    const offset = u32(bytes, at + V2_ENTRY_AT.offset);
+    const { compressionId, formatVersion } = this.#formatAt(entryBytes > V2_ENTRY_AT.formatIndex ? byte(V2_ENTRY_AT.formatIndex) : 0);
     return {
-      key: this.#bytes.subarray(at - keyBytes, at),
-      packBlobId: this.#packAt(view.getUint16(at + V2_ENTRY_AT.packIndex) | (optional(V2_ENTRY_AT.packIndexHigh) << 16)),
+      key: bytes.subarray(keyAt, at),
+      packBlobId: this.#packAt(u16(bytes, at + V2_ENTRY_AT.packIndex) | (packHigh << 16)),
       packOffset: offset & OFFSET_MASK,
-      packedLength: u24(V2_ENTRY_AT.packedLength) | ((lengthsHigh & 0x0f) << 24),
-      originalLength: u24(V2_ENTRY_AT.originalLength) | ((lengthsHigh >>> 4) << 24),
-      compressionId: format.compressionId,
-      formatVersion: format.formatVersion,
-      timestampSeconds: this.#baseTimestamp + view.getUint32(at + V2_ENTRY_AT.timestamp),
+      packedLength: u24(bytes, at + V2_ENTRY_AT.packedLength) | ((lengthsHigh & 0x0f) << 24),
+      originalLength: u24(bytes, at + V2_ENTRY_AT.originalLength) | ((lengthsHigh >>> 4) << 24),
+      compressionId,
+      formatVersion,
+      timestampSeconds: baseTimestamp + u32(bytes, at + V2_ENTRY_AT.timestamp),
       deleted: offset >>> 31 === 1,
     };
   }
 
   #packAt(pack: number): string {
-    const known = this.#names[pack];
-    if (known !== undefined) return known;
-    if (pack >= this.#layout.packCount) throw corruptIndex(`an entry names pack ${pack}, there are ${this.#layout.packCount}`);
-    const at = this.#layout.packsAt + pack * PACK_BYTES;
-    const length = this.#view.getUint8(at);
-    const nameAt = this.#view.getUint32(at + 1);
-    if (nameAt + length > this.#bytes.length) throw corruptIndex(`the name of pack ${pack} lies outside it`);
-    const name = packNameFrom(this.#bytes.subarray(nameAt, nameAt + length));
-    this.#names[pack] = name;
-    return name;
+    return this.#names.get(pack, () => {
+      if (pack >= this.#layout.packCount) throw corruptIndex(`an entry names pack ${pack}, there are ${this.#layout.packCount}`);
+      const descriptor = this.#bytes.read(this.#layout.packsAt + pack * PACK_BYTES, PACK_BYTES);
+      const length = descriptor[0] as number;
+      const nameAt = u32(descriptor, 1);
+      if (nameAt + length > this.#bytes.length) throw corruptIndex(`the name of pack ${pack} lies outside it`);
+      return packNameFrom(this.#bytes.read(nameAt, length));
+    });
   }
 
-  #formatAt(format: number): { readonly compressionId: number; readonly formatVersion: number } {
+  /** Throws REPO_UNSUPPORTED for contents encrypted with a second key. */
+  #formatAt(format: number): ContentFormat {
+    const known = this.#formats[format];
+    if (known !== undefined) return known;
     if (format >= this.#layout.formatCount) throw corruptIndex(`an entry names format ${format}, there are ${this.#layout.formatCount}`);
-    const at = this.#layout.formatsAt + format * FORMAT_BYTES;
-    const encryptionKey = this.#view.getUint8(at + 5);
+    const bytes = this.#bytes.read(this.#layout.formatsAt + format * FORMAT_BYTES, FORMAT_BYTES);
+    const encryptionKey = bytes[5] as number;
     if (encryptionKey !== 0)
       throw new DrayError("REPO_UNSUPPORTED", `Cannot read index: contents are encrypted with key ${encryptionKey}, only key 0 is supported`);
-    return { compressionId: this.#view.getUint32(at), formatVersion: this.#view.getUint8(at + 4) };
+    const read = { compressionId: u32(bytes, 0), formatVersion: bytes[4] as number };
+    this.#formats[format] = read;
+    return read;
   }
 }
 

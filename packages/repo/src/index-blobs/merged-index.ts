@@ -2,10 +2,9 @@
  * Many indexes as one. A lookup asks each segment; so that this stays cheap with hundreds of small indexes, all but the largest few are merged into one
  * segment, in the stored form, when somebody looks the next time. A segment remembers which blobs it speaks for.
  */
-import { compareBytes } from "@drayage/base";
 import { decodeIndex } from "./index-codec.ts";
 import { IndexV2Builder } from "./index-v2.ts";
-import { findEntry, type IndexEntry, type PackIndex, prevails } from "./pack-index.ts";
+import { compareKeys, findEntry, type IndexEntry, type IndexScan, type PackIndex, prevails } from "./pack-index.ts";
 
 /** More segments than the first are merged down to the second. */
 const SEGMENTS_MAX = 12;
@@ -95,25 +94,18 @@ export function mergeToIndex(parts: readonly PackIndex[]): PackIndex | undefined
   return decodeIndex(builder.build());
 }
 
-/** A part and how far its entries were taken. */
-interface Cursor {
-  readonly part: PackIndex;
-  position: number;
-  key: Uint8Array;
-}
-
-/** Merges sorted parts through a heap of one cursor each; of entries with one key the one that prevails comes out. */
+/** Merges sorted parts through a heap of one scan each; of entries with one key the one that prevails comes out. */
 export function* mergeEntries(parts: readonly PackIndex[], firstByte?: number): IterableIterator<IndexEntry> {
-  const heap: Cursor[] = [];
+  const heap: IndexScan[] = [];
   for (const part of parts) {
-    const position = firstByte === undefined ? 0 : part.lowerBound(Uint8Array.of(firstByte));
-    if (position < part.entryCount) siftUp(heap, { part, position, key: part.keyAt(position) });
+    const scan = part.scan(firstByte === undefined ? 0 : part.lowerBound(Uint8Array.of(firstByte)));
+    if (scan.next()) siftUp(heap, scan);
   }
   let pending: IndexEntry | undefined;
   for (let top = heap[0]; top !== undefined; top = heap[0]) {
     if (firstByte !== undefined && top.key[0] !== firstByte) break;
-    const entry = top.part.entryAt(top.position);
-    if (pending !== undefined && compareBytes(pending.key, entry.key) === 0) {
+    const entry = top.entry();
+    if (pending !== undefined && compareKeys(pending.key, entry.key) === 0) {
       if (prevails(entry, pending)) pending = entry;
     } else {
       if (pending !== undefined) yield pending;
@@ -124,42 +116,41 @@ export function* mergeEntries(parts: readonly PackIndex[], firstByte?: number): 
   if (pending !== undefined) yield pending;
 }
 
-function advance(heap: Cursor[], top: Cursor): void {
-  top.position++;
-  if (top.position < top.part.entryCount) {
-    top.key = top.part.keyAt(top.position);
-    siftDown(heap, top);
+function advance(heap: IndexScan[], top: IndexScan): void {
+  if (top.next()) {
+    if (heap.length > 1) siftDown(heap, top);
     return;
   }
   const last = heap.pop();
   if (last !== undefined && last !== top) siftDown(heap, last);
 }
 
-function siftUp(heap: Cursor[], cursor: Cursor): void {
+function siftUp(heap: IndexScan[], scan: IndexScan): void {
   let at = heap.length;
-  heap.push(cursor);
+  heap.push(scan);
   while (at > 0) {
     const above = (at - 1) >>> 1;
     const parent = heap[above];
-    if (parent === undefined || compareBytes(parent.key, cursor.key) <= 0) break;
+    if (parent === undefined || compareKeys(parent.key, scan.key) <= 0) break;
     heap[at] = parent;
     at = above;
   }
-  heap[at] = cursor;
+  heap[at] = scan;
 }
 
-/** Puts a cursor at the top and lets it sink to its place. */
-function siftDown(heap: Cursor[], cursor: Cursor): void {
+/** Puts a scan at the top and lets it sink to its place. */
+function siftDown(heap: IndexScan[], scan: IndexScan): void {
+  const { key } = scan;
   let at = 0;
   for (;;) {
     const left = 2 * at + 1;
     const a = heap[left];
     const b = heap[left + 1];
-    const smaller = b !== undefined && a !== undefined && compareBytes(b.key, a.key) < 0 ? left + 1 : left;
+    const smaller = b !== undefined && a !== undefined && compareKeys(b.key, a.key) < 0 ? left + 1 : left;
     const child = heap[smaller];
-    if (child === undefined || compareBytes(cursor.key, child.key) <= 0) break;
+    if (child === undefined || compareKeys(key, child.key) <= 0) break;
     heap[at] = child;
     at = smaller;
   }
-  heap[at] = cursor;
+  heap[at] = scan;
 }

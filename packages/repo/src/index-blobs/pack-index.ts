@@ -1,4 +1,4 @@
-/** What an index says, whichever version it has: entries by content key, read from the raw bytes one at a time. */
+/** What an index says, whichever version it has and wherever it is kept: entries by content key, read from the raw bytes one at a time. */
 import { DrayError } from "@drayage/base";
 
 export interface IndexEntry {
@@ -21,67 +21,55 @@ export interface PackIndex {
   readonly entryCount: number;
   /** Bytes of each key. */
   readonly keyBytes: number;
-  /** Memory that the index keeps. */
+  /** Memory that the index keeps; what lies in a file is not counted. */
   readonly byteLength: number;
-  /** A view of the key at a position. */
+  /** The key at a position. */
   keyAt(position: number): Uint8Array;
   /** Throws REPO_CORRUPT when the entry points outside the index. */
   entryAt(position: number): IndexEntry;
   /** The first position whose key does not sort before `key`; a shorter key counts as prefix. */
   lowerBound(key: Uint8Array): number;
+  /** The position of a key, -1 where it is not named. */
+  find(key: Uint8Array): number;
+  /** Goes through the entries from a position on. */
+  scan(from: number): IndexScan;
 }
 
-/** Sorted keys at fixed distances in a byte array: what both versions have in common. */
-export class SortedKeys {
+/** A place in an index that moves on. Before the first `next` it stands in front of its first entry. */
+export interface IndexScan {
+  /** Moves to the next entry; false when there is none. */
+  next(): boolean;
+  /** The key of the entry that it stands on; stays valid afterwards. */
+  readonly key: Uint8Array;
+  readonly position: number;
+  /** Throws REPO_CORRUPT. */
+  entry(): IndexEntry;
+}
+
+/** The bytes of an index: in memory, or in a file of which parts are read. */
+export interface IndexBytes {
+  readonly length: number;
+  /** A range, valid until the next call. The caller has checked that it lies inside. */
+  read(offset: number, length: number): Uint8Array;
+}
+
+/** Where an index keeps what, and how an entry is read: what both versions have in common. */
+export interface IndexFormat {
+  readonly version: 1 | 2;
   readonly entryCount: number;
   readonly keyBytes: number;
-  readonly #bytes: Uint8Array;
-  readonly #from: number;
-  readonly #stride: number;
-
-  constructor(bytes: Uint8Array, layout: { readonly from: number; readonly stride: number; readonly keyBytes: number; readonly entryCount: number }) {
-    this.#bytes = bytes;
-    this.#from = layout.from;
-    this.#stride = layout.stride;
-    this.keyBytes = layout.keyBytes;
-    this.entryCount = layout.entryCount;
-  }
-
-  get byteLength(): number {
-    return this.#bytes.length;
-  }
-
-  keyAt(position: number): Uint8Array {
-    const at = this.#from + position * this.#stride;
-    return this.#bytes.subarray(at, at + this.keyBytes);
-  }
-
-  lowerBound(key: Uint8Array): number {
-    // Written out, since every new content asks every index: making a view for each comparison would cost more than the comparison.
-    const bytes = this.#bytes;
-    const compared = Math.min(key.length, this.keyBytes);
-    const tieIsLess = key.length > this.keyBytes;
-    let low = 0;
-    let high = this.entryCount;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const at = this.#from + middle * this.#stride;
-      let i = 0;
-      while (i < compared && bytes[at + i] === key[i]) i++;
-      const less = i === compared ? tieIsLess : (bytes[at + i] as number) < (key[i] as number);
-      if (less) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
+  /** Of the first entry. */
+  readonly entriesAt: number;
+  /** From one entry to the next. */
+  readonly stride: number;
+  /** Decodes the entry whose key begins at `at`. Throws REPO_CORRUPT when it points outside the index. */
+  entryFrom(bytes: Uint8Array, at: number): IndexEntry;
 }
 
 /** The entry of a key, or undefined. */
 export function findEntry(index: PackIndex, key: Uint8Array): IndexEntry | undefined {
-  if (key.length !== index.keyBytes) return undefined;
-  const position = index.lowerBound(key);
-  if (position === index.entryCount || Buffer.compare(index.keyAt(position), key) !== 0) return undefined;
-  return index.entryAt(position);
+  const position = index.find(key);
+  return position === -1 ? undefined : index.entryAt(position);
 }
 
 /** Which of two entries for one content holds: the later, then the one that is not deleted, then the greater pack name (kopia-format.md 6.3). */
@@ -89,6 +77,27 @@ export function prevails(entry: IndexEntry, other: IndexEntry): boolean {
   if (entry.timestampSeconds !== other.timestampSeconds) return entry.timestampSeconds > other.timestampSeconds;
   if (entry.deleted !== other.deleted) return !entry.deleted;
   return entry.packBlobId > other.packBlobId;
+}
+
+/** Byte order of two keys. Written out: a native call for each comparison costs more than the comparison. */
+export function compareKeys(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < length && a[i] === b[i]) i++;
+  return i === length ? a.length - b.length : (a[i] as number) - (b[i] as number);
+}
+
+/** Big-endian numbers. */
+export function u16(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+}
+
+export function u24(bytes: Uint8Array, at: number): number {
+  return (u16(bytes, at) << 8) | (bytes[at + 2] as number);
+}
+
+export function u32(bytes: Uint8Array, at: number): number {
+  return ((u16(bytes, at) << 16) | u16(bytes, at + 2)) >>> 0;
 }
 
 const PACK_NAME = /^[A-Za-z0-9_.-]{1,255}$/;
@@ -99,6 +108,23 @@ export function packNameFrom(bytes: Uint8Array): string {
   if (!PACK_NAME.test(name)) throw corruptIndex(`pack name ${JSON.stringify(name.slice(0, 80))} is no blob name`);
   return name;
 }
+
+/** Pack names by a number, so that the entries of one pack share one string; forgets all of them when there are too many. */
+export class PackNames {
+  readonly #names = new Map<number, string>();
+
+  get(number: number, load: () => string): string {
+    const known = this.#names.get(number);
+    if (known !== undefined) return known;
+    if (this.#names.size >= NAMES_MAX) this.#names.clear();
+    const name = load();
+    this.#names.set(number, name);
+    return name;
+  }
+}
+
+/** About 8 MiB. */
+const NAMES_MAX = 1 << 16;
 
 export function corruptIndex(what: string): DrayError {
   return new DrayError("REPO_CORRUPT", `Cannot read index: ${what}`);

@@ -15,8 +15,8 @@ export class ContentMarks {
     const key = keyOf(id);
     let found = false;
     for (const { index, bits } of this.#parts) {
-      const position = positionOf(index, key);
-      if (position === undefined) continue;
+      const position = index.find(key);
+      if (position === -1) continue;
       bits[position >>> 3] = (bits[position >>> 3] ?? 0) | (1 << (position & 7));
       found = true;
     }
@@ -26,16 +26,10 @@ export class ContentMarks {
   has(id: ContentId): boolean {
     const key = keyOf(id);
     for (const { index, bits } of this.#parts) {
-      const position = positionOf(index, key);
+      const position = index.find(key);
       // Marked in one means marked in all.
-      if (position !== undefined) return ((bits[position >>> 3] ?? 0) & (1 << (position & 7))) !== 0;
+      if (position !== -1) return ((bits[position >>> 3] ?? 0) & (1 << (position & 7))) !== 0;
     }
     return false;
   }
-}
-
-function positionOf(index: PackIndex, key: Uint8Array): number | undefined {
-  if (key.length !== index.keyBytes) return undefined;
-  const position = index.lowerBound(key);
-  return position < index.entryCount && Buffer.compare(index.keyAt(position), key) === 0 ? position : undefined;
 }

@@ -1,0 +1,112 @@
+/** An index that lies in memory as it was stored. */
+import { invariant } from "@drayage/base";
+import type { KeyFilter } from "./key-filter.ts";
+import type { IndexBytes, IndexEntry, IndexFormat, IndexScan, PackIndex } from "./pack-index.ts";
+
+/** Bytes in memory as the source of an index. */
+export function memoryBytes(bytes: Uint8Array): IndexBytes {
+  return { length: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) };
+}
+
+export class MemoryIndex implements PackIndex {
+  readonly version: 1 | 2;
+  readonly entryCount: number;
+  readonly keyBytes: number;
+  /** The index as it is stored. */
+  readonly bytes: Uint8Array;
+  /** Says quickly where a key may be; without it every lookup is a search. */
+  readonly filter: KeyFilter | undefined;
+  readonly format: IndexFormat;
+
+  constructor(bytes: Uint8Array, format: IndexFormat, filter?: KeyFilter) {
+    this.bytes = bytes;
+    this.filter = filter;
+    this.format = format;
+    this.version = format.version;
+    this.entryCount = format.entryCount;
+    this.keyBytes = format.keyBytes;
+  }
+
+  get byteLength(): number {
+    return this.bytes.length + (this.filter?.byteLength ?? 0);
+  }
+
+  keyAt(position: number): Uint8Array {
+    const at = this.#offsetOf(position);
+    return this.bytes.subarray(at, at + this.keyBytes);
+  }
+
+  entryAt(position: number): IndexEntry {
+    invariant(position >= 0 && position < this.entryCount, `Cannot read index entry ${position}: there are ${this.entryCount}`);
+    return this.format.entryFrom(this.bytes, this.#offsetOf(position));
+  }
+
+  lowerBound(key: Uint8Array): number {
+    return this.#search(key, 0, this.entryCount);
+  }
+
+  find(key: Uint8Array): number {
+    if (key.length !== this.keyBytes) return -1;
+    let position = 0;
+    let end = this.entryCount;
+    if (this.filter !== undefined) {
+      position = this.filter.seek(key);
+      end = this.filter.end;
+      if (position === -1) return -1;
+    }
+    position = this.#search(key, position, end);
+    if (position === this.entryCount) return -1;
+    const at = this.#offsetOf(position);
+    for (let i = 0; i < key.length; i++) if (this.bytes[at + i] !== key[i]) return -1;
+    return position;
+  }
+
+  scan(from: number): IndexScan {
+    return new MemoryScan(this, from - 1);
+  }
+
+  #offsetOf(position: number): number {
+    return this.format.entriesAt + position * this.format.stride;
+  }
+
+  #search(key: Uint8Array, from: number, to: number): number {
+    // Written out, since every new content asks every index: making a view for each comparison would cost more than the comparison.
+    const { bytes } = this;
+    const compared = Math.min(key.length, this.keyBytes);
+    const tieIsLess = key.length > this.keyBytes;
+    let low = from;
+    let high = to;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const at = this.#offsetOf(middle);
+      let i = 0;
+      while (i < compared && bytes[at + i] === key[i]) i++;
+      const less = i === compared ? tieIsLess : (bytes[at + i] as number) < (key[i] as number);
+      if (less) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+class MemoryScan implements IndexScan {
+  position: number;
+  readonly #index: MemoryIndex;
+
+  constructor(index: MemoryIndex, before: number) {
+    this.#index = index;
+    this.position = before;
+  }
+
+  get key(): Uint8Array {
+    return this.#index.keyAt(this.position);
+  }
+
+  next(): boolean {
+    return ++this.position < this.#index.entryCount;
+  }
+
+  entry(): IndexEntry {
+    return this.#index.entryAt(this.position);
+  }
+}
