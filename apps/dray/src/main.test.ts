@@ -68,7 +68,7 @@ describe("run", () => {
   ])("shows the help of a command, not of its group: %s %s %s", async (...words) => {
     const terminal = new RecordingTerminal();
     expect(await run(words, terminal)).toBe(0);
-    expect(terminal.text).toContain("Usage: dray backup create [options] <name>");
+    expect(terminal.text).toContain("Usage: dray backup create [options] [name]");
     expect(terminal.text).not.toContain("preset");
   });
   it("refuses help about what there is not", async () => {

@@ -12,6 +12,9 @@ export interface ServerSettings {
   readonly resourceTimeoutMs: number;
   /** Backups that may run at once. */
   readonly concurrentBackups: number;
+  /** How often what is in the way of deleting an expired backup is looked at again. */
+  readonly garbageCollectionPeriodMs: number;
+  readonly scheduleSkipImmediately: boolean;
   readonly restorePriorities: RestorePriorities;
 }
 
@@ -34,6 +37,8 @@ export const defaultServerSettings: ServerSettings = {
   defaultVolumeGroupSnapshotLabelKey: "velero.io/volume-group",
   resourceTimeoutMs: 10 * MINUTE_MS,
   concurrentBackups: 1,
+  garbageCollectionPeriodMs: HOUR_MS,
+  scheduleSkipImmediately: false,
   restorePriorities: {
     high: [
       "customresourcedefinitions",

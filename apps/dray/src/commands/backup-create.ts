@@ -1,89 +1,86 @@
-import { type Backup, type BackupSpec, backups, type DataUpload, dataUploads } from "@drayage/api";
+import { type Backup, backups, type DataUpload, dataUploads, schedules } from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
+import { backupFromSchedule } from "@drayage/controllers/schedule";
 import type { KubeClient } from "@drayage/kube";
-import { type Command, Option } from "commander";
-import {
-  type ClusterAccess,
-  type ClusterOptions,
-  collect,
-  parseLabelSelector,
-  parseList,
-  parseOptionalBoolean,
-  parsePairs,
-  withCluster,
-  withClusterOptions,
-} from "../cluster/access.ts";
-import { checkDuration, parseTimeout } from "../cluster/timeout.ts";
+import type { Command } from "commander";
+import { type ClusterAccess, type ClusterOptions, collect, getNamed, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { type BackupFlags, backupSpecFrom, withBackupFlags } from "../cluster/backup-flags.ts";
+import { parseTimeout } from "../cluster/timeout.ts";
 import { formatProgress, reasonsOf, waitForObject } from "../cluster/wait.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Terminal } from "../terminal.ts";
 
-interface Options extends ClusterOptions {
-  readonly includeNamespaces?: string[];
-  readonly excludeNamespaces?: string[];
-  readonly includeResources?: string[];
-  readonly excludeResources?: string[];
-  readonly includeClusterResources?: boolean;
-  readonly selector?: string;
-  readonly orSelector?: string;
+interface Options extends ClusterOptions, BackupFlags {
   readonly labels?: string[];
   readonly annotations?: string[];
-  readonly storageLocation?: string;
-  readonly ttl?: string;
-  readonly snapshotMoveData?: boolean;
-  readonly snapshotVolumes?: boolean;
-  readonly defaultVolumesToFsBackup?: boolean;
-  readonly dataMover?: string;
-  readonly csiSnapshotTimeout?: string;
-  readonly itemOperationTimeout?: string;
-  readonly orderedResources?: string;
-  readonly parallelFilesUpload?: string;
+  readonly fromSchedule?: string;
   readonly wait?: boolean;
   readonly timeout?: string;
   readonly json?: boolean;
 }
 
 export function define(command: Command, terminal: Terminal): void {
-  const boolean = (flag: string, text: string): Option => new Option(`--${flag} [true|false]`, text).preset(true).argParser(parseOptionalBoolean(`--${flag}`));
-  withClusterOptions(command)
-    .argument("<name>", "name of the backup")
-    .option("--include-namespaces <names>", "namespaces to back up, all when left out", collect)
-    .option("--exclude-namespaces <names>", "namespaces to leave out", collect)
-    .option("--include-resources <names>", "resources to back up, as deployments.apps; all when left out", collect)
-    .option("--exclude-resources <names>", "resources to leave out", collect)
-    .addOption(boolean("include-cluster-resources", "back up cluster-scoped resources"))
-    .option("-l, --selector <labels>", "only resources with these labels")
-    .option("--or-selector <labels>", "resources that match any of these, separated by ' or '")
+  withBackupFlags(withClusterOptions(command))
+    .argument("[name]", "name of the backup; with --from-schedule made from the time when left out")
     .option("--labels <pairs>", "labels of the backup", collect)
     .option("--annotations <pairs>", "annotations of the backup", collect)
-    .option("--storage-location <name>", "backup location, the default one when left out")
-    .option("--ttl <duration>", "how long the backup is kept, as 720h")
-    .addOption(boolean("snapshot-move-data", "move the data of volume snapshots to the backup location"))
-    .addOption(boolean("snapshot-volumes", "take snapshots of volumes"))
-    .addOption(boolean("default-volumes-to-fs-backup", "back up volumes through the file system"))
-    .option("--data-mover <name>", "the mover of the data, the built-in one when left out")
-    .option("--csi-snapshot-timeout <duration>", "how long a snapshot may take, 10m when left out")
-    .option("--item-operation-timeout <duration>", "how long moving data may take, 4h when left out")
-    .option("--ordered-resources <lists>", "order within a kind: 'pods=ns/a,ns/b;persistentvolumeclaims=ns/c'")
-    .option("--parallel-files-upload <n>", "files read at once")
+    .option("--from-schedule <name>", "what this schedule would back up, now; other flags about what goes in are not taken")
     .option("-w, --wait", "wait until the backup has ended")
     .option("--timeout <duration>", "with --wait: how long to wait")
     .option("--json", "print what happened as JSON")
-    .action((name: string, options: Options) => {
+    .action((name: string | undefined, options: Options) => {
       // What is wrong with the command line is said before a cluster is asked for.
-      const asked: Asked = { metadata: metadataFrom(name, options), spec: backupSpecFrom(options), timeoutMs: parseTimeout(options.timeout) };
-      return withCluster(options, terminal, (access) => create(name, asked, options, access, terminal));
+      const timeoutMs = parseTimeout(options.timeout);
+      const spec = backupSpecFrom(options);
+      const { fromSchedule } = options;
+      if (fromSchedule !== undefined) {
+        if (Object.keys(spec).length > 0)
+          throw new DrayError(
+            "USAGE",
+            `Cannot create backup: --from-schedule takes everything from schedule "${fromSchedule}", and ${Object.keys(spec).join(", ")} is asked for too`,
+          );
+        const { name: _, ...metadata } = metadataFrom("", options);
+        return withCluster(options, terminal, (access) => createFromSchedule(access, fromSchedule, { name, metadata, timeoutMs }, options, terminal));
+      }
+      if (name === undefined) throw new DrayError("USAGE", "Cannot create backup: name it, or use --from-schedule");
+      return withCluster(options, terminal, (access) =>
+        createBackup(access, { metadata: metadataFrom(name, options), spec }, { ...options, timeoutMs }, terminal),
+      );
     });
 }
 
-interface Asked {
-  readonly metadata: Backup["metadata"];
-  readonly spec: BackupSpec;
+/** How a command that makes a Backup ends. */
+export interface AfterCreate {
+  readonly wait?: boolean;
   readonly timeoutMs: number | undefined;
+  readonly json?: boolean;
 }
 
-async function create(name: string, { metadata, spec, timeoutMs }: Asked, options: Options, access: ClusterAccess, terminal: Terminal): Promise<void> {
-  const { client, namespace } = access;
+/** Makes the Backup that a Schedule asks for, now. Throws KUBE_NOT_FOUND. */
+export async function createFromSchedule(
+  access: ClusterAccess,
+  scheduleName: string,
+  asked: { readonly name: string | undefined; readonly metadata?: Omit<Backup["metadata"], "name">; readonly timeoutMs: number | undefined },
+  options: Omit<AfterCreate, "timeoutMs">,
+  terminal: Terminal,
+): Promise<void> {
+  const schedule = await getNamed(access.client, schedules, { namespace: access.namespace, name: scheduleName }, terminal.signal);
+  const { metadata, spec } = backupFromSchedule(schedule, terminal.clock.nowMs(), asked.name);
+  const labels = { ...metadata.labels, ...asked.metadata?.labels };
+  const annotations = { ...metadata.annotations, ...asked.metadata?.annotations };
+  if (options.json !== true) terminal.out("Creating backup from schedule, all other filters are ignored.\n");
+  const named = { ...metadata, labels, ...(Object.keys(annotations).length === 0 ? {} : { annotations }) };
+  await createBackup(access, { metadata: named, spec }, { ...options, timeoutMs: asked.timeoutMs }, terminal);
+}
+
+/** Makes a Backup and, where asked to, waits for its end. */
+export async function createBackup(
+  { client, namespace }: ClusterAccess,
+  { metadata, spec }: Pick<Backup, "metadata" | "spec">,
+  options: AfterCreate,
+  terminal: Terminal,
+): Promise<void> {
+  const name = metadata.name ?? "";
   const backup = await client
     .create(backups, { apiVersion: "velero.io/v1", kind: "Backup", metadata: { ...metadata, namespace }, spec }, { signal: terminal.signal })
     .catch((error: unknown) => {
@@ -96,7 +93,7 @@ async function create(name: string, { metadata, spec, timeoutMs }: Asked, option
     return;
   }
   if (options.json !== true) terminal.err("Waiting for the backup to end. Ctrl-C stops the waiting only: the backup goes on in the cluster.\n");
-  const ended = await waitForBackup(client, namespace, name, terminal, timeoutMs);
+  const ended = await waitForBackup(client, namespace, name, terminal, options.timeoutMs);
   const phase = ended.status?.phase ?? "";
   const reasons = reasonsOf(ended.status);
   if (options.json === true) {
@@ -176,47 +173,4 @@ export function explainTaken(error: unknown, noun: string, name: string): unknow
     cause: error,
     hint: `Choose another name, or look at it with dray ${noun} describe ${name}.`,
   });
-}
-
-/** The spec that these flags mean; what was not given is left to the server's defaults. Throws USAGE. */
-export function backupSpecFrom(options: Options): BackupSpec {
-  const set = <K extends keyof BackupSpec>(key: K, value: BackupSpec[K] | undefined): Partial<BackupSpec> =>
-    value === undefined ? {} : ({ [key]: value } as unknown as Partial<BackupSpec>);
-  if (options.selector !== undefined && options.orSelector !== undefined)
-    throw new DrayError("USAGE", "Cannot create backup: --selector and --or-selector exclude each other");
-  const parallel = options.parallelFilesUpload === undefined ? undefined : Number(options.parallelFilesUpload);
-  if (parallel !== undefined && !(Number.isInteger(parallel) && parallel > 0))
-    throw new DrayError("USAGE", `Cannot read --parallel-files-upload "${options.parallelFilesUpload}": a whole number above 0 is wanted`);
-  return {
-    ...set("includedNamespaces", parseList(options.includeNamespaces)),
-    ...set("excludedNamespaces", parseList(options.excludeNamespaces)),
-    ...set("includedResources", parseList(options.includeResources)),
-    ...set("excludedResources", parseList(options.excludeResources)),
-    ...set("includeClusterResources", options.includeClusterResources),
-    ...set("labelSelector", options.selector === undefined ? undefined : (parseLabelSelector(options.selector) as BackupSpec["labelSelector"])),
-    ...set(
-      "orLabelSelectors",
-      options.orSelector === undefined ? undefined : (options.orSelector.split(" or ").map(parseLabelSelector) as BackupSpec["orLabelSelectors"]),
-    ),
-    ...set("storageLocation", options.storageLocation),
-    ...set("ttl", checkDuration("--ttl", options.ttl)),
-    ...set("snapshotMoveData", options.snapshotMoveData),
-    ...set("snapshotVolumes", options.snapshotVolumes),
-    ...set("defaultVolumesToFsBackup", options.defaultVolumesToFsBackup),
-    ...set("datamover", options.dataMover),
-    ...set("csiSnapshotTimeout", checkDuration("--csi-snapshot-timeout", options.csiSnapshotTimeout)),
-    ...set("itemOperationTimeout", checkDuration("--item-operation-timeout", options.itemOperationTimeout)),
-    ...set("orderedResources", options.orderedResources === undefined ? undefined : parseOrdered(options.orderedResources)),
-    ...set("uploaderConfig", parallel === undefined ? undefined : { parallelFilesUpload: parallel }),
-  };
-}
-
-function parseOrdered(text: string): Record<string, string> {
-  return Object.fromEntries(
-    text.split(";").map((part) => {
-      const at = part.indexOf("=");
-      if (at <= 0) throw new DrayError("USAGE", `Cannot read --ordered-resources "${part}": kind=ns/name,ns/name is wanted`);
-      return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
-    }),
-  );
 }

@@ -1,4 +1,4 @@
-import type { Backup, DataUpload } from "@drayage/api";
+import type { Backup, BackupSpec, DataUpload } from "@drayage/api";
 import { formatBytes } from "@drayage/base";
 import { formatProgress } from "../cluster/wait.ts";
 import {
@@ -62,32 +62,7 @@ export function describeBackup(backup: Backup, details: BackupDetails): string {
       ? []
       : [`Validation errors:\n${(status?.validationErrors ?? []).map((error) => `  ${error}\n`).join("")}`]),
     ...formatResults(status, details.results),
-    ...((spec.uploaderConfig?.parallelFilesUpload ?? 0) > 0
-      ? [`Uploader config:\n${formatFacts([["Parallel files upload", String(spec.uploaderConfig?.parallelFilesUpload)]], "  ")}`]
-      : []),
-    `Namespaces:\n${formatFacts(
-      [
-        ["Included", formatList(spec.includedNamespaces, "*")],
-        ["Excluded", formatList(spec.excludedNamespaces)],
-      ],
-      "  ",
-    )}`,
-    `Resources:\n${formatFacts(resourceRows(backup), "  ")}`,
-    formatFacts([["Label selector", formatSelector(spec.labelSelector)]]),
-    formatFacts([["Or label selector", (spec.orLabelSelectors ?? []).map(formatSelector).join(" or ") || "<none>"]]),
-    formatFacts([["Storage Location", spec.storageLocation ?? ""]]),
-    formatFacts([
-      ["Velero-Native Snapshot PVs", formatTristate(spec.snapshotVolumes)],
-      ["File System Backup (Default)", formatTristate(spec.defaultVolumesToFsBackup, "false")],
-      ["Snapshot Move Data", formatTristate(spec.snapshotMoveData)],
-      ["Data Mover", spec.datamover === undefined || spec.datamover === "" ? "velero" : spec.datamover],
-    ]),
-    formatFacts([["TTL", spec.ttl ?? ""]]),
-    formatFacts([
-      ["CSISnapshotTimeout", spec.csiSnapshotTimeout ?? ""],
-      ["ItemOperationTimeout", spec.itemOperationTimeout ?? ""],
-    ]),
-    formatHooks(backup),
+    ...formatBackupSpec(spec),
     formatFacts([["Backup Format Version", status?.formatVersion ?? ""]]),
     formatFacts([
       ["Started", formatGoTime(status?.startTimestamp)],
@@ -117,7 +92,52 @@ export function describeBackup(backup: Backup, details: BackupDetails): string {
   return sections.filter((section) => section !== "").join("\n");
 }
 
-function resourceRows({ spec }: Backup): (readonly [string, string])[] {
+/** What a backup takes, section by section; a schedule's template has the same. */
+export function formatBackupSpec(spec: BackupSpec): string[] {
+  return [
+    ...((spec.uploaderConfig?.parallelFilesUpload ?? 0) > 0
+      ? [`Uploader config:\n${formatFacts([["Parallel files upload", String(spec.uploaderConfig?.parallelFilesUpload)]], "  ")}`]
+      : []),
+    ...(spec.resourcePolicy == null
+      ? []
+      : [
+          `Resource policies:\n${formatFacts(
+            [
+              ["Type", spec.resourcePolicy.kind],
+              ["Name", spec.resourcePolicy.name],
+            ],
+            "  ",
+          )}`,
+        ]),
+    `Namespaces:\n${formatFacts(
+      [
+        ["Included", formatList(spec.includedNamespaces, "*")],
+        ["Excluded", formatList(spec.excludedNamespaces)],
+      ],
+      "  ",
+    )}`,
+    `Resources:\n${formatFacts(resourceRows(spec), "  ")}`,
+    formatFacts([["Label selector", formatSelector(spec.labelSelector)]]),
+    formatFacts([["Or label selector", (spec.orLabelSelectors ?? []).map(formatSelector).join(" or ") || "<none>"]]),
+    ...(Object.keys(spec.orderedResources ?? {}).length === 0 ? [] : [`Ordered resources:\n${formatFacts(Object.entries(spec.orderedResources ?? {}), "  ")}`]),
+    formatFacts([["Storage Location", spec.storageLocation ?? ""]]),
+    formatFacts([
+      ["Velero-Native Snapshot PVs", formatTristate(spec.snapshotVolumes)],
+      ["File System Backup (Default)", formatTristate(spec.defaultVolumesToFsBackup, "false")],
+      ["Snapshot Move Data", formatTristate(spec.snapshotMoveData)],
+      ["Data Mover", spec.datamover === undefined || spec.datamover === "" ? "velero" : spec.datamover],
+    ]),
+    ...((spec.volumeSnapshotLocations ?? []).length === 0 ? [] : [formatFacts([["Snapshot Locations", formatList(spec.volumeSnapshotLocations)]])]),
+    formatFacts([["TTL", spec.ttl ?? ""]]),
+    formatFacts([
+      ["CSISnapshotTimeout", spec.csiSnapshotTimeout ?? ""],
+      ["ItemOperationTimeout", spec.itemOperationTimeout ?? ""],
+    ]),
+    formatHooks(spec),
+  ];
+}
+
+function resourceRows(spec: BackupSpec): (readonly [string, string])[] {
   const newStyle = [
     spec.includedClusterScopedResources,
     spec.excludedClusterScopedResources,
@@ -139,7 +159,7 @@ function resourceRows({ spec }: Backup): (readonly [string, string])[] {
   ];
 }
 
-function formatHooks({ spec }: Backup): string {
+function formatHooks(spec: BackupSpec): string {
   const hooks = spec.hooks?.resources ?? [];
   if (hooks === null || hooks.length === 0) return formatFacts([["Hooks", "<none>"]]);
   return `Hooks:\n  Resources:\n${hooks

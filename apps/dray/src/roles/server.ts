@@ -13,8 +13,10 @@ import {
   startBackupRepositoryController,
   startBackupSyncController,
   startDownloadRequestController,
+  startGarbageCollectionController,
   startRestoreController,
   startRestoreOperationsController,
+  startScheduleController,
   startServerStatusController,
 } from "@drayage/controllers";
 import { createDiscovery, runAsLeader } from "@drayage/kube";
@@ -24,6 +26,7 @@ import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { LocationStores } from "./backup-stores.ts";
+import { BUILT_IN_PLUGINS } from "./built-in-plugins.ts";
 import { type Role, type RoleOptions, runRole, untilAborted, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
@@ -36,6 +39,8 @@ interface Options extends RoleOptions {
   readonly defaultSnapshotMoveData?: boolean;
   readonly defaultVolumesToFsBackup?: boolean;
   readonly concurrentBackups?: string;
+  readonly garbageCollectionFrequency?: string;
+  readonly scheduleSkipImmediately?: boolean;
 }
 
 /** The lease of the one server that acts. */
@@ -51,6 +56,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise")
     .option("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise")
     .option("--concurrent-backups <n>", "backups at once")
+    .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
+    .option("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise")
     .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
 
@@ -66,6 +73,8 @@ function settingsFrom(options: Options): ServerSettings {
     defaultSnapshotMoveData: options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData,
     defaultVolumesToFsBackup: options.defaultVolumesToFsBackup ?? defaultServerSettings.defaultVolumesToFsBackup,
     concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
+    garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
+    scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
   };
 }
 
@@ -96,8 +105,10 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
     startRestoreController({ ...base, discovery, stores, settings }),
     startRestoreOperationsController({ ...base, stores, settings }),
     startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
+    startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),
+    startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs }),
     startDownloadRequestController({ ...base, stores }),
-    startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [] }),
+    startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: BUILT_IN_PLUGINS }),
   ];
   logger.info("Leading");
   await untilAborted(signal);

@@ -1,0 +1,12 @@
+/** What a ServerStatusRequest names as plug-ins: nothing has to be added for these, and `velero plugin get` shows them by the names that Velero's own have. */
+import type { PluginInfo } from "@drayage/controllers";
+
+const named = (kind: string, ...names: readonly string[]): PluginInfo[] => names.map((name) => ({ kind, name: `velero.io/${name}` }));
+
+export const BUILT_IN_PLUGINS: readonly PluginInfo[] = [
+  ...named("ObjectStore", "aws", "fs"),
+  ...named("BackupItemAction", "pod", "pvc", "service-account"),
+  ...named("BackupItemActionV2", "csi-pvc-backupper"),
+  ...named("RestoreItemAction", "dataupload", "job", "pod", "pvc", "role-bindings", "cluster-role-bindings", "secret", "service", "service-account"),
+  ...named("RestoreItemActionV2", "csi-pvc-restorer"),
+];
