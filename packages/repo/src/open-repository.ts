@@ -8,8 +8,10 @@ import type { DeriveFormatKey } from "./format/key-hierarchy.ts";
 import { type CreateFormatOptions, createRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
 import { writeUdmRepository } from "./format/udm-repository.ts";
 import { maintenanceLabels, maintenanceParameters } from "./maintenance/maintenance-parameters.ts";
+import { defaultPolicy } from "./policy/default-policy.ts";
+import { encodePolicy } from "./policy/policy-document.ts";
+import { globalTarget, policyLabels } from "./policy/policy-target.ts";
 import { Repository, type RepositoryFormatInfo, type RepositoryIdentity, veleroIdentity } from "./repository.ts";
-import { defaultGlobalPolicy, globalPolicyLabels } from "./snapshot/policy.ts";
 
 export interface OpenRepositoryOptions {
   readonly password: string;
@@ -58,7 +60,7 @@ export async function createRepository(storage: BlobStorage, options: CreateRepo
   const repository = await openOver(storage, { ...options, readOnly: false }, made);
   const { userName, host } = velero === undefined ? repository.identity : veleroIdentity;
   const interval = velero?.fullMaintenanceIntervalMs;
-  await repository.manifests.put(globalPolicyLabels, defaultGlobalPolicy, signal);
+  await repository.manifests.put(policyLabels(globalTarget), encodePolicy(defaultPolicy), signal);
   await repository.manifests.put(
     maintenanceLabels,
     maintenanceParameters({ owner: `${userName}@${host}`, ...(interval === undefined ? {} : { fullIntervalMs: interval }) }),

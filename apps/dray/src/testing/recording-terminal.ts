@@ -1,3 +1,4 @@
+import type { RandomSource } from "@drayage/base";
 import { seededRandom, VirtualClock } from "@drayage/base/testing";
 import type { Terminal } from "../terminal.ts";
 
@@ -12,11 +13,20 @@ export class RecordingTerminal implements Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly clock = new VirtualClock();
-  readonly random = seededRandom(1);
+  readonly random: RandomSource;
   readonly abort = new AbortController();
   readonly #input: Uint8Array;
 
-  constructor(options: { readonly env?: Readonly<Record<string, string | undefined>>; readonly cwd?: string; readonly input?: Uint8Array } = {}) {
+  constructor(
+    options: {
+      readonly env?: Readonly<Record<string, string | undefined>>;
+      readonly cwd?: string;
+      readonly input?: Uint8Array;
+      readonly random?: RandomSource;
+    } = {},
+  ) {
+    // Several clients of one repository need randomness of their own each: with one seed they would give their packs the same names.
+    this.random = options.random ?? seededRandom(1);
     this.env = options.env ?? {};
     this.cwd = options.cwd ?? "/";
     this.#input = options.input ?? new Uint8Array();

@@ -16,7 +16,7 @@ import {
   emptyStats,
   type Labels,
   type ObjectId,
-  pathPolicyLabels,
+  policyLabels,
   type Repository,
   type SnapshotSource,
   type SnapshotStats,
@@ -258,7 +258,7 @@ function statsOf({ counts, problems }: UploadContext): SnapshotStats {
 }
 
 async function savePolicy(repository: Repository, source: SnapshotSource, parallel: number, signal: AbortSignal | undefined): Promise<void> {
-  const labels = pathPolicyLabels(source);
+  const labels = policyLabels(source);
   const policy = veleroPathPolicy(parallel);
   const [known, ...others] = await repository.manifests.find(labels, signal);
   // One that says the same is left, so that a backup a minute does not fill the repository with policies.
