@@ -1,4 +1,5 @@
-// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL.
+// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in batch.h the same for many
+// contents at once, in files.h directories and small files many at a time.
 //
 // Compiled by src/native/prepare-native.ts, described to TypeScript by src/native/addon.ts; every function gives the same bytes as its portable twin.
 //
@@ -12,6 +13,7 @@
 #include <dlfcn.h>
 #include <node_api.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -42,6 +44,16 @@ struct Bytes {
   size_t length;
 };
 
+struct Words {
+  uint32_t* data;
+  size_t count;
+};
+
+struct Doubles {
+  double* data;
+  size_t count;
+};
+
 // Reads the arguments of one call. After the first failure an exception is pending and every further read fails as well.
 class Arguments {
  public:
@@ -70,6 +82,18 @@ class Arguments {
     return reinterpret_cast<const uint32_t*>(found.data);
   }
 
+  Words unsignedWords(size_t index) {
+    if (!ok_) return {nullptr, 0};
+    const Bytes found = typedArray(values_[index], napi_uint32_array, "a Uint32Array is wanted");
+    return {reinterpret_cast<uint32_t*>(found.data), found.length};
+  }
+
+  Doubles doubles(size_t index) {
+    if (!ok_) return {nullptr, 0};
+    const Bytes found = typedArray(values_[index], napi_float64_array, "a Float64Array is wanted");
+    return {reinterpret_cast<double*>(found.data), found.length};
+  }
+
   // A whole number in [0, max].
   uint64_t number(size_t index, double max) {
     double value = -1;
@@ -84,7 +108,7 @@ class Arguments {
   void* data = nullptr;
 
  private:
-  static constexpr size_t MAX = 8;
+  static constexpr size_t MAX = 10;
 
   Bytes typedArray(napi_value value, napi_typedarray_type wanted, const char* why) {
     bool is = false;
@@ -630,7 +654,31 @@ class Aead {
     return done;
   }
 
+  // Whether `sealed` opens to these bytes, of which there are as many as it holds. A piece at a time, so that what comes out stays in the cache and is compared there.
+  bool opensTo(Bytes sealed, Bytes iv, const uint8_t* plaintext) {
+    const OpenSsl& ssl = openSsl();
+    const Bytes ciphertext{sealed.data + NONCE, sealed.length - NONCE - TAG};
+    uint8_t key[32];
+    uint8_t tag[TAG];
+    uint8_t none[1];
+    uint8_t piece[PIECE];
+    int written = 0;
+    std::memcpy(tag, ciphertext.data + ciphertext.length, TAG);
+    bool same = contentKey(iv, key) && ssl.decryptInit(decrypt_, nullptr, nullptr, key, sealed.data) == 1 && ssl.control(decrypt_, CTRL_SET_TAG, TAG, tag) == 1 &&
+                update(ssl.decryptUpdate, decrypt_, nullptr, iv);
+    for (size_t at = 0; same && at < ciphertext.length; at += PIECE) {
+      const size_t length = std::min(PIECE, ciphertext.length - at);
+      same = ssl.decryptUpdate(decrypt_, piece, &written, ciphertext.data + at, static_cast<int>(length)) == 1 && std::memcmp(piece, plaintext + at, length) == 0;
+    }
+    same = same && ssl.decryptFinal(decrypt_, none, &written) == 1;
+    ssl.cleanse(key, sizeof key);
+    if (!same) ssl.clearErrors();
+    return same;
+  }
+
  private:
+  static constexpr size_t PIECE = size_t{32} << 10;
+
   bool contentKey(Bytes iv, uint8_t key[32]) {
     const OpenSsl& ssl = openSsl();
     unsigned length = 0;
@@ -730,6 +778,13 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
   return result;
 }
 
+}  // namespace
+
+#include "batch.h"
+#include "files.h"
+
+namespace {
+
 // ---------------------------------------------------------------------------------------------------------------- module
 
 bool define(napi_env env, napi_value on, const char* name, napi_callback call, bool vectors) {
@@ -747,7 +802,7 @@ bool defineBoolean(napi_env env, napi_value on, const char* name, bool value) {
 
 bool defineLoops(napi_env env, napi_value on, bool vectors) {
   return define(env, on, "buzhashScan", buzhashScan, vectors) && define(env, on, "blake2b", blake2b, vectors) &&
-         define(env, on, "blake2bMany", blake2bMany, vectors);
+         define(env, on, "blake2bMany", blake2bMany, vectors) && define(env, on, "blake2bRanges", blake2bRanges, vectors);
 }
 
 }  // namespace
@@ -758,6 +813,10 @@ NAPI_MODULE_INIT() {
   const bool done = defineLoops(env, exports, vectors) && napi_create_object(env, &plain) == napi_ok && defineLoops(env, plain, false) &&
                     napi_set_named_property(env, exports, "plain", plain) == napi_ok && define(env, exports, "aeadBind", aeadBind, vectors) &&
                     define(env, exports, "aeadSeal", aeadSeal, vectors) && define(env, exports, "aeadOpen", aeadOpen, vectors) &&
+                    define(env, exports, "aeadSealRanges", aeadSealRanges, vectors) && define(env, exports, "aeadOpensTo", aeadOpensTo, vectors) &&
+                    define(env, exports, "zstdCompress", zstdCompress, vectors) && define(env, exports, "listDirectory", listDirectory, vectors) &&
+                    define(env, exports, "statEntries", statEntries, vectors) && define(env, exports, "readFiles", readFiles, vectors) &&
+                    define(env, exports, "encodeEntries", encodeEntries, vectors) && defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors) && defineBoolean(env, exports, "hasAead", openSsl().complete);
   if (!done) napi_throw_error(env, "ERR_DLOPEN_FAILED", "the addon could not define its functions");
   return exports;

@@ -1,5 +1,7 @@
 import { DrayError, type Logger, nullLogger, type RandomSource, systemRandom, toHex } from "@drayage/base";
-import { compressorByHeader, compressorByName } from "./compression/compressors.ts";
+import { nativeFiles } from "./batch/native-files.ts";
+import { portableFiles } from "./batch/portable-files.ts";
+import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
 import { createEncryptor } from "./encryption/encryptors.ts";
 import { createHasher, SELF_TEST } from "./hash/hashers.ts";
 import type { NativeAddon } from "./native/addon.ts";
@@ -39,9 +41,10 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     splitter: (name) => createSplitter(name, addon),
     hasher: (name, key) => createHasher(name, key, addon),
     encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
-    compressor: compressorByName,
+    compressor: (name) => withNativeZstd(compressorByName(name), addon),
     compressorByHeader,
     system: systemCalls,
+    files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
     info,
   };
 }

@@ -3,6 +3,8 @@
  * Every build gives the same bytes; one set of golden vectors runs against all. All calls are synchronous and allocate nothing per call beyond their result.
  */
 
+import type { BatchFiles } from "./batch/batch-files.ts";
+
 /** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
 export interface Splitter {
   /**
@@ -24,6 +26,16 @@ export interface ContentHasher {
   hash(data: Uint8Array): Uint8Array;
   /** The digests of many inputs; builds with several lanes do them side by side. */
   hashMany(inputs: readonly Uint8Array[]): Uint8Array[];
+  /** Writes the digests of ranges of one buffer to `out`, `digestBytes` each, one behind the other. */
+  hashRanges(ranges: ByteRanges, out: Uint8Array): void;
+}
+
+/** The first `count` of these ranges of a buffer. */
+export interface ByteRanges {
+  readonly data: Uint8Array;
+  readonly starts: Uint32Array;
+  readonly lengths: Uint32Array;
+  readonly count: number;
 }
 
 /** Encryption of contents with its key-derivation secret bound (kopia-format.md 3.3). */
@@ -38,6 +50,13 @@ export interface ContentEncryptor {
    * Throws REPO_CORRUPT when the tag does not match.
    */
   open(sealed: Uint8Array, iv: Uint8Array, into?: Uint8Array): Uint8Array;
+  /** Whether what is sealed opens to this plaintext. */
+  opensTo(sealed: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): boolean;
+  /**
+   * Seals range i under the i-th `ivBytes` of `ivs`, one behind the other from `at` on, and reads each back. The index of the first that opens to something else, or -1.
+   * `out` must not overlap the data, and must have room for all.
+   */
+  sealRanges(ranges: ByteRanges, ivs: Uint8Array, ivBytes: number, out: Uint8Array, at: number): number;
 }
 
 /** One compression family member of kopia-format.md 3.4. Payloads carry no header here. */
@@ -47,6 +66,8 @@ export interface Compressor {
   readonly headerId: number;
   /** Undefined where this program only reads the format. */
   readonly compress: ((data: Uint8Array) => Uint8Array) | undefined;
+  /** The same into `out` from `at` on, without memory of its own: the bytes written, or 0 when there is no room for them. Only where the addon has it. */
+  readonly compressInto?: (data: Uint8Array, out: Uint8Array, at: number) => number;
   /** `lengthMax` bounds the output: more is REPO_CORRUPT. */
   decompress(data: Uint8Array, lengthMax: number): Uint8Array;
 }
@@ -96,6 +117,8 @@ export interface Kernels {
   compressor(name: string): Compressor;
   compressorByHeader(headerId: number): Compressor;
   readonly system: SystemCalls;
+  /** Directories and small files many at a time. */
+  readonly files: BatchFiles;
   readonly info: KernelInfo;
 }
 

@@ -4,6 +4,7 @@
  */
 import { constants, deflateRawSync, gunzipSync, gzipSync, inflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { concat, DrayError, isDrayError } from "@drayage/base";
+import type { NativeAddon } from "../native/addon.ts";
 import type { Compressor } from "../types.ts";
 import { decodeLz4Frame } from "./lz4-frame.ts";
 import { decodeS2Stream, encodeS2Stream } from "./s2-stream.ts";
@@ -34,14 +35,22 @@ const FASTEST = 1;
 const DEFAULT = 6;
 const BEST = 9;
 
+const ZSTD_LEVELS: Readonly<Record<string, number>> & Readonly<Record<"zstd" | "zstd-fastest" | "zstd-better-compression" | "zstd-best-compression", number>> =
+  {
+    zstd: 3,
+    "zstd-fastest": 1,
+    "zstd-better-compression": 7,
+    "zstd-best-compression": 12,
+  };
+
 const TABLE: readonly (readonly [name: string, headerId: number, codec: Codec])[] = [
   ["gzip", 0x1000, gzip(DEFAULT)],
   ["gzip-best-speed", 0x1001, gzip(FASTEST)],
   ["gzip-best-compression", 0x1002, gzip(BEST)],
-  ["zstd", 0x1100, zstd(3)],
-  ["zstd-fastest", 0x1101, zstd(1)],
-  ["zstd-better-compression", 0x1102, zstd(7)],
-  ["zstd-best-compression", 0x1103, zstd(12)],
+  ["zstd", 0x1100, zstd(ZSTD_LEVELS["zstd"])],
+  ["zstd-fastest", 0x1101, zstd(ZSTD_LEVELS["zstd-fastest"])],
+  ["zstd-better-compression", 0x1102, zstd(ZSTD_LEVELS["zstd-better-compression"])],
+  ["zstd-best-compression", 0x1103, zstd(ZSTD_LEVELS["zstd-best-compression"])],
   ["s2-default", 0x1200, s2],
   ["s2-better", 0x1201, s2],
   ["s2-parallel-4", 0x1202, s2],
@@ -77,6 +86,13 @@ export function compressorByName(name: string): Compressor {
     });
   }
   return found;
+}
+
+/** The same compressor over the addon's zstd, where it is one and the addon has it: the same frames from a context that stays. */
+export function withNativeZstd(compressor: Compressor, addon: NativeAddon | undefined): Compressor {
+  const level = ZSTD_LEVELS[compressor.name];
+  if (level === undefined || addon?.hasZstd !== true) return compressor;
+  return { ...compressor, compressInto: (data, out, at) => addon.zstdCompress(data, level, out, at) };
 }
 
 /** The compressor of a header id. Throws REPO_UNSUPPORTED for one that is not known. */

@@ -86,4 +86,46 @@ describe.for(await kernelBuilds())("content encryption, $name build", ({ addon }
       }
     }
   });
+
+  it("seals many ranges as it seals each, and more of them than nonces are drawn at once", () => {
+    for (const name of ENCRYPTIONS) {
+      const count = 1500;
+      const ranges = {
+        data: ctr(300),
+        starts: Uint32Array.from({ length: count }, (_, i) => i % 200),
+        lengths: Uint32Array.from({ length: count }, (_, i) => i % 100),
+        count,
+      };
+      const ivs = ctr(16 * count);
+      const encryptor = createEncryptor(name, sequence(0, 32), undefined, addon);
+      const out = new Uint8Array(ranges.lengths.reduce((sum, length) => sum + length + 28, 5));
+      expect(encryptor.sealRanges(ranges, ivs, 16, out, 5)).toBe(-1);
+      const nonces = new Set<string>();
+      for (let i = 0, at = 5; i < count; i++) {
+        const [start = 0, length = 0] = [ranges.starts[i], ranges.lengths[i]];
+        const sealed = out.subarray(at, at + length + 28);
+        at += length + 28;
+        nonces.add(toHex(sealed.subarray(0, 12)));
+        const plaintext = ranges.data.subarray(start, start + length);
+        expect(Buffer.compare(encryptor.open(sealed, ivs.subarray(16 * i, 16 * i + 16)), plaintext)).toBe(0);
+      }
+      expect(nonces.size).toBe(count);
+    }
+  });
+
+  it("tells whether sealed bytes open to a plaintext", () => {
+    const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32), undefined, addon);
+    const iv = sequence(1, 16);
+    for (const length of [0, 1, 32_768, 100_000]) {
+      const plaintext = ctr(length);
+      const sealed = new Uint8Array(length + 28);
+      encryptor.seal(plaintext, iv, sealed, 0);
+      expect(encryptor.opensTo(sealed, iv, plaintext)).toBe(true);
+      expect(encryptor.opensTo(sealed, sequence(2, 16), plaintext)).toBe(false);
+      expect(encryptor.opensTo(sealed, iv, ctr(length + 1))).toBe(false);
+      sealed[sealed.length - 1] = (sealed.at(-1) ?? 0) ^ 1;
+      expect(encryptor.opensTo(sealed, iv, plaintext)).toBe(false);
+      if (length > 0) expect(encryptor.opensTo(sealed, iv, plaintext.with(length - 1, 0xaa ^ (plaintext.at(-1) ?? 0)))).toBe(false);
+    }
+  });
 });

@@ -7,9 +7,9 @@
  * Every key passes through a KeyObject, also one that is used once: given raw bytes Node 24 spends 25 µs per call on the key alone.
  */
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from "node:crypto";
-import { DrayError, type RandomSource, systemRandom } from "@drayage/base";
+import { DrayError, equalBytes, hasCode, type RandomSource, systemRandom } from "@drayage/base";
 import type { NativeAddon } from "../native/addon.ts";
-import type { ContentEncryptor } from "../types.ts";
+import type { ByteRanges, ContentEncryptor } from "../types.ts";
 
 /** The encryption of new repositories. */
 export const DEFAULT_ENCRYPTION = "AES256-GCM-HMAC-SHA256";
@@ -19,7 +19,8 @@ const TAG_BYTES = 16;
 /** Bytes that sealing adds, for both algorithms. */
 export const SEAL_OVERHEAD_BYTES: number = NONCE_BYTES + TAG_BYTES;
 /** Drawing nonces one by one costs more than sealing a small file. */
-const NONCE_POOL_BYTES = 1024 * NONCE_BYTES;
+const NONCES_AT_ONCE_MAX = 1024;
+const NONCE_POOL_BYTES = NONCES_AT_ONCE_MAX * NONCE_BYTES;
 
 type Algorithm = "aes-256-gcm" | "chacha20-poly1305";
 const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
@@ -42,7 +43,7 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
     });
   }
   const aead = addon?.hasAead === true ? nativeAead(addon, algorithm, keyDerivationSecret) : portableAead(algorithm, keyDerivationSecret);
-  const nextNonce = noncePool(random);
+  const nonces = noncePool(random);
   return {
     name,
     overheadBytes: SEAL_OVERHEAD_BYTES,
@@ -51,7 +52,7 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       if (out.length - at < length) {
         throw new DrayError("INVARIANT", `Cannot seal a content: ${length} bytes are needed at ${at}, the buffer has ${out.length}`);
       }
-      aead.seal(nextNonce(), iv, plaintext, out, at);
+      aead.seal(nonces(1), iv, plaintext, out, at);
       return length;
     },
     open(sealed, iv, into) {
@@ -60,7 +61,23 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       }
       return aead.open(sealed, iv, into);
     },
+    opensTo: (sealed, iv, plaintext) => sealed.length === plaintext.length + SEAL_OVERHEAD_BYTES && aead.opensTo(sealed, iv, plaintext),
+    sealRanges(ranges, ivs, ivBytes, out, at) {
+      let to = at;
+      for (let from = 0; from < ranges.count; from += NONCES_AT_ONCE_MAX) {
+        const count = Math.min(NONCES_AT_ONCE_MAX, ranges.count - from);
+        const part = from === 0 && count === ranges.count ? ranges : partOf(ranges, from, count);
+        const bad = aead.sealRanges(nonces(count), part, ivs.subarray(ivBytes * from), ivBytes, out, to);
+        if (bad >= 0) return from + bad;
+        for (let i = 0; i < count; i++) to += (part.lengths[i] ?? 0) + SEAL_OVERHEAD_BYTES;
+      }
+      return -1;
+    },
   };
+}
+
+function partOf({ data, starts, lengths }: ByteRanges, from: number, count: number): ByteRanges {
+  return { data, starts: starts.subarray(from, from + count), lengths: lengths.subarray(from, from + count), count };
 }
 
 /** An algorithm with its secret, in one of two builds. Lengths were checked. */
@@ -69,12 +86,16 @@ interface Aead {
   seal(nonce: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void;
   /** The plaintext, in `into` where that has room and the build can. Throws REPO_CORRUPT when the tag does not match. */
   open(sealed: Uint8Array, iv: Uint8Array, into: Uint8Array | undefined): Uint8Array;
+  /** Whether the tag matches and the plaintext is this one. */
+  opensTo(sealed: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): boolean;
+  /** As the encryptor's, with 12 bytes of `nonces` for each. */
+  sealRanges(nonces: Uint8Array, ranges: ByteRanges, ivs: Uint8Array, ivBytes: number, out: Uint8Array, at: number): number;
 }
 
 function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
   const secret = createSecretKey(keyDerivationSecret);
   const contentKey = (iv: Uint8Array): KeyObject => createSecretKey(createHmac("sha256", secret).update(iv).digest());
-  return {
+  const aead: Omit<Aead, "opensTo" | "sealRanges"> = {
     seal(nonce, iv, plaintext, out, at) {
       const cipher = createCipheriv(algorithm as "aes-256-gcm", contentKey(iv), nonce, { authTagLength: TAG_BYTES });
       cipher.setAAD(iv);
@@ -98,6 +119,31 @@ function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Ae
       return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
     },
   };
+  const opensTo: Aead["opensTo"] = (sealed, iv, plaintext) => {
+    try {
+      return equalBytes(aead.open(sealed, iv, undefined), plaintext);
+    } catch (error) {
+      if (!hasCode(error, "REPO_CORRUPT")) throw error;
+      return false;
+    }
+  };
+  return {
+    ...aead,
+    opensTo,
+    sealRanges(nonces, { data, starts, lengths, count }, ivs, ivBytes, out, at) {
+      let to = at;
+      for (let i = 0; i < count; i++) {
+        const start = starts[i] ?? 0;
+        const plaintext = data.subarray(start, start + (lengths[i] ?? 0));
+        const iv = ivs.subarray(ivBytes * i, ivBytes * (i + 1));
+        const end = to + plaintext.length + SEAL_OVERHEAD_BYTES;
+        aead.seal(nonces.subarray(NONCE_BYTES * i, NONCE_BYTES * (i + 1)), iv, plaintext, out, to);
+        if (!opensTo(out.subarray(to, end), iv, plaintext)) return i;
+        to = end;
+      }
+      return -1;
+    },
+  };
 }
 
 /** Encrypts straight into the caller's buffer, where node:crypto allocates the ciphertext anew and has it copied. */
@@ -111,6 +157,9 @@ function nativeAead(addon: NativeAddon, algorithm: Algorithm, keyDerivationSecre
       if (!addon.aeadOpen(aead, sealed, iv, plaintext)) throw wrongTag();
       return plaintext;
     },
+    opensTo: (sealed, iv, plaintext) => addon.aeadOpensTo(aead, sealed, iv, plaintext),
+    sealRanges: (nonces, { data, starts, lengths, count }, ivs, ivBytes, out, at) =>
+      addon.aeadSealRanges(aead, nonces, ivs, ivBytes, data, starts, lengths, count, out, at),
   };
 }
 
@@ -118,16 +167,17 @@ function wrongTag(cause?: unknown): DrayError {
   return new DrayError("REPO_CORRUPT", "Cannot decrypt: the authentication tag does not match the data", cause === undefined ? {} : { cause });
 }
 
-/** Hands out nonces of 12 fresh bytes. Each is a view that stays valid until the pool is filled again, 1024 calls later at the earliest. */
-function noncePool(random: RandomSource): () => Uint8Array {
+/** Hands out nonces of 12 fresh bytes, one behind the other. They are a view that stays valid until the pool is filled again. */
+function noncePool(random: RandomSource): (count: number) => Uint8Array {
   let pool = new Uint8Array(0);
   let at = 0;
-  return () => {
-    if (at === pool.length) {
+  return (count) => {
+    const bytes = NONCE_BYTES * count;
+    if (pool.length - at < bytes) {
       pool = new Uint8Array(random.bytes(NONCE_POOL_BYTES));
       at = 0;
     }
-    at += NONCE_BYTES;
-    return pool.subarray(at - NONCE_BYTES, at);
+    at += bytes;
+    return pool.subarray(at - bytes, at);
   };
 }

@@ -73,4 +73,17 @@ describe.for(await kernelBuilds())("content hashes, $name build", ({ addon }) =>
       { numRuns: 200 },
     );
   });
+
+  it("give ranges of one buffer the digests that they have alone, in their order", async () => {
+    const data = ctr(3000);
+    for (const name of ["BLAKE2B-256", "BLAKE2B-256-128", "HMAC-SHA256-128"]) {
+      const hasher = await createHasher(name, sequence(0, 32), addon);
+      const starts = Uint32Array.of(0, 7, 2000, 3000, 100, 5);
+      const lengths = Uint32Array.of(128, 2993, 1, 0, 1000, 300);
+      const out = new Uint8Array(hasher.digestBytes * 5);
+      hasher.hashRanges({ data, starts, lengths, count: 5 }, out);
+      const alone = [0, 1, 2, 3, 4].map((i) => toHex(hasher.hash(data.slice(starts[i], (starts[i] ?? 0) + (lengths[i] ?? 0)))));
+      expect(toHex(out)).toBe(alone.join(""));
+    }
+  });
 });

@@ -61,11 +61,21 @@ export async function createHasher(name: string, key: Uint8Array, loops?: Native
     const full = digest(data);
     return full.length === digestBytes ? full : full.subarray(0, digestBytes);
   };
-  return { name, digestBytes, hash, hashMany: (inputs) => inputs.map(hash) };
+  return {
+    ...{ name, digestBytes, hash },
+    hashMany: (inputs) => inputs.map(hash),
+    hashRanges({ data, starts, lengths, count }, out) {
+      for (let i = 0; i < count; i++) {
+        const start = starts[i] ?? 0;
+        out.set(hash(data.subarray(start, start + (lengths[i] ?? 0))), digestBytes * i);
+      }
+    },
+  };
 }
 
 function nativeBlake2b(name: string, digestBytes: number, key: Uint8Array, loops: NativeLoops): ContentHasher {
   const full = new Uint8Array(BLAKE2B_DIGEST_BYTES);
+  let whole = new Uint8Array(0);
   return {
     ...{ name, digestBytes },
     hash(data) {
@@ -76,6 +86,16 @@ function nativeBlake2b(name: string, digestBytes: number, key: Uint8Array, loops
       const all = new Uint8Array(BLAKE2B_DIGEST_BYTES * inputs.length);
       loops.blake2bMany(key, inputs, all);
       return inputs.map((_, i) => all.slice(BLAKE2B_DIGEST_BYTES * i, BLAKE2B_DIGEST_BYTES * i + digestBytes));
+    },
+    hashRanges({ data, starts, lengths, count }, out) {
+      if (digestBytes === BLAKE2B_DIGEST_BYTES) return loops.blake2bRanges(key, data, starts, lengths, count, out);
+      if (whole.length < BLAKE2B_DIGEST_BYTES * count)
+        whole = new Uint8Array(BLAKE2B_DIGEST_BYTES * Math.max(count, 2 * (whole.length / BLAKE2B_DIGEST_BYTES)));
+      loops.blake2bRanges(key, data, starts, lengths, count, whole);
+      for (let i = 0; i < count; i++) {
+        const from = BLAKE2B_DIGEST_BYTES * i;
+        for (let j = 0; j < digestBytes; j++) out[digestBytes * i + j] = whole[from + j] ?? 0;
+      }
     },
   };
 }

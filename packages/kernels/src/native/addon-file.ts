@@ -1,13 +1,13 @@
 /** Where the compiled addon is kept, and under which name: one that changes with everything that went into it, so that a stale one is never found. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 /** What the addon is compiled from and where it may be kept. */
 export interface AddonPlaces {
-  /** native/kernels.cc. */
+  /** native/kernels.cc; it includes the `.h` files beside it. */
   readonly source: string;
   /** Folders for the compiled file, the first that can be written is used. */
   readonly folders: readonly string[];
@@ -43,7 +43,16 @@ export function addonName({ source }: AddonPlaces): string | undefined {
   const hash = createHash("sha256")
     .update(`${kind} ${NODE_API_VERSION} ${COMPILER_FLAGS.join(" ")}\n`)
     .update(readFileSync(source));
+  for (const header of headersBeside(source)) hash.update(`${basename(header)}\n`).update(readFileSync(header));
   return `kernels-${kind}-${hash.digest("hex").slice(0, 16)}.node`;
+}
+
+function headersBeside(source: string): string[] {
+  const folder = dirname(source);
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".h"))
+    .sort()
+    .map((name) => join(folder, name));
 }
 
 /** The compiled addon, where one is there that this user may trust. */

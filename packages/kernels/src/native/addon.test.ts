@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
@@ -44,6 +45,8 @@ const anything = fc.oneof(
   fc.constantFrom<unknown>(new Array(3), new Array(2 ** 32 - 1)),
 );
 
+const batches = ["blake2bRanges", "aeadSealRanges", "aeadOpensTo", "zstdCompress", "statEntries", "readFiles", "encodeEntries"] as const;
+
 describe.for(builds)("the addon, $name", ({ addon }) => {
   it("passes its self-test, and the self-test notices an addon that is wrong", () => {
     expect(selfTest(addon)).toBeUndefined();
@@ -64,9 +67,9 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
   it("answers any arguments with a value or an error", () => {
     const aead = addon.aeadBind(0, sequence(0, 32));
     const argument = fc.oneof({ weight: 9, arbitrary: anything }, { weight: 1, arbitrary: fc.constant<unknown>(aead) });
-    const name = fc.constantFrom<keyof NativeAddon>("buzhashScan", "blake2b", "blake2bMany", "aeadBind", "aeadSeal", "aeadOpen");
+    const name = fc.constantFrom<keyof NativeAddon>("buzhashScan", "blake2b", "blake2bMany", "aeadBind", "aeadSeal", "aeadOpen", ...batches);
     fc.assert(
-      fc.property(name, fc.array(argument, { maxLength: 8 }), (method, args) => {
+      fc.property(name, fc.array(argument, { maxLength: 10 }), (method, args) => {
         try {
           call(addon, method, args);
         } catch (error) {
@@ -116,6 +119,35 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
       },
     });
     expect(() => addon.blake2bMany(sequence(0, 32), throwing, new Uint8Array(64))).toThrow(own);
+  });
+
+  it("refuses ranges, names and rows that lie outside of what is given", () => {
+    const aead = addon.aeadBind(0, sequence(0, 32));
+    const data = ctr(100);
+    const words = (...values: number[]): Uint32Array => Uint32Array.from(values);
+    const out = new Uint8Array(200);
+    for (const [starts, lengths, count] of [
+      [words(90), words(11), 1],
+      [words(101), words(0), 1],
+      [words(0), words(1, 1), 2],
+      [words(2 ** 32 - 1), words(2 ** 32 - 1), 1],
+    ] as const) {
+      expect(() => addon.blake2bRanges(sequence(0, 32), data, starts, lengths, count, out)).toThrow(refused);
+      expect(() => addon.aeadSealRanges(aead, ctr(24), ctr(32), 16, data, starts, lengths, count, out, 0)).toThrow(refused);
+    }
+    // No room, too few nonces, too few ivs, and plaintext that would be overwritten.
+    expect(() => addon.aeadSealRanges(aead, ctr(12), ctr(16), 16, data, words(0), words(100), 1, out, 73)).toThrow(refused);
+    expect(() => addon.aeadSealRanges(aead, ctr(11), ctr(16), 16, data, words(0), words(1), 1, out, 0)).toThrow(refused);
+    expect(() => addon.aeadSealRanges(aead, ctr(12), ctr(15), 16, data, words(0), words(1), 1, out, 0)).toThrow(refused);
+    expect(() => addon.aeadSealRanges(aead, ctr(12), ctr(16), 16, out, words(0), words(1), 1, out, 0)).toThrow(refused);
+    const names = ctr(10);
+    expect(() => addon.statEntries(0, names, words(10), 0, 2, new Uint8Array(), new Float64Array(64))).toThrow(refused);
+    expect(() => addon.statEntries(0, names, words(10), 0, 1, new Uint8Array(), new Float64Array(15))).toThrow(refused);
+    expect(() => addon.encodeEntries(names, words(10), words(0, 0), new Float64Array(16), out, words(0, 0))).toThrow(refused);
+    // Ends that go backwards or past the names are names that are not there.
+    const rows = new Float64Array(32);
+    addon.statEntries(0, names, words(12, 4), 0, 2, new Uint8Array(), rows);
+    expect([rows[0], rows[16]]).toEqual([constants.errno.EINVAL, constants.errno.EINVAL]);
   });
 
   it("refuses to seal or open where the bytes do not fit or overlap", () => {

@@ -12,6 +12,8 @@ export interface NativeLoops {
   blake2b(key: Uint8Array, data: Uint8Array, out: Uint8Array): void;
   /** Writes the digests of all inputs, 32 bytes each, one after the other. */
   blake2bMany(key: Uint8Array, inputs: readonly Uint8Array[], out: Uint8Array): void;
+  /** The same of the first `count` ranges of one buffer. */
+  blake2bRanges(key: Uint8Array, data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array): void;
 }
 
 /** An algorithm with its secret, as `aeadBind` makes it. It belongs to its thread. */
@@ -31,6 +33,33 @@ export interface NativeAddon extends NativeLoops {
   aeadSeal(aead: NativeAead, nonce: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void;
   /** Whether the tag matches. Then `out`, of the plaintext's length, holds it; otherwise it is zeroed. */
   aeadOpen(aead: NativeAead, sealed: Uint8Array, iv: Uint8Array, out: Uint8Array): boolean;
+  /** Whether the tag matches and this is the plaintext. */
+  aeadOpensTo(aead: NativeAead, sealed: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): boolean;
+  /**
+   * Seals the first `count` ranges of `data` one behind the other, range i under nonce i (12 bytes) and iv i (`ivLength` bytes), and reads each back.
+   * The index of the first that opens to something else, or -1.
+   */
+  aeadSealRanges(
+    aead: NativeAead,
+    nonces: Uint8Array,
+    ivs: Uint8Array,
+    ivLength: number,
+    data: Uint8Array,
+    starts: Uint32Array,
+    lengths: Uint32Array,
+    count: number,
+    out: Uint8Array,
+    at: number,
+  ): number;
+  /** Whether this Node shares its zstd. Without it the next function throws. */
+  readonly hasZstd: boolean;
+  /** Writes one frame to `out` from `at`; its length, or 0 when it does not fit. */
+  zstdCompress(data: Uint8Array, level: number, out: Uint8Array, at: number): number;
+  /** The names in an open directory, or the number of the error. Rows and names: batch/batch-files.ts. */
+  listDirectory(fd: number): { readonly names: Uint8Array; readonly ends: Uint32Array; readonly directories: number } | number;
+  statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;
+  readFiles(fd: number, names: Uint8Array, ends: Uint32Array, picks: Uint32Array, attributes: 0 | 1, rows: Float64Array, arena: Uint8Array): number;
+  encodeEntries(names: Uint8Array, ends: Uint32Array, picks: Uint32Array, rows: Float64Array, out: Uint8Array, outEnds: Uint32Array): number;
 }
 
 /** Loads a compiled addon into this process. Throws what the loader of Node throws. */
@@ -40,14 +69,5 @@ export function requireAddon(path: string): NativeAddon {
 
 /** The same addon with the vector code left out: what a machine without AVX2 runs. */
 export function withoutVectors(addon: NativeAddon): NativeAddon {
-  const { plain, hasAead } = addon;
-  return {
-    ...{ plain, hasAead, hasVectors: false },
-    buzhashScan: plain.buzhashScan,
-    blake2b: plain.blake2b,
-    blake2bMany: plain.blake2bMany,
-    aeadBind: addon.aeadBind,
-    aeadSeal: addon.aeadSeal,
-    aeadOpen: addon.aeadOpen,
-  };
+  return { ...addon, ...addon.plain, plain: addon.plain, hasVectors: false };
 }

@@ -27,7 +27,8 @@ export interface PreparedNative {
 }
 
 const COMPILER_ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "NODE_COMPILE_CACHE"] as const;
-const COMPILE_MS_MAX = 30_000;
+/** Five seconds of work, on a machine that has other work. */
+const COMPILE_MS_MAX = 120_000;
 const POLL_MS = 100;
 /** A lock older than any compilation was left behind by a process that was killed. */
 const LOCK_MS_MAX = 2 * COMPILE_MS_MAX;
@@ -113,7 +114,8 @@ const unavailable = (reason: string): PreparedNative => ({ state: "unavailable",
 
 /** The end of what a program said, which a reader needs more than the command line that failed. */
 function lastLines(error: unknown): string {
-  const { stderr } = error as { readonly stderr?: string };
+  const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
+  if (killed === true) return `it took longer than ${COMPILE_MS_MAX / 1000} s`;
   const text = stderr === undefined || stderr.trim() === "" ? messageOf(error) : stderr;
   return text.trim().split("\n").slice(-3).join("; ");
 }

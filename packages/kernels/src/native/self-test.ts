@@ -1,5 +1,5 @@
 /** Golden vectors that an addon must give before this program trusts it with data: a wrong digest or cut would make a repository that others cannot continue. */
-import { toHex } from "@drayage/base";
+import { concat, toHex } from "@drayage/base";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
 import type { NativeAddon, NativeLoops } from "./addon.ts";
 
@@ -75,6 +75,9 @@ function digestsOf(loops: NativeLoops): string {
     loops.blake2b(KEY, input, single);
     if (toHex(single) !== toHex(together.subarray(32 * i, 32 * i + 32))) return "single and joint digests differ";
   }
+  const ranges = new Uint8Array(together.length);
+  loops.blake2bRanges(KEY, data, new Uint32Array(LENGTHS.length), Uint32Array.from(LENGTHS), LENGTHS.length, ranges);
+  if (toHex(ranges) !== toHex(together)) return "digests of ranges differ";
   loops.blake2b(KEY, together, single);
   return toHex(single);
 }
@@ -86,6 +89,11 @@ function sealedBy(addon: NativeAddon, algorithm: 0 | 1): string {
   addon.aeadSeal(aead, NONCE, IV, plaintext, sealed, 0);
   const opened = new Uint8Array(plaintext.length);
   if (!addon.aeadOpen(aead, sealed, IV, opened) || toHex(opened) !== toHex(plaintext)) return "does not open";
+  const many = new Uint8Array(2 * sealed.length);
+  const [ivs, nonces] = [concat([IV, IV]), concat([NONCE, NONCE])];
+  const bad = addon.aeadSealRanges(aead, nonces, ivs, IV.length, plaintext, new Uint32Array(2), Uint32Array.of(40, 40), 2, many, 0);
+  if (bad !== -1 || toHex(many) !== toHex(sealed).repeat(2) || !addon.aeadOpensTo(aead, sealed, IV, plaintext)) return "differs for many";
+  if (addon.aeadOpensTo(aead, sealed, IV, selfTestData().subarray(1, 41))) return "takes one plaintext for another";
   const damaged = sealed.slice();
   damaged[20] = (damaged[20] ?? 0) ^ 1;
   return addon.aeadOpen(aead, damaged, IV, opened) ? "accepts damaged data" : toHex(sealed);

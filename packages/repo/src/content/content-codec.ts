@@ -6,8 +6,8 @@
  *
  * Sealing is encryption, with error correction around it where the repository has one (3.5).
  */
-import { concat, DrayError, equalBytes, fromHex, hasCode, invariant } from "@drayage/base";
-import { COMPRESSION_HEADER_BYTES, type ContentHasher, createErrorCorrection, type Kernels } from "@drayage/kernels";
+import { concat, DrayError, equalBytes, fromHex, hasCode, invariant, toHex } from "@drayage/base";
+import { type ByteRanges, COMPRESSION_HEADER_BYTES, type Compressor, type ContentHasher, createErrorCorrection, type Kernels } from "@drayage/kernels";
 import type { ContentDecoderOptions, ContentId } from "../content-port.ts";
 import { deriveContentSecret } from "../format/key-hierarchy.ts";
 import { hashOf } from "./content-id.ts";
@@ -16,6 +16,7 @@ import { ContentSealer } from "./content-sealer.ts";
 const IV_BYTES = 16;
 /** Header id 0: stored as it is. */
 const NOT_COMPRESSED = 0;
+const FIRST_COMPRESSED_BYTES = 64 << 10;
 
 /** What the index has to know to read a content. */
 export interface StoredForm {
@@ -43,6 +44,7 @@ export class ContentCodec {
   readonly #sealer: ContentSealer;
   readonly #kernels: Kernels;
   readonly #compresses: boolean;
+  #compressed = new Uint8Array(0);
 
   /** @param compresses - whether the index can say that a content is compressed */
   constructor(hasher: ContentHasher, sealer: ContentSealer, kernels: Kernels, compresses: boolean) {
@@ -62,17 +64,32 @@ export class ContentCodec {
     return this.#sealer.repairedShards;
   }
 
-  /** Compresses where asked for, and where that is shorter. The payload may be `data` itself. Throws REPO_UNSUPPORTED for a compressor that is not known. */
+  /** Compresses where asked for, and where that is shorter. The payload may be `data` itself, and is valid until the next call. Throws REPO_UNSUPPORTED for a compressor that is not known. */
   compress(data: Uint8Array, compressor: string | undefined): { readonly payload: Uint8Array; readonly compressionId: number } {
     const raw = { payload: data, compressionId: NOT_COMPRESSED };
     if (compressor === undefined || compressor === "" || compressor === "none" || !this.#compresses) return raw;
-    const { compress, headerId, name } = this.#kernels.compressor(compressor);
+    const { compress, compressInto, headerId, name } = this.#kernels.compressor(compressor);
     if (compress === undefined) throw new DrayError("REPO_UNSUPPORTED", `Cannot compress with "${name}": it is only read, no longer written`);
+    if (compressInto !== undefined) return this.#compressInto(compressInto, data, headerId);
     const stream = compress(data);
     if (stream.length + COMPRESSION_HEADER_BYTES >= data.length) return raw;
     const header = new Uint8Array(COMPRESSION_HEADER_BYTES);
     new DataView(header.buffer).setUint32(0, headerId);
     return { payload: concat([header, stream]), compressionId: headerId };
+  }
+
+  /** Into memory that is kept; the payload is valid until the next call. No room for as much as went in: only what is shorter is of use. */
+  #compressInto(
+    compressInto: NonNullable<Compressor["compressInto"]>,
+    data: Uint8Array,
+    headerId: number,
+  ): { readonly payload: Uint8Array; readonly compressionId: number } {
+    if (this.#compressed.length < data.length) this.#compressed = new Uint8Array(Math.max(data.length, FIRST_COMPRESSED_BYTES));
+    const out = this.#compressed.subarray(0, data.length);
+    const length = data.length <= COMPRESSION_HEADER_BYTES ? 0 : compressInto(data, out, COMPRESSION_HEADER_BYTES);
+    if (length === 0 || length + COMPRESSION_HEADER_BYTES >= data.length) return { payload: data, compressionId: NOT_COMPRESSED };
+    new DataView(out.buffer, out.byteOffset).setUint32(0, headerId);
+    return { payload: out.subarray(0, COMPRESSION_HEADER_BYTES + length), compressionId: headerId };
   }
 
   /** Encrypts a payload into `out` at `at`; returns the bytes taken. */
@@ -136,12 +153,28 @@ export class ContentCodec {
     }
   }
 
+  /** Seals ranges of a buffer as they are, one behind the other, under their hashes, and reads each back: see ContentSealer. Throws INVARIANT. */
+  sealRanges(ranges: ByteRanges, hashes: Uint8Array, out: Uint8Array, at: number): void {
+    const { digestBytes } = this.hasher;
+    const bad = this.#sealer.sealRanges(ranges, ivsOf(hashes, digestBytes, ranges.count), IV_BYTES, out, at);
+    if (bad >= 0) invariantReadBack(false, `content "${toHex(hashes.subarray(digestBytes * bad, digestBytes * (bad + 1)))}"`);
+  }
+
+  /** Whether `sealRanges` can be used: not with error correction. */
+  get sealsRanges(): boolean {
+    return this.#sealer.sealsRanges;
+  }
+
   /** Decodes what was just sealed and compares it with what went in. Throws INVARIANT: the memory or a codec of this machine cannot be trusted. */
   readBack(sealed: Uint8Array, form: StoredForm, data: Uint8Array): void {
     let same = false;
     let cause: unknown;
     try {
-      same = equalBytes(this.open(sealed, form), data);
+      // Comparing while decrypting needs no memory for the plaintext; what is compressed must be expanded to be compared.
+      same =
+        form.compressionId === NOT_COMPRESSED
+          ? form.originalLength === data.length && this.#sealer.opensTo(sealed, contentIv(hashOf(form.id)), data)
+          : equalBytes(this.open(sealed, form), data);
     } catch (error) {
       cause = error;
     }
@@ -165,6 +198,14 @@ export function invariantReadBack(same: boolean, subject: string, cause?: unknow
     cause,
     hint: "The memory of this machine may be damaged, or this is a defect of Drayage; nothing was uploaded.",
   });
+}
+
+/** The ivs of many hashes, one behind the other. */
+function ivsOf(hashes: Uint8Array, digestBytes: number, count: number): Uint8Array {
+  if (digestBytes === IV_BYTES) return hashes;
+  const ivs = new Uint8Array(IV_BYTES * count);
+  for (let i = 0; i < count; i++) ivs.set(contentIv(hashes.subarray(digestBytes * i, digestBytes * (i + 1))), IV_BYTES * i);
+  return ivs;
 }
 
 function contentIv(hash: Uint8Array): Uint8Array {

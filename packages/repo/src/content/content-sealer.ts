@@ -2,7 +2,7 @@
  * What every stored byte of a repository passes through, contents, indexes, markers and logs alike: encryption, and error correction around it where the
  * repository has one (kopia-format.md 3.3, 3.5). The `kopia.*` blobs have their own.
  */
-import type { ContentEncryptor, ErrorCorrection } from "@drayage/kernels";
+import type { ByteRanges, ContentEncryptor, ErrorCorrection } from "@drayage/kernels";
 
 export class ContentSealer {
   readonly #encryptor: ContentEncryptor;
@@ -31,6 +31,25 @@ export class ContentSealer {
     const encrypted = new Uint8Array(plaintext.length + this.#encryptor.overheadBytes);
     this.#encryptor.seal(plaintext, iv, encrypted, 0);
     return this.#correction.encode(encrypted, out, at);
+  }
+
+  /** Whether sealed bytes open to this plaintext. */
+  opensTo(sealed: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): boolean {
+    if (this.#correction === undefined) return this.#encryptor.opensTo(sealed, iv, plaintext);
+    return this.#encryptor.opensTo(this.#correction.decode(sealed).data, iv, plaintext);
+  }
+
+  /**
+   * Seals ranges of a buffer one behind the other and reads each back (kernels: `sealRanges`). The index of the first that opens to something else, or -1.
+   * Not with error correction: see `sealsRanges`.
+   */
+  sealRanges(ranges: ByteRanges, ivs: Uint8Array, ivBytes: number, out: Uint8Array, at: number): number {
+    return this.#encryptor.sealRanges(ranges, ivs, ivBytes, out, at);
+  }
+
+  /** Whether `sealRanges` can be used. */
+  get sealsRanges(): boolean {
+    return this.#correction === undefined;
   }
 
   /** The plaintext, in `into` as the encryptor does. Throws REPO_CORRUPT when the tag does not match, or when more is damaged than error correction makes good. */

@@ -1,0 +1,22 @@
+import { getSystemErrorName } from "node:util";
+import type { NativeAddon } from "../native/addon.ts";
+import { type BatchFiles, directoryPrefix } from "./batch-files.ts";
+
+const NO_PREFIX = new Uint8Array(0);
+
+/** The calls of the addon. */
+export function nativeFiles(addon: NativeAddon): BatchFiles {
+  return {
+    listDirectory(fd) {
+      const found = addon.listDirectory(fd);
+      if (typeof found !== "number") return found;
+      const code = getSystemErrorName(-found);
+      throw Object.assign(new Error(`${code}: list directory`), { code, errno: -found, syscall: "readdir" });
+    },
+    statEntries(fd, { names, ends }, { from, to }, attributes, rows) {
+      addon.statEntries(fd, names, ends, from, to, attributes ? Buffer.from(directoryPrefix(fd)) : NO_PREFIX, rows);
+    },
+    readFiles: (fd, { names, ends }, picks, attributes, rows, arena) => addon.readFiles(fd, names, ends, picks, attributes ? 1 : 0, rows, arena),
+    encodeEntries: ({ names, ends }, picks, rows, out, outEnds) => addon.encodeEntries(names, ends, picks, rows, out, outEnds),
+  };
+}
