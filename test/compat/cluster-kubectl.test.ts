@@ -1,6 +1,8 @@
 /** What a newcomer types after `dray cluster up`, with the stock kubectl: it must behave as on any other cluster. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TestCluster } from "../e2e/embedded-cluster.ts";
@@ -44,9 +46,14 @@ describe("stock kubectl with the embedded cluster", () => {
   });
   afterAll(() => cluster?.destroy());
 
-  const run = (args: readonly string[], options: { readonly input?: string; readonly killAfter?: (out: string) => boolean } = {}): Promise<Answer> =>
+  interface RunOptions {
+    readonly input?: string;
+    readonly killAfter?: (out: string) => boolean;
+    readonly env?: Readonly<Record<string, string>>;
+  }
+  const run = (args: readonly string[], options: RunOptions = {}): Promise<Answer> =>
     new Promise((resolve, reject) => {
-      const child = spawn(peer("kubectl"), args, { env: { ...process.env, KUBECONFIG: cluster.kubeconfigPath }, cwd: cluster.directory });
+      const child = spawn(peer("kubectl"), args, { env: { ...process.env, ...options.env, KUBECONFIG: cluster.kubeconfigPath }, cwd: cluster.directory });
       let out = "";
       let err = "";
       child.stdout.on("data", (chunk: Buffer) => {
@@ -111,6 +118,60 @@ describe("stock kubectl with the embedded cluster", () => {
     expect((await run(["exec", "deployment/web", "--", "no-such-program"])).code).not.toBe(0);
     const big = await run(["exec", "deployment/web", "--", "sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x"]);
     expect(big.out.length).toBe(5_000_000);
+  });
+
+  it.each([
+    ["WebSocket", "true"],
+    ["SPDY", "false"],
+  ])("runs commands, attaches to containers and forwards ports over %s", async (protocol, overWebSocket) => {
+    const env = { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: overWebSocket, KUBECTL_PORT_FORWARD_WEBSOCKETS: overWebSocket };
+    const given = "x".repeat(2_000_000);
+    const script = "wc -c; echo bad >&2; exit 5";
+    expect(await run(["exec", "-i", "deployment/web", "--", "sh", "-c", script], { input: given, env })).toEqual({
+      code: 5,
+      out: "2000000\n",
+      err: "bad\ncommand terminated with exit code 5\n",
+    });
+    const big = await run(["exec", "deployment/web", "--", "sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x"], { env });
+    expect(big.out.length).toBe(5_000_000);
+    expect((await run(["exec", "deployment/web", "-c", "nope", "--", "true"], { env })).err).toContain("container nope is not valid for pod");
+
+    const attached = await run(["attach", "deployment/web"], { killAfter: (out) => out.split("tick").length > 3, env });
+    expect(attached.out).toMatch(/^tick\ntick\ntick\n/);
+    const name = `asks-${protocol.toLowerCase()}`;
+    const interactive = ["run", name, "--rm", "-i", "--image=busybox", "--restart=Never", "--command", "--", "sh", "-c", "cat; echo end; exit 4"];
+    expect(await run(interactive, { input: "given\n", env })).toMatchObject({ code: 4, out: expect.stringMatching(/^given\nend\n/) });
+
+    const pod = (await kubectl("get", "pods", "-l", "app=web", "-o", "name")).trim();
+    // Pods share this machine's network, so what listens here listens in the pod.
+    const server = createServer((socket) => socket.pipe(socket));
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address() as AddressInfo;
+    const forward = spawn(peer("kubectl"), ["port-forward", pod, `:${port}`, ":1"], { env: { ...process.env, ...env, KUBECONFIG: cluster.kubeconfigPath } });
+    try {
+      let said = "";
+      const local = new Promise<number[]>((resolve) => {
+        const take = (chunk: Buffer): void => {
+          said += chunk.toString();
+          const ports = [...said.matchAll(/127\.0\.0\.1:(\d+)/g)].map((match) => Number(match[1]));
+          if (ports.length === 2) resolve(ports);
+        };
+        forward.stdout.on("data", take);
+        forward.stderr.on("data", take);
+      });
+      const [open = 0, closed = 0] = await local;
+      const echo = async (): Promise<string> => {
+        const socket = connect({ host: "127.0.0.1", port: open, allowHalfOpen: true });
+        socket.end(given);
+        return Buffer.concat(await socket.toArray()).toString();
+      };
+      expect((await Promise.all([echo(), echo(), echo()])).every((back) => back === given)).toBe(true);
+      connect(closed, "127.0.0.1").on("error", () => undefined);
+      await expect.poll(() => said, { timeout: 20_000 }).toContain(`error forwarding port 1 to pod ${pod.replace("pod/", "")}: connect ECONNREFUSED`);
+    } finally {
+      forward.kill();
+      server.close();
+    }
   });
 
   it("describes a pod with its events", async () => {

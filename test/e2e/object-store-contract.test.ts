@@ -34,8 +34,18 @@ blobStorageContract("S3 storage on the embedded server", async () => {
   return { storage, dispose: () => storage.close() };
 });
 
-blobStorageContract("S3 storage on the embedded server, where every third request is answered 503", async () => {
-  server.faults.add({ matches: ({ index }) => index % 3 === 0, fault: { kind: "error", code: "SlowDown" } });
+blobStorageContract("S3 storage on the embedded server, where every third request for a thing is answered 503, the first one too", async () => {
+  const requests = new Map<string, number>();
+  server.faults.add({
+    // Counted for each thing, so that no caller's luck depends on what others do at the time.
+    matches: ({ operation, key }) => {
+      const thing = `${operation} ${key}`;
+      const before = requests.get(thing) ?? 0;
+      requests.set(thing, before + 1);
+      return before % 3 === 0;
+    },
+    fault: { kind: "error", code: "SlowDown" },
+  });
   const storage = await openS3Storage(freshOptions());
   const policy = { attemptsMax: 10, firstDelayMs: 1, factor: 1, delayMaxMs: 1, budgetMs: 60_000 };
   return { storage: new RetryingStorage(storage, { clock: systemClock, random: systemRandom, policy }), dispose: () => storage.close() };

@@ -1,4 +1,4 @@
-import { type ClusterStatus, clusterStatus } from "@drayage/embedded/cluster";
+import { type ClusterStatus, clusterStatus, shellQuote } from "@drayage/embedded/cluster";
 import type { Command } from "commander";
 import { clusterFolder } from "../cluster/embedded.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -33,6 +33,6 @@ function render(status: ClusterStatus): string {
     ...roles,
     ...(nodes.length === 0 ? [] : ["Nodes\n", ...nodes]),
     problem,
-    ...(status.state === "stopped" ? [] : [`\n  export KUBECONFIG=${status.kubeconfigPath}\n`]),
+    ...(status.state === "stopped" ? [] : [`\n  export KUBECONFIG=${shellQuote(status.kubeconfigPath)}\n`]),
   ].join("");
 }

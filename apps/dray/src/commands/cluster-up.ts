@@ -1,5 +1,5 @@
 import { DrayError } from "@drayage/base";
-import { clusterUp, type RunningCluster } from "@drayage/embedded/cluster";
+import { clusterUp, type RunningCluster, shellQuote } from "@drayage/embedded/cluster";
 import { prepareNativeInBackground } from "@drayage/kernels";
 import type { Command } from "commander";
 import { clusterFolder, parseImageMap, roleCommand } from "../cluster/embedded.ts";
@@ -55,7 +55,7 @@ export function define(command: Command, terminal: Terminal): void {
           `Object store ${cluster.objectStore.url}, buckets ${cluster.objectStore.buckets.join(", ")}, keys in "${cluster.objectStore.credentialsPath}"\n`,
         );
       }
-      terminal.out(`\n  export KUBECONFIG=${cluster.kubeconfigPath}\n  kubectl get nodes\n`);
+      terminal.out(`\n  export KUBECONFIG=${shellQuote(cluster.kubeconfigPath)}\n  kubectl get nodes\n`);
       if (cluster.objectStore !== undefined) terminal.out(`  ${installCommand(cluster.objectStore)}\n`);
     });
 }

@@ -4,6 +4,7 @@
  */
 import { backups, type DataUpload, dataUploads, restores } from "@drayage/api";
 import { DrayError, formatTime, parseTime } from "@drayage/base";
+import { shellQuote } from "@drayage/embedded/cluster";
 import { generateRepositoryPassword, installManifests, readRecoveryFile, writeRecoveryFile } from "@drayage/install";
 import {
   configMaps,
@@ -99,7 +100,8 @@ export async function runDemo(options: DemoOptions, world: DemoWorld, terminal: 
     seconds: (terminal.clock.monotonicMs() - startedMs) / 1000,
   };
   narrator.end(report);
-  if (options.keep && !options.json) terminal.out(`The second cluster is still up:  export KUBECONFIG=${second.kubeconfigPath}\n${world.farewell}\n`);
+  if (options.keep && !options.json)
+    terminal.out(`The second cluster is still up:  export KUBECONFIG=${shellQuote(second.kubeconfigPath)}\n${world.farewell}\n`);
   if (!allHeld(report)) terminal.exitCode = 1;
   return report;
 }

@@ -1,4 +1,6 @@
 /** Bringing a cluster up and down: light to load. What runs inside its processes is in `cluster-control-plane` and `cluster-node`. */
+
+export { shellQuote } from "../kubelet/shell-quote.ts";
 export { type ClusterDownOptions, clusterDown, type EndedCluster } from "./cluster-down.ts";
 export { type ClusterStatus, clusterStatus } from "./cluster-status.ts";
 export { type ClusterRole, type ClusterUpOptions, clusterUp, type RunningCluster } from "./cluster-up.ts";

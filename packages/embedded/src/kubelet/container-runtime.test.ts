@@ -61,6 +61,26 @@ describe.each(isRoot ? [false, true] : [true])("container runtime, rootless %s",
     expect(await logOf(container)).toBe("1\np\n/\nit's\n");
   });
 
+  it("has an input that stays open while nobody writes, also through another kubelet, until it is ended", async () => {
+    const container = await run("while read -r line; do echo got $line; done; echo end", { stdin: true });
+    await container.started();
+    void container.input?.write(Buffer.from("one\n"));
+    container.release();
+    const adopted = runtime.adopt(join(folder, "0"), () => undefined) as RunningContainer;
+    opened.push(adopted);
+    void adopted.input?.write(Buffer.from("two\nthr"));
+    void adopted.input?.write(Buffer.from("ee\n"));
+    adopted.input?.end();
+    expect(await adopted.finished()).toMatchObject({ exitCode: 0 });
+    expect(await logOf(adopted)).toBe("got one\ngot two\ngot three\nend\n");
+  });
+
+  it("has a terminal when it asks for one", async () => {
+    const container = await run("tty | sed 's/[0-9]*$/N/'; exit 3", { tty: true });
+    expect(await container.finished()).toMatchObject({ exitCode: 3 });
+    expect(await logOf(container)).toBe("/dev/pts/N\r\n");
+  });
+
   it("passes any environment value on unchanged", async () => {
     const value = "a 'b' \"c\"\n$d `e` \\";
     const environment = { PATH: "/usr/bin:/bin", "odd.name": "yes", VALUE: value };

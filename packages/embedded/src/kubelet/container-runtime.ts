@@ -28,6 +28,7 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type Clock, DrayError, type Logger } from "@drayage/base";
+import { ContainerInput, INPUT_PIPES } from "./container-input.ts";
 import { ContainerLog, type LogStream } from "./container-log.ts";
 import { createMemoryLimit, outOfMemoryKills, removeMemoryLimit } from "./memory-limit.ts";
 import { identifyProcess, isRunning, minds, type ProcessIdentity, signalProcess } from "./process-identity.ts";
@@ -59,6 +60,10 @@ export interface ContainerLaunch {
   readonly terminationMessagePath: string;
   /** A container that fails without a message gets the end of its log as one. */
   readonly messageFromLog?: boolean;
+  /** Gives the command an input that can be written to while it runs; without it the input is empty. */
+  readonly stdin?: boolean;
+  /** Gives the command a terminal. */
+  readonly tty?: boolean;
 }
 
 /** What is kept of a container for entering and ending it. */
@@ -72,6 +77,7 @@ export interface ContainerRecord {
   readonly user?: ContainerUser;
   readonly memoryGroup?: string;
   readonly messageFromLog?: boolean;
+  readonly hasInput?: boolean;
   readonly supervisor: ProcessIdentity;
 }
 
@@ -103,6 +109,9 @@ export class RunningContainer {
   readonly #sockets: Socket[];
   readonly #fds: Record<LogStream, number>;
   readonly #watcher: FSWatcher;
+  readonly #taps = new Set<(stream: LogStream, chunk: Buffer) => void>();
+  /** The input of a container that has one. */
+  readonly input: ContainerInput | undefined;
   #result: ContainerResult | undefined;
   #startedAtMs: number | undefined;
   #pid: ProcessIdentity | undefined;
@@ -120,10 +129,11 @@ export class RunningContainer {
     this.#fds = { stdout: openPipe(join(directory, "stdout.fifo")), stderr: openPipe(join(directory, "stderr.fifo")) };
     this.#sockets = (["stdout", "stderr"] as const).map((stream) => {
       const socket = new Socket({ fd: this.#fds[stream], readable: true, writable: false });
-      socket.on("data", (chunk: Buffer) => this.log.append(stream, chunk));
+      socket.on("data", (chunk: Buffer) => this.#take(stream, chunk));
       socket.on("error", () => undefined);
       return socket;
     });
+    this.input = record.hasInput === true ? new ContainerInput(directory) : undefined;
     this.#watcher = watch(directory, () => this.#look());
     this.#watcher.on("error", () => undefined);
     this.#watch();
@@ -183,7 +193,19 @@ export class RunningContainer {
     this.#closed = true;
     this.#watcher.close();
     for (const socket of this.#sockets) socket.destroy();
+    this.input?.release();
     this.log.close();
+  }
+
+  /** Calls `listener` with all output from now on. Returns the function that ends it. */
+  tap(listener: (stream: LogStream, chunk: Buffer) => void): () => void {
+    this.#taps.add(listener);
+    return () => this.#taps.delete(listener);
+  }
+
+  #take(stream: LogStream, chunk: Buffer): void {
+    this.log.append(stream, chunk);
+    for (const tap of this.#taps) tap(stream, chunk);
   }
 
   #watch(): void {
@@ -226,7 +248,7 @@ export class RunningContainer {
     if (this.#finishing) return;
     this.#finishing = true;
     // Everything in the container's pid namespace is dead, so what the pipes hold now is all there will be.
-    for (const stream of ["stdout", "stderr"] as const) drain(this.#fds[stream], (chunk) => this.log.append(stream, chunk));
+    for (const stream of ["stdout", "stderr"] as const) drain(this.#fds[stream], (chunk) => this.#take(stream, chunk));
     this.log.close();
     const result = this.#resultOf(exitCode);
     writeJson(join(this.directory, "result.json"), result);
@@ -314,13 +336,16 @@ export class ContainerRuntime {
       workingDir: launch.workingDir,
       command: launch.command,
       rootless,
+      stdin: launch.stdin === true,
+      tty: launch.tty === true,
       ...(launch.user === undefined ? {} : { user: launch.user }),
       ...(group === undefined ? {} : { cgroupProcs: group.procs }),
     };
     writeFileSync(join(directory, "assemble.sh"), assembleScript(script), { mode: 0o600 });
     writeFileSync(join(directory, "supervise.sh"), superviseScript(script), { mode: 0o600 });
     // Writable for all, because a container that runs as another user may open /dev/stdout anew.
-    await promisify(execFile)("mkfifo", ["-m", "0666", join(directory, "stdout.fifo"), join(directory, "stderr.fifo")]);
+    const pipes = ["stdout.fifo", "stderr.fifo", ...(launch.stdin === true ? INPUT_PIPES : [])];
+    await promisify(execFile)("mkfifo", ["-m", "0666", ...pipes.map((name) => join(directory, name))]);
     if (limitBytes !== undefined && group === undefined) this.#options.logger.warn("memory limit is not enforced", { container: launch.identity.container });
     const child = spawnSupervisor(directory);
     const supervisor = child.pid === undefined ? undefined : identifyProcess(child.pid);
@@ -336,6 +361,7 @@ export class ContainerRuntime {
       ...(launch.user === undefined ? {} : { user: launch.user }),
       ...(group === undefined ? {} : { memoryGroup: group.folder }),
       ...(launch.messageFromLog === true ? { messageFromLog: true } : {}),
+      ...(launch.stdin === true ? { hasInput: true } : {}),
     };
     writeJson(join(directory, "container.json"), record);
     return new RunningContainer(directory, record, clock, onChange);

@@ -270,6 +270,8 @@ export class ContainerSlot {
       mounts: [...(image.mounts ?? []), ...containerMounts(pod, container, volumes, environment)],
       terminationMessagePath: container.terminationMessagePath ?? "/dev/termination-log",
       messageFromLog: container.terminationMessagePolicy === "FallbackToLogsOnError",
+      stdin: container.stdin === true,
+      tty: container.tty === true,
       ...(user === undefined ? {} : { user }),
       ...(limit === undefined ? {} : { memoryLimitBytes: Number(quantityValue(limit)) }),
     };

@@ -1,15 +1,11 @@
-/**
- * One command over a WebSocket. Each message begins with its channel: 0 stdin, 1 stdout, 2 stderr, 3 how it ended (a Status as JSON), 4 the size of the terminal.
- * In version 5 the two bytes 255 and 0 say that stdin has ended; in version 4 nothing can.
- */
+/** One command, or the sight of a container's own, for a client at the other end of a wire. */
 import type { ChildProcess } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
-import type { Readable } from "node:stream";
 import type { Clock } from "@drayage/base";
-import type { RawData, WebSocket } from "ws";
 import type { ContainerRecord } from "./container-runtime.ts";
 import { endExec, execInContainer } from "./exec.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import { type CommandWire, roomIn, type TerminalSize } from "./streams/command-wire.ts";
 
 export interface ExecSession {
   readonly record: ContainerRecord;
@@ -21,70 +17,59 @@ export interface ExecSession {
   readonly clock: Clock;
 }
 
-const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, close: 255 } as const;
 /** A client with a terminal tells its size at once; one that does not is not waited for long. */
 const SIZE_WAIT_MS = 200;
 const PING_MS = 30_000;
-/** How deep below `nsenter` the terminal's program is looked for. */
+/** How deep below `nsenter` or `script` the terminal's program is looked for. */
 const DESCENT_MAX = 6;
 
-const STATUS = { kind: "Status", apiVersion: "v1", metadata: {} } as const;
+export const STATUS = { kind: "Status", apiVersion: "v1", metadata: {} } as const;
 
-interface TerminalSize {
-  readonly columns: number;
-  readonly rows: number;
-}
-
-export function serveExec(socket: WebSocket, session: ExecSession): void {
+export function serveExec(wire: CommandWire, session: ExecSession): void {
   let child: ChildProcess | undefined;
-  const early: Buffer[] = [];
+  const begun = Promise.withResolvers<ChildProcess>();
   const begin = (size?: TerminalSize): void => {
-    if (child !== undefined || socket.readyState !== socket.OPEN) return;
-    child = startCommand(socket, session, size);
-    for (const message of early.splice(0)) take(message);
+    if (child !== undefined || !wire.isOpen) return;
+    child = startCommand(wire, session, size);
+    begun.resolve(child);
   };
-  const take = (message: Buffer): void => {
-    const payload = message.subarray(1);
-    if (message[0] === CHANNEL.resize) {
-      const size = sizeOf(payload);
-      if (size === undefined) return;
-      if (child === undefined) begin(size);
-      else resizeTerminal(child, session, size);
-    } else if (child === undefined) early.push(message);
-    else if (message[0] === CHANNEL.stdin) feed(socket, child, payload);
-    else if (message[0] === CHANNEL.close && payload[0] === CHANNEL.stdin) child.stdin?.end();
-  };
-  socket.on("message", (data: RawData) => {
-    const message = bytesOf(data);
-    if (message.length > 0) take(message);
+  const stopPings = keepAlive(wire, session.clock);
+  wire.listen({
+    stdin: (bytes) => (child === undefined ? begun.promise.then((started) => feed(started, bytes)) : feed(child, bytes)),
+    stdinEnded: () => void begun.promise.then(({ stdin }) => stdin?.end()),
+    resize: (size) => (child === undefined ? begin(size) : resizeTerminalOf(child.pid, session, size)),
+    closed: () => {
+      stopPings();
+      if (child !== undefined) endExec(child);
+    },
   });
-  let cancelPing = (): void => undefined;
-  const ping = (): void => {
-    cancelPing = session.clock.after(PING_MS, () => {
-      if (socket.readyState !== socket.OPEN) return;
-      socket.ping();
-      ping();
-    });
-  };
-  ping();
-  socket.on("close", () => {
-    cancelPing();
-    if (child !== undefined) endExec(child);
-  });
-  socket.on("error", () => socket.terminate());
   if (session.tty) session.clock.after(SIZE_WAIT_MS, () => begin());
   else begin();
 }
 
-function startCommand(socket: WebSocket, session: ExecSession, size: TerminalSize | undefined): ChildProcess {
+/** Keeps a silent connection from being taken for a dead one. Returns the function that ends it. */
+export function keepAlive(wire: CommandWire, clock: Clock): () => void {
+  let cancel = (): void => undefined;
+  const next = (): void => {
+    cancel = clock.after(PING_MS, () => {
+      if (!wire.isOpen) return;
+      wire.ping();
+      next();
+    });
+  };
+  next();
+  return () => cancel();
+}
+
+function startCommand(wire: CommandWire, session: ExecSession, size: TerminalSize | undefined): ChildProcess {
   const { record, main, rootless, command, stdin, tty } = session;
   const child = execInContainer(record, main, rootless, { command, stdin, tty, ...(size === undefined ? {} : { size }) });
-  if (child.stdout !== null) pump(socket, CHANNEL.stdout, child.stdout);
-  if (child.stderr !== null) pump(socket, CHANNEL.stderr, child.stderr);
+  if (child.stdout !== null) wire.pump("stdout", child.stdout);
+  if (child.stderr !== null) wire.pump("stderr", child.stderr);
   // A command that does not read its input is its own affair.
   child.stdin?.on("error", () => undefined);
-  child.on("error", (error) => finish(socket, { ...STATUS, status: "Failure", message: error.message, code: 500 }));
-  child.on("close", (code, signal) => finish(socket, statusOf(command, code ?? (signal === "SIGKILL" ? 137 : 143))));
+  child.on("error", (error) => wire.finish({ ...STATUS, status: "Failure", message: error.message, code: 500 }));
+  child.on("close", (code, signal) => wire.finish(statusOf(command, code ?? (signal === "SIGKILL" ? 137 : 143))));
   return child;
 }
 
@@ -102,51 +87,18 @@ function statusOf(command: readonly string[], exitCode: number): object {
   };
 }
 
-/** Sends as fast as the other side takes it. */
-function pump(socket: WebSocket, channel: number, from: Readable): void {
-  from.on("data", (chunk: Buffer) => {
-    if (socket.readyState !== socket.OPEN) return;
-    from.pause();
-    socket.send(Buffer.concat([Buffer.of(channel), chunk]), () => from.resume());
-  });
+/** Hands input on; the promise is settled when there is room for more. */
+function feed({ stdin }: ChildProcess, payload: Buffer): Promise<void> | undefined {
+  if (stdin === null || stdin.writableEnded || stdin.destroyed || stdin.write(payload)) return undefined;
+  return roomIn(stdin);
 }
 
-function feed(socket: WebSocket, child: ChildProcess, payload: Buffer): void {
-  const { stdin } = child;
-  if (stdin === null || stdin.writableEnded || stdin.destroyed || stdin.write(payload)) return;
-  socket.pause();
-  const goOn = (): void => {
-    stdin.off("drain", goOn);
-    stdin.off("close", goOn);
-    socket.resume();
-  };
-  stdin.on("drain", goOn);
-  stdin.on("close", goOn);
-}
-
-function finish(socket: WebSocket, status: object): void {
-  if (socket.readyState !== socket.OPEN) return;
-  socket.send(Buffer.concat([Buffer.of(CHANNEL.status), Buffer.from(JSON.stringify(status))]));
-  socket.close(1000);
-}
-
-function sizeOf(payload: Buffer): TerminalSize | undefined {
-  try {
-    const { Width, Height } = JSON.parse(payload.toString("utf8")) as { Width?: unknown; Height?: unknown };
-    return typeof Width === "number" && typeof Height === "number" && Width > 0 && Height > 0
-      ? { columns: Math.floor(Width), rows: Math.floor(Height) }
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The terminal belongs to a program below `nsenter`; its number is found from outside, its size is set from inside. */
-function resizeTerminal(child: ChildProcess, session: ExecSession, size: TerminalSize): void {
-  const terminal = child.pid === undefined ? undefined : terminalBelow(child.pid, DESCENT_MAX);
+/** The terminal belongs to a program below the one named; its number is found from outside, its size is set from inside. */
+export function resizeTerminalOf(above: number | undefined, container: Pick<ExecSession, "record" | "main" | "rootless">, size: TerminalSize): void {
+  const terminal = above === undefined ? undefined : terminalBelow(above, DESCENT_MAX);
   if (terminal === undefined) return;
   const command = ["stty", "-F", terminal, "cols", String(size.columns), "rows", String(size.rows)];
-  const stty = execInContainer(session.record, session.main, session.rootless, { command, stdin: false, tty: false });
+  const stty = execInContainer(container.record, container.main, container.rootless, { command, stdin: false, tty: false });
   stty.on("error", () => undefined);
 }
 
@@ -160,9 +112,4 @@ function terminalBelow(pid: number, depth: number): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function bytesOf(data: RawData): Buffer {
-  if (Array.isArray(data)) return Buffer.concat(data);
-  return Buffer.isBuffer(data) ? data : Buffer.from(data);
 }

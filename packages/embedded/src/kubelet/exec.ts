@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { type Clock, DrayError } from "@drayage/base";
 import type { ContainerRecord } from "./container-runtime.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
-import { setprivArguments } from "./sandbox-script.ts";
+import { inTerminal, setprivArguments } from "./sandbox-script.ts";
 import { shellCommand } from "./shell-quote.ts";
 
 export interface ExecOptions {
@@ -32,10 +32,9 @@ export function execInContainer(record: ContainerRecord, main: ProcessIdentity |
   });
 }
 
-/** `script` makes a terminal of a pipe; it passes on the exit code and writes nothing of its own. */
 function terminalCommand(options: ExecOptions): string[] {
   const resize = options.size === undefined ? "" : `stty cols ${options.size.columns} rows ${options.size.rows} 2>/dev/null; `;
-  return ["script", "-qefc", `${resize}exec ${shellCommand(options.command)}`, "/dev/null"];
+  return inTerminal(`${resize}exec ${shellCommand(options.command)}`);
 }
 
 export interface ExecOutcome {

@@ -1,20 +1,22 @@
 /**
- * What a kubelet serves: logs over HTTP, commands over WebSocket. Only the API server asks, with the bearer token of the cluster; the port is bound to loopback.
+ * What a kubelet serves: logs over HTTP, commands and ports over WebSocket or SPDY. Only the API server asks, with the bearer token of the cluster; the port is bound to
+ * loopback.
  *
  *   GET /healthz
  *   GET /containerLogs/NAMESPACE/POD/CONTAINER?follow&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes&previous
- *   WS  /exec/NAMESPACE/POD/CONTAINER?command=…&stdin&stdout&stderr&tty      sub-protocol v5.channel.k8s.io (or v4)
+ *   UP  /exec/NAMESPACE/POD/CONTAINER?command=…&stdin&stdout&stderr&tty
+ *   UP  /attach/NAMESPACE/POD/CONTAINER?stdin&stdout&stderr&tty
+ *   UP  /portforward/NAMESPACE/POD
  */
 import { timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, DrayError, errorFields, hasCode, type Logger, messageOf, parseTime } from "@drayage/base";
-import { WebSocketServer } from "ws";
 import { readContainerLog } from "./container-log.ts";
 import type { RunningContainer } from "./container-runtime.ts";
-import { serveExec } from "./exec-session.ts";
-import { podKey } from "./pod-types.ts";
+import { flag, KubeletStreams, type StreamTarget } from "./kubelet-streams.ts";
+import { containersOf, initContainersOf } from "./pod-types.ts";
 import type { PodWorker } from "./pod-worker.ts";
 
 export interface KubeletServerOptions {
@@ -33,15 +35,8 @@ export interface KubeletServer {
   close(): Promise<void>;
 }
 
-const PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"] as const;
-const MESSAGE_BYTES_MAX = 16 << 20;
-
 export async function startKubeletServer(options: KubeletServerOptions): Promise<KubeletServer> {
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: MESSAGE_BYTES_MAX,
-    handleProtocols: (offered) => PROTOCOLS.find((protocol) => offered.has(protocol)) ?? false,
-  });
+  const streams = new KubeletStreams(options);
   const server = createServer((request, response) => {
     handle(options, request, response).catch((error: unknown) => {
       options.logger.warn("kubelet request failed", { path: pathOf(request), ...errorFields(error) });
@@ -51,7 +46,9 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
   });
   server.on("upgrade", (request, socket, head) => {
     try {
-      upgrade(options, sockets, request, socket, head);
+      authenticate(options, request);
+      const url = new URL(request.url ?? "/", "http://kubelet");
+      streams.upgrade(streamTarget(options, url), url, request, socket, head);
     } catch (error) {
       refuseUpgrade(socket, error);
     }
@@ -61,7 +58,7 @@ export async function startKubeletServer(options: KubeletServerOptions): Promise
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise((resolve) => {
-        for (const socket of sockets.clients) socket.terminate();
+        streams.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
@@ -92,29 +89,23 @@ async function handle(options: KubeletServerOptions, request: IncomingMessage, r
   response.end();
 }
 
-function upgrade(options: KubeletServerOptions, sockets: WebSocketServer, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-  authenticate(options, request);
-  const url = new URL(request.url ?? "/", "http://kubelet");
+function streamTarget(options: KubeletServerOptions, url: URL): StreamTarget {
   const [area, ...rest] = url.pathname.split("/").slice(1).map(decodeURIComponent);
-  if (area !== "exec") throw new DrayError("KUBE_NOT_FOUND", `Cannot serve "${url.pathname}": a kubelet has no such path`);
-  const { container, running } = findContainer(options, rest, false);
-  const main = running?.process;
-  if (running === undefined || main === undefined) throw new DrayError("KUBE_NOT_FOUND", `container not found ("${container}")`);
-  // Asked last, so that a client that tries an older protocol after a refusal learns the reason of the refusal.
-  if (request.headers.upgrade?.toLowerCase() !== "websocket") throw new DrayError("KUBE_BAD_REQUEST", `unable to upgrade connection: only websocket is served`);
-  const command = url.searchParams.getAll("command");
-  if (command.length === 0) throw new DrayError("KUBE_BAD_REQUEST", "you must specify at least 1 command for the container");
-  sockets.handleUpgrade(request, socket, head, (opened) => {
-    serveExec(opened, {
-      record: running.record,
-      main,
-      rootless: options.rootless,
-      command,
-      stdin: flag(url, "stdin"),
-      tty: flag(url, "tty"),
-      clock: options.clock,
-    });
-  });
+  if (area === "portforward") {
+    const { worker, name } = findPod(options, rest);
+    if (worker.pod.status?.phase !== "Running") throw new DrayError("KUBE_BAD_REQUEST", `unable to forward port because pod "${name}" is not running`);
+    const { podIP } = worker.pod.status as { readonly podIP?: string };
+    return { area, pod: name, addresses: [...(podIP === undefined ? [] : [podIP]), "127.0.0.1", "::1"] };
+  }
+  if (area !== "exec" && area !== "attach") throw new DrayError("KUBE_NOT_FOUND", `Cannot serve "${url.pathname}": a kubelet has no such path`);
+  const { container, running, worker } = findContainer(options, rest, false);
+  if (running === undefined) throw new DrayError("KUBE_NOT_FOUND", `container not found ("${container}")`);
+  const {
+    stdin = false,
+    stdinOnce = false,
+    tty = false,
+  } = [...containersOf(worker.pod), ...initContainersOf(worker.pod)].find(({ name }) => name === container) ?? {};
+  return { area, running, stdin, stdinOnce, tty };
 }
 
 function authenticate(options: KubeletServerOptions, request: IncomingMessage): void {
@@ -123,20 +114,26 @@ function authenticate(options: KubeletServerOptions, request: IncomingMessage): 
   if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new DrayError("KUBE_UNAUTHORIZED", "Unauthorized");
 }
 
+function findPod(options: KubeletServerOptions, path: readonly string[]): { readonly worker: PodWorker; readonly name: string } {
+  const [namespace = "", name = ""] = path;
+  const worker = options.findPod(namespace, name);
+  if (worker === undefined) throw new DrayError("KUBE_NOT_FOUND", `pod "${name}" is not on this node`);
+  return { worker, name };
+}
+
 function findContainer(
   options: KubeletServerOptions,
   path: readonly string[],
   previous: boolean,
-): { container: string; running: RunningContainer | undefined } {
-  const [namespace = "", name = "", container = ""] = path;
-  const worker = options.findPod(namespace, name);
-  const slot = worker?.container(container);
-  if (worker === undefined || podKey(worker.pod).name !== name) throw new DrayError("KUBE_NOT_FOUND", `pod "${name}" is not on this node`);
+): { readonly container: string; readonly running: RunningContainer | undefined; readonly worker: PodWorker } {
+  const { worker, name } = findPod(options, path);
+  const container = path[2] ?? "";
+  const slot = worker.container(container);
   if (slot === undefined) throw new DrayError("KUBE_BAD_REQUEST", `container ${container} is not valid for pod ${name}`);
   if (previous && slot.previous === undefined) {
     throw new DrayError("KUBE_BAD_REQUEST", `previous terminated container "${container}" in pod "${name}" not found`);
   }
-  return { container, running: previous ? slot.previous : (slot.latest ?? slot.previous) };
+  return { container, running: previous ? slot.previous : (slot.latest ?? slot.previous), worker };
 }
 
 function logOptions(options: KubeletServerOptions, url: URL) {
@@ -158,11 +155,6 @@ function logOptions(options: KubeletServerOptions, url: URL) {
     ...(limitBytes === undefined ? {} : { limitBytes }),
     ...(sinceMs === undefined ? {} : { sinceMs }),
   };
-}
-
-function flag(url: URL, name: string): boolean {
-  const value = url.searchParams.get(name);
-  return value !== null && value !== "false" && value !== "0";
 }
 
 function statusOf(error: unknown): number {

@@ -11,6 +11,10 @@ export interface KubeletContainer extends Container {
   readonly lifecycle?: { readonly postStart?: LifecycleHandler; readonly preStop?: LifecycleHandler };
   /** `Always` on an init container makes it a sidecar: it is not waited for, and runs as long as the pod. */
   readonly restartPolicy?: string;
+  /** Whether it has an input, whether that ends with the first client that is attached to it, and whether it has a terminal. */
+  readonly stdin?: boolean;
+  readonly stdinOnce?: boolean;
+  readonly tty?: boolean;
 }
 
 export function containersOf(pod: Pod): readonly KubeletContainer[] {

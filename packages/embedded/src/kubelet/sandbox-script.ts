@@ -10,6 +10,7 @@
  * Files of the container's folder, all written by the scripts: `setup.log` (what the set-up complained of), `pid` (the main process, in the host's numbers), `started`
  * (no longer empty just before the command takes over), `failure` (why the command cannot be run, else empty), `exit` (the code).
  */
+import { KEEP_INPUT_OPEN } from "./container-input.ts";
 import type { SandboxStep } from "./sandbox.ts";
 import { shellCommand, shellQuote } from "./shell-quote.ts";
 
@@ -32,12 +33,16 @@ export interface ScriptSpec {
   readonly user?: ContainerUser;
   /** A pod of an ordinary user gets a user namespace, in which it is root. */
   readonly rootless: boolean;
+  /** The command has an input that is written to while it runs; see `container-input.ts`. */
+  readonly stdin?: boolean;
+  /** The command has a terminal. */
+  readonly tty?: boolean;
   /** The file through which a process joins the memory cgroup. */
   readonly cgroupProcs?: string;
 }
 
 /** Started by the kubelet, detached; argv is empty, everything is in the file. */
-export function superviseScript(spec: Pick<ScriptSpec, "directory" | "rootless" | "cgroupProcs">): string {
+export function superviseScript(spec: Pick<ScriptSpec, "directory" | "rootless" | "cgroupProcs" | "stdin">): string {
   const namespaces = ["--mount", "--uts", "--ipc", "--pid", "--propagation", "slave"];
   const inner = ["/bin/sh", "-c", "setpriv --pdeathsig KILL /bin/sh ./assemble.sh; exit $?"];
   const unshare = shellCommand(["unshare", ...(spec.rootless ? ["--user", "--map-root-user"] : []), ...namespaces, ...inner]);
@@ -47,7 +52,8 @@ export function superviseScript(spec: Pick<ScriptSpec, "directory" | "rootless" 
     "umask 077",
     "exec 3<>stdout.fifo 4<>stderr.fifo",
     ...(spec.cgroupProcs === undefined ? [] : [`echo 0 > ${shellQuote(spec.cgroupProcs)} || echo "cannot join the memory cgroup" >> setup.log`]),
-    `${unshare} < /dev/null >> setup.log 2>&1`,
+    ...(spec.stdin === true ? [KEEP_INPUT_OPEN] : []),
+    `${unshare} < ${spec.stdin === true ? "stdin.fifo" : "/dev/null"} >> setup.log 2>&1`,
     "code=$?",
     "echo $code > exit.new && mv exit.new exit",
     "exec sleep 2147483647",
@@ -124,8 +130,13 @@ function commandLines(spec: ScriptSpec): string[] {
     `command -v ${shellQuote(program)} >/dev/null 2>&1 || { echo ${shellQuote(missing)} >&8; exit 127; }`,
     "echo >&7",
     "exec >&3 2>&4 3>&- 4>&- 7>&- 8>&-",
-    `exec ${shellCommand([...prefix, ...spec.command])}`,
+    `exec ${shellCommand(spec.tty === true ? [...prefix, ...inTerminal(`exec ${shellCommand(spec.command)}`)] : [...prefix, ...spec.command])}`,
   ];
+}
+
+/** `script` makes a terminal of a pipe; it passes on the exit code and writes nothing of its own. */
+export function inTerminal(commandLine: string): string[] {
+  return ["script", "-qefc", commandLine, "/dev/null"];
 }
 
 export function setprivArguments(user: ContainerUser): string[] {

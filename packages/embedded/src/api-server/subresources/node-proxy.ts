@@ -3,7 +3,7 @@
  * (`addresses`, `daemonEndpoints.kubeletEndpoint`) and share a bearer token with the server in the file `kubelet-token` of the cluster's folder.
  *
  *   GET /containerLogs/NAMESPACE/POD/CONTAINER?follow&tailLines…
- *   WS  /exec/NAMESPACE/POD/CONTAINER?command=…&stdin&stdout&stderr&tty      (also attach and portforward)
+ *   UP  /exec/NAMESPACE/POD/CONTAINER?command=…&stdin&stdout&stderr&tty      (also attach; and portforward, which is of no container)
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
@@ -82,11 +82,11 @@ function target(it: PodAccess, info: ResourceRequest): { readonly pod: ApiObject
   return { pod, container: only };
 }
 
-function pathFor(area: string, info: ResourceRequest, container: string): string {
+function pathFor(area: string, info: ResourceRequest, container?: string): string {
   const query = new URLSearchParams(info.query);
   query.delete("container");
   const text = query.toString();
-  return `/${area}/${[info.namespace ?? "", info.name ?? "", container].map(encodeURIComponent).join("/")}${text === "" ? "" : `?${text}`}`;
+  return `/${area}/${[info.namespace ?? "", info.name ?? "", ...(container === undefined ? [] : [container])].map(encodeURIComponent).join("/")}${text === "" ? "" : `?${text}`}`;
 }
 
 /** Streams a container's log. What the node refuses is answered as a Status. */
@@ -121,14 +121,16 @@ export function serveStream(_it: PodAccess, _request: SubresourceRequest): Promi
   return Promise.reject(badRequest("Upgrade request required"));
 }
 
-/** Joins a client's WebSocket with the node's: the handshake is forwarded as it came, then bytes go both ways. Rejects with a StatusError before anything was answered. */
+/** What of a handshake concerns the other end: the protocol, and the versions of it that are offered. */
+const HANDSHAKE = /^(upgrade|sec-websocket-.*|x-stream-protocol-version)$/;
+
+/** Joins a client's connection with the node's: the handshake is forwarded as it came, then bytes go both ways. Rejects with a StatusError before anything was answered. */
 export async function tunnel(it: PodAccess, info: ResourceRequest, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-  const { pod, container } = target(it, info);
+  const isOfPod = info.subresource === "portforward";
+  const { pod, container } = isOfPod ? { pod: it.operations.get(POD_RESOURCE, info.namespace, info.name ?? ""), container: undefined } : target(it, info);
   const address = it.nodes.addressFor(pod);
-  if (String(request.headers.upgrade).toLowerCase() !== "websocket")
-    throw new StatusError(400, "BadRequest", `unable to upgrade connection: protocol "${request.headers.upgrade}" is not served, only websocket is`);
-  const headers: Record<string, string> = { ...it.nodes.headers, connection: "Upgrade", upgrade: "websocket" };
-  for (const [name, value] of Object.entries(request.headers)) if (name.startsWith("sec-websocket-") && typeof value === "string") headers[name] = value;
+  const headers: Record<string, string> = { ...it.nodes.headers, connection: "Upgrade" };
+  for (const [name, value] of Object.entries(request.headers)) if (HANDSHAKE.test(name) && value !== undefined) headers[name] = [value].flat().join(", ");
   const upstream = httpRequest({ ...address, path: pathFor(info.subresource ?? "", info, container), headers });
   await new Promise<void>((resolve, reject) => {
     upstream.once("error", (error) => reject(unreachable(pod, error)));
