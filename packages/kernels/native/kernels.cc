@@ -1,5 +1,5 @@
 // The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in batch.h the same for many
-// contents at once, in files.h directories and small files many at a time.
+// contents at once, in files.h directories and small files many at a time, in poly1305.h Poly1305.
 //
 // Compiled by src/native/prepare-native.ts, described to TypeScript by src/native/addon.ts; every function gives the same bytes as its portable twin.
 //
@@ -782,6 +782,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 
 #include "batch.h"
 #include "files.h"
+#include "poly1305.h"
 
 namespace {
 
@@ -818,6 +819,9 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "statEntries", statEntries, vectors) && define(env, exports, "readFiles", readFiles, vectors) &&
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors) && defineBoolean(env, exports, "hasAead", openSsl().complete);
+#ifdef WITH_POLY1305
+  if (!define(env, exports, "poly1305", poly1305, false)) return nullptr;
+#endif
   if (!done) napi_throw_error(env, "ERR_DLOPEN_FAILED", "the addon could not define its functions");
   return exports;
 }

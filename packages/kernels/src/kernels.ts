@@ -4,6 +4,7 @@ import { portableFiles } from "./batch/portable-files.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
 import { createEncryptor } from "./encryption/encryptors.ts";
 import { createHasher, SELF_TEST } from "./hash/hashers.ts";
+import { createPoly1305 } from "./mac/poly1305.ts";
 import type { NativeAddon } from "./native/addon.ts";
 import { type LoadedAddon, loadNative } from "./native/load-native.ts";
 import { createSplitter } from "./splitter/splitters.ts";
@@ -41,6 +42,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     splitter: (name) => createSplitter(name, addon),
     hasher: (name, key) => createHasher(name, key, addon),
     encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
+    poly1305: createPoly1305(addon),
     compressor: (name) => withNativeZstd(compressorByName(name), addon),
     compressorByHeader,
     system: systemCalls,

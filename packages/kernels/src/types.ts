@@ -4,6 +4,7 @@
  */
 
 import type { BatchFiles } from "./batch/batch-files.ts";
+import type { Poly1305 } from "./mac/poly1305.ts";
 
 /** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
 export interface Splitter {
@@ -114,6 +115,7 @@ export interface Kernels {
   hasher(name: string, key: Uint8Array): Promise<ContentHasher>;
   /** Binds a key-derivation secret (not the master key: kopia-format.md 2.8) to an encryption. */
   encryptor(name: string, keyDerivationSecret: Uint8Array): ContentEncryptor;
+  readonly poly1305: Poly1305;
   compressor(name: string): Compressor;
   compressorByHeader(headerId: number): Compressor;
   readonly system: SystemCalls;

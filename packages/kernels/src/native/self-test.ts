@@ -21,6 +21,7 @@ export const EXPECTED = {
     "000102030405060708090a0b9dfeb799d6e7744bbbdcd7023a921e558b35349e64bf2f4a2f9580fb71ac15d9c47807202bb30e5b98f774a7f39c6179ba02cb1662313601",
     "000102030405060708090a0b2d85fa50e3d44340b332c3ecc53cd06c03bd4528e3661c7e4d36fa4febbf4c47b91da0b57f6883924fa319a6a96a5602daefc50b67e52557",
   ],
+  tags: "ca0423ea2b714d64cf7dbfcc87ca2d9d356d4230b55d867de2978a0b20976d6e",
 } as const;
 
 /** What differs from the expected values, in words; undefined when the addon can be trusted. */
@@ -38,6 +39,7 @@ export function selfTest(addon: NativeAddon): string | undefined {
         if (sealedBy(addon, algorithm) !== EXPECTED.sealed[algorithm]) return `encryption ${algorithm} is wrong`;
       }
     }
+    if (addon.poly1305 !== undefined && tagsOf(addon.poly1305) !== EXPECTED.tags) return "Poly1305 is wrong";
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -80,6 +82,14 @@ function digestsOf(loops: NativeLoops): string {
   if (toHex(ranges) !== toHex(together)) return "digests of ranges differ";
   loops.blake2b(KEY, together, single);
   return toHex(single);
+}
+
+/** The tags of several lengths, each the key of the next one. */
+function tagsOf(poly1305: NonNullable<NativeAddon["poly1305"]>): string {
+  const data = selfTestData();
+  const key = KEY.slice();
+  for (const length of LENGTHS) poly1305(key, data.subarray(0, length), key.subarray(length % 2 === 0 ? 0 : 16));
+  return toHex(key);
 }
 
 function sealedBy(addon: NativeAddon, algorithm: 0 | 1): string {

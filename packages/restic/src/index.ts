@@ -1,0 +1,12 @@
+export { ResticContentDecoder, type ResticDecoderOptions, type StoredForm } from "./content/content-decoder.ts";
+export { ContentIndex, type ContentPlace } from "./content/content-index.ts";
+export { type IndexReport, readPackHeader } from "./content/load-index.ts";
+export type { ResticConfig } from "./format/config-file.ts";
+export { ID_BYTES } from "./format/json.ts";
+export { isStaleLock, LOCK_STALE_AFTER_MS, type ResticLock } from "./format/lock-file.ts";
+export type { ContentKind, PackedContent } from "./format/pack-header.ts";
+export type { ResticSnapshot } from "./format/snapshot-file.ts";
+export { decodeTree, type NodeType, type ResticNode } from "./format/tree.ts";
+export { listPacks } from "./layout.ts";
+export { type OpenResticOptions, openResticRepository } from "./open-repository.ts";
+export { type ListedSnapshots, ResticRepository, type Unreadable } from "./repository.ts";
