@@ -1,3 +1,4 @@
+export { type Difference, diffTrees, type TreeDifference, type TreeSide } from "./diff-trees.ts";
 export type { EntryProblem } from "./entry-problems.ts";
 export { findInSnapshot } from "./find-in-snapshot.ts";
 export { type DataPathPhase, type DataPathProgress, type OnProgress, RateMeter } from "./progress.ts";

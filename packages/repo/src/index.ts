@@ -38,6 +38,7 @@ export * from "./policy/policy-target.ts";
 export * from "./policy/policy-tree.ts";
 export { retentionReasons } from "./policy/retention.ts";
 export { veleroPathPolicy } from "./policy/velero-policy.ts";
+export * from "./policy/wildcard.ts";
 export * from "./repository.ts";
 export * from "./snapshot/directory-entry.ts";
 export * from "./snapshot/directory-listing.ts";

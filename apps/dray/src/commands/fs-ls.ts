@@ -1,15 +1,14 @@
 import { findInSnapshot } from "@drayage/datapath";
-import { type DirectoryEntry, DirectoryListing, encodeDirectoryEntry, type Repository, textOfByteString } from "@drayage/repo";
+import { type DirectoryEntry, DirectoryListing, encodeDirectoryEntry, type Repository, type SpecialEntry, textOfByteString } from "@drayage/repo";
 import type { Command } from "commander";
+import { longLine } from "../engine/entry-lines.ts";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
-import { formatStart, parseSnapshotPath } from "../engine/snapshot-json.ts";
+import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
   readonly long?: boolean;
 }
-
-const LETTERS = { file: "-", directory: "d", symlink: "l" } as const;
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
@@ -30,27 +29,14 @@ async function list(repository: Repository, place: string, options: Options, ter
     else terminal.out(`${options.long === true ? longLine(entry) : `${textOfByteString(entry.name)}${entry.type === "directory" ? "/" : ""}`}\n`);
   };
   if (found.type !== "directory") return print(found);
-  for await (const batch of new DirectoryListing(repository.objects, found.objectId, terminal.signal).batches()) for (const entry of batch) print(entry);
+  const listing = new DirectoryListing(repository.objects, found.objectId, terminal.signal);
+  for await (const batch of listing.batches()) for (const entry of batch) print(entry);
+  for (const special of listing.extension.special) terminal.out(`${specialLine(special, options)}\n`);
 }
 
-function longLine(entry: DirectoryEntry): string {
-  const size = entry.summary?.size ?? entry.size;
-  return `${LETTERS[entry.type]}${permissions(entry.mode)} ${entry.uid}:${entry.gid} ${String(size).padStart(12)} ${formatStart(entry.mtimeNs)} ${textOfByteString(entry.name)}`;
-}
-
-/** `rwsr-xr-t`. */
-function permissions(mode: number): string {
-  const special = [
-    { bit: 0o4000, letter: "s" },
-    { bit: 0o2000, letter: "s" },
-    { bit: 0o1000, letter: "t" },
-  ];
-  return special
-    .map(({ bit, letter }, index) => {
-      const bits = (mode >> (6 - 3 * index)) & 7;
-      const executes = (bits & 1) !== 0;
-      const last = (mode & bit) === 0 ? (executes ? "x" : "-") : executes ? letter : letter.toUpperCase();
-      return `${(bits & 4) === 0 ? "-" : "r"}${(bits & 2) === 0 ? "-" : "w"}${last}`;
-    })
-    .join("");
+/** What Kopia has no type for comes after what it has. */
+function specialLine(entry: SpecialEntry, options: Options): string {
+  if (options.long === true && options.json !== true) return longLine(entry);
+  const name = textOfByteString(entry.name);
+  return options.json === true ? JSON.stringify({ name, type: entry.kind, uid: entry.uid, gid: entry.gid, device: entry.device }) : name;
 }
