@@ -1,6 +1,9 @@
 export { isContentId, keyOf, parseContentId, prefixOf } from "./content/content-id.ts";
 export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
 export * from "./content-port.ts";
+export * from "./copy/repository-statistics.ts";
+export { absentStorage, type ListedStorage, planSync, type SyncPlan, type SyncPlanOptions } from "./copy/sync-plan.ts";
+export * from "./copy/sync-repository.ts";
 export { BLOB_CONFIG_ID } from "./format/blob-config.ts";
 export { type BlockFormat, type BlockFormatChoices, DEFAULT_EPOCH_PARAMETERS, type EpochParameters } from "./format/block-format.ts";
 export { FORMAT_BLOB_ID } from "./format/format-blob.ts";
