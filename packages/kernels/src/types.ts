@@ -58,6 +58,16 @@ export interface ContentEncryptor {
    * `out` must not overlap the data, and must have room for all.
    */
   sealRanges(ranges: ByteRanges, ivs: Uint8Array, ivBytes: number, out: Uint8Array, at: number): number;
+  /** Opens a sealed text that is too large for memory. */
+  opener(iv: Uint8Array): PieceOpener;
+}
+
+/** Decrypts a sealed text in pieces of any length, in order. What comes out is not authenticated before `end` has returned. */
+export interface PieceOpener {
+  /** The plaintext of what cannot be a part of the tag any more. */
+  update(piece: Uint8Array): Uint8Array;
+  /** Throws REPO_CORRUPT when the tag does not match what went before it. */
+  end(): void;
 }
 
 /** One compression family member of kopia-format.md 3.4. Payloads carry no header here. */

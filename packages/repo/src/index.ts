@@ -1,3 +1,4 @@
+export type { IndexCachePlace } from "./content/committed-index.ts";
 export { isContentId, keyOf, parseContentId, prefixOf } from "./content/content-id.ts";
 export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
 export * from "./content-port.ts";

@@ -2,6 +2,7 @@
 import { type Clock, DrayError, type Logger, nullLogger, type RandomSource, systemClock, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels } from "@drayage/kernels";
+import type { IndexCachePlace } from "./content/committed-index.ts";
 import { openContents } from "./content/contents.ts";
 import { FORMAT_BLOB_ID } from "./format/format-blob.ts";
 import type { DeriveFormatKey } from "./format/key-hierarchy.ts";
@@ -26,6 +27,8 @@ export interface OpenRepositoryOptions {
   readonly packBytesInFlightMax?: number;
   /** Bytes of packs kept for reading. @default 32 MiB */
   readonly cacheBytesMax?: number;
+  /** A folder where copies of indexes are kept for the next client on this machine, of all repositories; temporary files without it. */
+  readonly indexCache?: IndexCachePlace | undefined;
   /** How a password becomes a key; one that remembers saves a process that opens many repositories the stretching. */
   readonly deriveKey?: DeriveFormatKey;
   readonly signal?: AbortSignal;
@@ -92,6 +95,7 @@ async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, fo
       ...(options.deriveKey === undefined ? {} : { deriveKey: options.deriveKey }),
       packBytesInFlightMax: options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
       ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
+      indexCache: options.indexCache,
     },
     signal,
   );

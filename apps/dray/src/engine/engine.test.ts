@@ -10,7 +10,7 @@ let env: Record<string, string>;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "dray-engine-"));
-  env = { DRAY_REPOSITORY: `file://${folder}/repository`, DRAY_REPOSITORY_PASSWORD: "secret horse" };
+  env = { DRAY_REPOSITORY: `file://${folder}/repository`, DRAY_REPOSITORY_PASSWORD: "secret horse", DRAY_STATE_DIR: join(folder, "state") };
   mkdirSync(join(folder, "data", "sub"), { recursive: true });
   writeFileSync(join(folder, "data", "hello"), "hello, world\n", { mode: 0o640 });
   writeFileSync(join(folder, "data", "sub", "deep"), "deep");

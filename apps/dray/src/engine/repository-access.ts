@@ -1,6 +1,7 @@
 /** How engine commands reach a repository: its URL and its password, from flags, environment, file or prompt. A password is never an argument: others can see those. */
 import { readFile } from "node:fs/promises";
-import { hostname, userInfo } from "node:os";
+import { homedir, hostname, userInfo } from "node:os";
+import { join } from "node:path";
 import { DrayError, type Logger, loggerTo } from "@drayage/base";
 import type { Repository, RepositoryIdentity } from "@drayage/repo";
 import type { Command } from "commander";
@@ -33,7 +34,7 @@ export async function withRepository(
     const { openRepository } = await import("@drayage/repo");
     const repository = await openRepository(storage, {
       ...{ password, readOnly: settings.readOnly, identity: localIdentity(), clock: terminal.clock, random: terminal.random },
-      ...{ logger: warningsTo(terminal), signal: terminal.signal },
+      ...{ logger: warningsTo(terminal), signal: terminal.signal, indexCache: { folder: join(stateFolder(terminal.env), "index") } },
     });
     try {
       await work(repository);
@@ -43,6 +44,14 @@ export async function withRepository(
   } finally {
     await storage.close();
   }
+}
+
+/** Where this user's copies and notes lie: DRAY_STATE_DIR, else a folder of ours in the XDG cache. All of it can be made again. */
+export function stateFolder(env: Terminal["env"]): string {
+  const chosen = env["DRAY_STATE_DIR"];
+  if (chosen !== undefined && chosen !== "") return chosen;
+  const cache = env["XDG_CACHE_HOME"];
+  return join(cache !== undefined && cache !== "" ? cache : join(env["HOME"] ?? homedir(), ".cache"), "drayage");
 }
 
 /** Throws USAGE when nothing says which repository is meant. */

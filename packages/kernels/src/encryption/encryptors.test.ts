@@ -1,7 +1,7 @@
 import { hkdfSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fromHex, type RandomSource, toHex, utf8 } from "@drayage/base";
+import { concat, fromHex, type RandomSource, toHex, utf8 } from "@drayage/base";
 import { describe, expect, it } from "vitest";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr, sequence } from "../testing/index.ts";
@@ -56,6 +56,29 @@ describe.for(await kernelBuilds())("content encryption, $name build", ({ addon }
       expect(() => encryptor.open(sealed, sequence(99, 16))).toThrow(expect.objectContaining({ code: "REPO_CORRUPT" }));
     });
   }
+
+  it("opens in pieces of any length what it opens whole, and nothing that was changed or cut off", () => {
+    for (const name of ENCRYPTIONS) {
+      const encryptor = createEncryptor(name, sequence(0, 32), undefined, addon);
+      const iv = sequence(100, 16);
+      const inPieces = (sealed: Uint8Array, bytes: number): Uint8Array => {
+        const opener = encryptor.opener(iv);
+        const plain: Uint8Array[] = [];
+        for (let at = 0; at < sealed.length; at += bytes) plain.push(opener.update(sealed.subarray(at, at + bytes)));
+        opener.end();
+        return concat(plain);
+      };
+      const sealed = new Uint8Array(70 + encryptor.overheadBytes);
+      encryptor.seal(ctr(70), iv, sealed, 0);
+      for (const bytes of [1, 5, 11, 12, 13, 16, 28, 29, 97, 98, 200]) expect(inPieces(sealed, bytes)).toEqual(ctr(70));
+      for (let at = 0; at < sealed.length; at++) {
+        const damaged = sealed.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ 0x40;
+        expect(() => inPieces(damaged, 7)).toThrow(expect.objectContaining({ code: "REPO_CORRUPT" }));
+        expect(() => inPieces(sealed.subarray(0, at), 7)).toThrow(expect.objectContaining({ code: "REPO_CORRUPT" }));
+      }
+    }
+  });
 
   it("never uses a nonce twice, across the filling of its pool", () => {
     const encryptor = createEncryptor("AES256-GCM-HMAC-SHA256", sequence(0, 32), undefined, addon);

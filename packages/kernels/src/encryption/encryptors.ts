@@ -10,6 +10,7 @@ import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type Key
 import { DrayError, equalBytes, hasCode, type RandomSource, systemRandom } from "@drayage/base";
 import type { NativeAddon } from "../native/addon.ts";
 import type { ByteRanges, ContentEncryptor } from "../types.ts";
+import { createPieceOpener } from "./piece-opener.ts";
 
 /** The encryption of new repositories. */
 export const DEFAULT_ENCRYPTION = "AES256-GCM-HMAC-SHA256";
@@ -73,6 +74,7 @@ export function createEncryptor(name: string, keyDerivationSecret: Uint8Array, r
       }
       return -1;
     },
+    opener: (iv) => createPieceOpener(algorithm, createHmac("sha256", keyDerivationSecret).update(iv).digest(), iv, wrongTag),
   };
 }
 

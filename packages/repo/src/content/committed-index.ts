@@ -1,37 +1,73 @@
-/** The index of everything that was flushed, by us and by others, as of the last refresh. */
-import { type Clock, DrayError, forEachLimit, hasCode } from "@drayage/base";
+/**
+ * The index of everything that was flushed, by us and by others, as of the last refresh.
+ *
+ *   storage ─ index blobs, decrypted once ─► runs in local files (small ones in shared memory) ─► a filter in front of each ─► lookups
+ *
+ * Memory: 2.25 to 2.5 bytes a content, small indexes up to 1 MiB each, and the cache of blocks; the entries themselves stay in files. Lookups are
+ * synchronous. There are never more than `SEGMENTS_MAX` indexes to ask: when a refresh or a commit leaves more, all but the largest are merged.
+ *
+ * Workers look up what this class knows through `share()` and `attachIndex` (index-blobs/shared-index.ts):
+ *
+ *   main thread   worker.postMessage(contents.shareIndex())          again after each refresh and flush
+ *   worker        const index = attachIndex(handle); index.has(keyOf(id)) …; index.close()
+ */
+import { type Clock, forEachLimit, type Logger, type RandomSource } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { isGone } from "../epoch/epoch-index-blobs.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
-import { decodeIndex } from "../index-blobs/index-codec.ts";
-import { MemoryIndex } from "../index-blobs/memory-index.ts";
-import { MergedIndex } from "../index-blobs/merged-index.ts";
+import { type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
-import { inSharedMemory, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
+import { RunFolder } from "../index-blobs/run-folder.ts";
+import { RunIndex } from "../index-blobs/run-index.ts";
+import { findIn, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { shared } from "./shared-work.ts";
 
-const FETCHES_AT_ONCE = 5;
+const FETCHES_AT_ONCE = 8;
 const LOADS_MAX = 10;
 const FIRST_DELAY_MS = 100;
+/** More than this are merged, so that these stay as they are and the rest is one. */
+const SEGMENTS_MAX = 16;
+const SEGMENTS_KEPT = 6;
+
+/** Where copies of indexes are kept between commands. */
+export interface IndexCachePlace {
+  /** Of all repositories for `openContents`, which adds one for each; of this one for `CommittedIndex`. */
+  readonly folder: string;
+  /** Of all repositories together. @default 2 GiB */
+  readonly bytesMax?: number;
+}
+
+export interface CommittedIndexDependencies {
+  readonly storage: BlobStorage;
+  readonly codec: ContentCodec;
+  readonly blobs: IndexBlobs;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** Without it what is too large for memory goes to temporary files. */
+  readonly cache?: IndexCachePlace | undefined;
+  readonly limits?: IndexLimits;
+}
 
 export class CommittedIndex {
-  readonly #storage: BlobStorage;
-  readonly #codec: ContentCodec;
   readonly #blobs: IndexBlobs;
   readonly #clock: Clock;
-  #merged = new MergedIndex();
+  readonly #runs: RunFolder;
+  readonly #loader: IndexLoader;
+  #segments: readonly IndexSegment[] = [];
+  #indexes: readonly PackIndex[] = [];
   #deletionWatermark = 0;
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   /** Refreshes and commits one after the other: a refresh that listed before a commit must not drop what the commit added. */
   #queue: Promise<unknown> = Promise.resolve();
   #refreshing: Promise<void> | undefined;
 
-  constructor(storage: BlobStorage, codec: ContentCodec, blobs: IndexBlobs, clock: Clock) {
-    this.#storage = storage;
-    this.#codec = codec;
+  constructor({ storage, codec, blobs, clock, random, logger, cache, limits }: CommittedIndexDependencies) {
     this.#blobs = blobs;
     this.#clock = clock;
+    this.#runs = new RunFolder({ folder: cache?.folder, bytesMax: cache?.bytesMax, clock, random, logger });
+    this.#loader = new IndexLoader(storage, codec, this.#runs, limits);
   }
 
   /** How old the view is. */
@@ -39,9 +75,12 @@ export class CommittedIndex {
     return this.#clock.monotonicMs() - this.#loadedAtMs;
   }
 
-  /** Entries and bytes in memory. */
+  /** Entries, duplicates counted, and the memory that they take. */
   get size(): { readonly entries: number; readonly bytes: number } {
-    return { entries: this.#merged.entryCount, bytes: this.#merged.byteLength };
+    return {
+      entries: this.#indexes.reduce((sum, { entryCount }) => sum + entryCount, 0),
+      bytes: this.#indexes.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    };
   }
 
   get deletionWatermark(): number {
@@ -50,7 +89,7 @@ export class CommittedIndex {
 
   /** The entry that holds, also one that is deleted for good; `isDropped` tells. */
   find(key: Uint8Array): IndexEntry | undefined {
-    return this.#merged.find(key);
+    return findIn(this.#indexes, key);
   }
 
   /** Whether a deletion is final, so that the content counts as never having been. */
@@ -59,13 +98,12 @@ export class CommittedIndex {
   }
 
   indexes(): PackIndex[] {
-    return this.#merged.indexes();
+    return [...this.#indexes];
   }
 
   /** What is committed now, for the workers of this process: `attachIndex` opens it there. */
   share(): SharedIndex {
-    const parts = this.#merged.indexes().filter((index) => index instanceof MemoryIndex);
-    return { parts: parts.map(sharedPart), deletionWatermark: this.#deletionWatermark };
+    return { parts: this.#segments.map(({ index }) => sharedPart(index)), deletionWatermark: this.#deletionWatermark };
   }
 
   /** Loads what others wrote. Callers at the same time share one load. */
@@ -80,8 +118,15 @@ export class CommittedIndex {
   commit(indexes: readonly Uint8Array[], sessionId: string, signal?: AbortSignal): Promise<void> {
     return this.#enqueue(async () => {
       const names = await this.#blobs.write(indexes, sessionId, signal);
-      for (const [i, plain] of indexes.entries()) this.#merged.add(names[i] ?? "", decodeIndex(inSharedMemory(plain)));
+      await this.#use([...this.#segments, ...indexes.map((plain, i) => this.#loader.take(names[i] ?? "", plain))]);
     });
+  }
+
+  /** Gives back files. Nothing is looked up afterwards. */
+  close(): void {
+    for (const { index } of this.#segments) if (index instanceof RunIndex) index.file.close();
+    this.#segments = [];
+    this.#indexes = [];
   }
 
   async #load(): Promise<void> {
@@ -102,26 +147,32 @@ export class CommittedIndex {
     }
   }
 
-  /** Fetches what is not yet here into the view, and drops what is no longer active. */
+  /** Fetches what is not yet here into the view, and drops what is no longer active: a merged index cannot be taken apart, so what it held is fetched again. */
   async #take({ blobs }: ActiveIndexBlobs): Promise<void> {
-    const next = this.#merged.copy();
-    next.retain(new Set(blobs.map(({ id }) => id)));
-    const missing = blobs.filter(({ id }) => !next.has(id));
-    await forEachLimit(missing, FETCHES_AT_ONCE, async ({ id }) => next.add(id, this.#decode(id, await this.#storage.get(id))));
-    this.#merged = next;
+    const wanted = new Set(blobs.map(({ id }) => id));
+    const segments = this.#segments.filter(({ names }) => [...names].every((name) => wanted.has(name)));
+    for (const { names } of segments) for (const name of names) wanted.delete(name);
+    if (wanted.size > 0) {
+      const merged = this.#loader.loadMerged(wanted);
+      for (const { names } of merged) for (const name of names) wanted.delete(name);
+      segments.push(...merged);
+    }
+    const missing = blobs.filter(({ id }) => wanted.has(id));
+    await forEachLimit(missing, FETCHES_AT_ONCE, async (blob) => void segments.push(await this.#loader.load(blob)));
+    await this.#use(segments);
+    if (missing.length > 0 || this.#loadedAtMs === Number.NEGATIVE_INFINITY) this.#runs.sweep(new Set(blobs.map(({ id }) => id)));
   }
 
-  #decode(id: string, data: Uint8Array): PackIndex {
-    try {
-      return decodeIndex(inSharedMemory(this.#codec.openBlob(id, data)));
-    } catch (error) {
-      if (!hasCode(error, "REPO_CORRUPT")) throw error;
-      throw new DrayError("REPO_CORRUPT", `Cannot use index blob "${id}": ${error.message}`, {
-        cause: error,
-        context: { blobId: id },
-        hint: "Contents that only this index names are not found; other copies of the bucket may have it.",
-      });
+  /** Makes segments the ones that are asked, after merging the small ones when they are many. */
+  async #use(segments: readonly IndexSegment[]): Promise<void> {
+    let next = segments;
+    if (segments.length > SEGMENTS_MAX) {
+      const bySize = segments.toSorted((a, b) => b.index.entryCount - a.index.entryCount);
+      const merged = await this.#loader.merge(bySize.slice(SEGMENTS_KEPT));
+      next = [...bySize.slice(0, SEGMENTS_KEPT), ...(merged === undefined ? [] : [merged])];
     }
+    this.#segments = next;
+    this.#indexes = indexesOf(next);
   }
 
   #enqueue<T>(work: () => Promise<T>): Promise<T> {

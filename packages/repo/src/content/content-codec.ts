@@ -7,7 +7,15 @@
  * Sealing is encryption, with error correction around it where the repository has one (3.5).
  */
 import { concat, DrayError, equalBytes, fromHex, hasCode, invariant, toHex } from "@drayage/base";
-import { type ByteRanges, COMPRESSION_HEADER_BYTES, type Compressor, type ContentHasher, createErrorCorrection, type Kernels } from "@drayage/kernels";
+import {
+  type ByteRanges,
+  COMPRESSION_HEADER_BYTES,
+  type Compressor,
+  type ContentHasher,
+  createErrorCorrection,
+  type Kernels,
+  type PieceOpener,
+} from "@drayage/kernels";
 import type { ContentDecoderOptions, ContentId } from "../content-port.ts";
 import { deriveContentSecret } from "../format/key-hierarchy.ts";
 import { hashOf } from "./content-id.ts";
@@ -130,11 +138,15 @@ export class ContentCodec {
 
   /** The plaintext of a whole blob. Throws REPO_CORRUPT naming it. */
   openBlob(id: string, data: Uint8Array): Uint8Array {
-    const dash = id.indexOf("-");
-    const base = dash === -1 ? id : id.slice(0, dash);
-    const iv = base.length < 2 * IV_BYTES ? undefined : fromHex(base.slice(-2 * IV_BYTES));
-    if (iv === undefined) throw new DrayError("REPO_CORRUPT", `Cannot decrypt blob "${id}": its name holds no hash`, { context: { blobId: id } });
-    return this.openWith(data, iv, `blob "${id}"`);
+    return this.openWith(data, ivOfBlob(id), `blob "${id}"`);
+  }
+
+  /**
+   * Opens a blob piece by piece, for those that are too large for memory. Nothing of the plaintext may be believed before `end` returned.
+   * Undefined where error correction is around it: that needs all of it.
+   */
+  blobOpener(id: string): PieceOpener | undefined {
+    return this.#sealer.opener(ivOfBlob(id));
   }
 
   /** Encrypts under an iv of any length: pack-local indexes use the whole hash. */
@@ -206,6 +218,15 @@ function ivsOf(hashes: Uint8Array, digestBytes: number, count: number): Uint8Arr
   const ivs = new Uint8Array(IV_BYTES * count);
   for (let i = 0; i < count; i++) ivs.set(contentIv(hashes.subarray(digestBytes * i, digestBytes * (i + 1))), IV_BYTES * i);
   return ivs;
+}
+
+/** The iv of a whole blob, which its name holds. */
+function ivOfBlob(id: string): Uint8Array {
+  const dash = id.indexOf("-");
+  const base = dash === -1 ? id : id.slice(0, dash);
+  const iv = base.length < 2 * IV_BYTES ? undefined : fromHex(base.slice(-2 * IV_BYTES));
+  if (iv === undefined) throw new DrayError("REPO_CORRUPT", `Cannot decrypt blob "${id}": its name holds no hash`, { context: { blobId: id } });
+  return iv;
 }
 
 function contentIv(hash: Uint8Array): Uint8Array {

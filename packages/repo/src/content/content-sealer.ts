@@ -2,7 +2,7 @@
  * What every stored byte of a repository passes through, contents, indexes, markers and logs alike: encryption, and error correction around it where the
  * repository has one (kopia-format.md 3.3, 3.5). The `kopia.*` blobs have their own.
  */
-import type { ByteRanges, ContentEncryptor, ErrorCorrection } from "@drayage/kernels";
+import type { ByteRanges, ContentEncryptor, ErrorCorrection, PieceOpener } from "@drayage/kernels";
 
 export class ContentSealer {
   readonly #encryptor: ContentEncryptor;
@@ -58,5 +58,10 @@ export class ContentSealer {
     const { data, repairedShards } = this.#correction.decode(sealed);
     this.#repairedShards += repairedShards;
     return this.#encryptor.open(data, iv, into);
+  }
+
+  /** Opens a sealed text piece by piece; undefined where error correction is around it, which needs the whole. */
+  opener(iv: Uint8Array): PieceOpener | undefined {
+    return this.#correction === undefined ? this.#encryptor.opener(iv) : undefined;
   }
 }

@@ -5,8 +5,10 @@
  *   flush ─ packs stored ─ their entries merged ─ index blobs by the epoch protocol ─► CommittedIndex
  *   get   ─ entry in a session or committed ─ memory, cache or range of a pack ─ open
  *
- * Memory: packs in flight (`packBytesInFlightMax`) + two open packs + the read cache + the index, 33 bytes a content, + entries of the open packs.
+ * Memory: packs in flight (`packBytesInFlightMax`) + two open packs + the read cache + the index, 2.5 bytes a content (committed-index.ts), + entries of the open packs.
  */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { type Clock, DrayError, hasCode, invariant, type Logger, nullLogger, type RandomSource, Semaphore, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels, type Kernels } from "@drayage/kernels";
@@ -20,7 +22,7 @@ import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
 import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
 import type { SharedIndex } from "../index-blobs/shared-index.ts";
-import { CommittedIndex } from "./committed-index.ts";
+import { CommittedIndex, type IndexCachePlace } from "./committed-index.ts";
 import { type ContentCodec, createContentCodec } from "./content-codec.ts";
 import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
 import { type OpenPack, PackBuffers } from "./open-pack.ts";
@@ -58,6 +60,8 @@ export interface OpenContentsOptions {
   /** Bytes of complete packs on their way to the storage. */
   readonly packBytesInFlightMax?: number;
   readonly cacheBytesMax?: number;
+  /** Where copies of indexes are kept for the next client on this machine; temporary files without it. */
+  readonly indexCache?: IndexCachePlace | undefined;
   /**
    * Decode every content right after it was encoded and compare; on by default. Indexes of packs are always read back.
    */
@@ -126,7 +130,9 @@ export class Contents implements ContentWriter {
     this.codec = dependencies.codec;
     this.storage = dependencies.storage;
     this.indexBlobs = indexBlobs;
-    this.#committed = new CommittedIndex(dependencies.storage, dependencies.codec, indexBlobs, dependencies.clock);
+    const { storage, codec, clock, random, logger } = dependencies;
+    const cache = options.indexCache === undefined ? undefined : cacheOf(this.format, options.indexCache);
+    this.#committed = new CommittedIndex({ storage, codec, clock, random, logger, blobs: indexBlobs, cache });
     this.#packs = new PackReader(dependencies.storage, options.cacheBytesMax ?? DEFAULT_CACHE_BYTES);
   }
 
@@ -306,6 +312,7 @@ export class Contents implements ContentWriter {
     for (const session of [...this.#flushing, ...(this.#session === undefined ? [] : [this.#session])]) await session.settle();
     this.#session = undefined;
     this.#flushing = [];
+    this.#committed.close();
   }
 
   async #store(id: ContentId, hash: Uint8Array, data: Uint8Array, options: WriteContentOptions, signal?: AbortSignal): Promise<WrittenContent> {
@@ -433,4 +440,9 @@ export class Contents implements ContentWriter {
 function infoOf(id: ContentId, entry: IndexEntry): ContentInfo {
   const { packBlobId, packOffset, packedLength, originalLength, compressionId, timestampSeconds, deleted, formatVersion } = entry;
   return { id, packBlobId, packOffset, packedLength, originalLength, compressionId, timestampSeconds, deleted, formatVersion };
+}
+
+/** Each repository has a folder of its own, whose name does not tell which one it is. */
+function cacheOf(format: RepositoryFormat, { folder, ...rest }: IndexCachePlace): IndexCachePlace {
+  return { folder: join(folder, createHash("sha256").update(format.uniqueId).digest("hex").slice(0, 32)), ...rest };
 }

@@ -159,28 +159,92 @@ class FormatV2 implements IndexFormat {
   }
 }
 
+/** Encodes entries in their widest form. Packs and formats are numbered by first appearance, as Kopia does. */
+export class V2EntryEncoder {
+  /** Bytes of an entry with its key. */
+  readonly stride: number;
+  readonly #keyBytes: number;
+  readonly #packs = new Map<string, number>();
+  readonly #formats = new Map<number, number>();
+  #longLengths = false;
+
+  constructor(keyBytes: number) {
+    this.#keyBytes = keyBytes;
+    this.stride = keyBytes + ENTRY_BYTES_MAX;
+    invariant(keyBytes > 1 && this.stride <= STRIDE_MAX, `Cannot build an index of keys of ${keyBytes} bytes`);
+  }
+
+  /** Bytes that the value of an entry needs, as far as is known by now. */
+  get entryBytes(): number {
+    return this.#longLengths ? 19 : this.#packs.size > 0x10000 ? 18 : this.#formats.size > 1 ? 17 : 16;
+  }
+
+  /** Writes an entry, its key first, to `out` from `keyAt`. */
+  encode(entry: IndexEntry, out: Uint8Array, keyAt: number): void {
+    checkEntry(entry, this.#keyBytes);
+    const pack = numberOf(this.#packs, entry.packBlobId);
+    const format = numberOf(this.#formats, entry.compressionId * 256 + entry.formatVersion);
+    invariant(pack < PACKS_MAX && format < FORMATS_MAX, "Cannot build an index: it names too many packs or formats");
+    const lengthsHigh = ((entry.originalLength >>> 24) << 4) | (entry.packedLength >>> 24);
+    this.#longLengths ||= lengthsHigh !== 0;
+    const at = keyAt + this.#keyBytes;
+    out.set(entry.key, keyAt);
+    put(out, at + V2_ENTRY_AT.timestamp, 4, entry.timestampSeconds);
+    put(out, at + V2_ENTRY_AT.offset, 4, entry.deleted ? entry.packOffset + DELETED : entry.packOffset);
+    put(out, at + V2_ENTRY_AT.originalLength, 3, entry.originalLength);
+    put(out, at + V2_ENTRY_AT.packedLength, 3, entry.packedLength);
+    put(out, at + V2_ENTRY_AT.packIndex, 2, pack);
+    out[at + V2_ENTRY_AT.formatIndex] = format;
+    out[at + V2_ENTRY_AT.packIndexHigh] = pack >>> 16;
+    out[at + V2_ENTRY_AT.lengthsHigh] = lengthsHigh;
+  }
+
+  header(entryCount: number, entryBytes: number): Uint8Array {
+    const header = Buffer.alloc(V2_HEADER_BYTES);
+    header.writeUInt8(2, V2_HEADER_AT.version);
+    header.writeUInt8(this.#keyBytes, V2_HEADER_AT.keySize);
+    header.writeUInt16BE(entryBytes, V2_HEADER_AT.entrySize);
+    header.writeUInt32BE(entryCount, V2_HEADER_AT.entryCount);
+    header.writeUInt32BE(this.#packs.size, V2_HEADER_AT.packCount);
+    header.writeUInt8(this.#formats.size, V2_HEADER_AT.formatCount);
+    return header;
+  }
+
+  /** Packs, formats and names, as they stand behind entries that end at `entriesEnd`. */
+  tables(entriesEnd: number): Uint8Array {
+    const formatsAt = this.#packs.size * PACK_BYTES;
+    const namesAt = formatsAt + this.#formats.size * FORMAT_BYTES;
+    let namesLength = 0;
+    for (const name of this.#packs.keys()) namesLength += name.length;
+    const out = Buffer.alloc(namesAt + namesLength);
+    let nameAt = namesAt;
+    for (const [name, pack] of this.#packs) {
+      out.writeUInt8(name.length, pack * PACK_BYTES);
+      out.writeUInt32BE(entriesEnd + nameAt, pack * PACK_BYTES + 1);
+      nameAt += out.write(name, nameAt, "latin1");
+    }
+    for (const [format, number] of this.#formats) {
+      out.writeUInt32BE(Math.floor(format / 256), formatsAt + number * FORMAT_BYTES);
+      out.writeUInt8(format % 256, formatsAt + number * FORMAT_BYTES + 4);
+    }
+    return out;
+  }
+}
+
 /**
- * Builds an index from entries that come in ascending order of their keys. Packs and formats are numbered by first appearance, as Kopia does.
+ * Builds an index from entries that come in ascending order of their keys.
  * Entries are kept in their stored form, at their widest, and narrowed at the end: a builder of a million entries takes some 40 MB.
  */
 export class IndexV2Builder {
-  readonly #packs = new Map<string, number>();
-  readonly #formats = new Map<number, number>();
-  readonly #keyBytes: number;
-  readonly #stride: number;
+  readonly #encoder: V2EntryEncoder;
   #bytes: Uint8Array;
-  #view: DataView;
   #count = 0;
-  #longLengths = false;
 
   /** @param keyBytes - bytes of each key
    *  @param expectedCount - entries that are likely to come */
   constructor(keyBytes: number, expectedCount = 64) {
-    this.#keyBytes = keyBytes;
-    this.#stride = keyBytes + ENTRY_BYTES_MAX;
-    invariant(keyBytes > 1 && this.#stride <= STRIDE_MAX, `Cannot build an index of keys of ${keyBytes} bytes`);
-    this.#bytes = new Uint8Array(Math.max(expectedCount, 1) * this.#stride);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.#encoder = new V2EntryEncoder(keyBytes);
+    this.#bytes = new Uint8Array(Math.max(expectedCount, 1) * this.#encoder.stride);
   }
 
   get entryCount(): number {
@@ -188,61 +252,24 @@ export class IndexV2Builder {
   }
 
   add(entry: IndexEntry): void {
-    checkEntry(entry, this.#keyBytes);
-    if ((this.#count + 1) * this.#stride > this.#bytes.length) this.#grow();
-    const keyAt = this.#count * this.#stride;
-    const at = keyAt + this.#keyBytes;
-    const view = this.#view;
-    const putU24 = (field: number, value: number): void => {
-      view.setUint16(at + field, (value >>> 8) & 0xffff);
-      view.setUint8(at + field + 2, value & 0xff);
-    };
-    const pack = numberOf(this.#packs, entry.packBlobId);
-    const format = numberOf(this.#formats, entry.compressionId * 256 + entry.formatVersion);
-    invariant(pack < PACKS_MAX && format < FORMATS_MAX, "Cannot build an index: it names too many packs or formats");
-    const lengthsHigh = ((entry.originalLength >>> 24) << 4) | (entry.packedLength >>> 24);
-    this.#longLengths ||= lengthsHigh !== 0;
-    this.#bytes.set(entry.key, keyAt);
-    view.setUint32(at + V2_ENTRY_AT.timestamp, entry.timestampSeconds);
-    view.setUint32(at + V2_ENTRY_AT.offset, entry.deleted ? entry.packOffset + DELETED : entry.packOffset);
-    putU24(V2_ENTRY_AT.originalLength, entry.originalLength & 0xffffff);
-    putU24(V2_ENTRY_AT.packedLength, entry.packedLength & 0xffffff);
-    view.setUint16(at + V2_ENTRY_AT.packIndex, pack & 0xffff);
-    view.setUint8(at + V2_ENTRY_AT.formatIndex, format);
-    view.setUint8(at + V2_ENTRY_AT.packIndexHigh, pack >>> 16);
-    view.setUint8(at + V2_ENTRY_AT.lengthsHigh, lengthsHigh);
+    const { stride } = this.#encoder;
+    if ((this.#count + 1) * stride > this.#bytes.length) this.#grow();
+    this.#encoder.encode(entry, this.#bytes, this.#count * stride);
     this.#count++;
   }
 
   /** The index, with `trailer` behind it where one is given. */
   build(trailer: Uint8Array = new Uint8Array()): Uint8Array {
     invariant(this.#count > 0, "Cannot build an index: there is no entry");
-    const entryBytes = this.#longLengths ? 19 : this.#packs.size > 0x10000 ? 18 : this.#formats.size > 1 ? 17 : 16;
-    const stride = this.#keyBytes + entryBytes;
-    const packsAt = V2_HEADER_BYTES + this.#count * stride;
-    const formatsAt = packsAt + this.#packs.size * PACK_BYTES;
-    const namesAt = formatsAt + this.#formats.size * FORMAT_BYTES;
-    const namesLength = [...this.#packs.keys()].reduce((sum, name) => sum + name.length, 0);
-    const bytes = new Uint8Array(namesAt + namesLength + trailer.length);
-    const out = asBuffer(bytes);
-    out.writeUInt8(2, V2_HEADER_AT.version);
-    out.writeUInt8(this.#keyBytes, V2_HEADER_AT.keySize);
-    out.writeUInt16BE(entryBytes, V2_HEADER_AT.entrySize);
-    out.writeUInt32BE(this.#count, V2_HEADER_AT.entryCount);
-    out.writeUInt32BE(this.#packs.size, V2_HEADER_AT.packCount);
-    out.writeUInt8(this.#formats.size, V2_HEADER_AT.formatCount);
-    for (let i = 0; i < this.#count; i++) out.set(this.#bytes.subarray(i * this.#stride, i * this.#stride + stride), V2_HEADER_BYTES + i * stride);
-    let nameAt = namesAt;
-    for (const [name, pack] of this.#packs) {
-      out.writeUInt8(name.length, packsAt + pack * PACK_BYTES);
-      out.writeUInt32BE(nameAt, packsAt + pack * PACK_BYTES + 1);
-      nameAt += out.write(name, nameAt, "latin1");
-    }
-    for (const [format, number] of this.#formats) {
-      out.writeUInt32BE(Math.floor(format / 256), formatsAt + number * FORMAT_BYTES);
-      out.writeUInt8(format % 256, formatsAt + number * FORMAT_BYTES + 4);
-    }
-    out.set(trailer, nameAt);
+    const { stride: widest, entryBytes } = this.#encoder;
+    const stride = widest - ENTRY_BYTES_MAX + entryBytes;
+    const entriesEnd = V2_HEADER_BYTES + this.#count * stride;
+    const tables = this.#encoder.tables(entriesEnd);
+    const bytes = new Uint8Array(entriesEnd + tables.length + trailer.length);
+    bytes.set(this.#encoder.header(this.#count, entryBytes));
+    for (let i = 0; i < this.#count; i++) bytes.set(this.#bytes.subarray(i * widest, i * widest + stride), V2_HEADER_BYTES + i * stride);
+    bytes.set(tables, entriesEnd);
+    bytes.set(trailer, entriesEnd + tables.length);
     return bytes;
   }
 
@@ -250,8 +277,12 @@ export class IndexV2Builder {
     const bytes = new Uint8Array(this.#bytes.length * 2);
     bytes.set(this.#bytes);
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
   }
+}
+
+/** Writes the low bytes of a number, big-endian. */
+function put(out: Uint8Array, at: number, bytes: number, value: number): void {
+  for (let i = bytes - 1, rest = value; i >= 0; i--, rest >>>= 8) out[at + i] = rest;
 }
 
 function checkEntry(entry: IndexEntry, keyBytes: number): void {

@@ -4,6 +4,7 @@
  */
 import { decodeIndex } from "./index-codec.ts";
 import { IndexV2Builder } from "./index-v2.ts";
+import type { MemoryIndex } from "./memory-index.ts";
 import { compareKeys, findEntry, type IndexEntry, type IndexScan, type PackIndex, prevails } from "./pack-index.ts";
 
 /** More segments than the first are merged down to the second. */
@@ -82,7 +83,7 @@ export class MergedIndex {
 }
 
 /** One index that says what these say together; undefined when they say nothing. */
-export function mergeToIndex(parts: readonly PackIndex[]): PackIndex | undefined {
+export function mergeToIndex(parts: readonly PackIndex[]): MemoryIndex | undefined {
   const filled = parts.filter((part) => part.entryCount > 0);
   const keyBytes = filled[0]?.keyBytes;
   if (keyBytes === undefined) return undefined;

@@ -4,20 +4,39 @@
  *   main thread   const handle = contents.shareIndex()       after every refresh and flush that the worker must know of
  *   worker        const index = attachIndex(handle)          index.find(key) · index.close() before the next one is attached
  *
- * A handle is a snapshot: what is committed afterwards is in the next one. What lies in files is opened by their path: attaching throws BLOB_NOT_FOUND when
- * a file has gone since the handle was made, and a fresh handle helps.
+ * A handle is a snapshot: what is committed afterwards is in the next one. What lies in files is opened by their path: attaching throws BLOB_UNAVAILABLE
+ * when a file has gone since the handle was made, and a fresh handle helps. The handle keeps no file open: attach before the main thread refreshes again.
+ * Each attached index has a small cache of blocks of its own (`blockBytesMax`), everything else is shared.
  */
+import { fstatSync } from "node:fs";
+import { DrayError } from "@drayage/base";
+import { BlockCache } from "./block-cache.ts";
 import { decodeIndex } from "./index-codec.ts";
 import { KeyFilter } from "./key-filter.ts";
 import { MemoryIndex } from "./memory-index.ts";
 import { findEntry, type IndexEntry, type PackIndex, prevails } from "./pack-index.ts";
+import { formatOfRun, openForReading, type RunFile, type RunParts } from "./run-file.ts";
+import { RunIndex } from "./run-index.ts";
 
-/** One sorted part of an index. */
-export interface SharedPart {
+/** One sorted part of an index: in memory, or in a file. */
+export type SharedPart = SharedMemoryPart | SharedFilePart;
+
+interface SharedMemoryPart {
+  readonly kind: "memory";
   /** The index as it is stored. */
   readonly bytes: Uint8Array<SharedArrayBuffer>;
   readonly filter?: SharedArrayBuffer;
 }
+
+interface SharedFilePart {
+  readonly kind: "file";
+  readonly path: string;
+  /** Which file it must be. */
+  readonly identity: string;
+  readonly parts: RunParts;
+}
+
+const DEFAULT_BLOCK_BYTES = 1 << 20;
 
 export interface SharedIndex {
   readonly parts: readonly SharedPart[];
@@ -27,15 +46,15 @@ export interface SharedIndex {
 
 /** Lookups over a handle, in whichever thread. */
 export class AttachedIndex {
-  readonly #parts: readonly PackIndex[];
+  readonly #parts: readonly (MemoryIndex | RunIndex)[];
   readonly #deletionWatermark: number;
 
-  constructor(parts: readonly PackIndex[], deletionWatermark: number) {
+  constructor(parts: readonly (MemoryIndex | RunIndex)[], deletionWatermark: number) {
     this.#parts = parts;
     this.#deletionWatermark = deletionWatermark;
   }
 
-  /** The entry that holds for a key (`keyOf` of a content id), deleted ones included unless their deletion is final. Its key is valid until the next call. */
+  /** The entry that holds for a key (`keyOf` of a content id), deleted ones included unless their deletion is final. */
   find(key: Uint8Array): IndexEntry | undefined {
     const winner = findIn(this.#parts, key);
     return winner === undefined || (winner.deleted && winner.timestampSeconds <= this.#deletionWatermark) ? undefined : winner;
@@ -47,21 +66,60 @@ export class AttachedIndex {
   }
 
   /** Gives back what attaching opened. */
-  close(): void {}
+  close(): void {
+    for (const part of this.#parts) if (part instanceof RunIndex) part.file.close();
+  }
 }
 
-/** Opens a handle in this thread. Throws REPO_CORRUPT for one that is none. */
-export function attachIndex({ parts, deletionWatermark }: SharedIndex): AttachedIndex {
-  return new AttachedIndex(
-    parts.map(({ bytes, filter }) => (filter === undefined ? decodeIndex(bytes) : withFilter(bytes, new KeyFilter(filter)))),
-    deletionWatermark,
-  );
+/** Opens a handle in this thread. Throws BLOB_UNAVAILABLE when a file of it has gone. */
+export function attachIndex({ parts, deletionWatermark }: SharedIndex, options: { readonly blockBytesMax?: number } = {}): AttachedIndex {
+  const cache = new BlockCache(options.blockBytesMax ?? DEFAULT_BLOCK_BYTES);
+  const opened: (MemoryIndex | RunIndex)[] = [];
+  try {
+    for (const part of parts) opened.push(part.kind === "memory" ? attachMemory(part) : attachFile(part, cache));
+  } catch (error) {
+    new AttachedIndex(opened, 0).close();
+    throw error;
+  }
+  return new AttachedIndex(opened, deletionWatermark);
 }
 
-/** An index in memory as a part of a handle. */
-export function sharedPart(index: MemoryIndex): SharedPart {
+function attachMemory({ bytes, filter }: SharedMemoryPart): MemoryIndex {
+  const index = decodeIndex(bytes);
+  return filter === undefined ? index : new MemoryIndex(bytes, index.format, new KeyFilter(filter));
+}
+
+function attachFile({ path, identity, parts }: SharedFilePart, cache: BlockCache): RunIndex {
+  const gone = (cause?: unknown): DrayError =>
+    new DrayError("BLOB_UNAVAILABLE", `Cannot open the shared index at "${path}": the file is another one by now`, {
+      cause,
+      hint: "Share the index anew, and attach that.",
+    });
+  let file: RunFile;
+  try {
+    file = openForReading(path);
+  } catch (cause) {
+    throw gone(cause);
+  }
+  if (identityOf(file.fd) === identity) return new RunIndex(file, formatOfRun(file, parts.indexBytes), parts, cache);
+  file.close();
+  throw gone();
+}
+
+/** What no other file has while this one is open. */
+function identityOf(fd: number): string {
+  const { dev, ino, size } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}:${size}`;
+}
+
+/** An index as a part of a handle. */
+export function sharedPart(index: MemoryIndex | RunIndex): SharedPart {
+  if (index instanceof RunIndex) {
+    const { file, parts } = index;
+    return { kind: "file", path: file.sharedPath, identity: identityOf(file.fd), parts };
+  }
   const { bytes, filter } = index;
-  return { bytes: inSharedMemory(bytes), ...(filter === undefined ? {} : { filter: filter.memory }) };
+  return { kind: "memory", bytes: inSharedMemory(bytes), ...(filter === undefined ? {} : { filter: filter.memory }) };
 }
 
 /** The same bytes where all threads of the process see them. */
@@ -80,8 +138,4 @@ export function findIn(parts: readonly PackIndex[], key: Uint8Array): IndexEntry
     if (entry !== undefined && (winner === undefined || prevails(entry, winner))) winner = entry;
   }
   return winner;
-}
-
-function withFilter(bytes: Uint8Array, filter: KeyFilter): MemoryIndex {
-  return new MemoryIndex(bytes, decodeIndex(bytes).format, filter);
 }

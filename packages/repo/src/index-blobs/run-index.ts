@@ -1,0 +1,168 @@
+/**
+ * An index that stays in its file. A lookup asks the filter, and mostly ends there; one that may succeed reads the one block where the key has to be.
+ *
+ * Memory: the filter (2.25 to 2.5 bytes an entry) and the checksums (4 bytes for each 4 KiB); blocks come through the cache of the thread.
+ */
+import { readSync, unlinkSync } from "node:fs";
+import { crc32 } from "node:zlib";
+import { DrayError, invariant } from "@drayage/base";
+import { BLOCK_BYTES_MAX, type BlockCache, type BlockSource } from "./block-cache.ts";
+import { KeyFilter } from "./key-filter.ts";
+import type { IndexEntry, IndexFormat, IndexScan, PackIndex } from "./pack-index.ts";
+import type { RunFile, RunParts } from "./run-file.ts";
+
+/** Blocks that a walk reads at once. */
+const SCAN_BLOCKS = 16;
+let serials = 0;
+
+export class RunIndex implements PackIndex, BlockSource {
+  readonly version: 1 | 2;
+  readonly entryCount: number;
+  readonly keyBytes: number;
+  readonly parts: RunParts;
+  readonly serial: number = ++serials;
+  readonly file: RunFile;
+  readonly format: IndexFormat;
+  readonly #filter: KeyFilter | undefined;
+  readonly #cache: BlockCache;
+
+  constructor(file: RunFile, format: IndexFormat, parts: RunParts, cache: BlockCache) {
+    this.file = file;
+    this.format = format;
+    this.parts = parts;
+    this.#cache = cache;
+    this.#filter = parts.filter === undefined ? undefined : new KeyFilter(parts.filter);
+    this.version = format.version;
+    this.entryCount = format.entryCount;
+    this.keyBytes = format.keyBytes;
+  }
+
+  get byteLength(): number {
+    return (this.#filter?.byteLength ?? 0) + this.parts.checksums.byteLength;
+  }
+
+  keyAt(position: number): Uint8Array {
+    return this.#bytesAt(position).slice(0, this.keyBytes);
+  }
+
+  entryAt(position: number): IndexEntry {
+    invariant(position >= 0 && position < this.entryCount, `Cannot read index entry ${position}: there are ${this.entryCount}`);
+    // A copy: the block may be another one by the time that the entry is looked at.
+    return this.format.entryFrom(this.#bytesAt(position).slice(0, this.format.stride), 0);
+  }
+
+  lowerBound(key: Uint8Array): number {
+    return this.#search(key, 0, this.entryCount);
+  }
+
+  find(key: Uint8Array): number {
+    if (key.length !== this.keyBytes) return -1;
+    const from = this.#filter === undefined ? 0 : this.#filter.seek(key);
+    if (from === -1) return -1;
+    const end = this.#filter?.end ?? this.entryCount;
+    const position = end - from === 1 ? from : this.#search(key, from, end);
+    if (position === end) return -1;
+    const bytes = this.#bytesAt(position);
+    for (let i = 0; i < key.length; i++) if (bytes[i] !== key[i]) return -1;
+    return position;
+  }
+
+  scan(from: number): IndexScan {
+    return new RunScan(this, from - 1);
+  }
+
+  /** Throws BLOB_UNAVAILABLE when the block is not what was written. */
+  readBlock(block: number, into: Uint8Array): void {
+    this.readBlocks(block, 1, into);
+  }
+
+  /** Reads blocks that follow each other into the beginning of `into`. */
+  readBlocks(first: number, count: number, into: Uint8Array): void {
+    const { blockEntries, checksums } = this.parts;
+    const { stride, entriesAt } = this.format;
+    const blockBytes = blockEntries * stride;
+    const from = first * blockEntries;
+    const length = Math.min(count * blockEntries, this.entryCount - from) * stride;
+    let whole = readSync(this.file.fd, into, 0, length, entriesAt + from * stride) === length;
+    for (let at = 0; at < length && whole; at += blockBytes) {
+      whole = crc32(into.subarray(at, Math.min(at + blockBytes, length))) === checksums[first + at / blockBytes];
+    }
+    if (!whole) throw this.#damaged();
+  }
+
+  /** The block of an entry, from the entry on; valid until the next call. */
+  #bytesAt(position: number): Uint8Array {
+    const { blockEntries } = this.parts;
+    const block = Math.floor(position / blockEntries);
+    return this.#cache.get(this, block).subarray((position - block * blockEntries) * this.format.stride);
+  }
+
+  #search(key: Uint8Array, from: number, to: number): number {
+    const compared = Math.min(key.length, this.keyBytes);
+    const tieIsLess = key.length > this.keyBytes;
+    let low = from;
+    let high = to;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const bytes = this.#bytesAt(middle);
+      let i = 0;
+      while (i < compared && bytes[i] === key[i]) i++;
+      const less = i === compared ? tieIsLess : (bytes[i] as number) < (key[i] as number);
+      if (less) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The file was whole when it was opened or made; it is only a copy, and goes. */
+  #damaged(): DrayError {
+    try {
+      unlinkSync(this.file.path);
+    } catch {
+      // Gone already, or not ours to remove: it is found damaged again the next time.
+    }
+    return new DrayError("BLOB_UNAVAILABLE", `Cannot read the local copy of an index at "${this.file.path}": it was changed or damaged after it was made`, {
+      hint: "The copy has been removed and is made again from the repository: try once more. If this comes back, the disk is failing.",
+    });
+  }
+}
+
+/** Walks a file with memory of its own, so that several walks do not take each other's blocks; what it handed out stays valid. */
+class RunScan implements IndexScan {
+  position: number;
+  readonly #index: RunIndex;
+  #bytes = new Uint8Array(0);
+  #from = 0;
+  #to = 0;
+
+  constructor(index: RunIndex, before: number) {
+    this.#index = index;
+    this.position = before;
+  }
+
+  get key(): Uint8Array {
+    const at = (this.position - this.#from) * this.#index.format.stride;
+    return this.#bytes.subarray(at, at + this.#index.keyBytes);
+  }
+
+  next(): boolean {
+    this.position++;
+    if (this.position >= this.#index.entryCount) return false;
+    if (this.position >= this.#to) this.#fill();
+    return true;
+  }
+
+  entry(): IndexEntry {
+    return this.#index.format.entryFrom(this.#bytes, (this.position - this.#from) * this.#index.format.stride);
+  }
+
+  #fill(): void {
+    const { blockEntries } = this.#index.parts;
+    const block = Math.floor(this.position / blockEntries);
+    // Fresh memory each time: entries handed out are views of the last one.
+    this.#bytes = new Uint8Array(Math.min(SCAN_BLOCKS * BLOCK_BYTES_MAX, (this.#index.entryCount - block * blockEntries) * this.#index.format.stride));
+    this.#from = block * blockEntries;
+    this.#to = Math.min(this.#from + SCAN_BLOCKS * blockEntries, this.#index.entryCount);
+    this.#index.readBlocks(block, SCAN_BLOCKS, this.#bytes);
+  }
+}
