@@ -51,6 +51,7 @@ export const ANNOTATIONS = {
   snapshotHandle: "velero.io/csi-volumesnapshot-handle",
   snapshotRestoreSize: "velero.io/csi-volumesnapshot-restore-size",
   csiDriverName: "velero.io/csi-driver-name",
+  volumeGroupSnapshotHandle: "velero.io/csi-volumegroupsnapshot-handle",
   contentDeletionPolicy: "velero.io/csi-vsc-deletion-policy",
   mustIncludeAdditionalItems: "backup.velero.io/must-include-additional-items",
   mustIncludeAdditionalItemsOnRestore: "restore.velero.io/must-include-additional-items",

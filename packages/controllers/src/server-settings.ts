@@ -12,6 +12,8 @@ export interface ServerSettings {
   readonly resourceTimeoutMs: number;
   /** Backups that may run at once. */
   readonly concurrentBackups: number;
+  /** Applications (pods with their claims and volumes) of one backup that are worked on at once. */
+  readonly itemBlockWorkers: number;
   /** How often what is in the way of deleting an expired backup is looked at again. */
   readonly garbageCollectionPeriodMs: number;
   readonly scheduleSkipImmediately: boolean;
@@ -37,6 +39,8 @@ export const defaultServerSettings: ServerSettings = {
   defaultVolumeGroupSnapshotLabelKey: "velero.io/volume-group",
   resourceTimeoutMs: 10 * MINUTE_MS,
   concurrentBackups: 1,
+  // Velero's is 1; then a backup waits for the sum of all snapshots.
+  itemBlockWorkers: 4,
   garbageCollectionPeriodMs: HOUR_MS,
   scheduleSkipImmediately: false,
   restorePriorities: {

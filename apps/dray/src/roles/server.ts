@@ -39,6 +39,7 @@ interface Options extends RoleOptions {
   readonly defaultSnapshotMoveData?: boolean;
   readonly defaultVolumesToFsBackup?: boolean;
   readonly concurrentBackups?: string;
+  readonly itemBlockWorkerCount?: string;
   readonly garbageCollectionFrequency?: string;
   readonly scheduleSkipImmediately?: boolean;
 }
@@ -56,6 +57,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise")
     .option("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise")
     .option("--concurrent-backups <n>", "backups at once")
+    .option("--item-block-worker-count <n>", "applications of one backup that are worked on at once")
     .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
     .option("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise")
     .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
@@ -73,6 +75,7 @@ function settingsFrom(options: Options): ServerSettings {
     defaultSnapshotMoveData: options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData,
     defaultVolumesToFsBackup: options.defaultVolumesToFsBackup ?? defaultServerSettings.defaultVolumesToFsBackup,
     concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
+    itemBlockWorkers: options.itemBlockWorkerCount === undefined ? defaultServerSettings.itemBlockWorkers : Number(options.itemBlockWorkerCount),
     garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
   };

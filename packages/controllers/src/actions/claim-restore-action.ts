@@ -4,13 +4,14 @@
  * A claim whose data was moved is created with a selector that no volume fits, so that no provisioner makes an empty volume for it; a DataDownload fills a volume elsewhere
  * and hands it over with the label that the selector asks for.
  */
-import { ANNOTATIONS, type DataDownload, dataDownloads, LABELS, OPERATION_ID_PREFIXES, validLabelValue } from "@drayage/api";
+import { ANNOTATIONS, type DataDownload, dataDownloads, LABELS, OPERATION_ID_PREFIXES, type VolumeSnapshot, validLabelValue } from "@drayage/api";
 import { DrayError, type RandomSource, randomSuffix } from "@drayage/base";
 import { type GenericObject, type KubeClient, type PersistentVolumeClaim, persistentVolumeClaims } from "@drayage/kube";
 import { volumeOfClaim } from "./claim-backup-action.ts";
 import type { DataUploadResult, DataUploadResults } from "./data-upload-restore-action.ts";
 import { PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
 import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+import { fillFromSnapshot } from "./snapshot-restore.ts";
 
 export const CLAIM_RESTORE_ACTION = "velero.io/csi-pvc-restorer";
 
@@ -46,9 +47,11 @@ export interface ClaimDataRestoreOptions {
   /** Where the DataDownloads go. */
   readonly namespace: string;
   readonly results: DataUploadResults;
+  /** A VolumeSnapshot as it lies in the backup. */
+  readonly storedSnapshot: (namespace: string, name: string) => Promise<VolumeSnapshot | undefined>;
 }
 
-/** A claim whose data was moved gets a DataDownload. */
+/** A claim whose data was moved gets a DataDownload; one whose snapshot stayed with its storage is provisioned from that. */
 export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): RestoreAction {
   return {
     name: CLAIM_RESTORE_ACTION,
@@ -65,6 +68,19 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
         delete claim.spec.volumeName;
         delete claim.spec.dataSource;
         delete claim.spec.dataSourceRef;
+        return { item: claim as unknown as GenericObject };
+      }
+      const snapshotName = itemFromBackup.metadata.annotations?.[ANNOTATIONS.volumeSnapshotName];
+      const uploadName = itemFromBackup.metadata.annotations?.[ANNOTATIONS.dataUploadName];
+      if (backup.spec.snapshotMoveData !== true && uploadName === undefined && snapshotName !== undefined) {
+        const snapshot = await options.storedSnapshot(itemFromBackup.metadata.namespace ?? "", snapshotName);
+        if (snapshot === undefined)
+          throw new DrayError(
+            "SNAPSHOT_FAILED",
+            `Cannot restore the data of claim "${targetNamespace}/${name}": its VolumeSnapshot "${snapshotName}" is not in the backup`,
+          );
+        await fillFromSnapshot(options.client, claim, snapshot, context);
+        log.info(`The claim is filled from snapshot "${claim.spec.dataSource?.name}"`);
         return { item: claim as unknown as GenericObject };
       }
       // The annotation says that there was a DataUpload; other claims come back without data of ours.

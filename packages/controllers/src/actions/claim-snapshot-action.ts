@@ -1,9 +1,9 @@
 /**
- * Cuts a CSI snapshot of a claim's volume and hands it to a mover as a DataUpload (Velero's action `velero.io/csi-pvc-backupper`, for backups that move data).
+ * Cuts a CSI snapshot of a claim's volume, and hands it to a mover as a DataUpload or has it stay with its storage (Velero's action `velero.io/csi-pvc-backupper`).
  *
  * Invariants:
- * - Either a DataUpload exists that owns the fate of the VolumeSnapshot, or the VolumeSnapshot and the snapshot in the storage are gone again.
- * - The claim in the backup names its DataUpload and its VolumeSnapshot; the restore finds the data by nothing else.
+ * - Either a DataUpload, or an item of the backup, owns the fate of the VolumeSnapshot, or the VolumeSnapshot and the snapshot in the storage are gone again.
+ * - The claim in the backup names its VolumeSnapshot and, where there is one, its DataUpload; the restore finds the data by nothing else.
  */
 import {
   ANNOTATIONS,
@@ -21,16 +21,19 @@ import {
 } from "@drayage/api";
 import { type Clock, DrayError, hasCode, type Logger } from "@drayage/base";
 import {
+  formatQuantity,
   type GenericObject,
   type KubeClient,
   keyOf,
   type PersistentVolume,
   type PersistentVolumeClaim,
+  parseQuantity,
   persistentVolumes,
   requireDuration,
 } from "@drayage/kube";
+import type { ClaimChoice } from "../resource-policy/volume-choice.ts";
 import type { BackupAction, BackupActionContext, BackupActionResult } from "./backup-action.ts";
-import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
+import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS } from "./item-id.ts";
 import { selectVolumeSnapshotClass } from "./volume-snapshot-class.ts";
 
 export interface ClaimSnapshotActionOptions {
@@ -38,6 +41,8 @@ export interface ClaimSnapshotActionOptions {
   readonly clock: Clock;
   /** Where the DataUploads go. */
   readonly namespace: string;
+  /** What becomes of a claim's data. */
+  readonly choose: (claim: PersistentVolumeClaim, volume: PersistentVolume | undefined, signal: AbortSignal) => Promise<ClaimChoice>;
 }
 
 /** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. */
@@ -68,6 +73,11 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
     return { item };
   }
   const volume = await client.get(persistentVolumes, { name: claim.spec.volumeName }, signal);
+  const choice = await options.choose(claim, volume, signal);
+  if (choice.by !== "snapshot") {
+    log.info(`No snapshot of the claim is taken: ${choice.why}`);
+    return choice.by === "nothing" ? { item, volumeSkipped: choice.why } : { item };
+  }
   const driver = volume.spec.csi?.driver;
   if (driver === undefined) {
     log.warn(`Not taking a snapshot of claim "${name}": its volume is not provided by a CSI driver`);
@@ -76,40 +86,70 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
   if (claim.spec.storageClassName === undefined || claim.spec.storageClassName === "") {
     throw new DrayError("SNAPSHOT_FAILED", `Cannot take a snapshot of claim "${name}": it has no storage class, so its copy cannot be provisioned`);
   }
-  if (backup.spec.snapshotMoveData !== true) {
-    // A snapshot that stays where its volume is would be lost with it, and a backup that says Completed is taken for one that can be restored.
-    log.error(`Cannot back up the data of claim "${name}": snapshots that stay in the cluster are not supported by this version`, {
-      error: "set spec.snapshotMoveData to true, or spec.snapshotVolumes to false to go without the data",
-    });
-    return { item, volumeSkipped: "spec.snapshotMoveData is not true, and snapshots that stay in the cluster are not supported by this version" };
-  }
-  const snapshotClass = await selectVolumeSnapshotClass(client, { driver, claim, backup }, log, signal);
+  const className = choice.parameters["snapshotClass"];
+  const subject = { driver, claim, backup, ...(typeof className === "string" ? { policyClass: className } : {}) };
+  const snapshotClass = await selectVolumeSnapshotClass(client, subject, log, signal);
   const snapshot = await createSnapshot(client, claim, backup, snapshotClass, signal);
+  const marked = (annotations: Readonly<Record<string, string>>): GenericObject => withMarks(claim, backup, snapshot, annotations);
+  if (backup.spec.snapshotMoveData !== true)
+    return orRemove(client, snapshot, log, () => keepSnapshot(options, { claim, snapshot, backup, marked }, log, signal));
   const uploaded = await orRemove(client, snapshot, log, async () => {
     await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
-    return createDataUpload(options, { backup, claim, volume, snapshot, snapshotClass }, signal);
+    const mover = choice.parameters["dataMover"];
+    const chosen = typeof mover === "string" ? { ...backup, spec: { ...backup.spec, datamover: mover } } : backup;
+    return createDataUpload(options, { backup: chosen, claim, volume, snapshot, snapshotClass }, signal);
   });
   const { name: snapshotName = "" } = snapshot.metadata;
   const { name: uploadName = "" } = uploaded.metadata;
   log.info(`DataUpload "${options.namespace}/${uploadName}" was created for VolumeSnapshot "${snapshotName}"`);
-  const stored = annotated(claim, {
-    [ANNOTATIONS.volumeSnapshotName]: snapshotName,
-    [ANNOTATIONS.dataUploadName]: `${options.namespace}/${uploadName}`,
-    [ANNOTATIONS.mustIncludeAdditionalItems]: "true",
-  });
-  stored.metadata.labels = {
-    ...stored.metadata.labels,
-    [LABELS.volumeSnapshotName]: validLabelValue(snapshotName),
-    [LABELS.backupName]: validLabelValue(backup.metadata.name ?? ""),
-  };
   return {
-    item: stored,
+    item: marked({ [ANNOTATIONS.dataUploadName]: `${options.namespace}/${uploadName}` }),
     mustInclude: true,
     operation: {
       id: uploaded.metadata.labels?.[LABELS.asyncOperationId] ?? "",
       postOperationItems: [{ groupResource: DATA_UPLOADS, namespace: options.namespace, name: uploadName }],
     },
   };
+}
+
+/**
+ * Has the snapshot stay: it comes along into the backup, with its content. The claim asks for as much as the snapshot needs, which may be more than it did when it was made.
+ */
+async function keepSnapshot(
+  options: ClaimSnapshotActionOptions,
+  {
+    claim,
+    snapshot,
+    backup,
+    marked,
+  }: Pick<DataUploadSubject, "claim" | "snapshot" | "backup"> & { readonly marked: (annotations: Record<string, string>) => GenericObject },
+  log: Logger,
+  signal: AbortSignal,
+): Promise<BackupActionResult> {
+  const { namespace = "", name = "" } = snapshot.metadata;
+  const content = await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
+  log.info(`VolumeSnapshot "${namespace}/${name}" was cut and stays with its storage`);
+  const stored = marked({});
+  const size = content.status?.restoreSize;
+  const asked = parseQuantity(claim.spec.resources?.requests?.["storage"] ?? "0");
+  if (size !== undefined && asked !== undefined && BigInt(size) * 1_000_000_000n > asked.nanos) {
+    const spec = stored["spec"] as PersistentVolumeClaim["spec"];
+    const storage = formatQuantity({ nanos: BigInt(size) * 1_000_000_000n, format: "BinarySI" });
+    spec.resources = { ...spec.resources, requests: { ...spec.resources?.requests, storage } };
+  }
+  return { item: stored, mustInclude: true, additionalItems: [{ groupResource: VOLUME_SNAPSHOTS, namespace, name }] };
+}
+
+/** The claim as it is stored: by these marks a restore finds its snapshot. */
+function withMarks(claim: PersistentVolumeClaim, backup: Backup, snapshot: VolumeSnapshot, annotations: Readonly<Record<string, string>>): GenericObject {
+  const snapshotName = snapshot.metadata.name ?? "";
+  const stored = annotated(claim, { [ANNOTATIONS.volumeSnapshotName]: snapshotName, ...annotations, [ANNOTATIONS.mustIncludeAdditionalItems]: "true" });
+  stored.metadata.labels = {
+    ...stored.metadata.labels,
+    [LABELS.volumeSnapshotName]: validLabelValue(snapshotName),
+    [LABELS.backupName]: validLabelValue(backup.metadata.name ?? ""),
+  };
+  return stored;
 }
 
 function annotated(claim: PersistentVolumeClaim, annotations: Readonly<Record<string, string>>): GenericObject {
@@ -146,7 +186,12 @@ function createSnapshot(
  * Waits until the storage has cut the snapshot, which is when it has a handle; whether it is ready to be read is the mover's to wait for.
  * Throws TIMED_OUT with the driver's last complaint.
  */
-async function waitForHandle(options: ClaimSnapshotActionOptions, snapshot: VolumeSnapshot, timeoutMs: number, signal: AbortSignal): Promise<void> {
+async function waitForHandle(
+  options: ClaimSnapshotActionOptions,
+  snapshot: VolumeSnapshot,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<VolumeSnapshotContent> {
   const { client, clock } = options;
   const untilMs = clock.nowMs() + timeoutMs;
   let delayMs = POLL_FIRST_MS;
@@ -155,7 +200,7 @@ async function waitForHandle(options: ClaimSnapshotActionOptions, snapshot: Volu
     const current = await client.get(volumeSnapshots, keyOf(snapshot), signal);
     const contentName = current.status?.boundVolumeSnapshotContentName;
     const content = contentName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: contentName }, signal);
-    if (content?.status?.snapshotHandle !== undefined && content.status.snapshotHandle !== "") return;
+    if (content?.status?.snapshotHandle !== undefined && content.status.snapshotHandle !== "") return content;
     complaint = content?.status?.error?.message ?? current.status?.error?.message ?? complaint;
     if (clock.nowMs() + delayMs > untilMs) {
       const { name, namespace } = snapshot.metadata;

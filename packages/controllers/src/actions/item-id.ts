@@ -16,6 +16,12 @@ export const PERSISTENT_VOLUMES = "persistentvolumes";
 export const NAMESPACES = "namespaces";
 export const SERVICE_ACCOUNTS = "serviceaccounts";
 export const CUSTOM_RESOURCE_DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io";
+export const SECRETS = "secrets";
+export const VOLUME_SNAPSHOTS = "volumesnapshots.snapshot.storage.k8s.io";
+export const VOLUME_SNAPSHOT_CONTENTS = "volumesnapshotcontents.snapshot.storage.k8s.io";
+export const VOLUME_SNAPSHOT_CLASSES = "volumesnapshotclasses.snapshot.storage.k8s.io";
+export const PRIORITY_CLASSES = "priorityclasses.scheduling.k8s.io";
+export const POD_VOLUME_BACKUPS = "podvolumebackups.velero.io";
 export const DATA_UPLOADS = "datauploads.velero.io";
 
 export type StoredIdentifier = ItemOperation["spec"]["resourceIdentifier"];

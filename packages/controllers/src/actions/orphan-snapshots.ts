@@ -5,8 +5,8 @@ import type { KubeClient } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { removeSnapshot } from "./claim-snapshot-action.ts";
 
-/** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's. */
-export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, signal: AbortSignal): Promise<number> {
+/** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's; `kept` (`namespace/name`) are the backup's own. */
+export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, signal: AbortSignal, kept: ReadonlySet<string> = new Set()): Promise<number> {
   const uploads = await allOf(
     client.listAll<DataUpload>(dataUploads, { namespace: backup.metadata.namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal }),
   );
@@ -15,7 +15,8 @@ export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, 
   try {
     const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
     for (const snapshot of await allOf(client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal }))) {
-      if (taken.has(`${snapshot.metadata.namespace}/${snapshot.metadata.name}`) || !isOfThisRun(snapshot, backup)) continue;
+      const name = `${snapshot.metadata.namespace}/${snapshot.metadata.name}`;
+      if (taken.has(name) || kept.has(name) || !isOfThisRun(snapshot, backup)) continue;
       await removeSnapshot(client, snapshot, signal);
       count++;
     }

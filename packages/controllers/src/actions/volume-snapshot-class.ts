@@ -9,14 +9,15 @@ const IS_DEFAULT = "snapshot.storage.kubernetes.io/is-default-class";
 /** Throws SNAPSHOT_FAILED, with what to do, when there is no class for the driver or when several fit and none is marked. */
 export async function selectVolumeSnapshotClass(
   client: KubeClient,
-  subject: { readonly driver: string; readonly claim: PersistentVolumeClaim; readonly backup: Backup },
+  subject: { readonly driver: string; readonly claim: PersistentVolumeClaim; readonly backup: Backup; readonly policyClass?: string },
   log: Logger,
   signal: AbortSignal,
 ): Promise<VolumeSnapshotClass> {
-  const { driver, claim, backup } = subject;
+  const { driver, claim, backup, policyClass } = subject;
   const classes = await listClasses(client, driver, signal);
   const asked: readonly [string, string | undefined][] = [
     ["the claim", claim.metadata.annotations?.[ANNOTATIONS.volumeSnapshotClass]],
+    ["the volume policy", policyClass],
     ["the backup", backup.metadata.annotations?.[`${ANNOTATIONS.volumeSnapshotClass}_${driver.toLowerCase()}`]],
   ];
   for (const [by, name] of asked) {

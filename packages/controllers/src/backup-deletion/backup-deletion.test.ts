@@ -9,6 +9,7 @@ import {
   deleteBackupRequests,
   podVolumeBackups,
   restores,
+  type VolumeSnapshotContent,
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
@@ -195,6 +196,90 @@ describe("the backup deletion controller", () => {
     await tick();
     expect(client.all(backups)).toEqual([]);
     expect(client.all(deleteBackupRequests)).toEqual([]);
+  });
+
+  describe("with snapshots that stayed with their storage", () => {
+    const handles = new Set<string>();
+    const addContent = async (): Promise<void> => {
+      const writer = await store.newArchiveWriter();
+      const ref = {
+        groupResource: "volumesnapshotcontents.snapshot.storage.k8s.io",
+        namespace: undefined,
+        name: "snapcontent-1",
+        version: "v1",
+        preferred: true,
+      };
+      await writer.add(ref, {
+        metadata: { name: "snapcontent-1", annotations: { "snapshot.storage.kubernetes.io/deletion-secret-name": "s" } },
+        spec: { driver: "csi.example.com", deletionPolicy: "Delete", source: { volumeHandle: "v" }, volumeSnapshotClassName: "csi" },
+        status: { snapshotHandle: "h1", readyToUse: true },
+      });
+      await store.putBackup({ backup, archive: await writer.finish() });
+      await writer.dispose();
+    };
+    /** The part of the snapshotter beside a driver: it looks up the handle, and deletes the snapshot of a content that it knows. */
+    const snapshotter = (knows: (handle: string) => boolean): void =>
+      client.react(volumeSnapshotContents, (_before, after) => {
+        if (after === undefined) return;
+        const handle = after.spec.source.snapshotHandle ?? "";
+        const change = (alter: (content: VolumeSnapshotContent) => void) => client.mutate(volumeSnapshotContents, { name: after.metadata.name ?? "" }, alter);
+        if (after.metadata.deletionTimestamp !== undefined) {
+          if (after.status?.snapshotHandle !== undefined) handles.delete(handle);
+          if (after.status?.snapshotHandle !== undefined && (after.metadata.finalizers ?? []).length > 0)
+            change((content) => delete content.metadata.finalizers);
+        } else if (after.status === undefined) {
+          change((content) => {
+            content.status = knows(handle) ? { snapshotHandle: handle, readyToUse: true } : { error: { message: `snapshot ${handle} not found` } };
+          });
+        }
+      });
+
+    beforeEach(() => {
+      handles.clear();
+      handles.add("h1");
+    });
+
+    it("has their driver delete them", async () => {
+      await addContent();
+      snapshotter((handle) => handles.has(handle));
+      ask();
+      await tick(2_000);
+      expect([...handles]).toEqual([]);
+      expect(client.all(volumeSnapshotContents)).toEqual([]);
+      expect(client.all(backups)).toEqual([]);
+      const made = client.calls.find(({ verb, resource }) => verb === "create" && resource.startsWith("volumesnapshotcontents"))?.body;
+      expect(made).toMatchObject({
+        metadata: { labels: { "velero.io/backup-name": "first" }, annotations: { "snapshot.storage.kubernetes.io/deletion-secret-name": "s" } },
+        spec: { deletionPolicy: "Delete", driver: "csi.example.com", source: { snapshotHandle: "h1" }, volumeSnapshotClassName: "csi" },
+      });
+    });
+
+    it("goes on when the storage does not know one any more", async () => {
+      await addContent();
+      snapshotter(() => false);
+      ask();
+      await tick(2_000);
+      expect(client.all(volumeSnapshotContents)).toEqual([]);
+      expect(client.all(backups)).toEqual([]);
+    });
+
+    it("says which are left when no driver answers, and deletes them the next time", async () => {
+      await addContent();
+      ask();
+      await tick(30_000);
+      expect(request()?.status?.errors?.[0]).toMatch(
+        /^error deleting a snapshot: Cannot delete snapshot "h1" of driver "csi.example.com": the driver has not found it within 10 s/,
+      );
+      expect(await store.listBackups()).toEqual(["first"]);
+      snapshotter((handle) => handles.has(handle));
+      client.mutate(volumeSnapshotContents, { name: client.all(volumeSnapshotContents)[0]?.metadata.name ?? "" }, (content) => {
+        content.metadata.labels = { ...content.metadata.labels, touched: "yes" };
+      });
+      ask("first-again");
+      await tick(5_000);
+      expect([...handles]).toEqual([]);
+      expect(client.all(backups)).toEqual([]);
+    });
   });
 
   it("deletes a backup that never had a tarball", async () => {

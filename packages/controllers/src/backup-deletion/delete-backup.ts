@@ -3,13 +3,14 @@
  * the bucket's files go only when the data they point to has gone, and the Backup only when everything has: either is what a second try starts from.
  */
 import { type Backup, type BackupStorageLocation, backups, dataUploads, LABELS, restores, validLabelValue, volumeSnapshots } from "@drayage/api";
-import { type Clock, DrayError, errorFields, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
+import { type Clock, DrayError, errorFields, forEachLimit, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
 import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
 import { isOfThisRun } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { ensureBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
 import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
+import { deleteKeptSnapshot, type KeptSnapshot, liveHandles } from "./kept-snapshots.ts";
 import { type BackupSnapshots, snapshotsOf } from "./moved-snapshots.ts";
 
 export interface DeleteBackupDeps {
@@ -25,6 +26,7 @@ export interface DeleteBackupDeps {
 }
 
 const RESTORES_GONE_MS = 60_000;
+const SNAPSHOTS_AT_ONCE = 4;
 const LOOK_EVERY_MS = 1_000;
 
 /** Returns what went wrong, for status.errors; nothing: the backup is gone. */
@@ -49,12 +51,21 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
   if (store === undefined) return problems;
   const opened: BackupStore = store;
 
+  let kept: readonly KeptSnapshot[] = [];
   await attempt("error deleting moved snapshot data", async () => {
     const found = await snapshotsOf(client, opened, backup, signal);
+    kept = found.kept;
     await forgetSnapshots(deps, location, found, signal);
     for (const info of found.configMaps) await client.delete(configMaps, keyOf(info), { signal });
   });
-  await attempt("error deleting volume snapshots", () => deleteVolumeSnapshots(deps, backup, signal));
+  let live: ReadonlySet<string> = new Set();
+  await attempt("error deleting volume snapshots", async () => {
+    live = await deleteVolumeSnapshots(deps, backup, signal);
+  });
+  const unclaimed = kept.filter(({ handle }) => !live.has(handle));
+  await forEachLimit(unclaimed, SNAPSHOTS_AT_ONCE, (snapshot) =>
+    attempt("error deleting a snapshot", () => deleteKeptSnapshot(backup, snapshot, { client, clock: deps.clock, timeoutMs: deps.resourceTimeoutMs, signal })),
+  );
   await attempt("error deleting dataupload", async () => {
     const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
     for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
@@ -83,15 +94,19 @@ async function forgetSnapshots(deps: DeleteBackupDeps, location: BackupStorageLo
   }
 }
 
-/** Snapshots of the cluster that the backup left (it failed, or kept them): their storage snapshots go with them. */
-async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backup: Backup, signal: AbortSignal): Promise<void> {
+/** Snapshots of the cluster that the backup left (it failed, or has not ended): their storage snapshots go with them. Returns the handles of those. */
+async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backup: Backup, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
-  const left = await allOf(client.listAll(volumeSnapshots, { labelSelector, signal })).catch((error: unknown) => {
+  try {
+    const handles = await liveHandles(client, backup, signal);
+    for (const snapshot of await allOf(client.listAll(volumeSnapshots, { labelSelector, signal })))
+      if (isOfThisRun(snapshot, backup)) await removeSnapshot(client, snapshot, signal);
+    return handles;
+  } catch (error) {
     // A cluster without the snapshot API has none.
-    if (hasCode(error, "KUBE_NOT_FOUND")) return [];
+    if (hasCode(error, "KUBE_NOT_FOUND")) return new Set();
     throw error;
-  });
-  for (const snapshot of left) if (isOfThisRun(snapshot, backup)) await removeSnapshot(client, snapshot, signal);
+  }
 }
 
 /** A restore's files in the bucket are removed by its finalizer; that is waited for. */

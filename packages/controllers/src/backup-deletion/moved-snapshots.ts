@@ -13,7 +13,9 @@ import {
 import { DrayError, hasCode } from "@drayage/base";
 import { type ConfigMap, configMaps, type KubeClient } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
-import type { BackupStore } from "../ports.ts";
+import type { BackupArchiveReader, BackupStore } from "../ports.ts";
+import { type KeptSnapshot, keptSnapshotsIn } from "./kept-snapshots.ts";
+import { withArchive } from "./with-archive.ts";
 
 /** A snapshot's manifest, in the repository of a namespace. */
 export interface RepositorySnapshot {
@@ -23,6 +25,8 @@ export interface RepositorySnapshot {
 
 export interface BackupSnapshots {
   readonly snapshots: readonly RepositorySnapshot[];
+  /** Those that stayed with their storage. */
+  readonly kept: readonly KeptSnapshot[];
   /** Where earlier tries, or plug-ins for other movers, wrote down what is to be deleted; they go once that is done. */
   readonly configMaps: readonly ConfigMap[];
 }
@@ -37,7 +41,8 @@ const MOVERS: ReadonlySet<string> = new Set([...BUILTIN_DATA_MOVERS, "velero-blo
 export async function snapshotsOf(client: KubeClient, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<BackupSnapshots> {
   const { namespace, name = "" } = backup.metadata;
   const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
-  const uploads = [...(await archivedUploads(store, name, signal)), ...(await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))];
+  const archived = await withArchive(store, name, signal, async (reader) => ({ uploads: await uploadsIn(reader), kept: await keptSnapshotsIn(reader) }));
+  const uploads = [...(archived?.uploads ?? []), ...(await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))];
   const volumes = [...(await storedVolumes(store, name, signal)), ...(await allOf(client.listAll(podVolumeBackups, { namespace, labelSelector, signal })))];
   const infoSelector = `${labelSelector},${LABELS.dataUploadSnapshotInfo}=true`;
   const infos = await allOf(client.listAll(configMaps, { namespace, labelSelector: infoSelector, signal }));
@@ -49,23 +54,13 @@ export async function snapshotsOf(client: KubeClient, store: BackupStore, backup
     ...infos.map(({ data = {} }) => snapshot(data["volumeNamespace"], data["snapshotID"], data["repositoryType"])),
   ];
   const distinct = new Map(found.flatMap((entry) => (entry === undefined ? [] : [[`${entry.volumeNamespace}/${entry.manifestId}`, entry]])));
-  return { snapshots: [...distinct.values()], configMaps: infos };
+  return { snapshots: [...distinct.values()], kept: archived?.kept ?? [], configMaps: infos };
 }
 
-async function archivedUploads(store: BackupStore, backupName: string, signal: AbortSignal): Promise<DataUpload[]> {
-  const reader = await store.openArchive(backupName, signal).catch((error: unknown) => {
-    // A backup that failed early has no tarball, and one whose deletion broke off has none any more. A damaged one is another matter.
-    if (hasCode(error, "BACKUP_NOT_FOUND") || (hasCode(error, "ARCHIVE_CORRUPT") && hasCode(error.cause, "BLOB_NOT_FOUND"))) return undefined;
-    throw error;
-  });
-  if (reader === undefined) return [];
-  try {
-    const uploads: DataUpload[] = [];
-    for (const ref of reader.items("datauploads.velero.io")) uploads.push((await reader.read(ref)) as unknown as DataUpload);
-    return uploads;
-  } finally {
-    await reader.dispose();
-  }
+async function uploadsIn(reader: BackupArchiveReader): Promise<DataUpload[]> {
+  const uploads: DataUpload[] = [];
+  for (const ref of reader.items("datauploads.velero.io")) uploads.push((await reader.read(ref)) as unknown as DataUpload);
+  return uploads;
 }
 
 async function storedVolumes(store: BackupStore, backupName: string, signal: AbortSignal): Promise<PodVolumeBackup[]> {

@@ -18,9 +18,14 @@ import {
   type DataUpload,
   dataUploads,
   LABELS,
+  type VolumeSnapshotContent,
+  validLabelValue,
+  volumeSnapshotContents,
 } from "@drayage/api";
 import { type Clock, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
+  type Controller,
+  type Informer,
   isDeleting,
   type KubeClient,
   keyOf,
@@ -35,7 +40,8 @@ import { allOf } from "../all-of.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { finalizeBackup } from "./finalize-backup.ts";
-import { advanceOperations, type OperationsOutcome } from "./operations.ts";
+import { advanceOperations, hasEnded, type OperationsOutcome } from "./operations.ts";
+import { isOfSnapshot, loadSnapshots, snapshotCounts } from "./snapshot-operations.ts";
 
 export interface BackupOperationsControllerDeps {
   readonly client: KubeClient;
@@ -47,6 +53,8 @@ export interface BackupOperationsControllerDeps {
 }
 
 const BY_OWNER = "backup-uid";
+/** Changes of snapshots are watched too; this is for what a watch that is only being started may miss. */
+const SNAPSHOT_LOOK_MS = 10_000;
 
 /** Starts the controller of Backups that wait for operations or are to be finalized. */
 export function startBackupOperationsController(deps: BackupOperationsControllerDeps): RunningController {
@@ -57,8 +65,19 @@ export function startBackupOperationsController(deps: BackupOperationsController
     ...informerOptions,
     indexes: { [BY_OWNER]: ({ metadata }) => (metadata.labels?.[LABELS.backupUid] === undefined ? [] : [metadata.labels[LABELS.backupUid] ?? ""]) },
   });
-  const reconciler = new BackupOperationsReconciler(deps);
-  const controller = startController({
+  let snapshotCache: Informer<VolumeSnapshotContent> | undefined;
+  // Only a cluster whose backups keep snapshots is sure to know the kind.
+  const watchSnapshots = (): void => {
+    if (snapshotCache !== undefined) return;
+    snapshotCache = startInformer<VolumeSnapshotContent>(volumeSnapshotContents, { client, clock, random, logger, labelSelector: LABELS.backupName });
+    snapshotCache.onChange((_before, content) => {
+      const name = content?.metadata.labels?.[LABELS.backupName];
+      for (const backup of backupCache.list())
+        if (isWaiting(backup.status) && validLabelValue(backup.metadata.name ?? "") === name) controller.enqueue(keyOf(backup));
+    });
+  };
+  const reconciler = new BackupOperationsReconciler(deps, watchSnapshots);
+  const controller: Controller = startController({
     name: "backup-operations",
     clock,
     random,
@@ -78,6 +97,7 @@ export function startBackupOperationsController(deps: BackupOperationsController
       await controller.stop();
       backupCache.stop();
       uploadCache.stop();
+      snapshotCache?.stop();
     },
   };
 }
@@ -99,8 +119,11 @@ class BackupOperationsReconciler {
   /** Operations as they were read from the bucket, by UID; they change there only by our own hand. */
   readonly #operations = new Map<string, readonly ItemOperation[]>();
 
-  constructor(deps: BackupOperationsControllerDeps) {
+  readonly #watchSnapshots: () => void;
+
+  constructor(deps: BackupOperationsControllerDeps, watchSnapshots: () => void) {
     this.#deps = deps;
+    this.#watchSnapshots = watchSnapshots;
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
@@ -141,8 +164,14 @@ class BackupOperationsReconciler {
       return {};
     }
     const uploads = await this.#uploads(uid, signal);
+    const snapshots = await loadSnapshots(
+      this.#deps.client,
+      operations.filter((operation) => !hasEnded(operation)),
+      signal,
+    );
     const outcome = advanceOperations(operations, {
       kind: "DataUpload",
+      snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
       movementsOf: (id) => uploads.filter(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === id),
@@ -157,7 +186,10 @@ class BackupOperationsReconciler {
     if (!sameCounts(backup.status ?? {}, status)) await this.#write(backup, status, signal);
     if (outcome.nextTimeoutMs === undefined) return {};
     logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
-    return { requeueAfterMs: Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0) };
+    const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
+    if (!outcome.operations.some((operation) => isOfSnapshot(operation) && !hasEnded(operation))) return { requeueAfterMs: timeoutMs };
+    this.#watchSnapshots();
+    return { requeueAfterMs: Math.min(timeoutMs, SNAPSHOT_LOOK_MS) };
   }
 
   async #finalize(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
@@ -203,6 +235,7 @@ function statusAfter(status: BackupStatus, outcome: OperationsOutcome): BackupSt
     phase: troubled ? `${phase}PartiallyFailed` : phase,
     ...(outcome.completed > 0 ? { backupItemOperationsCompleted: outcome.completed } : {}),
     ...(outcome.failed > 0 ? { backupItemOperationsFailed: outcome.failed } : {}),
+    ...snapshotCounts(outcome.operations),
     // Each failure counts once among the errors, whenever it is seen.
     ...(newlyFailed > 0 ? { errors: (status.errors ?? 0) + newlyFailed } : {}),
   };

@@ -1,9 +1,11 @@
-/** The last files of a backup: the DataUploads as they ended go into the tarball, since a restore finds the data by them, and into the record of volumes. */
+/** The last files of a backup: the DataUploads as they ended, and the snapshots that stay, go into the tarball, since a restore finds the data by them, and into the record of volumes. */
 import { type Backup, type BackupStatus, type DataUpload, dataUploads } from "@drayage/api";
-import type { GenericObject, KubeClient } from "@drayage/kube";
-import { DATA_UPLOADS } from "../actions/item-id.ts";
-import { completeFromUpload } from "../backup/volume-records.ts";
-import type { BackupStore } from "../ports.ts";
+import type { GenericObject, KubeClient, KubeObject } from "@drayage/kube";
+import { DATA_UPLOADS, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
+import { retainSnapshot } from "../actions/volume-snapshot-actions.ts";
+import { completeFromSnapshot, completeFromUpload } from "../backup/volume-records.ts";
+import type { ArchivedItemRef, BackupStore } from "../ports.ts";
+import { isOfSnapshot, loadSnapshots } from "./snapshot-operations.ts";
 
 export interface FinalizeBackupOptions {
   readonly client: KubeClient;
@@ -22,7 +24,8 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   const operations = await store.getItemOperations(name, signal);
   const uploads = new Map<string, DataUpload>();
   const lost: string[] = [];
-  for (const { spec, status } of operations) {
+  const kept = operations.filter(isOfSnapshot);
+  for (const { spec, status } of operations.filter((operation) => !isOfSnapshot(operation))) {
     for (const item of spec.postOperationItems ?? []) {
       const upload = await client.find(dataUploads, { namespace: item.Namespace === "" ? namespace : item.Namespace, name: item.Name }, signal);
       if (upload !== undefined) uploads.set(spec.operationID, upload);
@@ -31,33 +34,48 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   }
   const status = options.ended(lost);
   const backup: Backup = { ...options.backup, apiVersion: "velero.io/v1", kind: "Backup", status };
-  if (uploads.size === 0) {
+  const snapshots = await loadSnapshots(client, kept, signal);
+  if (uploads.size === 0 && kept.length === 0) {
     await store.putBackup({ backup }, signal);
     return status;
   }
   const infos = await store.getVolumeInfos(name, signal);
   const volumeInfos = infos.map((info) => {
     const upload = uploads.get(info.snapshotDataMovementInfo?.operationID ?? "");
-    return upload === undefined ? info : completeFromUpload(info, upload);
+    if (upload !== undefined) return completeFromUpload(info, upload);
+    const operation = kept.find(({ spec }) => spec.operationID === info.csiSnapshotInfo?.operationID);
+    return operation === undefined ? info : completeFromSnapshot(info, operation, snapshots.get(operation.spec.operationID));
   });
-  const archive = await store.updateArchive(
-    name,
-    [...uploads.values()].map((upload) => ({
-      ref: {
-        groupResource: DATA_UPLOADS,
-        namespace: upload.metadata.namespace,
-        name: upload.metadata.name ?? "",
-        version: dataUploads.version,
-        preferred: true,
-      },
-      object: { apiVersion: "velero.io/v2alpha1", kind: "DataUpload", ...upload } as unknown as GenericObject,
-    })),
-    signal,
-  );
+  const objects = [
+    ...[...uploads.values()].map((upload) => stored(DATA_UPLOADS, dataUploads.version, "velero.io/v2alpha1", "DataUpload", upload)),
+    ...[...snapshots.values()].flatMap(({ snapshot, content }) => [
+      stored(VOLUME_SNAPSHOTS, "v1", "snapshot.storage.k8s.io/v1", "VolumeSnapshot", snapshot),
+      ...(content === undefined ? [] : [stored(VOLUME_SNAPSHOT_CONTENTS, "v1", "snapshot.storage.k8s.io/v1", "VolumeSnapshotContent", content)]),
+    ]),
+  ];
+  if (objects.length === 0) {
+    await store.putBackup({ backup, volumeInfos }, signal);
+    return status;
+  }
+  const archive = await store.updateArchive(name, objects, signal);
   try {
     await store.putBackup({ backup, archive, volumeInfos }, signal);
   } finally {
     await archive.dispose();
   }
+  // Last: from now on the bucket alone says where they are. What is not usable stays to be looked at, and goes with the backup.
+  for (const { spec, status: ended } of kept)
+    if (ended.phase === "Completed") await retainSnapshot(client, { namespace: spec.resourceIdentifier.Namespace, name: spec.resourceIdentifier.Name }, signal);
   return status;
+}
+
+function stored(
+  groupResource: string,
+  version: string,
+  apiVersion: string,
+  kind: string,
+  object: KubeObject,
+): { readonly ref: ArchivedItemRef; readonly object: GenericObject } {
+  const { namespace, name = "" } = object.metadata;
+  return { ref: { groupResource, namespace, name, version, preferred: true }, object: { apiVersion, kind, ...object } as unknown as GenericObject };
 }

@@ -1,6 +1,7 @@
 /** What asynchronous operations become in view of the DataUploads or DataDownloads that carry them out. Pure: time and observations come in, operations go out. */
 import { formatTime, parseTime } from "@drayage/base";
 import type { ItemOperation } from "../ports.ts";
+import { isOfSnapshot, type ObservedSnapshot, snapshotStatus } from "./snapshot-operations.ts";
 
 /** What an operation needs of a DataUpload or a DataDownload. */
 export interface Movement {
@@ -18,6 +19,8 @@ export interface OperationsView {
   readonly nowMs: number;
   /** spec.itemOperationTimeout, counted from the creation of the operation. */
   readonly timeoutMs: number;
+  /** The snapshot that an operation of this id waits for. */
+  readonly snapshotOf?: (operationId: string) => ObservedSnapshot | undefined;
   /** The movements that carry this operation's id; there should be one. */
   movementsOf(operationId: string): readonly Movement[];
 }
@@ -76,6 +79,7 @@ export function hasEnded(operation: ItemOperation): boolean {
 }
 
 function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperation["status"] {
+  if (isOfSnapshot(operation)) return snapshotStatus(operation, view.snapshotOf?.(operation.spec.operationID), view.nowMs);
   const { kind } = view;
   const found = view.movementsOf(operation.spec.operationID);
   const [movement] = found;

@@ -1,7 +1,16 @@
-import { type Backup, backupStorageLocations, backups, dataUploads, volumeSnapshotClasses, volumeSnapshots } from "@drayage/api";
+import {
+  type Backup,
+  backupStorageLocations,
+  backups,
+  dataUploads,
+  volumeSnapshotClasses,
+  volumeSnapshotContents,
+  volumeSnapshotLocations,
+  volumeSnapshots,
+} from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
-import { persistentVolumes } from "@drayage/kube";
+import { configMaps, persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
 import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
@@ -96,9 +105,31 @@ describe("a backup", () => {
     ["both kinds of selectors", { labelSelector: {}, orLabelSelectors: [{}] }, /only one can be/],
     ["an item in both lists", { includedResources: ["pods"], excludedResources: ["pods"] }, /"pods" is in the list of includes and of excludes/],
     ["a duration that is none", { ttl: "soon" }, /spec.ttl is "soon"/],
-    ["a resource policy", { resourcePolicy: { kind: "configmap", name: "p" } }, /not supported/],
+    ["a resource policy that is not there", { resourcePolicy: { kind: "configmap", name: "p" } }, /names ConfigMap "p", which does not exist/],
+    ["a resource policy of another kind", { resourcePolicy: { kind: "Secret", name: "p" } }, /kind is "Secret", only "configmap" is known/],
+    ["a resource policy with a mistake", { resourcePolicy: { kind: "ConfigMap", name: "bad" } }, /volumePolicies\[0\].action.type is "forget"/],
+    [
+      "a policy of resources beside older lists",
+      { resourcePolicy: { kind: "configmap", name: "lists" }, includedResources: ["pods"] },
+      /cannot be used together/,
+    ],
+    ["two snapshot locations of a provider", { volumeSnapshotLocations: ["a", "b"] }, /names "a" and "b", both of provider "aws"/],
+    ["a snapshot location that is not there", { volumeSnapshotLocations: ["c"] }, /volume snapshot location "c" does not exist/],
+    ["a negative number", { uploaderConfig: { parallelFilesUpload: -1 } }, /parallelFilesUpload is -1/],
+    ["a group label that is none", { volumeGroupSnapshotLabelKey: "not a label" }, /spec.volumeGroupSnapshotLabelKey: /],
+    ["an order that is none", { orderedResources: { pods: "a/b/c" } }, /spec.orderedResources.pods has "a\/b\/c"/],
+    ["a namespace that cannot be", { includedNamespaces: ["Not_One"] }, /"Not_One" cannot be the name of a namespace/],
+    [
+      "lists of both generations",
+      { includedResources: ["pods"], includedNamespaceScopedResources: ["pods"] },
+      /cannot be used together with the lists per scope/,
+    ],
   ] as const)("with %s fails validation", async (_what, spec, message) => {
     const { cluster, client, store } = await world({ movers: ["other"] });
+    const policy = (name: string, text: string) => client.seed(configMaps, { metadata: { namespace: NAMESPACE, name }, data: { policies: text } });
+    policy("bad", "version: v1\nvolumePolicies: [{conditions: {}, action: {type: forget}}]");
+    policy("lists", "version: v1\nincludeExcludePolicy: {excludedNamespaceScopedResources: [secrets]}");
+    for (const name of ["a", "b"]) client.seed(volumeSnapshotLocations, { metadata: { namespace: NAMESPACE, name }, spec: { provider: "aws" } });
     await client.create<Backup>(backups, newBackup("bad", structuredClone(spec) as Backup["spec"]));
     const ended = await backupIn(cluster, "bad", "FailedValidation");
     expect(ended.status?.validationErrors?.join("\n")).toMatch(message);
@@ -120,14 +151,112 @@ describe("a backup", () => {
     expect(kept).not.toContain("persistentvolumeclaims");
   });
 
-  it("that does not move data says so for each volume, in its errors and in its record of volumes", async () => {
+  it("that does not move data keeps its snapshots with their storage, and says in the bucket alone where they are", async () => {
     const { cluster, client, store } = await world();
     await client.create<Backup>(backups, newBackup("local", { snapshotMoveData: false }));
-    expect((await backupIn(cluster, "local", "PartiallyFailed")).status?.errors).toBe(3);
-    expect(store.items("local").filter(({ ref }) => ref.groupResource === "persistentvolumeclaims")).toHaveLength(3);
-    expect(store.backups.get("local")?.volumeInfos).toHaveLength(3);
-    expect(store.backups.get("local")?.volumeInfos?.[0]).toMatchObject({ pvcName: "files", skipped: true });
+    const { status } = await backupIn(cluster, "local", "Completed", "PartiallyFailed");
+    expect(status).toMatchObject({
+      phase: "Completed",
+      csiVolumeSnapshotsAttempted: 3,
+      csiVolumeSnapshotsCompleted: 3,
+      backupItemOperationsAttempted: 3,
+      backupItemOperationsCompleted: 3,
+    });
+    const items = (resource: string) => store.items("local").filter(({ ref }) => ref.groupResource === resource);
+    const snapshot = items("volumesnapshots.snapshot.storage.k8s.io")[0]?.object;
+    expect(items("volumesnapshotcontents.snapshot.storage.k8s.io")).toHaveLength(3);
+    expect(items("volumesnapshotclasses.snapshot.storage.k8s.io").map(({ ref }) => ref.name)).toEqual(["csi"]);
+    expect(snapshot?.metadata.annotations).toMatchObject({
+      "velero.io/csi-volumesnapshot-handle": `handle-${snapshot?.metadata.name}`,
+      "velero.io/csi-driver-name": "hostpath.csi.k8s.io",
+      "velero.io/csi-vsc-deletion-policy": "Delete",
+    });
+    const claim = items("persistentvolumeclaims").find(({ ref }) => ref.name === "files")?.object;
+    expect(claim?.metadata.annotations?.["velero.io/volume-snapshot-name"]).toMatch(/^velero-files-/);
+    const operation = store.backups.get("local")?.itemOperations?.[0];
+    expect(operation).toMatchObject({
+      spec: {
+        backupItemAction: "velero.io/csi-volumesnapshot-backupper",
+        postOperationItems: [{ Resource: "volumesnapshots" }, { Resource: "volumesnapshotcontents" }],
+      },
+      status: { phase: "Completed" },
+    });
+    expect(store.backups.get("local")?.volumeInfos?.[0]).toMatchObject({
+      pvcName: "files",
+      backupMethod: "CSISnapshot",
+      snapshotDataMoved: false,
+      preserveLocalSnapshot: true,
+      skipped: false,
+      result: "succeeded",
+      csiSnapshotInfo: {
+        driver: "hostpath.csi.k8s.io",
+        snapshotHandle: expect.stringMatching(/^handle-velero-files-/),
+        operationID: operation?.spec.operationID,
+        ReadyToUse: true,
+      },
+    });
+    expect(client.all(dataUploads)).toEqual([]);
     expect(client.all(volumeSnapshots)).toEqual([]);
+    expect(client.all(volumeSnapshotContents)).toEqual([]);
+    expect(
+      client.calls.filter(({ verb, resource }) => verb === "patch" && resource.startsWith("volumesnapshotcontents")).map(({ body }) => body),
+    ).toContainEqual({
+      spec: { deletionPolicy: "Retain" },
+    });
+  });
+
+  it("waits for snapshots that are not ready to be read, and is PartiallyFailed when one never will be", async () => {
+    const { cluster, client, store } = await world();
+    client.react(volumeSnapshotContents, (before, after) => {
+      if (before !== undefined || after === undefined) return;
+      client.mutate(volumeSnapshotContents, { name: after.metadata.name ?? "" }, (content) => {
+        content.status = { ...content.status, readyToUse: false };
+      });
+    });
+    await client.create<Backup>(backups, newBackup("local", { snapshotMoveData: false }));
+    const waiting = await backupIn(cluster, "local", "WaitingForPluginOperations");
+    expect(waiting.status).toMatchObject({ csiVolumeSnapshotsAttempted: 3, csiVolumeSnapshotsCompleted: 0 });
+    const [first, ...others] = client.all(volumeSnapshotContents);
+    for (const { metadata } of others)
+      client.mutate(volumeSnapshotContents, { name: metadata.name ?? "" }, (content) => {
+        content.status = { ...content.status, readyToUse: true };
+      });
+    client.mutate(volumeSnapshotContents, { name: first?.metadata.name ?? "" }, (content) => {
+      content.status = { ...content.status, error: { message: "the array is full" } };
+    });
+    const ended = await backupIn(cluster, "local", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ csiVolumeSnapshotsCompleted: 2, backupItemOperationsFailed: 1, errors: 1 });
+    expect(store.backups.get("local")?.itemOperations?.map(({ status }) => status.error)).toContain("the array is full");
+    expect(store.backups.get("local")?.volumeInfos?.filter(({ result }) => result === "failed")).toHaveLength(1);
+    // What cannot be used stays to be looked at.
+    expect(client.all(volumeSnapshots)).toHaveLength(1);
+  });
+
+  it("does with each volume what its resource policy says", async () => {
+    const { cluster, client, store } = await world();
+    client.seed(configMaps, {
+      metadata: { namespace: NAMESPACE, name: "policies" },
+      data: {
+        any: [
+          "version: v1",
+          "volumePolicies:",
+          "  - {conditions: {volumeTypes: [nfs]}, action: {type: snapshot}}",
+          "  - {conditions: {pvcLabels: {tier: scratch}}, action: {type: skip}}",
+          "includeExcludePolicy: {excludedNamespaceScopedResources: [events, pods]}",
+        ].join("\n"),
+      },
+    });
+    client.mutate(persistentVolumeClaims, { namespace: "notes", name: "files" }, (claim) => {
+      claim.metadata.labels = { tier: "scratch" };
+    });
+    await client.create<Backup>(backups, newBackup("chosen", { snapshotMoveData: false, resourcePolicy: { kind: "ConfigMap", name: "policies" } }));
+    expect((await backupIn(cluster, "chosen", "Completed")).status).toMatchObject({ csiVolumeSnapshotsAttempted: 2 });
+    const infos = store.backups.get("chosen")?.volumeInfos ?? [];
+    expect(infos.find(({ pvcName }) => pvcName === "files")).toMatchObject({ skipped: true, skippedReason: "a volume policy says skip" });
+    const resources = new Set(store.items("chosen").map(({ ref }) => ref.groupResource));
+    expect(resources.has("events")).toBe(false);
+    expect(resources.has("pods")).toBe(false);
+    expect(resources.has("deployments.apps")).toBe(true);
   });
 
   it("goes without the data of volumes when it is told to", async () => {

@@ -13,7 +13,9 @@ import {
 } from "@drayage/api";
 import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource } from "@drayage/base";
 import {
+  type ConfigMap,
   type Controller,
+  configMaps,
   type Discovery,
   isDeleting,
   type KubeClient,
@@ -30,6 +32,7 @@ import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
+import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
@@ -174,7 +177,8 @@ class BackupReconciler {
       nowMs: clock.nowMs(),
       settings: this.#settings,
       locations,
-      snapshotLocations: snapshotLocations.map(({ metadata }) => metadata.name ?? ""),
+      snapshotLocations,
+      policyConfigMap: await this.#policyConfigMap(backup, signal),
       excludedNamespaces: excluded.map(({ metadata }) => metadata.name ?? ""),
       serverVersion: await discovery.serverVersion(signal),
       movers,
@@ -189,22 +193,43 @@ class BackupReconciler {
       await client.replace<Backup>(backups, { ...prepared.backup, status }, { signal });
       return {};
     }
-    const { location } = prepared;
+    const { location, policies } = prepared;
     // The compare-and-swap: whoever writes InProgress runs the backup.
     const started = await client.replace<Backup>(backups, { ...prepared.backup, status: { ...prepared.backup.status, phase: "InProgress" } }, { signal });
     this.#jobs.start(
       started.metadata.name ?? "",
       started.metadata.uid ?? "",
-      (jobSignal) => this.#run(started, location, jobSignal),
+      (jobSignal) => this.#run(started, { location, policies }, jobSignal),
       (error) => logger.error("A backup's job ended by a defect", { backup: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
     );
     return {};
   }
 
-  async #run(backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+  async #policyConfigMap({ spec }: Backup, signal: AbortSignal): Promise<ConfigMap | undefined> {
+    const name = spec.resourcePolicy?.name ?? "";
+    return name === "" ? undefined : this.#deps.client.find(configMaps, { namespace: this.#deps.namespace, name }, signal);
+  }
+
+  async #run(
+    backup: Backup,
+    found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { client, discovery, clock, logger, namespace, stores, newSpool } = this.#deps;
     try {
-      const status = await runBackup({ client, discovery, clock, logger, namespace, stores, backup, location, newSpool, signal });
+      const status = await runBackup({
+        client,
+        discovery,
+        clock,
+        logger,
+        namespace,
+        stores,
+        backup,
+        ...found,
+        newSpool,
+        blockWorkers: this.#settings.itemBlockWorkers,
+        signal,
+      });
       await this.#record(backup, () => status, signal);
     } catch (error) {
       // A server that is shutting down leaves the phase: the next one finds a backup without a job. A Backup that was deleted has none to leave.

@@ -16,6 +16,7 @@ import { createMemorySpool } from "../testing/memory-spool.ts";
 import { servedResources } from "../testing/recorded-cluster.ts";
 import type { CollectedItem } from "./collect-items.ts";
 import { itemBlocks } from "./item-blocks.ts";
+import { NamespacePods } from "./namespace-pods.ts";
 
 const pod = (name: string, claims: readonly string[], phase: "Running" | "Pending" = "Running"): Pod => ({
   apiVersion: "v1",
@@ -61,6 +62,7 @@ async function blocksOf(
     items,
     spool,
     itemBackup,
+    pods: new NamespacePods(client, new AbortController().signal),
     log: nullLogger,
     signal: new AbortController().signal,
   })) {

@@ -3,13 +3,14 @@
  * run before any of a block's items is backed up, and the post hooks after the last one.
  */
 import { hasCode, type Logger } from "@drayage/base";
-import { type DiscoveredResource, type Discovery, type GenericObject, type KubeClient, type PersistentVolumeClaim, type Pod, pods } from "@drayage/kube";
+import type { DiscoveredResource, Discovery, GenericObject, KubeClient, PersistentVolumeClaim, Pod } from "@drayage/kube";
 import { volumeOfClaim } from "../actions/claim-backup-action.ts";
 import { formatItemName, type ItemId, itemKey, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import type { CollectedItem } from "./collect-items.ts";
 import type { ItemBackup } from "./item-backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
+import { isRunning, type NamespacePods } from "./namespace-pods.ts";
 
 export interface BlockItem {
   readonly id: ItemId;
@@ -23,6 +24,7 @@ export interface ItemBlocksOptions {
   readonly items: readonly CollectedItem[];
   readonly spool: ItemSpool;
   readonly itemBackup: Pick<ItemBackup, "belongs">;
+  readonly pods: NamespacePods;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -45,7 +47,6 @@ class BlockBuilder {
   readonly #options: ItemBlocksOptions;
   readonly #collected: ReadonlyMap<string, CollectedItem>;
   readonly #taken = new Set<string>();
-  readonly #podsByNamespace = new Map<string, Promise<readonly Pod[]>>();
 
   constructor(options: ItemBlocksOptions) {
     this.#options = options;
@@ -91,21 +92,7 @@ class BlockBuilder {
     if (id.groupResource !== PERSISTENT_VOLUME_CLAIMS) return [];
     const volume = volumeOfClaim(object as unknown as PersistentVolumeClaim);
     if (volume === undefined) return [];
-    const users = (await this.#runningPods(id.namespace ?? "")).filter((pod) => claimsOfPod(pod).some(({ name }) => name === id.name));
+    const users = (await this.#options.pods.using(object as unknown as PersistentVolumeClaim)).filter(isRunning);
     return [volume, ...users.map((pod) => ({ groupResource: PODS, namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" }))];
-  }
-
-  #runningPods(namespace: string): Promise<readonly Pod[]> {
-    const known = this.#podsByNamespace.get(namespace);
-    if (known !== undefined) return known;
-    const loading = (async () => {
-      const running: Pod[] = [];
-      for await (const pod of this.#options.client.listAll(pods, { namespace, signal: this.#options.signal })) {
-        if (pod.status?.phase === "Running" && pod.metadata.deletionTimestamp === undefined) running.push(pod);
-      }
-      return running;
-    })();
-    this.#podsByNamespace.set(namespace, loading);
-    return loading;
   }
 }

@@ -7,11 +7,13 @@ import {
   BUILTIN_DATA_MOVERS,
   DRAYAGE_DATA_MOVER,
   LABELS,
+  type VolumeSnapshotLocation,
   validLabelValue,
 } from "@drayage/api";
 import { formatTime, messageOf } from "@drayage/base";
-import { formatDuration, parseDuration } from "@drayage/kube";
+import { type ConfigMap, formatDuration, parseDuration } from "@drayage/kube";
 import { BackupHooks } from "../hooks/backup-hooks.ts";
+import { type ResourcePolicies, readResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { filterFaults, namespaceFilterFaults, scopedFilterFaults } from "../resource-selection/name-filter.ts";
 import { AUTO_EXCLUDED_CLUSTER, AUTO_EXCLUDED_NAMESPACED, usesOlderFilters, usesScopedFilters } from "../resource-selection/resource-filter.ts";
@@ -22,8 +24,9 @@ export interface BackupFacts {
   readonly settings: ServerSettings;
   /** Every location of the server's namespace. */
   readonly locations: readonly BackupStorageLocation[];
-  /** Names of the VolumeSnapshotLocations there are. */
-  readonly snapshotLocations: readonly string[];
+  readonly snapshotLocations: readonly VolumeSnapshotLocation[];
+  /** The ConfigMap that spec.resourcePolicy names, if it is there. */
+  readonly policyConfigMap: ConfigMap | undefined;
   /** Namespaces that carry the label which keeps them out of backups. */
   readonly excludedNamespaces: readonly string[];
   readonly serverVersion: { readonly major: string; readonly minor: string; readonly gitVersion: string };
@@ -35,10 +38,14 @@ export interface PreparedBackup {
   readonly backup: Backup;
   /** There exactly when nothing is wrong. */
   readonly location: BackupStorageLocation | undefined;
+  /** What the ConfigMap of spec.resourcePolicy says. */
+  readonly policies: ResourcePolicies | undefined;
   readonly faults: readonly string[];
 }
 
 const FORMAT_VERSION = "1.1.0";
+/** What spec.resourcePolicy may refer to, in any case. */
+const POLICY_KIND = "configmap";
 
 /** The Backup with every default, its status as it is at the start (the phase is the caller's), and its faults. */
 export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBackup {
@@ -61,14 +68,9 @@ export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBacku
   const location = chooseLocation(spec, facts, faults);
   checkMover(spec, facts, faults);
   fillSelection(spec, facts, faults);
-  for (const name of spec.volumeSnapshotLocations ?? []) {
-    if (!facts.snapshotLocations.includes(name)) faults.push(`volume snapshot location "${name}" does not exist`);
-  }
-  if (spec.resourcePolicy !== undefined && spec.resourcePolicy !== null) {
-    faults.push(
-      `spec.resourcePolicy names ${spec.resourcePolicy.kind} "${spec.resourcePolicy.name}", but resource policies are not supported by this version; leave it out`,
-    );
-  }
+  checkSnapshotLocations(spec, facts, faults);
+  const policies = readPolicies(spec, facts, faults);
+  checkSmallFields(spec, faults);
   if (spec.defaultVolumesToFsBackup === true) {
     faults.push("spec.defaultVolumesToFsBackup is true, but file-system backup is not supported by this version; set spec.snapshotMoveData instead");
   }
@@ -90,7 +92,55 @@ export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBacku
     spec,
     status: { version: 1, formatVersion: FORMAT_VERSION, expiration: formatTime(nowMs + ttlMs), startTimestamp: formatTime(nowMs) },
   };
-  return { backup: prepared, location: faults.length === 0 ? location : undefined, faults };
+  return { backup: prepared, location: faults.length === 0 ? location : undefined, policies, faults };
+}
+
+/** A provider's snapshots go to one place. */
+function checkSnapshotLocations(spec: BackupSpec, { snapshotLocations }: BackupFacts, faults: string[]): void {
+  const byProvider = new Map<string, string>();
+  for (const name of new Set(spec.volumeSnapshotLocations ?? [])) {
+    const provider = snapshotLocations.find(({ metadata }) => metadata.name === name)?.spec.provider;
+    const other = byProvider.get(provider ?? "");
+    if (provider === undefined) faults.push(`volume snapshot location "${name}" does not exist`);
+    else if (other !== undefined)
+      faults.push(`spec.volumeSnapshotLocations names "${other}" and "${name}", both of provider "${provider}", where only one can be`);
+    else byProvider.set(provider, name);
+  }
+}
+
+function readPolicies(spec: BackupSpec, { policyConfigMap }: BackupFacts, faults: string[]): ResourcePolicies | undefined {
+  const reference = spec.resourcePolicy;
+  if (reference === undefined || reference === null) return undefined;
+  if (reference.kind.toLowerCase() !== POLICY_KIND) {
+    faults.push(`spec.resourcePolicy.kind is "${reference.kind}", only "${POLICY_KIND}" is known`);
+    return undefined;
+  }
+  if (policyConfigMap === undefined) {
+    faults.push(`spec.resourcePolicy names ConfigMap "${reference.name}", which does not exist in the namespace of the backup`);
+    return undefined;
+  }
+  try {
+    const policies = readResourcePolicies(policyConfigMap);
+    if (policies.includeExclude !== undefined && usesOlderFilters(spec))
+      faults.push(
+        `ConfigMap "${reference.name}" has an includeExcludePolicy, which cannot be used together with spec.includedResources, spec.excludedResources and spec.includeClusterResources`,
+      );
+    return policies;
+  } catch (error) {
+    faults.push(`spec.resourcePolicy: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+function checkSmallFields(spec: BackupSpec, faults: string[]): void {
+  const parallel = spec.uploaderConfig?.parallelFilesUpload ?? 0;
+  if (parallel < 0) faults.push(`spec.uploaderConfig.parallelFilesUpload is ${parallel}, where a number above 0 is wanted`);
+  const key = spec.volumeGroupSnapshotLabelKey ?? "";
+  attempt(faults, "spec.volumeGroupSnapshotLabelKey", () => new LabelFilter({ matchExpressions: [{ key, operator: "Exists" }] }, undefined));
+  for (const [resource, order] of Object.entries(spec.orderedResources ?? {})) {
+    const wrong = order.split(",").find((name) => !/^[^/\s]+(\/[^/\s]+)?$/.test(name.trim()));
+    if (wrong !== undefined) faults.push(`spec.orderedResources.${resource} has "${wrong.trim()}", where namespace/name, or name at cluster scope, is wanted`);
+  }
 }
 
 /** Zero and nothing mean the default, as the command lines of the field write them. */

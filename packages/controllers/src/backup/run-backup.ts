@@ -7,22 +7,27 @@ import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger,
 import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
 import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
-import { createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
+import { CLAIM_SNAPSHOT_ACTION, type ClaimSnapshotActionOptions, createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
+import { createVolumeSnapshotActions } from "../actions/volume-snapshot-actions.ts";
 import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
+import { isOfSnapshot, loadSnapshots, snapshotCounts } from "../backup-operations/snapshot-operations.ts";
 import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
+import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
+import { VolumeChoice } from "../resource-policy/volume-choice.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { backupResourceFilter } from "../resource-selection/resource-filter.ts";
 import { type BackupSelection, collectItems, loadNamespaces, namespaceFilterOf } from "./collect-items.ts";
 import { ItemBackup } from "./item-backup.ts";
 import { type BlockItem, itemBlocks } from "./item-blocks.ts";
 import { createDiskSpool, type ItemSpool } from "./item-spool.ts";
+import { NamespacePods } from "./namespace-pods.ts";
 import { VolumeRecords } from "./volume-records.ts";
 
 export interface RunBackupOptions {
@@ -34,6 +39,10 @@ export interface RunBackupOptions {
   readonly stores: BackupStores;
   readonly backup: Backup;
   readonly location: BackupStorageLocation;
+  /** What the ConfigMap of spec.resourcePolicy says. */
+  readonly policies: ResourcePolicies | undefined;
+  /** Blocks of items that are worked on at once. */
+  readonly blockWorkers: number;
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: (() => Promise<ItemSpool>) | undefined;
   readonly signal: AbortSignal;
@@ -73,6 +82,7 @@ class BackupRun {
   readonly #archive: BackupArchiveWriter;
   readonly #hooks: BackupHooks;
   readonly #volumes = new VolumeRecords();
+  readonly #pods: NamespacePods;
   #progressWrittenMs = 0;
 
   constructor(options: RunBackupOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveWriter) {
@@ -82,6 +92,7 @@ class BackupRun {
     this.#store = store;
     this.#archive = archive;
     this.#hooks = new BackupHooks(options.backup.spec);
+    this.#pods = new NamespacePods(options.client, options.signal);
   }
 
   async run(): Promise<BackupStatus> {
@@ -105,14 +116,17 @@ class BackupRun {
         log: this.#log,
         signal,
       });
-      for await (const block of itemBlocks({ client, discovery, items, spool, itemBackup, log: this.#log, signal })) {
+      const blocks = itemBlocks({ client, discovery, items, spool, itemBackup, pods: this.#pods, log: this.#log, signal });
+      // What one application waits for, a snapshot or a hook, does not keep the others.
+      const afterBlock = async (block: readonly BlockItem[]): Promise<void> => {
         await this.#backUpBlock(block, itemBackup);
         if (clock.nowMs() - this.#progressWrittenMs >= PROGRESS_EVERY_MS) {
           await this.#writeProgress({ totalItems: Math.max(items.length, itemBackup.count), itemsBackedUp: itemBackup.count });
         }
-      }
+      };
+      await forEachLimit(blocks, this.#options.blockWorkers, afterBlock, signal);
       await this.#backUpDefinitions(itemBackup, selection);
-      if (this.#operationLog.errorCount > 0) await this.#removeOrphans();
+      if (this.#operationLog.errorCount > 0) await this.#removeOrphans(itemBackup.operations);
       this.#log.info(`Backed up a total of ${itemBackup.count} items`);
       await this.#writeProgress({ totalItems: itemBackup.count, itemsBackedUp: itemBackup.count }, true);
       return await this.#persist(itemBackup);
@@ -134,15 +148,22 @@ class BackupRun {
     discovery.invalidate();
     return {
       namespaces,
-      resources: await backupResourceFilter(spec, namespaces, discovery, signal),
+      resources: await backupResourceFilter(spec, namespaces, discovery, this.#options.policies?.includeExclude, signal),
       labels: new LabelFilter(spec.labelSelector, spec.orLabelSelectors),
     };
   }
 
   #actions(): BackupAction[] {
-    const { client, clock, namespace, backup } = this.#options;
-    const snapshots = backup.spec.snapshotVolumes !== false ? [createClaimSnapshotAction({ client, clock, namespace })] : [];
-    return [podBackupAction, createServiceAccountBackupAction(client), claimBackupAction, ...snapshots];
+    const { client, clock, namespace, backup, policies } = this.#options;
+    const choice = new VolumeChoice({ spec: backup.spec, policies });
+    const choose: ClaimSnapshotActionOptions["choose"] = async (claim, volume) => choice.ofClaim(claim, volume, []);
+    return [
+      podBackupAction,
+      createServiceAccountBackupAction(client),
+      claimBackupAction,
+      createClaimSnapshotAction({ client, clock, namespace, choose }),
+      ...createVolumeSnapshotActions({ client, clock }),
+    ];
   }
 
   async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
@@ -217,8 +238,10 @@ class BackupRun {
   async #persist(itemBackup: ItemBackup): Promise<BackupStatus> {
     const { backup, clock, signal } = this.#options;
     const uploads = await this.#uploads(itemBackup.operations);
+    const snapshots = await loadSnapshots(this.#options.client, itemBackup.operations, signal);
     const outcome = advanceOperations(itemBackup.operations, {
       kind: "DataUpload",
+      snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
       movementsOf: (id) => uploads.filter((upload) => upload.metadata.labels?.[LABELS.asyncOperationId] === id),
@@ -243,6 +266,7 @@ class BackupRun {
       ...counted(outcome.operations.length, "backupItemOperationsAttempted"),
       ...counted(outcome.completed, "backupItemOperationsCompleted"),
       ...counted(outcome.failed, "backupItemOperationsFailed"),
+      ...snapshotCounts(outcome.operations),
       ...counted(errorCount, "errors"),
       ...counted(warningCount, "warnings"),
     };
@@ -256,7 +280,7 @@ class BackupRun {
         results,
         itemOperations: outcome.operations,
         resourceList: itemBackup.resourceList,
-        volumeInfos: this.#volumes.infos(outcome.operations, byName),
+        volumeInfos: this.#volumes.infos(outcome.operations, byName, snapshots),
         podVolumeBackups: null,
         volumeSnapshots: null,
       },
@@ -267,16 +291,17 @@ class BackupRun {
 
   async #uploads(operations: readonly ItemOperation[]): Promise<readonly DataUpload[]> {
     const { client, namespace, backup, signal } = this.#options;
-    if (operations.length === 0) return [];
+    if (!operations.some(({ spec }) => spec.backupItemAction === CLAIM_SNAPSHOT_ACTION)) return [];
     const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid ?? ""}`;
     return allOf(client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal }));
   }
 
   /** A request whose answer was lost may have cut a snapshot that its item, given up, does not know of. */
-  async #removeOrphans(): Promise<void> {
+  async #removeOrphans(operations: readonly ItemOperation[]): Promise<void> {
     const { client, backup, signal } = this.#options;
     try {
-      const count = await removeOrphanSnapshots(client, backup, signal);
+      const kept = operations.filter(isOfSnapshot).map(({ spec }) => `${spec.resourceIdentifier.Namespace}/${spec.resourceIdentifier.Name}`);
+      const count = await removeOrphanSnapshots(client, backup, signal, new Set(kept));
       if (count > 0) this.#log.info(`Removed ${count} snapshots that no DataUpload had taken over`);
     } catch (error) {
       if (isAbort(error, signal)) throw error;

@@ -1,6 +1,7 @@
 /** What became of each volume of a backup: the entries of `volumeinfo.json.gz`. */
 import type { DataUpload } from "@drayage/api";
 import type { GenericObject, PersistentVolume } from "@drayage/kube";
+import { isOfSnapshot, type ObservedSnapshot } from "../backup-operations/snapshot-operations.ts";
 import type { BackupVolumeInfo, ItemOperation } from "../ports.ts";
 
 /** Stands where a local snapshot's facts would stand, for volumes whose data was moved. */
@@ -23,8 +24,8 @@ export class VolumeRecords {
     this.#skipped.set(claimKey(namespace, claim), reason);
   }
 
-  /** Entries of what was skipped, then of what is being moved, in the order of the operations. */
-  infos(operations: readonly ItemOperation[], uploads: ReadonlyMap<string, DataUpload>): BackupVolumeInfo[] {
+  /** Entries of what was skipped, then of what is being moved and of the snapshots that stay (by operation id), in the order of the operations. */
+  infos(operations: readonly ItemOperation[], uploads: ReadonlyMap<string, DataUpload>, snapshots: ReadonlyMap<string, ObservedSnapshot>): BackupVolumeInfo[] {
     const skipped = [...this.#skipped].flatMap(([key, skippedReason]): BackupVolumeInfo[] => {
       const volume = this.#volumes.get(key);
       if (volume === undefined) return [];
@@ -37,7 +38,12 @@ export class VolumeRecords {
       if (upload === undefined || volume === undefined) return [];
       return [completeFromUpload(movedInfo(volume, upload, operationID), upload)];
     });
-    return [...skipped, ...moved];
+    const kept = operations.filter(isOfSnapshot).flatMap((operation): BackupVolumeInfo[] => {
+      const seen = snapshots.get(operation.spec.operationID);
+      const volume = this.#volumes.get(claimKey(operation.spec.resourceIdentifier.Namespace, seen?.snapshot.spec.source.persistentVolumeClaimName ?? ""));
+      return seen === undefined || volume === undefined ? [] : [completeFromSnapshot(keptInfo(volume, operation), operation, seen)];
+    });
+    return [...skipped, ...moved, ...kept];
   }
 }
 
@@ -89,6 +95,43 @@ export function completeFromUpload(info: BackupVolumeInfo, upload: DataUpload): 
       ...((status?.incrementalBytes ?? 0) > 0 ? { incrementalSize: status?.incrementalBytes ?? 0 } : {}),
       ...(status?.phase === undefined ? {} : { Phase: status.phase }),
     },
+  };
+}
+
+function keptInfo(volume: PersistentVolume, { spec }: ItemOperation): BackupVolumeInfo {
+  return {
+    ...claimFacts(volume),
+    backupMethod: "CSISnapshot",
+    snapshotDataMoved: false,
+    preserveLocalSnapshot: true,
+    skipped: false,
+    csiSnapshotInfo: { snapshotHandle: "", size: 0, driver: volume.spec.csi?.driver ?? "", vscName: "", operationID: spec.operationID, ReadyToUse: null },
+    pvInfo: pvInfo(volume),
+  };
+}
+
+/** The entry with what its snapshot and its operation say now. A snapshot that has left the cluster has nothing to add. */
+export function completeFromSnapshot(info: BackupVolumeInfo, { status }: ItemOperation, seen: ObservedSnapshot | undefined): BackupVolumeInfo {
+  const ended = status.phase === "Completed" || status.phase === "Failed";
+  const facts = seen?.content?.status;
+  const created = seen?.snapshot.status?.creationTime ?? seen?.snapshot.metadata.creationTimestamp;
+  const kept = info.csiSnapshotInfo;
+  return {
+    ...info,
+    ...(created === undefined ? {} : { startTimestamp: created }),
+    ...(ended && status.updated !== undefined ? { completionTimestamp: status.updated } : {}),
+    ...(ended ? { result: status.phase === "Completed" ? ("succeeded" as const) : ("failed" as const) } : {}),
+    ...(kept === undefined || seen === undefined
+      ? {}
+      : {
+          csiSnapshotInfo: {
+            ...kept,
+            snapshotHandle: facts?.snapshotHandle ?? kept.snapshotHandle,
+            size: facts?.restoreSize ?? kept.size,
+            vscName: seen.content?.metadata.name ?? kept.vscName,
+            ReadyToUse: facts?.readyToUse ?? null,
+          },
+        }),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { BackupSpec } from "@drayage/api";
 import { type DiscoveredResource, type Discovery, groupResourceOf } from "@drayage/kube";
+import type { IncludeExcludePolicy } from "../resource-policy/resource-policies.ts";
 import { NameFilter } from "./name-filter.ts";
 
 const NAMESPACES = "namespaces";
@@ -36,17 +37,49 @@ export function usesScopedFilters(spec: BackupSpec): boolean {
 }
 
 /** The filter of a prepared backup. Names in the lists may be plural, singular, kind or short names; they are resolved here, once. */
-export async function backupResourceFilter(spec: BackupSpec, namespaces: NameFilter, discovery: Discovery, signal?: AbortSignal): Promise<ResourceFilter> {
+export async function backupResourceFilter(
+  spec: BackupSpec,
+  namespaces: NameFilter,
+  discovery: Discovery,
+  policy?: IncludeExcludePolicy,
+  signal?: AbortSignal,
+): Promise<ResourceFilter> {
   const resolve = (list: readonly string[] | null | undefined): Promise<string[]> => resolveResources(discovery, list ?? [], signal);
   if (usesOlderFilters(spec)) {
     const filter = new NameFilter(await resolve(spec.includedResources), await resolve(spec.excludedResources));
     return olderFilter(filter, spec.includeClusterResources ?? undefined, namespaces);
   }
+  const combined = async (...lists: readonly (readonly string[] | null | undefined)[]): Promise<NameFilter> => {
+    const [includes = [], excludes = [], policyIncludes = [], policyExcludes = []] = await Promise.all(lists.map(resolve));
+    return withPolicy({ includes, excludes }, { includes: policyIncludes, excludes: policyExcludes });
+  };
   return scopedFilter(
-    new NameFilter(await resolve(spec.includedNamespaceScopedResources), await resolve(spec.excludedNamespaceScopedResources)),
-    new NameFilter(await resolve(spec.includedClusterScopedResources), await resolve(spec.excludedClusterScopedResources)),
+    await combined(
+      spec.includedNamespaceScopedResources,
+      spec.excludedNamespaceScopedResources,
+      policy?.includedNamespaceScopedResources,
+      policy?.excludedNamespaceScopedResources,
+    ),
+    await combined(
+      spec.includedClusterScopedResources,
+      spec.excludedClusterScopedResources,
+      policy?.includedClusterScopedResources,
+      policy?.excludedClusterScopedResources,
+    ),
     namespaces,
   );
+}
+
+interface NameLists {
+  readonly includes: readonly string[];
+  readonly excludes: readonly string[];
+}
+
+/** The lists of a spec together with those of a policy; where they disagree about a name, the spec is right. */
+function withPolicy(spec: NameLists, policy: NameLists): NameFilter {
+  const includes = [...spec.includes, ...policy.includes.filter((name) => !spec.excludes.includes(name) && !spec.excludes.includes("*"))];
+  const excludes = [...spec.excludes, ...policy.excludes.filter((name) => !spec.includes.includes(name))];
+  return new NameFilter([...new Set(includes)], [...new Set(excludes)]);
 }
 
 /** Names as `plural.group`; what discovery does not know stays as it is written. */

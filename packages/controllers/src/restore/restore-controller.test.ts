@@ -1,4 +1,14 @@
-import { type Backup, backupStorageLocations, backups, dataDownloads, FINALIZERS, type Restore, restores } from "@drayage/api";
+import {
+  type Backup,
+  backupStorageLocations,
+  backups,
+  dataDownloads,
+  FINALIZERS,
+  type Restore,
+  restores,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
 import {
@@ -78,6 +88,80 @@ function runPods({ client }: RecordedCluster): void {
     });
   }
 }
+
+/** Turns the recorded backup into one whose snapshot of `files` stayed with its storage. */
+async function keepSnapshot(store: MemoryBackupStore, notes: Record<string, string>): Promise<void> {
+  const files = store.backups.get("second");
+  const items = store.items("second").map(({ ref, object }) => ({ ref, object: structuredClone(object) }));
+  const claim = items.find(({ ref }) => ref.groupResource === "persistentvolumeclaims" && ref.name === "files")?.object;
+  delete claim?.metadata.annotations?.["velero.io/data-upload-name"];
+  const name = claim?.metadata.annotations?.["velero.io/volume-snapshot-name"] ?? "";
+  const writer = await store.newArchiveWriter();
+  for (const { ref, object } of items) if (ref.groupResource !== "datauploads.velero.io") await writer.add(ref, object);
+  const snapshot = { groupResource: "volumesnapshots.snapshot.storage.k8s.io", namespace: "notes", name, version: "v1", preferred: true };
+  await writer.add(snapshot, {
+    apiVersion: "snapshot.storage.k8s.io/v1",
+    kind: "VolumeSnapshot",
+    metadata: { namespace: "notes", name, annotations: notes },
+    spec: { source: { persistentVolumeClaimName: "files" }, volumeSnapshotClassName: "csi" },
+  });
+  await store.putBackup({ ...(files ?? { backup: { metadata: { name: "second" }, spec: {} } }), archive: await writer.finish() });
+  await writer.dispose();
+}
+
+describe("a restore from a snapshot that stayed with its storage", () => {
+  const only = { namespaceMapping: { notes: "notes-2" }, includedResources: ["persistentvolumeclaims"] };
+
+  it("makes the claim from it, through objects that leave the snapshot alone when they go", async () => {
+    const { cluster, client, store } = await world();
+    client.mutate(backups, { namespace: NAMESPACE, name: "second" }, (backup) => {
+      backup.spec.snapshotMoveData = false;
+    });
+    await keepSnapshot(store, {
+      "velero.io/csi-volumesnapshot-handle": "h1",
+      "velero.io/csi-driver-name": "hostpath.csi.k8s.io",
+      "velero.io/csi-volumesnapshot-restore-size": "9Gi",
+    });
+    await client.create<Restore>(restores, newRestore("back", only));
+    await restoreIn(cluster, "back", "Finalizing", "FinalizingPartiallyFailed", "Completed", "PartiallyFailed");
+    const [content] = client.all(volumeSnapshotContents);
+    const name = content?.metadata.name ?? "";
+    expect(name).toMatch(/^[0-9a-f]{64}$/);
+    expect(content).toMatchObject({
+      metadata: { labels: { "velero.io/restore-name": "back" } },
+      spec: {
+        deletionPolicy: "Retain",
+        driver: "hostpath.csi.k8s.io",
+        source: { snapshotHandle: "h1" },
+        volumeSnapshotRef: { namespace: "notes-2", name },
+      },
+    });
+    expect(client.peek(volumeSnapshots, { namespace: "notes-2", name })?.spec).toEqual({
+      source: { volumeSnapshotContentName: name },
+      volumeSnapshotClassName: "csi",
+    });
+    const claim = client.peek(persistentVolumeClaims, { namespace: "notes-2", name: "files" });
+    expect(claim?.spec).toMatchObject({
+      dataSource: { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name },
+      resources: { requests: { storage: "9Gi" } },
+    });
+    expect(claim?.spec.volumeName).toBeUndefined();
+    expect(claim?.spec.selector).toBeUndefined();
+  });
+
+  it("keeps the claim out and says why when the backup does not say where the snapshot is", async () => {
+    const { cluster, client, store } = await world();
+    client.mutate(backups, { namespace: NAMESPACE, name: "second" }, (backup) => {
+      backup.spec.snapshotMoveData = false;
+    });
+    await keepSnapshot(store, {});
+    await client.create<Restore>(restores, newRestore("back", only));
+    await restoreIn(cluster, "back", "FinalizingPartiallyFailed", "PartiallyFailed");
+    expect(client.peek(persistentVolumeClaims, { namespace: "notes-2", name: "files" })).toBeUndefined();
+    expect(JSON.stringify(store.restores.get("back")?.results)).toContain("the backup does not say where it is");
+    expect(client.all(volumeSnapshotContents)).toEqual([]);
+  });
+});
 
 describe("a restore", () => {
   it("into another namespace completes once the data is there and the hooks have run", async () => {

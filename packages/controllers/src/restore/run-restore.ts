@@ -2,17 +2,27 @@
  * One restore from the first item of its backup to its files in the bucket. Data comes back after that (DataDownloads); `restore-operations` waits for it and finalizes.
  * Items that are there already are left alone, so a restore that failed can be followed by another one.
  */
-import { type Backup, type BackupStorageLocation, LABELS, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type RestoreStatus, restores } from "@drayage/api";
+import {
+  type Backup,
+  type BackupStorageLocation,
+  LABELS,
+  RESOURCE_USAGE_DATA_UPLOAD,
+  type Restore,
+  type RestoreStatus,
+  restores,
+  type VolumeSnapshot,
+} from "@drayage/api";
 import { type Clock, errorFields, isAbort, type Logger, type RandomSource } from "@drayage/base";
 import { configMaps, type Discovery, type KubeClient, keyOf } from "@drayage/kube";
 import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
 import { claimRestoreAction, createClaimDataRestoreAction } from "../actions/claim-restore-action.ts";
 import { createDataUploadRestoreAction, DataUploadResults } from "../actions/data-upload-restore-action.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES } from "../actions/item-id.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
+import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
@@ -117,7 +127,8 @@ class RestoreRun {
     return [
       createDataUploadRestoreAction(client, results),
       claimRestoreAction,
-      createClaimDataRestoreAction({ client, random, namespace, results }),
+      createClaimDataRestoreAction({ client, random, namespace, results, storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name) }),
+      ...snapshotRestoreActions,
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
       serviceRestoreAction,
       serviceAccountRestoreAction,
@@ -184,6 +195,11 @@ class RestoreRun {
       if (isAbort(error, signal)) throw error;
       this.#log.info("Results of DataUploads were left behind", { ...errorFields(error), context: undefined });
     }
+  }
+
+  async #storedSnapshot(namespace: string, name: string): Promise<VolumeSnapshot | undefined> {
+    const ref = this.#archive.find(VOLUME_SNAPSHOTS, namespace, name);
+    return ref === undefined ? undefined : ((await this.#archive.read(ref)) as unknown as VolumeSnapshot);
   }
 
   async #persist(items: ItemRestore): Promise<RestoreStatus> {
