@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 const root = resolve(import.meta.dirname, "..");
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
 const peersFolder = process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin");
-const PEERS = ["kopia", "versitygw", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] as const;
+const PEERS = ["kopia", "versitygw", "fake-gcs-server", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] as const;
 
 interface VitestReport {
   readonly numPassedTests: number;
@@ -62,7 +62,11 @@ function runProject(project: string): void {
 count("npm run check", spawnSync(process.execPath, [join(root, "tools", "check.ts"), "--fast"], { cwd: root, stdio: "inherit" }).status);
 runProject("unit");
 runProject("e2e");
-const missing = PEERS.filter((name) => !existsSync(join(peersFolder, name)));
+const azurite = join(root, "test", "azurite", "node_modules", "azurite");
+const missing = [
+  ...PEERS.filter((name) => !existsSync(join(peersFolder, name))),
+  ...(existsSync(azurite) ? [] : ["azurite (npm ci --prefix test/azurite --ignore-scripts)"]),
+];
 if (missing.length === 0) {
   runProject("compat");
 } else if (process.env["CI"] !== undefined && process.env["CI"] !== "") {

@@ -54,7 +54,23 @@ export async function startPeer(
   ready: () => Promise<boolean>,
   environment: Readonly<Record<string, string>> = {},
 ): Promise<PeerProcess> {
-  const child = spawn(peer(name), args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
+  return await startProgram(peer(name), args, ready, environment);
+}
+
+/** Azure's emulator, a program of Node's with a package.json of its own. Throws when it is not installed, saying how. */
+export async function startAzurite(args: readonly string[], ready: () => Promise<boolean>): Promise<PeerProcess> {
+  const main = join(import.meta.dirname, "..", "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js");
+  if (!existsSync(main)) throw new Error("Cannot find azurite: install it with npm ci --prefix test/azurite --ignore-scripts");
+  return await startProgram(process.execPath, [main, ...args], ready);
+}
+
+async function startProgram(
+  path: string,
+  args: readonly string[],
+  ready: () => Promise<boolean>,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<PeerProcess> {
+  const child = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...environment } });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on("data", (chunk: Buffer) => {
@@ -72,7 +88,7 @@ export async function startPeer(
   while (!(await ready().catch(() => false))) {
     if (child.exitCode !== null || Date.now() > giveUpAt) {
       await stop();
-      throw new Error(`Peer "${name}" did not come up:\n${output}`);
+      throw new Error(`Peer "${path}" did not come up:\n${output}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -30,6 +30,13 @@ describe("readLocationSecrets()", () => {
     expect(await readLocationSecrets(read, "velero", own)).toEqual({ credentialsText: "own", caCertPem: "PEM" });
   });
 
+  it("takes the customer key that the config names, byte for byte", async () => {
+    const keyed = (reference: string): BackupStorageLocation => location({ config: { customerKeyEncryptionSecret: reference } });
+    expect((await readLocationSecrets(read, "velero", keyed("own/aws"))).customerKey).toEqual(Buffer.from("own"));
+    await expect(readLocationSecrets(read, "velero", keyed("own/x"))).rejects.toMatchObject({ code: "KUBE_NOT_FOUND" });
+    await expect(readLocationSecrets(read, "velero", keyed("own"))).rejects.toMatchObject({ code: "BLOB_BAD_CONFIG" });
+  });
+
   it("names the Secret or key that is not there", async () => {
     await expect(readLocationSecrets(read, "velero", location({ credential: { name: "none", key: "aws" } }))).rejects.toMatchObject({
       code: "KUBE_NOT_FOUND",

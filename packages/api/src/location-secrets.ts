@@ -14,6 +14,8 @@ export interface LocationSecrets {
   readonly credentialsText?: string;
   /** PEM. */
   readonly caCertPem?: string;
+  /** Bytes of the SSE-C key that config's `customerKeyEncryptionSecret` names. */
+  readonly customerKey?: Uint8Array;
 }
 
 const CLOUD_CREDENTIALS = { name: "cloud-credentials", key: "cloud" } as const;
@@ -34,7 +36,35 @@ export async function readLocationSecrets(
   const credentialsText = await readKey(read, namespace, own ?? CLOUD_CREDENTIALS, own === undefined || credential?.optional === true, signal);
   const { name, key = "", optional } = objectStorage.caCertRef ?? {};
   const caCertPem = name === undefined || name === "" ? undefined : await readKey(read, namespace, { name, key }, optional === true, signal);
-  return { ...(credentialsText === undefined ? {} : { credentialsText }), ...(caCertPem === undefined ? {} : { caCertPem }) };
+  const customerKey = await readCustomerKey(read, namespace, location, signal);
+  return {
+    ...(credentialsText === undefined ? {} : { credentialsText }),
+    ...(caCertPem === undefined ? {} : { caCertPem }),
+    ...(customerKey === undefined ? {} : { customerKey }),
+  };
+}
+
+/** The key that `config.customerKeyEncryptionSecret` names as `secret/key`. */
+async function readCustomerKey(
+  read: SecretReader,
+  namespace: string,
+  { spec, metadata }: BackupStorageLocation,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array | undefined> {
+  const reference = spec.config?.["customerKeyEncryptionSecret"];
+  if (reference === undefined || reference === "") return undefined;
+  const [name = "", key = "", ...more] = reference.split("/");
+  if (name === "" || key === "" || more.length > 0) {
+    throw new DrayError(
+      "BLOB_BAD_CONFIG",
+      `Cannot use backup storage location "${metadata.name}": customerKeyEncryptionSecret is "${reference}", secret/key is wanted`,
+    );
+  }
+  const data = (await read({ namespace, name }, signal))?.data?.[key];
+  if (data !== undefined) return Buffer.from(data, "base64");
+  throw new DrayError("KUBE_NOT_FOUND", `Cannot read key "${key}" of secret "${namespace}/${name}": it is not there`, {
+    hint: "It holds the customer key of the backup storage location.",
+  });
 }
 
 /** The password of every repository of an installation, without white space around it. Throws KUBE_NOT_FOUND when it is not there. */

@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import type { BackupStorageLocation } from "@drayage/api";
 import { ArchiveBackupStore } from "@drayage/archive";
-import { type Clock, DrayError, messageOf, type RandomSource } from "@drayage/base";
-import { type ObjectStore, openDirectoryStore, RetryingObjectStore } from "@drayage/blob";
-import { openS3ObjectStore, s3ConfigFromLocation } from "@drayage/blob/s3";
+import type { Clock, RandomSource } from "@drayage/base";
+import { type ObjectStore, RetryingObjectStore } from "@drayage/blob";
+import { openLocationStore } from "@drayage/blob/locations";
 import { type BackupStore, type BackupStores, type LocationSecrets, readLocationSecrets } from "@drayage/controllers";
 import type { KubeClient } from "@drayage/kube";
 
@@ -45,27 +45,13 @@ export class LocationStores implements BackupStores {
   }
 }
 
-/** The bucket of a location, rooted at its prefix. Throws BLOB_BAD_CONFIG, NOT_SUPPORTED for a provider that is not known. */
+/** The bucket of a location, rooted at its prefix, with retries. Throws BLOB_BAD_CONFIG, NOT_SUPPORTED for a provider that is not known. */
 export async function openObjectStore(
   location: BackupStorageLocation,
   secrets: LocationSecrets,
   { clock, random }: Pick<LocationStoresOptions, "clock" | "random">,
 ): Promise<ObjectStore> {
   const { provider, objectStorage, config } = location.spec;
-  const fields = { objectStorage, ...(config === undefined ? {} : { config }) };
-  const kind = provider.replace(/^velero\.io\//, "");
-  if (kind === "fs") {
-    const folder = config?.["fspath"];
-    if (folder === undefined) throw new DrayError("BLOB_BAD_CONFIG", `Cannot use backup location "${location.metadata.name}": config.fspath is missing`);
-    return openDirectoryStore({ path: [folder, objectStorage.bucket, objectStorage.prefix ?? ""].filter((part) => part !== "").join("/"), random });
-  }
-  if (kind === "aws" || config?.["s3Url"] !== undefined) {
-    try {
-      return new RetryingObjectStore(await openS3ObjectStore(s3ConfigFromLocation(fields, secrets)), { clock, random });
-    } catch (error) {
-      if (error instanceof DrayError) throw error;
-      throw new DrayError("BLOB_BAD_CONFIG", `Cannot open backup location "${location.metadata.name}": ${messageOf(error)}`, { cause: error });
-    }
-  }
-  throw new DrayError("NOT_SUPPORTED", `Cannot use backup location "${location.metadata.name}": provider "${provider}" is not known, aws and fs are`);
+  const named = { name: location.metadata.name ?? "", provider, fields: { objectStorage, ...(config === undefined ? {} : { config }) } };
+  return new RetryingObjectStore(await openLocationStore(named, { clock, random, secrets, environment: process.env }), { clock, random });
 }

@@ -15,13 +15,21 @@ export interface OpenedObjectStore {
 const text = (bytes: Uint8Array): string => asBuffer(bytes).toString();
 const keysBelow = async (store: ObjectStore, prefix = ""): Promise<string[]> => (await collect(store.listAll(prefix))).map(({ key }) => key);
 
+/** What a store cannot do by its nature, and how a test reaches it. */
+export interface ObjectStoreTraits {
+  /** Azure takes a backslash in a name for a slash. */
+  readonly backslashIsSlash?: boolean;
+  /** Fetches a signed address; the platform's own where the store's certificate is known to it. */
+  readonly fetch?: (url: string) => Promise<{ readonly status: number; text(): Promise<string> }>;
+}
+
 /** Registers the cases of `object-store.ts`. `open` gives an empty store each time. */
-export function objectStoreContract(name: string, open: () => Promise<OpenedObjectStore>): void {
+export function objectStoreContract(name: string, open: () => Promise<OpenedObjectStore>, traits: ObjectStoreTraits = {}): void {
   describe(`${name} keeps the object store contract`, () => {
     it.each(CASES)("%s", async (_what, work) => {
       const opened = await open();
       try {
-        await work(opened.store);
+        await work(opened.store, traits);
       } finally {
         await opened.dispose();
       }
@@ -29,7 +37,7 @@ export function objectStoreContract(name: string, open: () => Promise<OpenedObje
   });
 }
 
-const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Promise<void>])[] = [
+const CASES: readonly (readonly [what: string, work: (store: ObjectStore, traits: ObjectStoreTraits) => Promise<void>])[] = [
   [
     "can be used, and is empty",
     async (store) => {
@@ -146,8 +154,18 @@ const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Pro
 
   [
     "takes keys with spaces, signs and other alphabets",
-    async (store) => {
-      const keys = ["a b/c+d", "per%20cent", "q?x=1&y", "ünï/日本", "eq=al;semi,colon:'quote'", "tilde~(paren)*!", "hash#tag", "back\\slash", 'angle<b>"&'];
+    async (store, { backslashIsSlash = false }) => {
+      const keys = [
+        "a b/c+d",
+        "per%20cent",
+        "q?x=1&y",
+        "ünï/日本",
+        "eq=al;semi,colon:'quote'",
+        "tilde~(paren)*!",
+        "hash#tag",
+        ...(backslashIsSlash ? [] : ["back\\slash"]),
+        'angle<b>"&',
+      ];
       for (const key of keys) await store.put(key, utf8(key));
       for (const key of keys) expect(text(await store.get(key))).toBe(key);
       expect(await keysBelow(store)).toEqual([...keys].sort(compareUtf8));
@@ -162,11 +180,11 @@ const CASES: readonly (readonly [what: string, work: (store: ObjectStore) => Pro
 
   [
     "signs an address under which the object can be fetched",
-    async (store) => {
+    async (store, { fetch: fetched = fetch }) => {
       await store.put("backups/a/a-logs.gz", utf8("the log"));
       const url = await store.signedUrl("backups/a/a-logs.gz", 600_000);
       if (!/^https?:/.test(url)) return;
-      const response = await fetch(url);
+      const response = await fetched(url);
       expect(response.status).toBe(200);
       expect(await response.text()).toBe("the log");
     },

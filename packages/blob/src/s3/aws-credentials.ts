@@ -5,7 +5,7 @@ import { DrayError } from "@drayage/base";
 import type { S3Credentials } from "./s3-options.ts";
 
 /**
- * The keys of one profile. Throws BLOB_BAD_CONFIG when the profile or a key is not there, NOT_SUPPORTED when the profile names a role instead of keys.
+ * The keys or the role of one profile. Throws BLOB_BAD_CONFIG when the profile or a key is not there, NOT_SUPPORTED when the profile names a role that is taken on by other means than a token file.
  * No value of the file enters a message.
  */
 export function parseAwsCredentials(text: string, profile = "default"): S3Credentials {
@@ -18,10 +18,16 @@ export function parseAwsCredentials(text: string, profile = "default"): S3Creden
   if (section === undefined) return refuse("the file has no such profile");
   const accessKeyId = section.get("aws_access_key_id");
   const secretAccessKey = section.get("aws_secret_access_key");
-  if (accessKeyId === undefined && secretAccessKey === undefined && section.has("role_arn")) {
-    throw new DrayError("NOT_SUPPORTED", `Cannot read the credentials of profile "${profile}": it names a role, and only keys are read from a file`, {
-      hint: "Give the role to the pod itself (AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE in its environment) and leave the location's credential out.",
-    });
+  const roleArn = section.get("role_arn");
+  if (roleArn !== undefined) {
+    const webIdentityTokenFile = section.get("web_identity_token_file");
+    if (webIdentityTokenFile === undefined) {
+      throw new DrayError("NOT_SUPPORTED", `Cannot read the credentials of profile "${profile}": it names a role without web_identity_token_file`, {
+        hint: "Name the file of the pod's token, or give the role to the pod itself and leave the location's credential out.",
+      });
+    }
+    const roleSessionName = section.get("role_session_name");
+    return { roleArn, webIdentityTokenFile, ...(roleSessionName === undefined ? {} : { roleSessionName }) };
   }
   if (accessKeyId === undefined) return refuse("aws_access_key_id is missing");
   if (secretAccessKey === undefined) return refuse("aws_secret_access_key is missing");

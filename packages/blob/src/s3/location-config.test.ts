@@ -28,6 +28,10 @@ describe("parseAwsCredentials()", () => {
     expect(() => parseAwsCredentials(CREDENTIALS, "none")).toThrow('Cannot read the credentials of profile "none": the file has no such profile');
     expect(() => parseAwsCredentials(CREDENTIALS, "half")).toThrow("aws_secret_access_key is missing");
     expect(() => parseAwsCredentials(CREDENTIALS, "role")).toThrow(expect.objectContaining({ code: "NOT_SUPPORTED" }));
+    expect(parseAwsCredentials("[default]\nsts_regional_endpoints = regional\nrole_arn = arn:x\nweb_identity_token_file = /var/token\n")).toEqual({
+      roleArn: "arn:x",
+      webIdentityTokenFile: "/var/token",
+    });
     expect(() => parseAwsCredentials("")).toThrow(expect.objectContaining({ code: "BLOB_BAD_CONFIG" }));
   });
 });
@@ -44,7 +48,11 @@ describe("s3ConfigFromLocation()", () => {
           insecureSkipTLSVerify: "false",
           checksumAlgorithm: "",
           profile: "other",
-          publicUrl: "x",
+          publicUrl: "https://public.example/",
+          kmsKeyId: "key-1",
+          tagging: "team=a",
+          storageClass: "STANDARD_IA",
+          enableSharedConfig: "true",
         },
       },
       { credentialsText: CREDENTIALS },
@@ -58,6 +66,10 @@ describe("s3ConfigFromLocation()", () => {
       insecureSkipTlsVerify: false,
       caCert: "-----BEGIN CERTIFICATE-----\nx",
       checksumAlgorithm: "",
+      publicUrl: "https://public.example",
+      kmsKeyId: "key-1",
+      tagging: "team=a",
+      storageClass: "STANDARD_IA",
       credentials: { accessKeyId: "OTHER", secretAccessKey: "other-secret", sessionToken: "token" },
     });
   });
@@ -70,8 +82,23 @@ describe("s3ConfigFromLocation()", () => {
   it.each([
     [{ s3ForcePathStyle: "yes" }, '"s3ForcePathStyle" is "yes"'],
     [{ checksumAlgorithm: "MD4" }, '"checksumAlgorithm" is "MD4"'],
+    [{ serverSideEncryption: "AES" }, '"serverSideEncryption" is "AES"'],
+    [{ storageClass: "GLACIER" }, '"storageClass" is "GLACIER"'],
+    [{ signatureVersion: "1" }, '"signatureVersion" is "1"'],
+    [{ s3url: "https://x" }, 'config key "s3url" is not known, is "s3Url" meant?'],
+    [{ surprise: "x" }, 'config key "surprise" is not known'],
+    [{ customerKeyEncryptionFile: "/none" }, "the customer key that its config names was not read"],
   ])("names the key of %j that it cannot read", (config, said) => {
     expect(() => s3ConfigFromLocation({ objectStorage: { bucket: "b" }, config })).toThrow(said);
+  });
+
+  it("takes the first 32 bytes of a customer key, and refuses fewer or other encryption beside it", () => {
+    const config = { customerKeyEncryptionSecret: "a/b" };
+    const read = (length: number, more = {}) =>
+      s3ConfigFromLocation({ objectStorage: { bucket: "b" }, config: { ...config, ...more } }, { customerKey: new Uint8Array(length).fill(1) });
+    expect(read(40).customerKey).toEqual(new Uint8Array(32).fill(1));
+    expect(() => read(31)).toThrow("the customer key has 31 bytes, 32 are wanted");
+    expect(() => read(32, { kmsKeyId: "x" })).toThrow("excludes kmsKeyId");
   });
 
   it("refuses a certificate that is none", () => {

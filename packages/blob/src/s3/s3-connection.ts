@@ -4,14 +4,16 @@
  * `aws-chunked` bodies, which some servers store framing and all.
  */
 
-import { addAbortListener } from "node:events";
 import { isIP } from "node:net";
 import type { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
 import type * as Sdk from "@aws-sdk/client-s3";
 import { DrayError, isDrayError } from "@drayage/base";
+import { readBody, streamBody } from "../http-body.ts";
+import { DEFAULT_TIMEOUTS } from "../store-timeouts.ts";
 import { translateS3Error } from "./s3-errors.ts";
-import { DEFAULT_TIMEOUTS, type S3Options } from "./s3-options.ts";
+import type { S3Options } from "./s3-options.ts";
+import { ownerSetting } from "./write-settings.ts";
 
 export class S3Connection {
   readonly sdk: typeof Sdk;
@@ -20,17 +22,35 @@ export class S3Connection {
   /** `s3://bucket/prefix`. */
   readonly place: string;
 
-  private constructor(sdk: typeof Sdk, options: S3Options) {
+  readonly #credentials: ClientCredentials;
+
+  private constructor(sdk: typeof Sdk, options: S3Options, credentials: ClientCredentials) {
     this.sdk = sdk;
     this.options = options;
     this.place = `s3://${options.bucket}/${options.prefix ?? ""}`;
-    this.client = new sdk.S3Client(clientConfig(options));
+    this.#credentials = credentials;
+    this.client = new sdk.S3Client(clientConfig(options, credentials));
   }
 
   /** Throws BLOB_BAD_CONFIG for options that cannot work; does not call the store. */
   static async open(options: S3Options): Promise<S3Connection> {
     checkOptions(options);
-    return new S3Connection(await import("@aws-sdk/client-s3"), options);
+    return new S3Connection(await import("@aws-sdk/client-s3"), options, await clientCredentials(options));
+  }
+
+  /** A client that signs addresses: by the public name of the store, and with the region that the bucket is in. */
+  async signingClient(action: string): Promise<Sdk.S3Client> {
+    const { endpoint, publicUrl, region, bucket } = this.options;
+    if (publicUrl === undefined && (endpoint !== undefined || region !== undefined)) return this.client;
+    // A signature counts in one region only, and nobody follows a redirect with it.
+    const found =
+      region ??
+      (endpoint === undefined
+        ? (await this.call(action, undefined, (client) => client.send(new this.sdk.HeadBucketCommand({ Bucket: bucket, ...ownerSetting(this.options) }))))
+            .BucketRegion
+        : undefined);
+    const options = { ...this.options, ...(publicUrl === undefined ? {} : { endpoint: publicUrl }), ...(found === undefined ? {} : { region: found }) };
+    return new this.sdk.S3Client(clientConfig(options, this.#credentials));
   }
 
   get bucket(): string {
@@ -58,43 +78,13 @@ export class S3Connection {
   }
 
   /** The body of an answer as it comes in. Exactly the announced number of bytes, or BLOB_UNAVAILABLE. */
-  async *stream(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {
-    const body = response.Body as Readable | undefined;
-    const wanted = response.ContentLength;
-    let seen = 0;
-    if (body !== undefined) {
-      const listener = signal === undefined ? undefined : addAbortListener(signal, () => body.destroy());
-      try {
-        for await (const chunk of body as AsyncIterable<Uint8Array>) {
-          seen += chunk.length;
-          yield chunk;
-        }
-      } catch (error) {
-        signal?.throwIfAborted();
-        throw translateS3Error(error, action);
-      } finally {
-        listener?.[Symbol.dispose]();
-        body.destroy();
-      }
-    }
-    signal?.throwIfAborted();
-    if (wanted !== undefined && seen !== wanted) {
-      throw new DrayError("BLOB_UNAVAILABLE", `${action}: the answer ended after ${seen} of ${wanted} bytes`);
-    }
+  stream(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {
+    return streamBody(response.Body as Readable | undefined, { action, length: response.ContentLength, signal, translate: translateS3Error });
   }
 
   /** The whole body of an answer, read into one array of its announced length. */
-  async body(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const length = response.ContentLength;
-    if (length === undefined) throw new DrayError("BLOB_UNAVAILABLE", `${action}: the answer does not say its length`);
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for await (const chunk of this.stream(response, action, signal)) {
-      if (at + chunk.length > length) throw new DrayError("BLOB_UNAVAILABLE", `${action}: the answer is longer than its announced ${length} bytes`);
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    return bytes;
+  body(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    return readBody(response.Body as Readable | undefined, { action, length: response.ContentLength, signal, translate: translateS3Error });
   }
 
   close(): Promise<void> {
@@ -109,19 +99,35 @@ function checkOptions(options: S3Options): void {
   };
   if (options.bucket === "" || options.bucket.includes("/"))
     refuse("it is not a bucket's name", "Give the bucket's name alone; what follows a slash is the prefix.");
-  if (options.endpoint === undefined) return;
-  if (!URL.canParse(options.endpoint)) refuse(`endpoint "${options.endpoint}" is not a URL, https://host[:port] or http://host[:port] is wanted`);
-  const url = new URL(options.endpoint);
-  if (url.protocol !== "http:" && url.protocol !== "https:") refuse(`endpoint "${options.endpoint}" is not http:// or https://`);
-  if (url.pathname !== "/" || url.search !== "") refuse(`endpoint "${options.endpoint}" has a path, only host and port are wanted`);
-  if (url.username !== "" || url.password !== "") refuse("its endpoint holds a password", "Give the keys as credentials, never in the address.");
+  if (options.customerKey !== undefined && options.customerKey.length !== 32) refuse(`its customer key has ${options.customerKey.length} bytes, 32 are wanted`);
+  for (const [name, address] of [
+    ["endpoint", options.endpoint],
+    ["publicUrl", options.publicUrl],
+  ] as const) {
+    if (address === undefined) continue;
+    if (!URL.canParse(address)) refuse(`${name} "${address}" is not a URL, https://host[:port] or http://host[:port] is wanted`);
+    const url = new URL(address);
+    if (url.username !== "" || url.password !== "") refuse(`its ${name} holds a password`, "Give the keys as credentials, never in the address.");
+    if (url.protocol !== "http:" && url.protocol !== "https:") refuse(`${name} "${address}" is not http:// or https://`);
+    if (url.pathname !== "/" || url.search !== "") refuse(`${name} "${address}" has a path, only host and port are wanted`);
+  }
 }
 
 /** The SDK warns on the console otherwise, among other things that a body which is a stream is not sent again. What matters of its errors is in ours. */
 const ignore = (): void => undefined;
 const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-function clientConfig(options: S3Options): Sdk.S3ClientConfig {
+type ClientCredentials = Sdk.S3ClientConfig["credentials"] | undefined;
+
+/** Keys as they are; a role as its token file gives it, read again whenever the credentials run out. */
+async function clientCredentials({ credentials, region, stsEndpoint }: S3Options): Promise<ClientCredentials> {
+  if (credentials === undefined || "accessKeyId" in credentials) return credentials;
+  const { fromTokenFile } = await import("@aws-sdk/credential-provider-web-identity");
+  const clientConfig = { region: region ?? "us-east-1", maxAttempts: 1, ...(stsEndpoint === undefined ? {} : { endpoint: stsEndpoint }) };
+  return fromTokenFile({ ...credentials, clientConfig });
+}
+
+function clientConfig(options: S3Options, credentials: ClientCredentials): Sdk.S3ClientConfig {
   const elsewhere = options.endpoint !== undefined;
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const agent = { keepAlive: true, maxSockets: options.connectionsMax ?? 64 };
@@ -147,7 +153,7 @@ function clientConfig(options: S3Options): Sdk.S3ClientConfig {
       },
     },
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
-    ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
+    ...(credentials === undefined ? {} : { credentials }),
     ...(options.profile === undefined ? {} : { profile: options.profile }),
   };
 }

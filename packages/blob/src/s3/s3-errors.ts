@@ -2,24 +2,20 @@
  * What the errors of S3 and of the way to it mean, said once. Above this file nobody looks at an SDK error.
  * Names: the API reference of Amazon S3 ("Error responses"), and what MinIO, Ceph and versitygw answer beside them.
  */
-import { type Code, DrayError, messageOf } from "@drayage/base";
-
-interface Meaning {
-  readonly code: Code;
-  readonly hint?: string;
-}
+import { DrayError, messageOf } from "@drayage/base";
+import { connectionMeaning, type Meaning } from "../connection-errors.ts";
 
 const DENIED: Meaning = { code: "BLOB_ACCESS_DENIED", hint: "Check the access key, the secret, and what the bucket's policy lets this key do." };
 const EXPIRED: Meaning = { code: "BLOB_ACCESS_DENIED", hint: "The credentials have expired; put fresh ones in place." };
 const SKEWED: Meaning = { code: "BLOB_ACCESS_DENIED", hint: "The clock of this machine and that of the object store differ too much; set the clock." };
 const NO_BUCKET: Meaning = { code: "BLOB_BUCKET_NOT_FOUND", hint: "Create the bucket, or correct its name." };
 const WRONG_REGION: Meaning = { code: "BLOB_BAD_CONFIG", hint: "Set the region the bucket is in." };
-const CERTIFICATE: Meaning = { code: "BLOB_BAD_CONFIG", hint: "Give the certificate of the store's authority (caCert), or correct the endpoint." };
+const NO_LOCK: Meaning = { code: "NOT_SUPPORTED", hint: "The bucket has no object lock; it is switched on when the bucket is made." };
 const THROTTLED: Meaning = { code: "BLOB_THROTTLED" };
 const UNAVAILABLE: Meaning = { code: "BLOB_UNAVAILABLE" };
 const NO_SPACE: Meaning = { code: "BLOB_NO_SPACE", hint: "The object store has no room left; free space there or raise its quota." };
 
-/** By the name of the error in the answer's XML, or by the code of a failed connection. */
+/** By the name of the error in the answer's XML. */
 const BY_NAME: Readonly<Record<string, Meaning>> = {
   NoSuchKey: { code: "BLOB_NOT_FOUND" },
   NoSuchBucket: NO_BUCKET,
@@ -64,21 +60,12 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
   RequestTimeout: UNAVAILABLE,
   TimeoutError: UNAVAILABLE,
   NotImplemented: { code: "NOT_SUPPORTED" },
+  ObjectLockConfigurationNotFoundError: NO_LOCK,
+  InvalidBucketObjectLockConfiguration: NO_LOCK,
   QuotaExceeded: NO_SPACE,
   EntityTooLarge: NO_SPACE,
   XMinioStorageFull: NO_SPACE,
   InsufficientStorage: NO_SPACE,
-  ECONNREFUSED: { code: "BLOB_UNAVAILABLE", hint: "Nothing answers there: check the endpoint, and that the object store runs." },
-  ENOTFOUND: { code: "BLOB_UNAVAILABLE", hint: "The name of the endpoint is not known here: check it, and the DNS." },
-  SELF_SIGNED_CERT_IN_CHAIN: CERTIFICATE,
-  DEPTH_ZERO_SELF_SIGNED_CERT: CERTIFICATE,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: CERTIFICATE,
-  UNABLE_TO_GET_ISSUER_CERT: CERTIFICATE,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: CERTIFICATE,
-  CERT_HAS_EXPIRED: CERTIFICATE,
-  ERR_TLS_CERT_ALTNAME_INVALID: CERTIFICATE,
-  EPROTO: { code: "BLOB_BAD_CONFIG", hint: "The endpoint does not speak TLS as was asked; check http:// against https://." },
-  ERR_SSL_WRONG_VERSION_NUMBER: { code: "BLOB_BAD_CONFIG", hint: "The endpoint does not speak TLS; use http:// if that is meant." },
 };
 
 /** By HTTP status, for answers without a body (HEAD) and names that are not known here. */
@@ -98,10 +85,12 @@ function byStatus(status: number): Meaning {
 
 /** Translates an error of the SDK or of the connection. `action` is the first half of the message: `Cannot read blob "x" of s3://b/p`. */
 export function translateS3Error(error: unknown, action: string): DrayError {
-  const name = nameOf(error);
+  const connection = connectionMeaning(error);
+  const name = connection?.name ?? nameOf(error);
   const status = (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
   // Without a status nothing came back: whatever the reason, the way to the store is at fault.
-  const meaning = BY_NAME[name] ?? (status === undefined ? UNAVAILABLE : byStatus(status));
+  const meaning =
+    connection?.meaning ?? (isMissingLock(name, error) ? NO_LOCK : undefined) ?? BY_NAME[name] ?? (status === undefined ? UNAVAILABLE : byStatus(status));
   const said = messageOf(error);
   const known = name === "" || said.includes(name) || name === "UnknownError" || name === "Error";
   return new DrayError(meaning.code, `${action}: ${known ? said : `${name}: ${said}`}`, {
@@ -111,10 +100,14 @@ export function translateS3Error(error: unknown, action: string): DrayError {
   });
 }
 
-/** The name under which the table knows an error: the S3 error code, else the code of the failed connection. An aggregate (several addresses tried) counts as its first. */
+/** AWS and MinIO say of a lock in a bucket without object lock only that the request is not valid; the message names the reason. */
+function isMissingLock(name: string, error: unknown): boolean {
+  return name === "InvalidRequest" && /object lock/i.test(messageOf(error));
+}
+
+/** The name under which the table knows an error: the S3 error code, else the name of the SDK's. */
 function nameOf(error: unknown): string {
-  const { name, Code: code, code: errno, errors } = (error ?? {}) as { name?: unknown; Code?: unknown; code?: unknown; errors?: unknown };
+  const { name, Code: code, code: errno } = (error ?? {}) as { name?: unknown; Code?: unknown; code?: unknown };
   for (const candidate of [code, name, errno]) if (typeof candidate === "string" && BY_NAME[candidate] !== undefined) return candidate;
-  if (Array.isArray(errors) && errors.length > 0) return nameOf(errors[0]);
   return typeof code === "string" ? code : typeof name === "string" && name !== "Error" ? name : typeof errno === "string" ? errno : "";
 }

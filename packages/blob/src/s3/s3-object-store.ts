@@ -1,10 +1,12 @@
 import { DrayError, forEachLimit, hasCode } from "@drayage/base";
 import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
 import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import { httpRange } from "../ranged-get.ts";
 import { openSourceFile } from "../source-file.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
-import { checksumOf, deleteObject, listPages } from "./s3-storage.ts";
+import { deleteObject, listPages } from "./s3-storage.ts";
+import { ownerSetting, readSettings, writeSettings } from "./write-settings.ts";
 
 /** Opens a bucket (or what lies under a prefix of it) as an object store. Does not call the store; `check` does. */
 export async function openS3ObjectStore(options: S3Options): Promise<ObjectStore> {
@@ -31,7 +33,15 @@ class S3ObjectStore implements ObjectStore {
     const action = `Cannot use ${this.description}`;
     // A listing rather than a HEAD: its errors come with a body that says what is wrong, and it is a right that a location needs anyway.
     await this.#s3.call(action, signal, (client, abort) =>
-      client.send(new this.#s3.sdk.ListObjectsV2Command({ Bucket: this.#s3.bucket, Prefix: this.#s3.options.prefix ?? "", MaxKeys: 1 }), abort),
+      client.send(
+        new this.#s3.sdk.ListObjectsV2Command({
+          Bucket: this.#s3.bucket,
+          Prefix: this.#s3.options.prefix ?? "",
+          MaxKeys: 1,
+          ...ownerSetting(this.#s3.options),
+        }),
+        abort,
+      ),
     );
   }
 
@@ -60,7 +70,7 @@ class S3ObjectStore implements ObjectStore {
   async head(key: string, signal?: AbortSignal): Promise<StoredObject> {
     try {
       const found = await this.#s3.call(`Cannot read "${key}" of ${this.description}`, signal, (client, abort) =>
-        client.send(new this.#s3.sdk.HeadObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key) }), abort),
+        client.send(new this.#s3.sdk.HeadObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key), ...readSettings(this.#s3.options) }), abort),
       );
       return { key, length: found.ContentLength ?? 0, timestampMs: found.LastModified?.getTime() ?? 0 };
     } catch (error) {
@@ -76,7 +86,7 @@ class S3ObjectStore implements ObjectStore {
           Key: this.#s3.key(key),
           Body: data,
           ContentLength: data.length,
-          ...checksumOf(this.#s3.options),
+          ...writeSettings(this.#s3.options),
         }),
         abort,
       ),
@@ -123,12 +133,22 @@ class S3ObjectStore implements ObjectStore {
     }
   }
 
+  /** Under SSE-C whoever uses the address must send the key as well, which nobody without it can: NOT_SUPPORTED. */
   async signedUrl(key: string, validForMs: number): Promise<string> {
+    const action = `Cannot sign an address of "${key}" of ${this.description}`;
+    if (this.#s3.options.customerKey !== undefined) {
+      throw new DrayError("NOT_SUPPORTED", `${action}: what a customer key encrypts is read with that key only`, {
+        hint: "Fetch it with dray backup download where the location's Secrets are at hand.",
+      });
+    }
     const { getSignedUrl } = await import("@aws-sdk/s3-request-presigner");
     const command = new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key) });
-    return await this.#s3.call(`Cannot sign an address of "${key}" of ${this.description}`, undefined, (client) =>
-      getSignedUrl(client, command, { expiresIn: Math.max(1, Math.floor(validForMs / 1000)) }),
-    );
+    const client = await this.#s3.signingClient(action);
+    try {
+      return await this.#s3.call(action, undefined, () => getSignedUrl(client, command, { expiresIn: Math.max(1, Math.floor(validForMs / 1000)) }));
+    } finally {
+      if (client !== this.#s3.client) client.destroy();
+    }
   }
 
   async close(): Promise<void> {
@@ -146,10 +166,10 @@ class S3ObjectStore implements ObjectStore {
 
   async #open(key: string, signal: AbortSignal | undefined, range?: ByteRange) {
     const action = `Cannot read "${key}" of ${this.description}`;
-    const Range = range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
+    const Range = range === undefined ? {} : { Range: httpRange(range) };
     try {
       const response = await this.#s3.call(action, signal, (client, abort) =>
-        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key), ...Range }), abort),
+        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(key), ...readSettings(this.#s3.options), ...Range }), abort),
       );
       return { response, action };
     } catch (error) {
@@ -167,9 +187,10 @@ class S3ObjectStore implements ObjectStore {
     const action = `Cannot store "${key}" in ${this.description}`;
     const { sdk } = this.#s3;
     const target = { Bucket: this.#s3.bucket, Key: this.#s3.key(key) };
-    const checksum = checksumOf(this.#s3.options);
+    const settings = writeSettings(this.#s3.options);
+    const ofParts = { ...readSettings(this.#s3.options), ...("ChecksumAlgorithm" in settings ? { ChecksumAlgorithm: settings.ChecksumAlgorithm } : {}) };
     const { UploadId } = await this.#s3.call(action, signal, (client, abort) =>
-      client.send(new sdk.CreateMultipartUploadCommand({ ...target, ...checksum }), abort),
+      client.send(new sdk.CreateMultipartUploadCommand({ ...target, ...settings }), abort),
     );
     const partBytes = Math.max(SINGLE_PUT_BYTES, Math.ceil(size / PARTS_MAX));
     const parts: {
@@ -189,7 +210,7 @@ class S3ObjectStore implements ObjectStore {
           const offset = (part.PartNumber - 1) * partBytes;
           const Body = await readPart(offset, Math.min(partBytes, size - offset));
           const stored = await this.#s3.call(action, signal, (client, abort) =>
-            client.send(new sdk.UploadPartCommand({ ...target, ...checksum, UploadId, PartNumber: part.PartNumber, Body, ContentLength: Body.length }), abort),
+            client.send(new sdk.UploadPartCommand({ ...target, ...ofParts, UploadId, PartNumber: part.PartNumber, Body, ContentLength: Body.length }), abort),
           );
           for (const field of ["ETag", "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256"] as const) {
             const value = stored[field];
@@ -199,10 +220,15 @@ class S3ObjectStore implements ObjectStore {
         signal,
       );
       await this.#s3.call(action, signal, (client, abort) =>
-        client.send(new sdk.CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts: parts } }), abort),
+        client.send(
+          new sdk.CompleteMultipartUploadCommand({ ...target, ...readSettings(this.#s3.options), UploadId, MultipartUpload: { Parts: parts } }),
+          abort,
+        ),
       );
     } catch (error) {
-      await this.#s3.call(action, undefined, (client) => client.send(new sdk.AbortMultipartUploadCommand({ ...target, UploadId }))).catch(() => undefined);
+      await this.#s3
+        .call(action, undefined, (client) => client.send(new sdk.AbortMultipartUploadCommand({ ...target, ...ownerSetting(this.#s3.options), UploadId })))
+        .catch(() => undefined);
       throw error;
     }
   }

@@ -3,11 +3,13 @@ import { Readable } from "node:stream";
 import { crc32 } from "node:zlib";
 import type * as Sdk from "@aws-sdk/client-s3";
 import { concat, DrayError, hasCode } from "@drayage/base";
-import { blobAlreadyExists, blobNotFound, invalidRange, rangeOf } from "../blob-errors.ts";
+import { blobAlreadyExists, blobNotFound } from "../blob-errors.ts";
 import { checkBlobId } from "../blob-id.ts";
+import { httpRange, rangedGet } from "../ranged-get.ts";
 import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
+import { ownerSetting, readSettings, writeSettings } from "./write-settings.ts";
 
 /** Opens a bucket (or what lies under a prefix of it) as blob storage, a key being the prefix and the blob's id and nothing between. Does not call the store. */
 export async function openS3Storage(options: S3Options): Promise<BlobStorage> {
@@ -29,37 +31,34 @@ class S3Storage implements BlobStorage {
   constructor(s3: S3Connection) {
     this.#s3 = s3;
     this.description = s3.place;
-    this.capabilities = { putIfAbsent: s3.options.conditionalPut ?? s3.options.endpoint === undefined, retention: s3.options.objectLock === true };
+    this.capabilities = { putIfAbsent: s3.options.conditionalPut ?? s3.options.endpoint === undefined, retention: s3.options.objectLock !== false };
   }
 
   async get(id: BlobId, options: GetBlobOptions = {}): Promise<Uint8Array> {
     checkBlobId(id);
-    const { offset = 0, length, signal } = options;
-    if (length === 0) return await this.#emptyRange(id, options);
-    if (offset < 0 || (length !== undefined && length < 0)) throw invalidRange(this.description, id, options, undefined);
-    const range = offset === 0 && length === undefined ? {} : { Range: `bytes=${offset}-${length === undefined ? "" : offset + length - 1}` };
+    const { signal } = options;
     const action = `Cannot read blob "${id}" of ${this.description}`;
-    try {
-      const response = await this.#s3.call(action, signal, (client, abort) =>
-        client.send(new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...range }), abort),
-      );
-      const bytes = await this.#s3.body(response, action, signal);
-      if (length !== undefined && bytes.length < length) throw invalidRange(this.description, id, options, offset + bytes.length);
-      return bytes;
-    } catch (error) {
-      if (hasCode(error, "BLOB_NOT_FOUND")) throw blobNotFound(this.description, id, error);
-      if (!hasCode(error, "BLOB_INVALID_RANGE")) throw error;
-      // The bytes after the last one are none, which HTTP has no range for.
-      if (length === undefined) return await this.#emptyRange(id, { ...options, length: 0 });
-      throw invalidRange(this.description, id, options, undefined, error);
-    }
+    return await rangedGet(id, options, {
+      place: this.description,
+      fetch: async (range) => {
+        const Range = range === undefined ? {} : { Range: httpRange(range) };
+        const response = await this.#s3.call(action, signal, (client, abort) =>
+          client.send(
+            new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...readSettings(this.#s3.options), ...Range }),
+            abort,
+          ),
+        );
+        return await this.#s3.body(response, action, signal);
+      },
+      length: async () => (await this.head(id, signal)).length,
+    });
   }
 
   async head(id: BlobId, signal?: AbortSignal): Promise<BlobMetadata> {
     checkBlobId(id);
     try {
       const found = await this.#s3.call(`Cannot read blob "${id}" of ${this.description}`, signal, (client, abort) =>
-        client.send(new this.#s3.sdk.HeadObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id) }), abort),
+        client.send(new this.#s3.sdk.HeadObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...readSettings(this.#s3.options) }), abort),
       );
       return { id, length: found.ContentLength ?? 0, timestampMs: found.LastModified?.getTime() ?? 0 };
     } catch (error) {
@@ -79,6 +78,7 @@ class S3Storage implements BlobStorage {
       Key: this.#s3.key(id),
       ContentLength: length,
       ContentType: CONTENT_TYPE,
+      ...writeSettings(this.#s3.options),
       ...(options.ifAbsent === true ? { IfNoneMatch: "*" } : {}),
       ...(options.retention === undefined ? {} : this.#lock(options.retention)),
       ...this.#body(parts, length, options),
@@ -117,6 +117,7 @@ class S3Storage implements BlobStorage {
             Bucket: this.#s3.bucket,
             Key: this.#s3.key(id),
             Retention: { Mode, RetainUntilDate },
+            ...ownerSetting(this.#s3.options),
             ChecksumAlgorithm: "CRC32",
           }),
           abort,
@@ -138,16 +139,10 @@ class S3Storage implements BlobStorage {
   #body(parts: readonly Uint8Array[], length: number, options: PutBlobOptions): Partial<Sdk.PutObjectCommandInput> {
     const { checksumAlgorithm, endpoint } = this.#s3.options;
     const [only] = parts;
-    if (parts.length === 1 && only !== undefined) return { Body: only, ...checksumOf(this.#s3.options) };
-    if (length < JOINED_BYTES_MAX || options.retention !== undefined || (checksumAlgorithm ?? "") !== "")
-      return { Body: concat(parts), ...checksumOf(this.#s3.options) };
+    if (parts.length === 1 && only !== undefined) return { Body: only };
+    if (length < JOINED_BYTES_MAX || options.retention !== undefined || (checksumAlgorithm ?? "") !== "") return { Body: concat(parts) };
     const crc = endpoint === undefined && checksumAlgorithm === undefined ? { ChecksumCRC32: crc32Base64(parts) } : {};
     return { Body: Readable.from(parts.filter((part) => part.length > 0)), ...crc };
-  }
-
-  async #emptyRange(id: BlobId, options: GetBlobOptions): Promise<Uint8Array> {
-    rangeOf(this.description, id, options, (await this.head(id, options.signal)).length);
-    return new Uint8Array();
   }
 
   /** A locked put needs a checksum that the store checks, also where none is sent otherwise. */
@@ -177,15 +172,12 @@ function crc32Base64(parts: readonly Uint8Array[]): string {
   return bytes.toString("base64");
 }
 
-/** The checksum asked of the SDK for one put, beside its own default. */
-export function checksumOf(options: S3Options): { readonly ChecksumAlgorithm?: Sdk.ChecksumAlgorithm } {
-  return options.checksumAlgorithm === undefined || options.checksumAlgorithm === "" ? {} : { ChecksumAlgorithm: options.checksumAlgorithm };
-}
-
 /** A key that is not there counts as deleted. */
 export async function deleteObject(s3: S3Connection, key: string, action: string, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await s3.call(action, signal, (client, abort) => client.send(new s3.sdk.DeleteObjectCommand({ Bucket: s3.bucket, Key: key }), abort));
+    await s3.call(action, signal, (client, abort) =>
+      client.send(new s3.sdk.DeleteObjectCommand({ Bucket: s3.bucket, Key: key, ...ownerSetting(s3.options) }), abort),
+    );
   } catch (error) {
     if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
   }
@@ -201,7 +193,15 @@ export async function* listPages(
   let token: string | undefined;
   do {
     const page: Sdk.ListObjectsV2CommandOutput = await s3.call(action, signal, (client, abort) =>
-      client.send(new s3.sdk.ListObjectsV2Command({ Bucket: s3.bucket, ...wanted, ...(token === undefined ? {} : { ContinuationToken: token }) }), abort),
+      client.send(
+        new s3.sdk.ListObjectsV2Command({
+          Bucket: s3.bucket,
+          ...wanted,
+          ...ownerSetting(s3.options),
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        }),
+        abort,
+      ),
     );
     yield page;
     token = page.IsTruncated === true ? page.NextContinuationToken : undefined;

@@ -2,3 +2,4 @@
 export { MemoryObjectStore } from "../memory/memory-object-store.ts";
 export { MemoryStorage } from "../memory/memory-storage.ts";
 export * from "./faulty-storage.ts";
+export * from "./token-endpoint.ts";

@@ -397,10 +397,10 @@ describe("createRepositoryService()", () => {
 
   it("says which provider it does not know", async () => {
     const place = location();
-    place.spec.provider = "gcp";
+    place.spec.provider = "swift";
     await expect(createRepositoryService(deps()).ensure(repository(), place)).rejects.toMatchObject({
       code: "NOT_SUPPORTED",
-      message: expect.stringContaining('provider "gcp"'),
+      message: expect.stringContaining('provider "swift"'),
     });
   });
 });

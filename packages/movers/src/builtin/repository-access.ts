@@ -19,8 +19,8 @@ import {
   validLabelValue,
 } from "@drayage/api";
 import { type Clock, DrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
-import { type BlobStorage, openFilesystemStorage, RetryingStorage } from "@drayage/blob";
-import { openS3Storage, s3ConfigFromLocation } from "@drayage/blob/s3";
+import { type BlobStorage, RetryingStorage } from "@drayage/blob";
+import { openLocationStorage } from "@drayage/blob/locations";
 import { type KubeClient, secrets } from "@drayage/kube";
 
 export interface RepositoryAccess {
@@ -100,23 +100,9 @@ export async function accessTo(
  * that is not known.
  */
 export async function openRepositoryStorage(access: RepositoryAccess, deps: StorageDeps, options: { readonly create?: boolean } = {}): Promise<BlobStorage> {
-  return new RetryingStorage(await openPlainStorage(access, deps, options.create ?? false), deps);
-}
-
-async function openPlainStorage({ location, secrets, volumeNamespace }: RepositoryAccess, { random }: StorageDeps, create: boolean): Promise<BlobStorage> {
+  const { location, secrets: locationSecrets, volumeNamespace } = access;
   const { provider, objectStorage, config } = location.spec;
-  const kind = provider.replace(/^velero\.io\//, "");
-  const prefix = (objectStorage.prefix ?? "").replace(/^\/+|\/+$/g, "");
-  if (kind === "fs") {
-    const folder = config?.["fspath"];
-    if (folder === undefined || folder === "") {
-      throw new DrayError("BLOB_BAD_CONFIG", `Cannot use backup storage location "${location.metadata.name}": config.fspath is missing`);
-    }
-    return openFilesystemStorage({ path: join(folder, objectStorage.bucket, prefix, "kopia", volumeNamespace), create, random });
-  }
-  if (kind === "aws" || (config?.["s3Url"] ?? "") !== "") {
-    const options = s3ConfigFromLocation({ objectStorage, ...(config === undefined ? {} : { config }) }, secrets);
-    return openS3Storage({ ...options, prefix: `${prefix === "" ? "" : `${prefix}/`}kopia/${volumeNamespace}/` });
-  }
-  throw new DrayError("NOT_SUPPORTED", `Cannot use backup storage location "${location.metadata.name}": provider "${provider}" is not known, aws and fs are`);
+  const named = { name: location.metadata.name ?? "", provider, fields: { objectStorage, ...(config === undefined ? {} : { config }) } };
+  const opening = { ...deps, secrets: locationSecrets, environment: process.env, create: options.create ?? false };
+  return new RetryingStorage(await openLocationStorage(named, `kopia/${volumeNamespace}`, opening), deps);
 }

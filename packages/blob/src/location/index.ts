@@ -1,0 +1,2 @@
+export * from "./location-fields.ts";
+export * from "./open-location.ts";
