@@ -15,6 +15,12 @@ const FD_FOLDER = "/proc/self/fd";
 
 let procIsThere: boolean | undefined;
 
+/** What stands before the name of an entry in the path by which system calls reach it, in every thread of the process. */
+export function entryPathPrefix({ fd, path }: { readonly fd: number; readonly path: string }): string {
+  procIsThere ??= existsSync(FD_FOLDER);
+  return procIsThere ? `${FD_FOLDER}/${fd}/` : `${path}/`;
+}
+
 export class AnchoredDirectory {
   readonly fd: number;
   /** For messages: the path as a byte string. */
@@ -25,8 +31,7 @@ export class AnchoredDirectory {
   private constructor(fd: number, path: string) {
     this.fd = fd;
     this.path = path;
-    procIsThere ??= existsSync(FD_FOLDER);
-    this.#prefix = procIsThere ? `${FD_FOLDER}/${fd}/` : `${path}/`;
+    this.#prefix = entryPathPrefix({ fd, path });
   }
 
   /** Opens a directory by its path; a symbolic link there is followed, since the caller named it. Throws PATH_NOT_FOUND, NOT_PERMITTED, PATH_IO. */
@@ -35,14 +40,18 @@ export class AnchoredDirectory {
     return new AnchoredDirectory(fd, path);
   }
 
+  /** Throws PATH_ESCAPES_TARGET for what is not a name in a directory. */
+  checkName(name: string): void {
+    if (isFileName(name)) return;
+    throw new DrayError(
+      "PATH_ESCAPES_TARGET",
+      `Cannot use the name ${JSON.stringify(textOfByteString(name))} in "${textOfByteString(this.path)}": it is not that of an entry of a directory`,
+    );
+  }
+
   /** The path by which system calls reach an entry. Throws PATH_ESCAPES_TARGET for what is not a name in a directory. */
   child(name: string): Buffer {
-    if (!isFileName(name)) {
-      throw new DrayError(
-        "PATH_ESCAPES_TARGET",
-        `Cannot use the name ${JSON.stringify(textOfByteString(name))} in "${textOfByteString(this.path)}": it is not that of an entry of a directory`,
-      );
-    }
+    this.checkName(name);
     return Buffer.from(this.#prefix + name, "latin1");
   }
 

@@ -6,9 +6,12 @@ export { KopiaSource, restoreEntryOf } from "./restore/kopia-source.ts";
 export {
   blockFileOf,
   isBlockSnapshot,
+  type RestoreFromOptions,
+  type RestoreReading,
   type RestoreResult,
   type RestoreSnapshotOptions,
   type RestoreTarget,
+  restoreFrom,
   restoreSnapshot,
 } from "./restore/restore-snapshot.ts";
 export * from "./restore/restore-source.ts";

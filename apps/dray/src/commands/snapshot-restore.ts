@@ -25,7 +25,7 @@ export function define(command: Command, terminal: Terminal): void {
     .argument("<id>", "a snapshot, or a part of one: ID/sub/path")
     .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
-    .option("--parallel <number>", "files written side by side (default: 8)")
+    .option("--parallel <number>", "threads that decode and write (default: the CPUs, at most 4)")
     .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--verify", "read back what was written")
     .option("--keep-going", "go on after a file that cannot be restored")
@@ -54,7 +54,7 @@ async function restore(repository: Repository, id: string, target: string, optio
       ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
     }),
   );
-  const { progress, problems, problemCount, warnings, warningCount } = result;
+  const { progress, problems, problemCount, warnings, warningCount, read } = result;
   view.problems(warnings, warningCount, "warning");
   view.problems(problems, problemCount, "error");
   const elapsedMs = clock.monotonicMs() - startedMs;
@@ -68,6 +68,9 @@ async function restore(repository: Repository, id: string, target: string, optio
       errors: problemCount,
       warnings: warningCount,
       elapsedMs: Math.round(elapsedMs),
+      // More than 1 is what lay between the contents that were wanted, and the listings.
+      readAmplification: read.bytesNeeded === 0 ? 1 : Number((read.bytesFetched / read.bytesNeeded).toFixed(3)),
+      ...{ requests: read.requests, bytesFetched: read.bytesFetched, bytesNeeded: read.bytesNeeded },
     },
     `Restored ${progress.filesDone} files (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
   );

@@ -1,8 +1,14 @@
 /** Gives a restored entry its owner, mode, extended attributes and times, in the order in which none of them undoes another. */
 import { chmodSync, closeSync, constants, fchmodSync, fchownSync, fstatSync, lchownSync, openSync } from "node:fs";
+import type { SystemCalls } from "@drayage/kernels";
 import type { StoredAttribute } from "@drayage/repo";
 import { atPath, hasErrno } from "../path-errors.ts";
-import type { RestoreContext } from "./restore-context.ts";
+
+/** Through what attributes are given, and where it goes that some could not be. */
+export interface AttributeSink {
+  readonly system: SystemCalls;
+  readonly warnings: { add(path: string, error: unknown): unknown };
+}
 
 export interface Attributes {
   readonly mode: number;
@@ -20,6 +26,8 @@ export interface AttributeTarget {
   readonly where: string;
   /** Open on the entry, where it can be. */
   readonly fd?: number;
+  /** Whose it is, where that is known. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
   readonly isSymlink?: boolean;
 }
 
@@ -27,11 +35,11 @@ export interface AttributeTarget {
  * Applies everything. Owners come first, since changing them clears set-id bits and file capabilities; times come last.
  * What the caller may not do, or the file system cannot, is a warning: the data is there.
  */
-export function applyAttributes(context: RestoreContext, target: AttributeTarget, attributes: Attributes, xattrs: readonly StoredAttribute[]): void {
+export function applyAttributes(context: AttributeSink, target: AttributeTarget, attributes: Attributes, xattrs: readonly StoredAttribute[]): void {
   const { at, fd, isSymlink = false } = target;
   const { uid, gid } = attributes;
   // Asking is cheaper than giving, and most files belong to whoever restores them.
-  const owner = fd === undefined ? undefined : fstatSync(fd);
+  const owner = target.owner ?? (fd === undefined ? undefined : fstatSync(fd));
   if (owner?.uid !== uid || owner.gid !== gid) {
     attempt(context, target, "give the owner of", () => (fd === undefined ? lchownSync(at, uid, gid) : fchownSync(fd, uid, gid)));
   }
@@ -58,7 +66,7 @@ function chmodNode(at: Buffer, mode: number): void {
   }
 }
 
-function attempt(context: RestoreContext, { path, where }: AttributeTarget, action: string, work: () => void): void {
+function attempt(context: AttributeSink, { path, where }: AttributeTarget, action: string, work: () => void): void {
   try {
     atPath(action, where, work);
   } catch (error) {

@@ -1,13 +1,13 @@
 /** What every part of one restore shares. */
-import { type Clock, type DrayError, hasCode, type Semaphore } from "@drayage/base";
+import { type Clock, type DrayError, hasCode } from "@drayage/base";
 import type { SystemCalls } from "@drayage/kernels";
-import type { ObjectId, Repository } from "@drayage/repo";
 import { isPathProblem, type ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
 import type { ProgressMeter } from "../progress.ts";
+import type { RestoreSource } from "./restore-source.ts";
 
 export interface RestoreContext {
-  readonly repository: Repository;
+  readonly source: RestoreSource;
   readonly system: SystemCalls;
   readonly clock: Clock;
   /** Aborted by the caller, or by `stop`. */
@@ -28,26 +28,44 @@ export interface RestoreContext {
   /** Wait for the file system in the end. */
   readonly flush: boolean;
   readonly keepGoing: boolean;
-  /** Files being written at once. */
-  readonly fileSlots: Semaphore;
-  /** Bytes of contents in memory at once. */
-  readonly chunkBytes: Semaphore;
-  /** Objects that were seen to hold nothing but zeros. */
-  readonly zeroObjects: Set<ObjectId>;
+  readonly limits: RestoreLimits;
+}
+
+/** What bounds memory, requests and descriptors; tests make them small. */
+export interface RestoreLimits {
+  /** Threads that decode and write; 0 for the calling one. */
+  readonly threads: number;
+  /** Bytes of ranges in memory. */
+  readonly memoryBytes: number;
+  readonly rangeBytes: number;
+  readonly gapBytes: number;
+  /** Places for contents in one window. */
+  readonly windowTargets: number;
+  /** Bytes of contents in one window. */
+  readonly windowBytes: number;
+  /** Large files open at once. */
+  readonly openFiles: number;
+  /** Directories open at once, beside those that lead to where the walk is. */
+  readonly openDirectories: number;
 }
 
 /**
- * Runs the work of one entry. With `keepGoing` its failure is noted and the rest goes on; without, it is thrown.
+ * The failure of one entry: with `keepGoing` it is noted and the rest goes on; without, it is thrown.
  * A full target and everything that is not about this entry is thrown in any case.
  */
+export function noteFailure(context: RestoreContext, path: string, error: unknown): void {
+  if (!isEntryProblem(error) || error.code === "PATH_NO_SPACE") throw error;
+  context.meter.counts.errors++;
+  context.problems.add(path, error);
+  if (!context.keepGoing) throw error;
+}
+
+/** Runs the work of one entry, and notes its failure. */
 export async function guardEntry(context: RestoreContext, path: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if (!isEntryProblem(error) || error.code === "PATH_NO_SPACE") throw error;
-    context.meter.counts.errors++;
-    context.problems.add(path, error);
-    if (!context.keepGoing) throw error;
+    noteFailure(context, path, error);
   }
 }
 

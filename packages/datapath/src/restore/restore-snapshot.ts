@@ -1,7 +1,7 @@
 /** Repository → volume: a snapshot, or a part of one, into a directory, a file or a block device. */
 import { mkdirSync, opendirSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { type Clock, DrayError, Semaphore, systemClock } from "@drayage/base";
+import { type Clock, DrayError, systemClock } from "@drayage/base";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
 import { byteStringOf, type DirectoryEntry, DirectoryListing, type ObjectId, type Repository, textOfByteString } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
@@ -9,10 +9,14 @@ import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath, pathError } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
+import { KopiaSource, restoreEntryOf } from "./kopia-source.ts";
+import type { TransferStatistics } from "./planned-transfer.ts";
 import { restoreBlockDevice } from "./restore-block.ts";
-import type { RestoreContext } from "./restore-context.ts";
-import { restoreFile } from "./restore-file.ts";
+import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
+import { restoreLimits, withWritePool } from "./restore-limits.ts";
+import type { RestoreEntry, RestoreSource } from "./restore-source.ts";
 import { TreeRestore } from "./restore-tree.ts";
+import type { WritePool } from "./write-pool.ts";
 
 export interface RestoreTarget {
   /** A `directory` is made where there is none; for a root that is a file, it may be the file's new path. A `block` device is written raw. */
@@ -20,14 +24,11 @@ export interface RestoreTarget {
   readonly path: string;
 }
 
-export interface RestoreSnapshotOptions {
-  readonly repository: Repository;
-  /** The entry to restore: the root of a snapshot, or what `findInSnapshot` gives. */
-  readonly root: DirectoryEntry;
+interface RestoreOptions {
   readonly target: RestoreTarget;
   /** Into a directory that is not empty, replacing what has the same name. @default false */
   readonly overwrite?: boolean;
-  /** Files being written side by side. @default 8 */
+  /** Threads that decode and write. @default the CPUs that this process may use, 4 at most */
   readonly parallel?: number;
   /** Leave every block of zeros as a hole. @default false: only what was a hole */
   readonly sparse?: boolean;
@@ -42,7 +43,33 @@ export interface RestoreSnapshotOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
   readonly clock?: Clock;
+  /** Other calls than the system's; everything is then done in the calling thread. */
   readonly system?: SystemCalls;
+  /** Other bounds than those that follow from the memory budget. */
+  readonly limits?: Partial<RestoreLimits>;
+}
+
+export interface RestoreSnapshotOptions extends RestoreOptions {
+  readonly repository: Repository;
+  /** The entry to restore: the root of a snapshot, or what `findInSnapshot` gives. */
+  readonly root: DirectoryEntry;
+}
+
+export interface RestoreFromOptions extends RestoreOptions {
+  readonly source: RestoreSource;
+  readonly root: RestoreEntry;
+  /** What is below the root, where that is known. */
+  readonly expected?: { readonly bytes: number; readonly files: number };
+}
+
+/** What was asked of the store. */
+export interface RestoreReading {
+  /** Ranges of packs that were fetched. */
+  readonly requests: number;
+  /** Bytes fetched, listings and what lay between contents included. */
+  readonly bytesFetched: number;
+  /** Bytes of the contents that were wanted, as they are stored: what of `bytesFetched` is more was read for nothing. */
+  readonly bytesNeeded: number;
 }
 
 export interface RestoreResult {
@@ -52,12 +79,9 @@ export interface RestoreResult {
   readonly problemCount: number;
   readonly warnings: readonly EntryProblem[];
   readonly warningCount: number;
+  readonly read: RestoreReading;
 }
 
-const DEFAULT_PARALLEL = 8;
-const DEFAULT_MEMORY_BYTES = 352 << 20;
-const BASE_MEMORY_BYTES = 160 << 20;
-const CHUNK_MEMORY_MIN_BYTES = 16 << 20;
 /** What a fresh ext4 volume holds. */
 const BELONGS_TO_THE_FILE_SYSTEM = "lost+found";
 
@@ -71,18 +95,32 @@ const BELONGS_TO_THE_FILE_SYSTEM = "lost+found";
  * Throws PATH_NOT_EMPTY when the target holds anything and `overwrite` is off, PATH_NO_SPACE naming the path when the target is full, PATH_* and REPO_* for the first entry that
  * fails unless `keepGoing`, and the signal's reason within a second of its abort.
  *
- * Memory stays within `memoryBudget`: beside 160 MiB for the process, contents under way take what is left, however many files there are.
+ * Memory stays within `memoryBudget`: beside 112 MiB for the process and 24 for each thread, ranges under way take what is left, however many files there are.
  */
-export async function restoreSnapshot(options: RestoreSnapshotOptions): Promise<RestoreResult> {
+export async function restoreSnapshot({ repository, root, ...options }: RestoreSnapshotOptions): Promise<RestoreResult> {
+  const { summary } = root;
+  return await restoreFrom({
+    ...options,
+    source: new KopiaSource(repository),
+    root: restoreEntryOf(root),
+    ...(summary === undefined ? {} : { expected: { bytes: summary.size, files: summary.files } }),
+  });
+}
+
+/** Restores an entry of any source, as `restoreSnapshot` does. */
+export async function restoreFrom(options: RestoreFromOptions): Promise<RestoreResult> {
   const clock = options.clock ?? systemClock;
   options.signal?.throwIfAborted();
   const meter = new ProgressMeter(clock, options.onProgress);
   let endedWell = false;
   try {
     const context = contextOf(options, clock, meter);
-    expectTotals(meter, options.root);
+    const { root, expected } = options;
+    meter.counts.bytesTotal = expected?.bytes ?? root.size;
+    meter.counts.filesTotal = expected?.files ?? 1;
+    meter.counts.totalIsExact = expected !== undefined || root.type === "file";
     meter.enter("transferring");
-    await restoreRoot(context, options);
+    const statistics = await withWritePool(context, options, (pool) => restoreRoot(context, pool, options));
     endedWell = true;
     meter.close(true);
     return {
@@ -91,17 +129,18 @@ export async function restoreSnapshot(options: RestoreSnapshotOptions): Promise<
       problemCount: context.problems.count,
       warnings: context.warnings.kept,
       warningCount: context.warnings.count,
+      read: { ...statistics, bytesFetched: statistics.bytesFetched + options.source.bytesFetched },
     };
   } finally {
     if (!endedWell) meter.close(false);
   }
 }
 
-function contextOf(options: RestoreSnapshotOptions, clock: Clock, meter: ProgressMeter): RestoreContext {
+function contextOf(options: RestoreFromOptions, clock: Clock, meter: ProgressMeter): RestoreContext {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   return {
-    repository: options.repository,
+    source: options.source,
     system: options.system ?? systemCalls,
     clock,
     signal,
@@ -115,53 +154,60 @@ function contextOf(options: RestoreSnapshotOptions, clock: Clock, meter: Progres
     verify: options.verify ?? false,
     flush: options.flush ?? false,
     keepGoing: options.keepGoing ?? false,
-    fileSlots: new Semaphore(Math.max(1, options.parallel ?? DEFAULT_PARALLEL)),
-    chunkBytes: new Semaphore(Math.max(CHUNK_MEMORY_MIN_BYTES, ((options.memoryBudget ?? DEFAULT_MEMORY_BYTES) - BASE_MEMORY_BYTES) / 2)),
-    zeroObjects: new Set(),
+    limits: restoreLimits(options),
   };
 }
 
-function expectTotals(meter: ProgressMeter, root: DirectoryEntry): void {
-  meter.counts.bytesTotal = root.summary?.size ?? root.size;
-  meter.counts.filesTotal = root.summary?.files ?? 1;
-  meter.counts.totalIsExact = root.summary !== undefined;
-}
-
-async function restoreRoot(context: RestoreContext, { root, target }: RestoreSnapshotOptions): Promise<void> {
+async function restoreRoot(context: RestoreContext, pool: WritePool, { root, target }: RestoreFromOptions): Promise<TransferStatistics> {
   const path = byteStringOf(resolve(target.path));
-  if (root.type === "symlink")
-    throw new DrayError("USAGE", `Cannot restore the symbolic link "${textOfByteString(root.name)}" alone: restore the directory that it is in`);
-  if (target.kind === "block") {
-    const file = root.type === "directory" ? await blockFileOf(context.repository, root.objectId, context.signal) : root;
-    if (file === undefined) throw new DrayError("USAGE", "Cannot restore to a block device: the snapshot holds a directory, not the bytes of a device");
-    await restoreBlockDevice(context, file, path);
-    return;
+  if (root.type !== "directory" && root.type !== "file") {
+    const what = root.type === "symlink" ? "symbolic link" : root.type;
+    throw new DrayError("USAGE", `Cannot restore the ${what} "${textOfByteString(root.name)}" alone: restore the directory that it is in`);
   }
-  if (root.type === "file") await restoreSingleFile(context, root, path);
-  else await restoreDirectory(context, root, path);
+  if (target.kind === "block") {
+    const file = root.type === "directory" ? await onlyFileOf(context, root) : root;
+    if (file === undefined) throw new DrayError("USAGE", "Cannot restore to a block device: the snapshot holds a directory, not the bytes of a device");
+    return await restoreBlockDevice(context, pool, file, path);
+  }
+  return root.type === "file" ? await restoreSingleFile(context, pool, root, path) : await restoreDirectory(context, pool, root, path);
 }
 
-async function restoreDirectory(context: RestoreContext, root: DirectoryEntry, path: string): Promise<void> {
+async function onlyFileOf({ source, signal }: RestoreContext, root: RestoreEntry): Promise<RestoreEntry | undefined> {
+  let only: RestoreEntry | undefined;
+  for await (const batch of source.list(root, signal).batches()) {
+    for (const entry of batch) {
+      if (only !== undefined || entry.type !== "file") return undefined;
+      only = entry;
+    }
+  }
+  return only;
+}
+
+async function restoreDirectory(context: RestoreContext, pool: WritePool, root: RestoreEntry, path: string): Promise<TransferStatistics> {
   const at = Buffer.from(path, "latin1");
   const made = atPath("create directory", path, () => mkdirSync(at, { recursive: true, mode: 0o700 })) !== undefined;
   if (!made && !context.overwrite) assertEmpty(path);
   const directory = AnchoredDirectory.open(path);
   try {
-    await new TreeRestore(context, directory).run(root.objectId, root);
+    const tree = new TreeRestore(context, pool, directory);
+    await tree.runDirectory(root);
     await flush(context, directory);
+    return tree.statistics;
   } finally {
     directory.close();
   }
 }
 
-async function restoreSingleFile(context: RestoreContext, root: DirectoryEntry, path: string): Promise<void> {
+async function restoreSingleFile(context: RestoreContext, pool: WritePool, root: RestoreEntry, path: string): Promise<TransferStatistics> {
   const existing = statSync(Buffer.from(path, "latin1"), { throwIfNoEntry: false });
   const [folder, name] = existing?.isDirectory() === true ? [path, basename(root.name)] : [dirname(path), basename(path)];
   if (existing !== undefined && !existing.isDirectory() && !context.overwrite) throw notEmpty(path, "it exists");
   const directory = AnchoredDirectory.open(folder);
   try {
-    await restoreFile(context, directory, { ...root, name }, name);
+    const tree = new TreeRestore(context, pool, directory);
+    await tree.runFile({ ...root, name });
     await flush(context, directory);
+    return tree.statistics;
   } finally {
     directory.close();
   }

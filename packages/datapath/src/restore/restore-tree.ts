@@ -1,92 +1,159 @@
 /**
  * Writes a directory tree.
  *
- * Directories are made with mode 0700 and get their own attributes when everything below them is there; files are written side by side, across directories. Nothing is written
+ * Directories are made with mode 0700 and get their own attributes when everything below them is there; files are brought to their contents by the planner. Nothing is written
  * through a path: each entry is made in its open directory, and no symbolic link is ever followed, whoever made it.
  *
  *   walk ─► directory: make, open ─► its listing ─► … ─► when the last entry below is done: owner, mode, attributes, times, close
- *        └► file, link, node: a task; at most so many under way
+ *        ├► file, symbolic link: planned, in windows
+ *        └► device, pipe, socket: made at once
  */
-import { linkSync, mkdirSync, symlinkSync } from "node:fs";
-import { DrayError } from "@drayage/base";
-import { type DirectoryEntry, DirectoryListing, type ObjectId, type SpecialEntry, type StoredAttribute, textOfByteString } from "@drayage/repo";
+import { mkdirSync } from "node:fs";
 import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { atPath, hasErrno } from "../path-errors.ts";
 import { below } from "../upload/source-entry.ts";
-import { type Attributes, applyAttributes } from "./entry-attributes.ts";
-import { guardEntry, type RestoreContext } from "./restore-context.ts";
-import { removeExisting, restoreFile } from "./restore-file.ts";
+import { applyAttributes } from "./entry-attributes.ts";
+import { FilePlanner } from "./file-planner.ts";
+import { makeSymlink, removeExisting } from "./file-writer.ts";
+import { HardLinks } from "./hard-links.ts";
+import type { TransferStatistics } from "./planned-transfer.ts";
+import { guardEntry, noteFailure, type RestoreContext } from "./restore-context.ts";
+import type { RestoreEntry } from "./restore-source.ts";
+import { type DirectoryNode, FileTask } from "./restore-target.ts";
+import type { WritePool } from "./write-pool.ts";
 
 const OWNER_ONLY = 0o700;
-/** Longest target that Linux takes for a link. */
-const LINK_BYTES_MAX = 4096;
-/** Files with several names that are remembered: some 200 bytes each. */
-const LINKED_FILES_MAX = 250_000;
 const NODE_TYPES = { fifo: 0o010000, socket: 0o140000, char: 0o020000, block: 0o060000 } as const;
-
-/** A directory on its way: closed when its listing was walked and nothing below it is under way. */
-interface Node {
-  readonly directory: AnchoredDirectory;
-  /** Below the root. */
-  readonly path: string;
-  readonly attributes: Attributes;
-  xattrs: readonly StoredAttribute[];
-  readonly parent: Node | undefined;
-  pending: number;
-}
 
 export class TreeRestore {
   readonly #context: RestoreContext;
+  readonly #pool: WritePool;
   readonly #root: AnchoredDirectory;
-  readonly #tasks = new Set<Promise<void>>();
-  /** The first name of each hard-link group, once it is written; undefined when that failed. */
-  readonly #linked = new Map<string, string | undefined | Promise<string | undefined>>();
+  readonly #planner: FilePlanner;
+  readonly #links: HardLinks;
+  /** Directories that are open, those that lead to where the walk is included. */
+  readonly #open = new Set<DirectoryNode>();
+  #depth = 0;
   #fatal: { readonly error: unknown } | undefined;
 
-  constructor(context: RestoreContext, root: AnchoredDirectory) {
+  constructor(context: RestoreContext, pool: WritePool, root: AnchoredDirectory) {
     this.#context = context;
+    this.#pool = pool;
     this.#root = root;
+    this.#planner = new FilePlanner({ context, pool, onSettled: (task, error) => this.#settled(task, error), onFatal: (error) => this.#fail(error) });
+    this.#links = new HardLinks({
+      root,
+      overwrite: context.overwrite,
+      onLinked: (task, error) => this.#linked(task, error),
+      onForgotten: (task, why) => void context.warnings.add(task.path, why),
+    });
   }
 
-  /** Restores the directory `objectId` into the root, which keeps open. Ends when everything is written, or, on a failure, when nothing is being written any more. */
-  async run(objectId: ObjectId, attributes: Attributes): Promise<void> {
-    const node: Node = { directory: this.#root, path: "", attributes, xattrs: [], parent: undefined, pending: 1 };
+  get statistics(): TransferStatistics {
+    return this.#planner.statistics;
+  }
+
+  /** Restores a directory into the root, which keeps open. Ends when everything is written, or, on a failure, when nothing is being written any more. */
+  async runDirectory(entry: RestoreEntry): Promise<void> {
+    const node: DirectoryNode = { directory: this.#root, path: "", attributes: entry, xattrs: [], parent: undefined, pending: 1 };
+    await this.#run(() => this.#walk(node, entry));
+  }
+
+  /** Restores one file into the root, which keeps its attributes. */
+  async runFile(entry: RestoreEntry): Promise<void> {
+    const node: DirectoryNode = { directory: this.#root, path: "", attributes: undefined, xattrs: [], parent: undefined, pending: 1 };
+    await this.#run(async () => {
+      await this.#entry(node, entry);
+      this.#release(node);
+    });
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
     try {
-      await this.#walk(node, objectId);
+      await work();
+      await this.#finish();
     } catch (error) {
       this.#fail(error);
     }
-    while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+    await this.#planner.drain();
+    this.#planner.abandon();
+    // After a failure there is work that never was: nobody else closes what it was planned in.
+    for (const { directory } of this.#open) directory.close();
     if (this.#fatal !== undefined) throw this.#fatal.error;
   }
 
-  async #walk(node: Node, objectId: ObjectId): Promise<void> {
-    const { repository, signal, pacer } = this.#context;
+  /** Names that could not become links are planned like files, which may settle others. */
+  async #finish(): Promise<void> {
+    do {
+      for (const task of this.#links.takeFiles()) await this.#planner.add(task);
+      await this.#planner.flush();
+      await this.#planner.drain();
+      this.#throwFatal();
+    } while (this.#links.hasFiles);
+  }
+
+  async #walk(node: DirectoryNode, entry: RestoreEntry): Promise<void> {
+    const { source, signal, pacer } = this.#context;
     try {
-      const listing = new DirectoryListing(repository.objects, objectId, signal);
+      const listing = source.list(entry, signal);
       for await (const batch of listing.batches()) {
-        for (const entry of batch) {
+        for (const child of batch) {
           this.#throwFatal();
-          if (entry.type === "directory") await this.#directory(node, entry);
-          else await this.#start(node, entry);
-          await pacer.pace();
+          await this.#entry(node, child);
+          if (pacer.isDue()) await pacer.turn();
         }
       }
-      const { xattrs, special } = listing.extension;
-      node.xattrs = xattrs;
-      for (const entry of special) await guardEntry(this.#context, below(node.path, entry.name), () => this.#special(node, entry));
+      node.xattrs = listing.xattrs;
     } finally {
       this.#release(node);
     }
   }
 
-  async #directory(node: Node, entry: DirectoryEntry): Promise<void> {
-    const path = below(node.path, entry.name);
-    await guardEntry(this.#context, path, async () => {
-      const child: Node = { directory: this.#openNew(node.directory, entry.name), path, attributes: entry, xattrs: [], parent: node, pending: 1 };
-      node.pending++;
-      await this.#walk(child, entry.objectId);
-    });
+  async #entry(node: DirectoryNode, entry: RestoreEntry): Promise<void> {
+    const path = node.path === "" ? entry.name : below(node.path, entry.name);
+    switch (entry.type) {
+      case "directory":
+        await guardEntry(this.#context, path, () => this.#directory(node, entry, path));
+        return;
+      case "file":
+        return await this.#file(new FileTask(node, entry, path));
+      case "symlink":
+        if (entry.linkTarget === undefined) return await this.#file(new FileTask(node, entry, path));
+        await guardEntry(this.#context, path, async () => this.#symlink(node, entry, path));
+        return;
+      default:
+        await guardEntry(this.#context, path, async () => this.#special(node, entry, path));
+    }
+  }
+
+  async #file(task: FileTask): Promise<void> {
+    task.node.pending++;
+    if (this.#links.take(task)) return;
+    await this.#planner.add(task);
+    // Planning throws what ends the restore only from here: what went wrong with the file itself was told already.
+    this.#throwFatal();
+  }
+
+  async #directory(node: DirectoryNode, entry: RestoreEntry, path: string): Promise<void> {
+    await this.#limitOpen();
+    const child: DirectoryNode = { directory: this.#openNew(node.directory, entry.name), path, attributes: entry, xattrs: [], parent: node, pending: 1 };
+    node.pending++;
+    this.#open.add(child);
+    this.#depth++;
+    try {
+      await this.#walk(child, entry);
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  /** Waits until so many directories are done that no more than a bounded number of descriptors is held. */
+  async #limitOpen(): Promise<void> {
+    if (this.#open.size - this.#depth < this.#context.limits.openDirectories) return;
+    for (const task of this.#links.takeFiles()) await this.#planner.add(task);
+    await this.#planner.flush();
+    await this.#planner.drain();
+    this.#throwFatal();
   }
 
   #openNew(parent: AnchoredDirectory, name: string): AnchoredDirectory {
@@ -108,120 +175,67 @@ export class TreeRestore {
     return parent.openDirectory(name);
   }
 
-  /** Starts the task of a file or link when there is a slot for it. */
-  async #start(node: Node, entry: DirectoryEntry): Promise<void> {
-    const context = this.#context;
-    const path = below(node.path, entry.name);
-    const release = await context.fileSlots.acquire(1, context.signal);
-    node.pending++;
-    const task: Promise<void> = guardEntry(context, path, () => (entry.type === "symlink" ? this.#symlink(node, entry, path) : this.#file(node, entry, path)))
-      .catch((error: unknown) => this.#fail(error))
-      .finally(() => {
-        release();
-        this.#tasks.delete(task);
-        this.#release(node);
-      });
-    this.#tasks.add(task);
-  }
-
-  async #file(node: Node, entry: DirectoryEntry, path: string): Promise<void> {
-    const group = entry.extension?.linkGroup;
-    if (group === undefined) return await restoreFile(this.#context, node.directory, entry, path);
-    if (this.#linked.has(group)) {
-      const first = await this.#linked.get(group);
-      if (first !== undefined && this.#link(node, entry, first.split("/"))) return;
-      return await restoreFile(this.#context, node.directory, entry, path);
-    }
-    const written = restoreFile(this.#context, node.directory, entry, path);
-    if (this.#linked.size < LINKED_FILES_MAX) {
-      this.#linked.set(
-        group,
-        written.then(
-          () => path,
-          () => undefined,
-        ),
-      );
-      await written;
-      this.#linked.set(group, path);
-    } else {
-      await written;
-      this.#context.warnings.add(path, `is restored as a file of its own: more than ${LINKED_FILES_MAX} files have several names`);
-    }
-  }
-
-  /** Makes a further name of a file that is written already. False where the file system cannot. */
-  #link(node: Node, entry: DirectoryEntry, first: readonly string[]): boolean {
-    const opened: AnchoredDirectory[] = [];
-    try {
-      let directory = this.#root;
-      for (const name of first.slice(0, -1)) {
-        directory = directory.openDirectory(name);
-        opened.push(directory);
-      }
-      const at = node.directory.child(entry.name);
-      const where = node.directory.pathOf(entry.name);
-      if (this.#context.overwrite) removeExisting(at, where);
-      atPath("link", where, () => linkSync(directory.child(first.at(-1) ?? ""), at));
-    } catch (error) {
-      if (!hasErrno(error, "EPERM", "EMLINK", "ENOTSUP", "EXDEV", "EACCES")) throw error;
-      return false;
-    } finally {
-      for (const directory of opened.toReversed()) directory.close();
-    }
-    this.#context.meter.counts.filesDone++;
-    this.#context.meter.counts.bytesDone += entry.size;
-    return true;
-  }
-
-  async #symlink(node: Node, entry: DirectoryEntry, path: string): Promise<void> {
-    const context = this.#context;
-    const at = node.directory.child(entry.name);
-    const target = Buffer.from(await context.repository.objects.read(entry.objectId, LINK_BYTES_MAX, context.signal));
-    if (target.length === 0 || target.includes(0))
-      throw new DrayError("REPO_CORRUPT", `Cannot restore symbolic link "${textOfByteString(path)}": its target is empty or holds a NUL byte`);
-    const where = node.directory.pathOf(entry.name);
-    if (context.overwrite) removeExisting(at, where);
-    atPath("create symbolic link", where, () => symlinkSync(target, at));
-    applyAttributes(context, { at, path, where, isSymlink: true }, entry, entry.extension?.xattrs ?? []);
-  }
-
-  async #special(node: Node, entry: SpecialEntry): Promise<void> {
-    const context = this.#context;
-    const path = below(node.path, entry.name);
+  #symlink(node: DirectoryNode, entry: RestoreEntry, path: string): void {
     const at = node.directory.child(entry.name);
     const where = node.directory.pathOf(entry.name);
+    makeSymlink(this.#context, { at, where, path, overwrite: this.#context.overwrite }, entry.linkTarget ?? new Uint8Array(0), entry, entry.xattrs ?? []);
+  }
+
+  #special(node: DirectoryNode, entry: RestoreEntry, path: string): void {
+    const context = this.#context;
+    const at = node.directory.child(entry.name);
+    const where = node.directory.pathOf(entry.name);
+    const type = NODE_TYPES[entry.type as keyof typeof NODE_TYPES];
     if (context.overwrite) removeExisting(at, where);
     try {
-      atPath(`create ${entry.kind}`, where, () =>
-        context.system.makeNode(at, NODE_TYPES[entry.kind] | OWNER_ONLY, entry.device?.major ?? 0, entry.device?.minor ?? 0),
-      );
+      atPath(`create ${entry.type}`, where, () => context.system.makeNode(at, type | OWNER_ONLY, entry.device?.major ?? 0, entry.device?.minor ?? 0));
     } catch (error) {
       // Only root makes device nodes; a volume without them is still restored.
       if (!hasErrno(error, "EPERM", "EACCES")) throw error;
       context.warnings.add(path, error);
       return;
     }
-    applyAttributes(context, { at, path, where }, entry, entry.extension?.xattrs ?? []);
+    applyAttributes(context, { at, path, where }, entry, entry.xattrs ?? []);
+  }
+
+  #settled(task: FileTask, error: unknown): void {
+    this.#links.settled(task, error === undefined);
+    this.#entryDone(task, error);
+  }
+
+  #linked(task: FileTask, error: unknown): void {
+    if (error === undefined) {
+      this.#context.meter.counts.filesDone++;
+      this.#context.meter.counts.bytesDone += task.entry.size;
+    }
+    this.#entryDone(task, error);
+  }
+
+  #entryDone(task: FileTask, error: unknown): void {
+    try {
+      if (error !== undefined) noteFailure(this.#context, task.path, error);
+    } catch (fatal) {
+      this.#fail(fatal);
+    }
+    this.#release(task.node);
   }
 
   /** One thing less is under way in a directory; the last one gives it its attributes. */
-  #release(node: Node): void {
+  #release(node: DirectoryNode): void {
     node.pending--;
     if (node.pending > 0) return;
     try {
       // After a failure the directory stays as it is: its owner can look into it.
-      if (this.#fatal === undefined)
-        applyAttributes(
-          this.#context,
-          { at: node.directory.self, path: node.path, where: node.directory.path, fd: node.directory.fd },
-          node.attributes,
-          node.xattrs,
-        );
+      if (this.#fatal === undefined && node.attributes !== undefined) {
+        const { self: at, path: where, fd } = node.directory;
+        applyAttributes(this.#context, { at, path: node.path, where, fd }, node.attributes, node.xattrs);
+      }
     } catch (error) {
       this.#fail(error);
     } finally {
       if (node.parent !== undefined) {
         node.directory.close();
+        this.#open.delete(node);
         this.#release(node.parent);
       }
     }
@@ -231,6 +245,7 @@ export class TreeRestore {
   #fail(error: unknown): void {
     this.#fatal ??= { error };
     this.#context.stop.abort(error);
+    this.#pool.stop();
   }
 
   #throwFatal(): void {

@@ -1,0 +1,307 @@
+/**
+ * Decodes the contents of a range and writes them where they are wanted, one call after the other: this runs in threads of its own. Small files are made, written, given their
+ * attributes and closed in one go; contents of large files and of devices are written at their offsets.
+ *
+ * Invariants: an entry is made through the descriptor of its directory, exclusively, following no link; a file that fails on the way is removed; the scratch memory is reused for
+ * every content, so nothing is allocated for one.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, constants, fdatasyncSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
+import { DrayError } from "@drayage/base";
+import type { SystemCalls } from "@drayage/kernels";
+import { textOfByteString } from "@drayage/repo";
+import { entryPathPrefix } from "../anchored-directory.ts";
+import { atPath, hasErrno, pathError } from "../path-errors.ts";
+import { DeviceWriter } from "./device-writer.ts";
+import { type AttributeSink, applyAttributes } from "./entry-attributes.ts";
+import { HoleMap, isZero, stretchesToWrite } from "./hole-map.ts";
+import type { ContentDecoder } from "./restore-source.ts";
+import { CONTENT, DEVICE_PART, LINK, PART, type PlainError, plainErrorOf, TARGET, type TargetExtras, type WriteJob, type WriteResult } from "./write-job.ts";
+
+export interface WriterOptions {
+  readonly overwrite: boolean;
+  /** Leave every block of zeros as a hole, not only those that were holes. */
+  readonly sparse: boolean;
+  /** Read back what was written. */
+  readonly verify: boolean;
+}
+
+/** Linux takes no longer target of a link. */
+export const LINK_BYTES_MAX = 4096;
+const NS_PER_S = 1_000_000_000n;
+const SCRATCH_STEP_BYTES = 1 << 20;
+const noExtras: TargetExtras = {};
+
+interface WrittenPart {
+  readonly target: number;
+  readonly fd: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly digest: Buffer;
+}
+
+export class FileWriter {
+  readonly #decoder: ContentDecoder;
+  readonly #options: WriterOptions;
+  readonly #sink: AttributeSink;
+  readonly #device: DeviceWriter;
+  readonly #isStopped: () => boolean;
+  /** On a page, so that what is decoded into it can go to a device as it is. */
+  #scratch: Uint8Array = new Uint8Array(0);
+  #warnings: { target: number; error: PlainError }[] = [];
+  #target = 0;
+  #zeroSeen: { readonly of: Uint8Array; readonly isZero: boolean } | undefined;
+
+  constructor(decoder: ContentDecoder, options: WriterOptions, system: SystemCalls, isStopped: () => boolean) {
+    this.#decoder = decoder;
+    this.#options = options;
+    this.#isStopped = isStopped;
+    this.#device = new DeviceWriter(system);
+    this.#sink = { system, warnings: { add: (_path, error) => this.#warnings.push({ target: this.#target, error: plainErrorOf(error) }) } };
+  }
+
+  /** Never throws: what goes wrong is in the result. */
+  run(job: WriteJob): WriteResult {
+    const badContents: { index: number; error: PlainError }[] = [];
+    const failures: { target: number; error: PlainError }[] = [];
+    const written: WrittenPart[] = [];
+    this.#warnings = [];
+    const owners = new Map<number, FileOwner>();
+    let target = 0;
+    for (let index = 0; index < job.contentIds.length; index++) {
+      const end = target + (job.contents[index * CONTENT.columns + CONTENT.targets] ?? 0);
+      let plain: Uint8Array;
+      this.#zeroSeen = undefined;
+      try {
+        plain = this.#decode(job, index, target);
+      } catch (error) {
+        badContents.push({ index, error: plainErrorOf(error) });
+        target = end;
+        continue;
+      }
+      for (; target < end; target++) {
+        if (this.#isStopped()) return { badContents, failures, warnings: this.#warnings, stopped: true };
+        this.#target = target;
+        try {
+          this.#write(job, target, plain, owners, written);
+        } catch (error) {
+          failures.push({ target, error: plainErrorOf(error) });
+        }
+      }
+    }
+    this.#readBackParts(job, written, failures);
+    return { badContents, failures, warnings: this.#warnings, stopped: false };
+  }
+
+  #decode(job: WriteJob, index: number, firstTarget: number): Uint8Array {
+    const row = index * CONTENT.columns;
+    const numbers = job.contents;
+    const at = numbers[row + CONTENT.at] ?? 0;
+    const length = numbers[row + CONTENT.length] ?? 0;
+    const originalLength = numbers[row + CONTENT.originalLength] ?? 0;
+    const stored = job.bytes.subarray(at, at + length);
+    const id = job.contentIds[index] ?? "";
+    if (job.pack === undefined) {
+      if (job.check && !this.#decoder.isGenuine(stored, id)) throw notGenuine(id);
+      return stored;
+    }
+    // For a device the content lies in memory as it will on the device, within a sector.
+    const isForDevice = job.targets[firstTarget * TARGET.columns + TARGET.kind] === DEVICE_PART;
+    const lead = isForDevice ? this.#device.leadOf(job.targets[firstTarget * TARGET.columns + TARGET.offset] ?? 0) : 0;
+    const scratch = this.#scratchOf(Math.max(length, originalLength) + lead).subarray(lead);
+    const plain = this.#decoder.decode(stored, { id, pack: job.pack, originalLength, form: numbers[row + CONTENT.form] ?? 0 }, scratch);
+    if (job.check && !this.#decoder.isGenuine(plain, id)) throw notGenuine(id);
+    return plain;
+  }
+
+  #scratchOf(length: number): Uint8Array {
+    if (this.#scratch.length < length) this.#scratch = this.#sink.system.alignedBuffer(Math.ceil(length / SCRATCH_STEP_BYTES) * SCRATCH_STEP_BYTES);
+    return this.#scratch;
+  }
+
+  #write(job: WriteJob, target: number, plain: Uint8Array, owners: Map<number, FileOwner>, written: WrittenPart[]): void {
+    const row = target * TARGET.columns;
+    const kind = job.targets[row + TARGET.kind];
+    const place = job.targets[row + TARGET.place] ?? 0;
+    const offset = job.targets[row + TARGET.offset] ?? 0;
+    const name = job.names[target] ?? "";
+    if (kind === DEVICE_PART) {
+      this.#device.write({ direct: place, buffered: job.targets[row + TARGET.mode] ?? 0 }, offset, plain, name);
+      return;
+    }
+    const extras = job.extras.get(target) ?? noExtras;
+    if (kind === PART) {
+      this.#writeData(place, offset, plain, extras, name);
+      if (this.#options.verify) written.push({ target, fd: place, offset, length: plain.length, digest: digestOf(plain) });
+      return;
+    }
+    const directory = job.directories[place];
+    if (directory === undefined) throw new DrayError("INVARIANT", `Cannot write "${textOfByteString(name)}": its directory is not in the job`);
+    const at = Buffer.from(entryPathPrefix(directory) + name, "latin1");
+    const where = `${directory.path === "/" ? "" : directory.path}/${name}`;
+    const attributes = attributesOf(job.targets, row);
+    if (kind === LINK) this.#makeLink(at, where, plain, attributes, extras);
+    else this.#makeFile(at, where, plain, attributes, extras, owners, place);
+  }
+
+  #makeFile(
+    at: Buffer,
+    where: string,
+    plain: Uint8Array,
+    attributes: ReturnType<typeof attributesOf>,
+    extras: TargetExtras,
+    owners: Map<number, FileOwner>,
+    directory: number,
+  ): void {
+    if (this.#options.overwrite) removeExisting(at, where);
+    const fd = createFile(at, where);
+    let isWhole = false;
+    try {
+      this.#writeData(fd, 0, plain, extras, where);
+      if (extras.holes !== undefined || this.#options.sparse) atPath("write", where, () => this.#endAt(fd, plain.length));
+      if (this.#options.verify) {
+        atPath("flush", where, () => fsyncSync(fd));
+        readBack(fd, 0, plain.length, digestOf(plain), where);
+      }
+      // Files that are made in one directory get one owner: asking once is enough.
+      let owner = owners.get(directory);
+      if (owner === undefined) {
+        owner = atPath("look at", where, () => fstatSync(fd));
+        owners.set(directory, owner);
+      }
+      applyAttributes(this.#sink, { at, path: "", where, fd, owner }, attributes, extras.xattrs ?? []);
+      isWhole = true;
+    } finally {
+      closeSync(fd);
+      if (!isWhole) removeQuietly(at);
+    }
+  }
+
+  /** Gives a file its length where its end was left as a hole. */
+  #endAt(fd: number, length: number): void {
+    if (fstatSync(fd).size < length) ftruncateSync(fd, length);
+  }
+
+  #makeLink(at: Buffer, where: string, plain: Uint8Array, attributes: ReturnType<typeof attributesOf>, extras: TargetExtras): void {
+    makeSymlink(this.#sink, { at, where, overwrite: this.#options.overwrite }, plain, attributes, extras.xattrs ?? []);
+  }
+
+  #writeData(fd: number, offset: number, plain: Uint8Array, extras: TargetExtras, where: string): void {
+    if (!this.#options.sparse && extras.holes === undefined) {
+      writeAt(fd, plain, offset, where);
+      return;
+    }
+    const holes = new HoleMap(extras.holes ?? []);
+    if ((this.#options.sparse || holes.covers(offset, plain.length)) && this.#allZero(plain)) return;
+    for (const stretch of stretchesToWrite(offset, plain, holes, this.#options.sparse)) writeAt(fd, stretch.bytes, stretch.offset, where);
+  }
+
+  /** One content of zeros may be wanted for every stretch of a hole: it is looked at once. */
+  #allZero(plain: Uint8Array): boolean {
+    if (this.#zeroSeen?.of !== plain) this.#zeroSeen = { of: plain, isZero: isZero(plain) };
+    return this.#zeroSeen.isZero;
+  }
+
+  /** Compares what files hold, once the device has it, with what was written. */
+  #readBackParts(job: WriteJob, written: readonly WrittenPart[], failures: { target: number; error: PlainError }[]): void {
+    const flushed = new Set<number>();
+    for (const { target, fd, offset, length, digest } of written) {
+      const where = job.names[target] ?? "";
+      try {
+        if (!flushed.has(fd)) atPath("flush", where, () => fdatasyncSync(fd));
+        flushed.add(fd);
+        readBack(fd, offset, length, digest, where);
+      } catch (error) {
+        failures.push({ target, error: plainErrorOf(error) });
+      }
+    }
+  }
+}
+
+interface FileOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+function attributesOf(numbers: Float64Array, row: number) {
+  return {
+    mode: numbers[row + TARGET.mode] ?? 0,
+    uid: numbers[row + TARGET.uid] ?? 0,
+    gid: numbers[row + TARGET.gid] ?? 0,
+    mtimeNs: BigInt(numbers[row + TARGET.seconds] ?? 0) * NS_PER_S + BigInt(numbers[row + TARGET.nanoseconds] ?? 0),
+  };
+}
+
+/** A content that was stored under an id that is not its own: authentication cannot show that. */
+export function notGenuine(id: string): DrayError {
+  return new DrayError("REPO_CORRUPT", `Cannot use content "${id}": its bytes are whole, and not those that the id was made of`, {
+    context: { contentId: id },
+  });
+}
+
+/** A new file that only its owner can open. Throws PATH_*. */
+export function createFile(at: Buffer, where: string): number {
+  return atPath("create", where, () => openSync(at, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+}
+
+/** A symbolic link with its attributes. Throws REPO_CORRUPT when the target can be none. */
+export function makeSymlink(
+  sink: AttributeSink,
+  { at, where, overwrite, path = "" }: { readonly at: Buffer; readonly where: string; readonly overwrite: boolean; readonly path?: string },
+  target: Uint8Array,
+  attributes: Parameters<typeof applyAttributes>[2],
+  xattrs: Parameters<typeof applyAttributes>[3],
+): void {
+  if (target.length === 0 || target.length > LINK_BYTES_MAX || target.includes(0)) {
+    throw new DrayError("REPO_CORRUPT", `Cannot restore symbolic link "${textOfByteString(where)}": its target is empty, too long or holds a NUL byte`);
+  }
+  if (overwrite) removeExisting(at, where);
+  atPath("create symbolic link", where, () => symlinkSync(Buffer.from(target), at));
+  applyAttributes(sink, { at, path, where, isSymlink: true }, attributes, xattrs);
+}
+
+/** Removes what is at a place, unless it is a directory, which is not replaced by something else. */
+export function removeExisting(at: Buffer, path: string): void {
+  try {
+    unlinkSync(at);
+  } catch (error) {
+    if (hasErrno(error, "ENOENT")) return;
+    throw pathError("replace", path, error);
+  }
+}
+
+/** What went wrong before is what the caller should hear of. */
+export function removeQuietly(at: Buffer): void {
+  try {
+    unlinkSync(at);
+  } catch {
+    // Nothing more can be done about it.
+  }
+}
+
+function writeAt(fd: number, bytes: Uint8Array, offset: number, path: string): void {
+  for (let done = 0; done < bytes.length; ) {
+    const from = done;
+    done += atPath("write", path, () => writeSync(fd, bytes, from, bytes.length - from, offset + from));
+  }
+}
+
+function digestOf(data: Uint8Array): Buffer {
+  return createHash("sha256").update(data).digest();
+}
+
+function readBack(fd: number, offset: number, length: number, digest: Buffer, path: string): void {
+  const data = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const from = done;
+    const count = atPath("read back", path, () => readSync(fd, data, from, length - from, offset + from));
+    if (count === 0) break;
+    done += count;
+  }
+  if (digestOf(data.subarray(0, done)).equals(digest)) return;
+  throw new DrayError("PATH_IO", `Cannot restore "${textOfByteString(path)}": ${length} bytes from ${offset} read back differently from what was written`, {
+    context: { size: fstatSync(fd).size },
+    hint: "The target's disk or memory is not reliable; restore to another one.",
+  });
+}

@@ -1,0 +1,75 @@
+/**
+ * How a memory budget becomes bounds, and the threads that work within them.
+ *
+ *   process 112 MiB · each thread 24 MiB: its heap, and scratch memory for the longest content · ranges: what is left, 16 MiB at least and 48 at most
+ */
+import { availableParallelism } from "node:os";
+import type { SystemCalls } from "@drayage/kernels";
+import { FileWriter } from "./file-writer.ts";
+import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
+import { InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
+
+const MIB = 1 << 20;
+const DEFAULT_MEMORY_BYTES = 352 * MIB;
+const PROCESS_BYTES = 112 * MIB;
+const THREAD_BYTES = 24 * MIB;
+const RANGES_BYTES_MIN = 16 * MIB;
+/** More in flight makes nothing faster: it covers a round trip of 50 ms at 1 GB/s. */
+const RANGES_BYTES_MAX = 48 * MIB;
+const DEFAULT_THREADS_MAX = 4;
+const THREADS_MAX = 32;
+/** Below this a thread takes longer to start than the calling one needs for the work. */
+const WORTH_THREADS = { bytes: 16 * MIB, files: 500 } as const;
+
+interface BudgetOptions {
+  readonly parallel?: number;
+  readonly memoryBudget?: number;
+  readonly system?: SystemCalls;
+  readonly expected?: { readonly bytes: number; readonly files: number };
+  readonly root: { readonly size: number };
+  readonly limits?: Partial<RestoreLimits>;
+}
+
+/** The bounds of a restore, for its budget and for what is known of its size. */
+export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits }: BudgetOptions): RestoreLimits {
+  const left = memoryBudget - PROCESS_BYTES;
+  const wanted = parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX);
+  const isSmall = (expected?.bytes ?? root.size) < WORTH_THREADS.bytes && (expected?.files ?? 1) < WORTH_THREADS.files;
+  const affordable = Math.max(1, Math.floor((left - RANGES_BYTES_MIN) / THREAD_BYTES));
+  const threads = system !== undefined || (isSmall && parallel === undefined) ? 0 : Math.min(wanted, affordable, THREADS_MAX);
+  const rangeBytes = 4 * MIB;
+  return {
+    threads,
+    memoryBytes: Math.min(RANGES_BYTES_MAX, Math.max(RANGES_BYTES_MIN, left - threads * THREAD_BYTES)),
+    rangeBytes,
+    // About what a request costs, in a store nearby: reading on takes no longer than asking again.
+    gapBytes: 128 << 10,
+    windowTargets: 16_384,
+    windowBytes: 256 * MIB,
+    openFiles: 128,
+    openDirectories: 256,
+    ...limits,
+  };
+}
+
+/** Runs `work` with writers, and ends them. */
+export async function withWritePool<T>(context: RestoreContext, options: { readonly system?: SystemCalls }, work: (pool: WritePool) => Promise<T>): Promise<T> {
+  const { source, system, signal, overwrite, sparse, verify, limits } = context;
+  const writerOptions = { overwrite, sparse, verify };
+  let stopped = false;
+  const onStop = (): void => {
+    stopped = true;
+  };
+  const pool =
+    source.worker === undefined || limits.threads === 0 || options.system !== undefined
+      ? new InlinePool(new FileWriter(await source.createDecoder(), writerOptions, system, () => stopped), onStop)
+      : new ThreadPool(limits.threads, source.worker, writerOptions);
+  const stop = (): void => pool.stop();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await work(pool);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    await pool.close();
+  }
+}
