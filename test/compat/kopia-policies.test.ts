@@ -1,7 +1,7 @@
 /** Policies of either side, as the other one reads them: what holds for a source, what expires, what is left out of a snapshot. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { openFilesystemStorage } from "@drayage/blob";
 import { emptyStats, openRepository, planExpiry, type Repository, type RepositoryIdentity } from "@drayage/repo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -110,6 +110,88 @@ describe("policies", () => {
     });
     await dray("policy", "remove", "user@host:/data");
     expect(JSON.parse(await (await client(path))("policy", "list", "--json"))).toHaveLength(1);
+  });
+});
+
+/** Patterns, each in an ignore file of a folder of its own beside the same files; the last folder has several. */
+const PATTERNS: readonly string[] = [
+  ...["*.log", "/a*b", "a*b", "**/foo", "**foo", "foo/**", "foo/", "/foo/bar", "foo/bar", "foo/*/bar", "foo/**/bar", "[a-c]x", "[!a-c]x", "[[:digit:]]x"],
+  ...["longer_name_[[:digit:]]", "x[[:alpha:]]y", "\\!bang", "\\#hash", "?x", "*", "**/", "sub/", "a?b", "foo*", "*foo", "f*o", "**/bar/**", "foo/b?r"],
+  ...["[]x", "[a\\]]x", " spaced", "trail ", "**", "/", "a*/b", "x**y", "/**/b", "*/b", "[z-a]x", "**/*.log/**", "a**", "ä*", "[ä-ü]x", "日?", "[^a]x"],
+  "f*\n!foo\n!**/bar\n!/ab",
+];
+const PATHS: readonly string[] = [
+  ...["a.log", "ab", "axb", "ax/b", "x/axb", "foo/bar", "foo/x/bar", "foo/x/y/bar", "xfoo/z", "axe", "bx", "dx", "1x", "longer_name_5", "longer_name_d", "x1y"],
+  ...[
+    "xqy",
+    "!bang",
+    "#hash",
+    "sub/f",
+    "bar/q/r",
+    "spaced",
+    " spaced",
+    "trail",
+    "trail ",
+    "]x",
+    "^x",
+    "xay",
+    "deep/a/b",
+    "deep/x.log/y",
+    "är",
+    "日本",
+    "üx",
+    "foofoo",
+  ],
+  "fo",
+];
+
+describe("what is left out of a snapshot", () => {
+  it("is the same: every pattern, ignore files below policies, cache folders, sizes, and the same compression", async () => {
+    const root = fresh("tree");
+    for (const [index, pattern] of PATTERNS.entries()) {
+      const at = join(root, `d${index}`);
+      for (const path of PATHS) {
+        mkdirSync(dirname(join(at, path)), { recursive: true });
+        writeFileSync(join(at, path), "1");
+      }
+      writeFileSync(join(at, ".kopiaignore"), `# ${index}\n${pattern}\n`);
+    }
+    mkdirSync(join(root, "cache"));
+    writeFileSync(join(root, "cache", "CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n");
+    writeFileSync(join(root, "cache", "x"), "1");
+    mkdirSync(join(root, "own", "deep"), { recursive: true });
+    for (const path of ["own/a.own", "own/deep/a.own", "own/a.global", "own/.kopiaignore", "own/large", "large", "text.txt", "text.gz"]) {
+      writeFileSync(join(root, path), path.endsWith("large") ? "l".repeat(5000) : path.includes("text") ? "text ".repeat(200) : "1");
+    }
+    const { path, kopia, dray } = await both();
+    await kopia("policy", "set", "--global", "--add-ignore=*.global", "--max-file-size=4000", "--compression=zstd", "--add-never-compress=.gz");
+    await kopia("policy", "set", `user@host:${root}/own`, "--add-ignore=/a.own", "--max-file-size=6000");
+    await kopia("snapshot", "create", root);
+    const [theirs] = JSON.parse(await kopia("snapshot", "list", "--all", "--json")) as { rootEntry: { obj: string }; stats: Record<string, number> }[];
+    const ours = JSON.parse(
+      (await dray("snapshot", "create", root, "--source", `user@host:${root}`, "--parent", "none", "--json")).trim().split("\n").at(-1) ?? "",
+    ) as {
+      rootObjectID: string;
+      bytesUploaded: number;
+    };
+    expect(ours.rootObjectID).toBe(theirs?.rootEntry.obj);
+    expect(ours.bytesUploaded).toBe(0);
+    const again = await client(path);
+    const listed = JSON.parse(await again("snapshot", "list", "--all", "--json")) as { stats: Record<string, number> }[];
+    const counts = (stats: Record<string, number> | undefined): unknown[] =>
+      ["fileCount", "dirCount", "excludedFileCount", "excludedDirCount"].map((name) => stats?.[name]);
+    expect(counts(listed.at(-1)?.stats)).toEqual(counts(theirs?.stats));
+  });
+
+  it("a snapshot that equals the one before is saved by neither", async () => {
+    const root = fresh("same");
+    writeFileSync(join(root, "a"), "1");
+    const { kopia, dray, path } = await both();
+    await dray("policy", "set", "--global", "--ignore-identical-snapshots", "true");
+    await kopia("snapshot", "create", root);
+    await dray("snapshot", "create", root, "--source", `user@host:${root}`);
+    await (await client(path))("snapshot", "create", root);
+    expect(JSON.parse(await (await client(path))("snapshot", "list", "--all", "--json"))).toHaveLength(1);
   });
 });
 

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { DrayError, formatBytes } from "@drayage/base";
 import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/datapath";
 import { prepareNativeInBackground } from "@drayage/kernels";
-import { formatSnapshotSource, parseSnapshotSource, type Repository, type SnapshotSource } from "@drayage/repo";
+import { formatSnapshotSource, PolicyStore, parseSnapshotSource, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { TransferView } from "../engine/transfer-view.ts";
@@ -19,6 +19,7 @@ interface Options extends RepositoryOptions {
   readonly block?: boolean;
   readonly parent: string;
   readonly compression?: string;
+  readonly policy: boolean;
 }
 
 export function define(command: Command, terminal: Terminal): void {
@@ -31,7 +32,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
-    .option("--compression <name>", "compressor of file data, by Kopia's name (default: none)")
+    .option("--compression <name>", "compressor of file data, by Kopia's name (default: what the policy says)")
+    .option("--no-policy", "store everything, whatever policies and ignore files say")
     .action((path: string, options: Options) =>
       withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, path, options, terminal)),
     );
@@ -42,6 +44,7 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
   const view = new TransferView(terminal, "Uploading", options.json === true);
   const absolute = resolve(terminal.cwd, path);
   const source = options.source === undefined ? { ...repository.identity, path: absolute } : parseSnapshotSource(options.source);
+  const policies = options.policy ? await new PolicyStore(repository.manifests).tree(source, terminal.signal) : undefined;
   const startedMs = terminal.clock.monotonicMs();
   const result = await view.run(() =>
     uploadSnapshot({
@@ -50,6 +53,7 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
       snapshotSource: source,
       tags: parsePairs("--tag", options.tag ?? []),
       parent: parseParent(options.parent),
+      ...(policies === undefined ? {} : { policies }),
       ...(options.description === undefined ? {} : { description: options.description }),
       ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
       ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
@@ -61,7 +65,7 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
 }
 
 function report(view: TransferView, source: SnapshotSource, result: UploadResult, elapsedMs: number): void {
-  const { snapshotId, rootEntry, stats, parentId, progress, problems, warnings, warningCount } = result;
+  const { snapshotId, rootEntry, stats, parentId, isIdentical, progress, problems, warnings, warningCount } = result;
   view.problems(warnings, warningCount, "warning");
   view.problems(problems, stats.errorCount, "error");
   const seconds = elapsedMs / 1000;
@@ -78,10 +82,11 @@ function report(view: TransferView, source: SnapshotSource, result: UploadResult
       bytesUploaded: progress.bytesUploaded,
       errors: stats.errorCount,
       warnings: warningCount,
+      ...(isIdentical ? { identical: true } : {}),
       elapsedMs: Math.round(elapsedMs),
     },
     `${formatBytes(stats.totalSize)} in ${stats.fileCount} files${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
-      `Created snapshot ${snapshotId}\n`,
+      (isIdentical ? `Nothing has changed since snapshot ${snapshotId}\n` : `Created snapshot ${snapshotId}\n`),
   );
 }
 

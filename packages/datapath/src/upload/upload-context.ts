@@ -1,7 +1,7 @@
 /** What every part of one upload shares. */
 import type { Clock, Logger } from "@drayage/base";
 import type { SystemCalls } from "@drayage/kernels";
-import type { ObjectId, ObjectWriterOptions, Repository, WrittenContent } from "@drayage/repo";
+import type { ObjectId, ObjectWriterContext, ObjectWriterOptions, PolicyTree, Repository, WrittenContent } from "@drayage/repo";
 import type { ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
 import type { ProgressMeter } from "../progress.ts";
@@ -23,9 +23,11 @@ export interface UploadContext {
   readonly checkpoints: Checkpoints;
   /** Files being read at once. */
   readonly parallel: number;
-  /** Compressor of file data; none when undefined. */
+  /** Compressor of file data, whatever policies say; none when undefined and no policy names one. */
   readonly compressor: string | undefined;
   readonly xattrs: boolean;
+  /** What the policies of the source say; undefined: everything is stored, by one compressor. */
+  readonly policies: PolicyTree | undefined;
 }
 
 export interface UploadCounts {
@@ -35,6 +37,17 @@ export interface UploadCounts {
   bytes: number;
   /** Of these, bytes of files that a parent, or another name of the file, had already. */
   cachedBytes: number;
+  /** Left out because policies or ignore files say so. */
+  excludedFiles: number;
+  excludedDirectories: number;
+  /** Of the problems, those that a policy does not count as errors. */
+  ignoredErrors: number;
+}
+
+/** How one file is stored, where policies say so. */
+export interface FileOptions {
+  readonly compressor: string | undefined;
+  readonly splitter: string | undefined;
 }
 
 /** Adds a content to the counters of progress. */
@@ -46,11 +59,21 @@ export function countContent(meter: ProgressMeter): (written: WrittenContent, le
   };
 }
 
+/** What objects are written with: the repository's own, but for the compressor of listings and lists, of which the policy of the source has a say. */
+export function objectWritersOf({ repository, policies }: UploadContext): ObjectWriterContext {
+  const { objectWriters } = repository;
+  // Where the index cannot say that a content is compressed none is.
+  if (policies === undefined || objectWriters.metadataCompressor === undefined) return objectWriters;
+  return { ...objectWriters, metadataCompressor: policies.effective.metadataCompressor };
+}
+
 /** Options for writing file data. */
-export function dataObjectOptions(context: UploadContext, partBytes?: number): ObjectWriterOptions {
+export function dataObjectOptions(context: UploadContext, partBytes?: number, options?: FileOptions): ObjectWriterOptions {
+  const compressor = context.compressor ?? options?.compressor;
   return {
     onContent: countContent(context.meter),
-    ...(context.compressor === undefined ? {} : { compressor: context.compressor }),
+    ...(compressor === undefined || compressor === "none" ? {} : { compressor }),
+    ...(options?.splitter === undefined ? {} : { splitter: options.splitter }),
     ...(partBytes === undefined ? {} : { partBytes }),
   };
 }

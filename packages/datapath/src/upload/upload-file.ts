@@ -11,7 +11,7 @@ import { atPath, pathError } from "../path-errors.ts";
 import { feed } from "./feed.ts";
 import { PIECE_BYTES, readAhead } from "./read-ahead.ts";
 import type { FileStat } from "./source-entry.ts";
-import { dataObjectOptions, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { dataObjectOptions, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
 
 /** Files up to this size are read in one synchronous call; a round trip to the thread pool would cost more than the read. */
 export const SMALL_FILE_BYTES = 1 << 20;
@@ -47,12 +47,13 @@ export async function uploadFile(
   file: OpenFile,
   { path, where }: { readonly path: string; readonly where: string },
   register: (object: ObjectWriter) => () => void,
+  options?: FileOptions,
 ): Promise<UploadedData> {
   const { fd, stat } = file;
   const size = Number(stat.size);
   const object = new ObjectWriter(
-    context.repository.objectWriters,
-    dataObjectOptions(context, size > PARALLEL_UPLOAD_ABOVE_BYTES ? PARALLEL_UPLOAD_ABOVE_BYTES : undefined),
+    objectWritersOf(context),
+    dataObjectOptions(context, size > PARALLEL_UPLOAD_ABOVE_BYTES ? PARALLEL_UPLOAD_ABOVE_BYTES : undefined, options),
   );
   const unregister = register(object);
   try {

@@ -16,8 +16,10 @@ import {
   emptyStats,
   type Labels,
   type ObjectId,
+  type PolicyTree,
   policyLabels,
   type Repository,
+  type Snapshot,
   type SnapshotSource,
   type SnapshotStats,
   veleroPathPolicy,
@@ -54,7 +56,9 @@ export interface UploadSnapshotOptions {
   readonly parent?: ParentChoice;
   /** Saves the policy that Velero saves for a source: nothing expires by itself. */
   readonly policy?: "velero";
-  /** Compressor of file data by Kopia's name. @default none */
+  /** What the policies of the source say: what is left out, how files are stored, which errors count. @default everything is stored */
+  readonly policies?: PolicyTree;
+  /** Compressor of file data by Kopia's name, whatever policies say; `none` for none. @default what policies say, else none */
   readonly compressor?: string;
   /** Extended attributes, ACLs among them. @default true */
   readonly xattrs?: boolean;
@@ -82,6 +86,8 @@ export interface UploadResult {
   readonly changedBytes: number;
   /** Id of the parent that it went on from. */
   readonly parentId: string | undefined;
+  /** A policy wants no snapshot that equals the one before, and this would have been one: `snapshotId` is that of its parent, and nothing was saved. */
+  readonly isIdentical: boolean;
   readonly progress: DataPathProgress;
   /** Entries that are missing from the snapshot, the first thousand; `stats.errorCount` counts all. */
   readonly problems: readonly EntryProblem[];
@@ -133,10 +139,10 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
     meter.enter("finishing");
     const stats = statsOf(context);
     await fence?.();
-    const snapshotId = await repository.snapshots.save(
-      { source: snapshotSource, description, startTimeNs, endTimeNs: clock.nowNs(), stats, rootEntry, tags, pins },
-      signal,
-    );
+    const identical = identicalParent(context, parents, rootEntry);
+    const snapshotId =
+      identical?.id ??
+      (await repository.snapshots.save({ source: snapshotSource, description, startTimeNs, endTimeNs: clock.nowNs(), stats, rootEntry, tags, pins }, signal));
     await checkpoints.discard();
     for (const stale of await staleCheckpoints(repository, snapshotSource, startTimeNs, signal)) await repository.snapshots.delete(stale.id, signal);
     await repository.flush(signal);
@@ -148,6 +154,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
       stats,
       changedBytes: context.counts.bytes - context.counts.cachedBytes,
       parentId: parents.complete?.id,
+      isIdentical: identical !== undefined,
       progress: meter.progress,
       problems: context.problems.kept,
       warnings: context.warnings.kept,
@@ -158,8 +165,14 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
   }
 }
 
+/** The parent that this upload only repeats, where a policy does not want that. As in Kopia the attributes of the root itself do not count. */
+function identicalParent({ policies, problems }: UploadContext, { complete }: Parents, root: DirectoryEntry): Snapshot | undefined {
+  if (policies?.effective.ignoreIdenticalSnapshots !== true || problems.count > 0) return undefined;
+  return complete?.rootEntry?.objectId === root.objectId ? complete : undefined;
+}
+
 function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: ProgressMeter, checkpoints: Checkpoints): UploadContext {
-  const { signal, repository, compressor } = options;
+  const { signal, repository, compressor, policies } = options;
   const affordable = Math.floor(((options.memoryBudget ?? DEFAULT_MEMORY_BYTES) - BASE_MEMORY_BYTES) / MEMORY_PER_FILE_BYTES);
   return {
     repository,
@@ -171,10 +184,11 @@ function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Progress
     meter,
     problems: new ProblemList(),
     warnings: new ProblemList(),
-    counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0 },
+    counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
     checkpoints,
     parallel: Math.max(1, Math.min(options.parallel ?? DEFAULT_PARALLEL, affordable)),
-    compressor: compressor === "none" || compressor === "" ? undefined : compressor,
+    compressor: compressor === "" ? undefined : compressor,
+    policies,
     xattrs: options.xattrs ?? true,
   };
 }
@@ -253,6 +267,9 @@ function statsOf({ counts, problems }: UploadContext): SnapshotStats {
     cachedFiles: counts.cachedFiles,
     nonCachedFiles: counts.files - counts.cachedFiles,
     dirCount: counts.directories,
+    excludedFileCount: counts.excludedFiles,
+    excludedDirCount: counts.excludedDirectories,
+    ignoredErrorCount: counts.ignoredErrors,
     errorCount: problems.count,
   };
 }

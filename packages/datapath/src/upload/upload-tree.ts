@@ -24,9 +24,10 @@ import { isPathProblem } from "../entry-problems.ts";
 import { atPath, hasErrno } from "../path-errors.ts";
 import type { DirectoryUnderWay } from "./checkpoints.ts";
 import { readDirectoryNames } from "./directory-names.ts";
+import { DirectoryRules } from "./directory-rules.ts";
 import { ParentCursor } from "./parent-cursor.ts";
 import { below, deviceOf, extensionOf, factsOf, isUnchanged, linkGroupOf, specialKindOf, xattrsOf } from "./source-entry.ts";
-import { countContent, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { countContent, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
 import { openRegularFile, SMALL_FILE_BYTES, uploadFile } from "./upload-file.ts";
 
 /** Entries that wait in order behind a large file under way. */
@@ -53,14 +54,25 @@ export class TreeUpload {
    * Stores a directory. `path` is its place below the root, empty for the root; `entry` what its parent will say of it.
    * Throws PATH_* and NOT_PERMITTED when the directory itself cannot be read.
    */
-  async directory(directory: AnchoredDirectory, path: string, entry: DirectoryUnderWay["entry"], parents: readonly ObjectId[]): Promise<WrittenDirectory> {
+  async directory(
+    directory: AnchoredDirectory,
+    path: string,
+    entry: DirectoryUnderWay["entry"],
+    parents: readonly ObjectId[],
+    above?: DirectoryRules,
+  ): Promise<WrittenDirectory> {
     const context = this.#context;
     const { repository, signal } = context;
-    const names = await readDirectoryNames(directory, context.pacer);
-    const listing = new DirectoryListingWriter(repository.objectWriters, countContent(context.meter));
+    const all = await readDirectoryNames(directory, context.pacer);
+    const rules =
+      context.policies === undefined
+        ? undefined
+        : (above?.enter(context, directory, path, all) ?? DirectoryRules.ofRoot(context, context.policies, directory, all));
+    const names = rules?.filter(context, all) ?? all;
+    const listing = new DirectoryListingWriter(objectWritersOf(context), countContent(context.meter));
     const underWay: DirectoryUnderWay = { entry, listing, files: new Set() };
     const cursors = parents.map((parent) => new ParentCursor(repository.objects, parent, signal));
-    const walk = { directory, path, underWay, cursors, special: [] as SpecialEntry[] };
+    const walk = { directory, path, underWay, cursors, rules, special: [] as SpecialEntry[] };
     context.checkpoints.stack.push(underWay);
     try {
       for (const name of names.directories) await this.#subdirectory(walk, name);
@@ -76,27 +88,35 @@ export class TreeUpload {
   }
 
   async #subdirectory(walk: Walk, name: string): Promise<void> {
+    const context = this.#context;
     const path = below(walk.path, name);
-    await this.#guard(walk, path, async () => {
-      const stat = this.#stat(walk, name, path);
-      if (stat === undefined) return undefined;
-      // It was a directory when the names were read.
-      if (!stat.isDirectory()) return void this.#context.warnings.add(path, "was replaced by something else while the directory was read");
-      const child = walk.directory.openDirectory(name);
-      try {
-        const entry = { name, type: "directory" as const, size: 0, ...factsOf(stat) };
-        const parents: ObjectId[] = [];
-        for (const cursor of walk.cursors) {
-          const found = await cursor.find(entry);
-          if (found !== undefined) parents.push(found.objectId);
+    await this.#guard(
+      walk,
+      path,
+      async () => {
+        const stat = this.#stat(walk, name, path);
+        if (stat === undefined) return undefined;
+        // It was a directory when the names were read.
+        if (!stat.isDirectory()) return void context.warnings.add(path, "was replaced by something else while the directory was read");
+        if (walk.rules?.oneFileSystem === true && stat.dev !== lstatSync(walk.directory.self, { bigint: true }).dev)
+          return void context.counts.excludedDirectories++;
+        const child = walk.directory.openDirectory(name);
+        try {
+          const entry = { name, type: "directory" as const, size: 0, ...factsOf(stat) };
+          const parents: ObjectId[] = [];
+          for (const cursor of walk.cursors) {
+            const found = await cursor.find(entry);
+            if (found !== undefined) parents.push(found.objectId);
+          }
+          const written = await this.directory(child, path, entry, parents, walk.rules);
+          await walk.underWay.listing.add({ ...entry, ...written }, this.#context.signal);
+        } finally {
+          child.close();
         }
-        const written = await this.directory(child, path, entry, parents);
-        await walk.underWay.listing.add({ ...entry, ...written }, this.#context.signal);
-      } finally {
-        child.close();
-      }
-      return undefined;
-    });
+        return undefined;
+      },
+      "directory",
+    );
     await this.#rest();
   }
 
@@ -145,6 +165,10 @@ export class TreeUpload {
 
   async #file(walk: Walk, name: string, path: string, stat: BigIntStats): Promise<Outcome> {
     const context = this.#context;
+    if (walk.rules?.isTooLarge(Number(stat.size)) === true) {
+      context.counts.excludedFiles++;
+      return NOTHING;
+    }
     const key = { name, type: "file" as const };
     for (const cursor of walk.cursors) {
       const parent = await cursor.find(key);
@@ -173,7 +197,8 @@ export class TreeUpload {
       return () => void walk.underWay.files.delete(underWay);
     };
     const upload = async (): Promise<DirectoryEntry> => {
-      const data = uploadFile(context, file, { path, where: walk.directory.pathOf(name) }, register);
+      const options = walk.rules?.fileOptions(name, Number(file.stat.size));
+      const data = uploadFile(context, file, { path, where: walk.directory.pathOf(name) }, register, options);
       if (group !== undefined) this.#remember(group, Number(file.stat.nlink) - 1, data);
       const { objectId, size } = await data;
       context.counts.files++;
@@ -261,7 +286,7 @@ export class TreeUpload {
   }
 
   /** Runs the work of one entry; what is wrong with the entry itself is noted, everything else is thrown on. */
-  async #guard<T>(walk: Walk, path: string, work: () => Promise<T>): Promise<T | undefined> {
+  async #guard<T>(walk: Walk, path: string, work: () => Promise<T>, kind: "directory" | "other" = "other"): Promise<T | undefined> {
     const context = this.#context;
     try {
       return await work();
@@ -271,11 +296,24 @@ export class TreeUpload {
         context.warnings.add(path, "vanished while the directory was read");
         return undefined;
       }
+      const failure = { path: textOfByteString(path), error: error.message };
+      if (this.#isIgnored(walk, path, kind)) {
+        context.counts.ignoredErrors++;
+        context.warnings.add(path, error);
+        walk.underWay.listing.addFailure(failure, true);
+        return undefined;
+      }
       context.problems.add(path, error);
       context.meter.counts.errors++;
-      walk.underWay.listing.addFailure({ path: textOfByteString(path), error: error.message });
+      walk.underWay.listing.addFailure(failure);
       return undefined;
     }
+  }
+
+  /** Whether a policy says that what could not be read is no error. */
+  #isIgnored(walk: Walk, path: string, kind: "directory" | "other"): boolean {
+    const policy = walk.rules?.policyOf(path.slice(path.lastIndexOf("/") + 1));
+    return (kind === "directory" ? policy?.ignoreDirectoryErrors : policy?.ignoreFileErrors) === true;
   }
 
   /** Whether the content that an object begins with is in the repository still. */
@@ -320,6 +358,7 @@ interface Walk {
   readonly path: string;
   readonly underWay: DirectoryUnderWay;
   readonly cursors: readonly ParentCursor[];
+  readonly rules: DirectoryRules | undefined;
   readonly special: SpecialEntry[];
 }
 

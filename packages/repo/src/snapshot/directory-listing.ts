@@ -62,9 +62,9 @@ export class DirectoryListingWriter {
     if (this.#text.length >= PIECE_CHARACTERS) await this.#flush(signal);
   }
 
-  /** Notes that an entry could not be read; it is counted in the summary and not listed. */
-  addFailure(failure: FailedEntry): void {
-    this.#summary.addFailure(failure);
+  /** Notes that an entry could not be read; it is counted in the summary and not listed. @param ignored - a policy does not count it as an error */
+  addFailure(failure: FailedEntry, ignored = false): void {
+    this.#summary.addFailure(failure, ignored);
   }
 
   async finish(end: ListingEnd, signal?: AbortSignal): Promise<WrittenDirectory> {

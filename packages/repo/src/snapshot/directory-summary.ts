@@ -115,8 +115,9 @@ export class SummaryBuilder {
     this.#seen(below.maxTimeNs);
   }
 
-  addFailure(failure: FailedEntry): void {
-    this.#failed++;
+  addFailure(failure: FailedEntry, ignored = false): void {
+    if (ignored) this.#ignoredErrors++;
+    else this.#failed++;
     if (this.#errors.length < FAILED_MAX) this.#errors.push(failure);
   }
 

@@ -1,0 +1,141 @@
+/**
+ * What the policies of a source say about one directory of it: which entries are left out, how files are compressed and cut, which errors count.
+ *
+ *   names read ─► rules of this directory (ignore files in it are read) ─► names filtered ─► each file: too large? which compressor?
+ *
+ * Ignore files are data of the volume: they are never followed out of it, and a rule in one that cannot be read is a warning, so that more is stored rather than less.
+ */
+import { closeSync, readSync } from "node:fs";
+import {
+  CACHE_DIRECTORY_SIGNATURE,
+  CACHE_DIRECTORY_TAG,
+  compressorForFile,
+  type EffectivePolicy,
+  type IgnoreFile,
+  IgnoreScope,
+  type PolicyTree,
+  textOfByteString,
+} from "@drayage/repo";
+import type { AnchoredDirectory } from "../anchored-directory.ts";
+import { isPathProblem } from "../entry-problems.ts";
+import { atPath } from "../path-errors.ts";
+import type { DirectoryNames } from "./directory-names.ts";
+import { below } from "./source-entry.ts";
+import type { UploadContext } from "./upload-context.ts";
+import { openRegularFile } from "./upload-file.ts";
+
+/** Nobody writes longer lists of rules by hand. */
+const IGNORE_FILE_BYTES_MAX = 1 << 20;
+
+export class DirectoryRules {
+  readonly #scope: IgnoreScope;
+  readonly #node: PolicyTree;
+  readonly #path: string;
+  /** The directory holds what can be made again: it is stored as an empty one. */
+  readonly #isCache: boolean;
+
+  constructor(scope: IgnoreScope, node: PolicyTree, path: string, isCache: boolean) {
+    this.#scope = scope;
+    this.#node = node;
+    this.#path = path;
+    this.#isCache = isCache;
+  }
+
+  /** The rules of the root of a source. Throws USAGE for a pattern of a policy that cannot be read. */
+  static ofRoot(context: UploadContext, tree: PolicyTree, directory: AnchoredDirectory, names: DirectoryNames): DirectoryRules {
+    return make(context, IgnoreScope.outermost(), tree, directory, "", names);
+  }
+
+  /** The rules of a directory below. `path` is its byte string below the root. */
+  enter(context: UploadContext, directory: AnchoredDirectory, path: string, names: DirectoryNames): DirectoryRules {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    return make(context, this.#scope, this.#node.child(textOfByteString(name)), directory, path, names);
+  }
+
+  /** The names that are stored. What is left out is counted. */
+  filter(context: UploadContext, names: DirectoryNames): DirectoryNames {
+    if (this.#isCache) {
+      context.counts.excludedDirectories++;
+      return { directories: [], others: [] };
+    }
+    const keeps = (isDirectory: boolean) => (name: string) => !this.#scope.excludes(`/${textOfByteString(below(this.#path, name))}`, isDirectory);
+    const [directories, others] = [names.directories.filter(keeps(true)), names.others.filter(keeps(false))];
+    context.counts.excludedDirectories += names.directories.length - directories.length;
+    context.counts.excludedFiles += names.others.length - others.length;
+    return { directories, others };
+  }
+
+  isTooLarge(bytes: number): boolean {
+    return this.#scope.isTooLarge(bytes);
+  }
+
+  /** Whether what lies on another file system than its directory is left out. */
+  get oneFileSystem(): boolean {
+    return this.#scope.oneFileSystem;
+  }
+
+  /** What holds for an entry of the directory. */
+  policyOf(name: string): EffectivePolicy {
+    return this.#node.child(textOfByteString(name)).effective;
+  }
+
+  /** How the file of this name is stored. */
+  fileOptions(name: string, bytes: number): { readonly compressor: string | undefined; readonly splitter: string | undefined } {
+    const policy = this.policyOf(name);
+    return { compressor: compressorForFile(policy, textOfByteString(name), bytes), splitter: policy.splitter === "" ? undefined : policy.splitter };
+  }
+}
+
+function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, directory: AnchoredDirectory, path: string, names: DirectoryNames): DirectoryRules {
+  if (node.effective.ignoreCacheDirectories && isCacheDirectory(context, directory, names)) return new DirectoryRules(above, node, path, true);
+  const files: IgnoreFile[] = [];
+  for (const name of above.filesToLookFor(node)) {
+    if (!names.others.includes(name)) continue;
+    const text = readSmall(context, directory, name, path);
+    if (text !== undefined) files.push({ name, text });
+  }
+  const scope = above.enter(
+    path === "" ? "" : `/${textOfByteString(path)}`,
+    node,
+    files,
+    (file, message) => void context.warnings.add(below(path, file), message),
+  );
+  return new DirectoryRules(scope, node, path, false);
+}
+
+function isCacheDirectory(context: UploadContext, directory: AnchoredDirectory, names: DirectoryNames): boolean {
+  if (!names.others.includes(CACHE_DIRECTORY_TAG)) return false;
+  return readBeginning(context, directory, CACHE_DIRECTORY_TAG, CACHE_DIRECTORY_SIGNATURE.length)?.toString("latin1") === CACHE_DIRECTORY_SIGNATURE;
+}
+
+function readSmall(context: UploadContext, directory: AnchoredDirectory, name: string, path: string): string | undefined {
+  const bytes = readBeginning(context, directory, name, IGNORE_FILE_BYTES_MAX + 1);
+  if (bytes === undefined || bytes.length > IGNORE_FILE_BYTES_MAX) {
+    context.warnings.add(
+      below(path, name),
+      bytes === undefined ? "is not a file that rules could be read from" : "is too long for a list of rules, and none of them was used",
+    );
+    return undefined;
+  }
+  return bytes.toString("utf8");
+}
+
+/** The first bytes of a file, undefined for what is none or cannot be read. */
+function readBeginning(context: UploadContext, directory: AnchoredDirectory, name: string, count: number): Buffer | undefined {
+  try {
+    const file = openRegularFile(context, directory, name);
+    if (file === undefined) return undefined;
+    try {
+      const bytes = Buffer.alloc(Math.min(count, Number(file.stat.size)));
+      return bytes.subarray(
+        0,
+        atPath("read", directory.pathOf(name), () => readSync(file.fd, bytes, 0, bytes.length, 0)),
+      );
+    } finally {
+      closeSync(file.fd);
+    }
+  } catch (error) {
+    if (isPathProblem(error)) return undefined;
+    throw error;
+  }
+}
