@@ -1,8 +1,7 @@
 /** `dray server`: the controllers of Backup, Restore, locations, repositories and requests, one leader at a time. Also answers to `velero server` with its arguments. */
-import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { randomHex } from "@drayage/base";
+import { makeFolders, randomHex } from "@drayage/base";
 import {
   defaultServerSettings,
   type ServerSettings,
@@ -94,7 +93,7 @@ async function serve(role: Role, settings: ServerSettings, terminal: Terminal): 
 
 async function lead({ client, clock, random, logger, namespace }: Role, settings: ServerSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
-  await mkdir(temporaryFolder, { recursive: true, mode: 0o700 });
+  makeFolders(temporaryFolder, 0o700);
   const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
   const repositories = createRepositoryService({ client, namespace, clock, random, logger });
   const discovery = createDiscovery(client);

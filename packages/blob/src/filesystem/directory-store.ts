@@ -5,10 +5,10 @@
  */
 
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, readFile, rmdir, stat, unlink } from "node:fs/promises";
+import { open, readdir, readFile, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { compareUtf8, DrayError, isAbort, type RandomSource, systemRandom } from "@drayage/base";
+import { compareUtf8, DrayError, isAbort, makeFolders, type RandomSource, systemRandom } from "@drayage/base";
 import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
 import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { openSourceFile } from "../source-file.ts";
@@ -29,9 +29,11 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
   }
   const root = resolve(options.path);
   if (options.create === true) {
-    await mkdir(root, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    try {
+      makeFolders(root, 0o700);
+    } catch (error) {
       throw translateFsError(error, `Cannot make folder "${root}"`);
-    });
+    }
   }
   return new DirectoryStore(root, options.random ?? systemRandom);
 }

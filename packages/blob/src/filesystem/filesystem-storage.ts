@@ -4,10 +4,10 @@
  * Invariants: a blob's file appears by a rename of a complete, flushed file; a name ending in anything but `.f` is not a blob; the root is never created after opening.
  */
 
-import { mkdir, open, readdir, readFile, stat, unlink, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, stat, unlink, writeFile } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { DrayError, isAbort, mapLimit, type RandomSource, systemRandom } from "@drayage/base";
+import { DrayError, isAbort, makeFolders, mapLimit, type RandomSource, systemRandom } from "@drayage/base";
 import { blobAlreadyExists, blobNotFound, rangeOf } from "../blob-errors.ts";
 import { checkBlobId, isBlobId } from "../blob-id.ts";
 import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
@@ -34,7 +34,7 @@ export async function openFilesystemStorage(options: FilesystemStorageOptions): 
   }
   const root = resolve(options.path);
   try {
-    if (options.create === true) await mkdir(root, { recursive: true, mode: options.folderMode ?? FOLDER_MODE });
+    if (options.create === true) makeFolders(root, options.folderMode ?? FOLDER_MODE);
     if (!(await stat(root)).isDirectory()) throw new DrayError("BLOB_BAD_CONFIG", `Cannot open storage folder "${root}": it is not a folder`);
   } catch (error) {
     if (errnoOf(error) === "ENOENT") throw folderMissing(root, error);

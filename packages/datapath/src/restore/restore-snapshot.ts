@@ -1,7 +1,7 @@
 /** Repository → volume: a snapshot, or a part of one, into a directory, a file or a block device. */
-import { mkdirSync, opendirSync, readdirSync, statSync } from "node:fs";
+import { opendirSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { type Clock, DrayError, systemClock } from "@drayage/base";
+import { type Clock, DrayError, makeFolders, systemClock } from "@drayage/base";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
 import { byteStringOf, type DirectoryEntry, DirectoryListing, type ObjectId, type Repository, textOfByteString } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
@@ -185,7 +185,7 @@ async function onlyFileOf({ source, signal }: RestoreContext, root: RestoreEntry
 
 async function restoreDirectory(context: RestoreContext, pool: WritePool, root: RestoreEntry, path: string): Promise<TransferStatistics> {
   const at = Buffer.from(path, "latin1");
-  const made = atPath("create directory", path, () => mkdirSync(at, { recursive: true, mode: 0o700 })) !== undefined;
+  const made = atPath("create directory", path, () => makeFolders(at, 0o700));
   if (!made && !context.overwrite) assertEmpty(path);
   const directory = AnchoredDirectory.open(path);
   try {

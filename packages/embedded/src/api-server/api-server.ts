@@ -7,13 +7,12 @@
  */
 
 import { constants } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { type Clock, DrayError, errorFields, type Logger, messageOf, type RandomSource, randomHex } from "@drayage/base";
+import { type Clock, DrayError, errorFields, type Logger, makeFolders, messageOf, type RandomSource, randomHex } from "@drayage/base";
 import { Authorizer } from "./authorization.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { CertificateAuthority, type KeyPair } from "./certificates.ts";
@@ -100,7 +99,7 @@ const CLOSE_GRACE_MS = 1000;
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { directory, clock, random, logger } = options;
   const host = options.host ?? "127.0.0.1";
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeFolders(directory, 0o700);
   // Given back when the start fails, otherwise when the server closes.
   using cleanup = new DisposableStack();
   cleanup.defer(lockDirectory(join(directory, "lock")));

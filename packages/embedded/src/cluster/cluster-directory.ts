@@ -7,9 +7,9 @@
  *   object-store/       buckets                             run/ROLE.json      who runs (pid and start time), and how it is
  *   logs/ROLE.log                                           lock               held while the cluster is brought up or down
  */
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { DrayError, type RandomSource, randomHex } from "@drayage/base";
+import { DrayError, isDrayError, makeFolders, messageOf, type RandomSource, randomHex } from "@drayage/base";
 import type { ImageMapping } from "../kubelet/images.ts";
 import { identifyProcess, isRunning, type ProcessIdentity } from "../kubelet/process-identity.ts";
 
@@ -49,7 +49,15 @@ export class ClusterDirectory {
   /** The folder of a cluster, made when it is not there. Throws PATH_NOT_EMPTY for a folder that holds something else. */
   static open(path: string): ClusterDirectory {
     const directory = new ClusterDirectory(resolve(path));
-    mkdirSync(directory.path, { recursive: true, mode: 0o700 });
+    try {
+      makeFolders(directory.path, 0o700);
+    } catch (error) {
+      if (isDrayError(error)) throw error;
+      throw new DrayError("NOT_PERMITTED", `Cannot make a cluster in "${directory.path}": ${messageOf(error)}`, {
+        cause: error,
+        hint: "Give a folder that can be written to.",
+      });
+    }
     const entries = readdirSync(directory.path).filter((name) => name !== "lock");
     if (entries.length > 0 && !existsSync(directory.settingsPath)) {
       throw new DrayError("PATH_NOT_EMPTY", `Cannot make a cluster in "${directory.path}": the folder holds "${entries[0]}" and is not a cluster's`, {

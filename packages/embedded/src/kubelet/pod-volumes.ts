@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { promisify } from "node:util";
-import { type Clock, DrayError, type RandomSource } from "@drayage/base";
+import { type Clock, DrayError, makeFolders, type RandomSource } from "@drayage/base";
 import { type Container, type KubeClient, type Pod, persistentVolumeClaims, persistentVolumes, type Volume } from "@drayage/kube";
 import { type ApiVolumeSources, apiVolumeContent, SERVICE_ACCOUNT_PATH, SERVICE_ACCOUNT_VOLUME, wantsServiceAccount } from "./api-volumes.ts";
 import type { CsiVolumes } from "./csi-volumes.ts";
@@ -198,7 +198,7 @@ function subPathOf(root: string, subPath: string): string {
 
 function hostPath(source: { readonly path: string; readonly type?: string }): HostVolume {
   const { path, type = "" } = source;
-  if (type === "DirectoryOrCreate") mkdirSync(path, { recursive: true });
+  if (type === "DirectoryOrCreate") makeFolders(path);
   if (type === "FileOrCreate" && !existsSync(path)) writeFileSync(path, "", { mode: 0o644 });
   const stat = statSync(path, { throwIfNoEntry: false });
   const fits = {

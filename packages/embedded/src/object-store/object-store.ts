@@ -4,11 +4,11 @@
  *
  * A request goes: parse → fault? → verify the signature → route → operation → answer. Whatever it throws becomes S3's XML error at one place.
  */
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { type Clock, errorFields, type Logger, type RandomSource, systemRandom } from "@drayage/base";
+import { type Clock, errorFields, type Logger, makeFolders, type RandomSource, systemRandom } from "@drayage/base";
 import { MultipartFiles } from "./multipart-files.ts";
 import { ObjectFiles } from "./object-files.ts";
 import { receiveBody } from "./receive-body.ts";
@@ -56,7 +56,7 @@ export interface ObjectStore {
 /** Starts the server. Fails with the system's error when the address is taken or the folder cannot be used. */
 export async function startObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const { clock, random = systemRandom, faults = new StoreFaults() } = options;
-  await mkdir(options.directory, { recursive: true, mode: 0o700 });
+  makeFolders(options.directory, 0o700);
   const files = await ObjectFiles.open(options.directory, clock, random);
   for (const bucket of options.buckets ?? []) await files.checkBucket(bucket).catch(() => files.createBucket(bucket));
   const store: Store = {
