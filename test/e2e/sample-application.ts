@@ -18,7 +18,12 @@ export async function deployApplication(harness: Harness, namespace: string, vol
   const { client } = harness;
   await client.create(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
   for (const [name, volume] of Object.entries(volumes)) await client.create(persistentVolumeClaims, claimOf(namespace, name, volume));
-  await client.create(pods, podOf(namespace, volumes));
+  await startApplication(harness, namespace, volumes);
+}
+
+/** Makes the pod over claims that are there, and waits until it runs. */
+export async function startApplication(harness: Harness, namespace: string, volumes: SampleVolumes): Promise<void> {
+  await harness.client.create(pods, podOf(namespace, volumes));
   await untilRunning(harness, namespace);
 }
 

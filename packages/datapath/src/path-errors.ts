@@ -1,5 +1,6 @@
 /** Errors of the volume's own file system, translated where they arise: the only place that knows errno. */
 import { type Code, DrayError, isDrayError } from "@drayage/base";
+import { ERRNO_WITHOUT_NAME } from "@drayage/kernels";
 import { textOfByteString as textOfPath } from "@drayage/repo";
 
 const BY_ERRNO: Readonly<Record<string, Code>> = {
@@ -41,18 +42,6 @@ const MEANING: Readonly<Record<string, string>> = {
   ENOMEDIUM: "there is no medium in the device",
 };
 
-/** What Linux's file systems say and Node has no name for: its code is then `Unknown system error -117`. */
-const UNNAMED: Readonly<Record<number, string>> = {
-  74: "EBADMSG",
-  116: "ESTALE",
-  117: "EUCLEAN",
-  121: "EREMOTEIO",
-  123: "ENOMEDIUM",
-  126: "ENOKEY",
-  127: "EKEYEXPIRED",
-  128: "EKEYREVOKED",
-};
-
 /** The errno name of a failed call of node:fs or of the system-call kernel, or undefined. */
 export function errnoOf(error: unknown): string | undefined {
   if (isDrayError(error)) {
@@ -62,7 +51,7 @@ export function errnoOf(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   if (typeof code !== "string") return undefined;
   const number = /^Unknown system error -(\d+)$/.exec(code)?.[1];
-  if (number !== undefined) return UNNAMED[Number(number)] ?? `errno ${number}`;
+  if (number !== undefined) return ERRNO_WITHOUT_NAME[Number(number)] ?? `errno ${number}`;
   return /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 

@@ -7,5 +7,6 @@ export * from "./kernels.ts";
 export { POLY1305_KEY_BYTES, POLY1305_TAG_BYTES, type Poly1305 } from "./mac/poly1305.ts";
 export { type PreparedNative, type PrepareNativeOptions, prepareNative, prepareNativeInBackground } from "./native/prepare-native.ts";
 export { createSplitter, DEFAULT_SPLITTER, SPLITTERS } from "./splitter/splitters.ts";
+export { ERRNO_WITHOUT_NAME } from "./system/libc.ts";
 export { hasErrno, systemCalls } from "./system/system-calls.ts";
 export * from "./types.ts";

@@ -32,9 +32,21 @@ export function libc(): Libc {
   return loaded;
 }
 
-/** The name of an error number: `ENOENT`, or `E<number>` for one that Node has no name for. */
+/** What Linux's file systems say and Node has no name for: the code of its errors is then `Unknown system error -117`. */
+export const ERRNO_WITHOUT_NAME: Readonly<Record<number, string>> = {
+  74: "EBADMSG",
+  116: "ESTALE",
+  117: "EUCLEAN",
+  121: "EREMOTEIO",
+  123: "ENOMEDIUM",
+  126: "ENOKEY",
+  127: "EKEYEXPIRED",
+  128: "EKEYREVOKED",
+};
+
+/** The name of an error number: `ENOENT`, or `errno <number>` for one that has none here. */
 export function errnoName(errno: number): string {
-  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `E${errno}`;
+  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? ERRNO_WITHOUT_NAME[errno] ?? `errno ${errno}`;
 }
 
 const CODE_OF: Readonly<Record<string, Code>> = {
