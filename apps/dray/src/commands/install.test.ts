@@ -97,6 +97,7 @@ describe("a new installation", () => {
   it.each([
     ["a provider without a bucket", { provider: "aws", recoveryFile: "recovery.json" }, "USAGE", "--provider and --bucket go together"],
     ["a bucket without its keys", { provider: "aws", bucket: "b", recoveryFile: "recovery.json" }, "USAGE", 'nothing says how to reach bucket "b"'],
+    ["a provider that is not known", { provider: "nope", bucket: "b", recoveryFile: "recovery.json" }, "NOT_SUPPORTED", 'provider "nope" is not known'],
     ["keys that are not there", { secretFile: "none", recoveryFile: "recovery.json" }, "PATH_NOT_FOUND", 'Cannot read --secret-file "none"'],
     ["a CA that is not there", { provider: "fs", bucket: "b", cacert: "none", recoveryFile: "recovery.json" }, "PATH_NOT_FOUND", 'Cannot read --cacert "none"'],
     ["a password that is not there", { repositoryPasswordFile: "none" }, "PATH_NOT_FOUND", 'Cannot read --repository-password-file "none"'],

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { backupStorageLocations } from "@drayage/api";
 import { DrayError, formatTime, hasCode, messageOf } from "@drayage/base";
+import { type LocationKind, locationKind } from "@drayage/blob/locations";
 import {
   backupLocation,
   CLOUD_CREDENTIALS,
@@ -53,7 +54,7 @@ interface Options extends ClusterOptions {
 
 export function define(command: Command, terminal: Terminal): void {
   withClusterOptions(command)
-    .option("--provider <name>", "aws (any S3) or fs")
+    .option("--provider <name>", "aws (any S3), azure, gcp or fs")
     .option("--bucket <name>", "bucket of the backup location")
     .option("--prefix <path>", "folder in the bucket")
     .option("--backup-location-config <pairs>", "region=…,s3Url=…,s3ForcePathStyle=true", collect)
@@ -89,7 +90,7 @@ export async function install(options: Options, { client, namespace }: ClusterAc
   const given = options.secretFile === undefined ? undefined : readText(options.secretFile, "--secret-file", terminal);
   const existing = dryRun ? NOTHING : await existingInstallation(client, namespace, terminal.signal);
   const credentials = given ?? existing.credentials;
-  if (location?.provider === "aws" && credentials === undefined && options.secret && !dryRun) {
+  if (location !== undefined && kindOf(location) !== "fs" && credentials === undefined && options.secret && !dryRun) {
     throw new DrayError("USAGE", `Cannot install: nothing says how to reach bucket "${location.bucket}"`, {
       hint: "Give its keys with --secret-file FILE, or say --no-secret where the nodes have a role of their own.",
     });
@@ -157,6 +158,11 @@ function readText(path: string, flag: string, terminal: Terminal): string {
   } catch (error) {
     throw new DrayError("PATH_NOT_FOUND", `Cannot read ${flag} "${path}": ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Throws NOT_SUPPORTED for a provider that no server of ours would know: the installation would wait for its bucket for ever. */
+function kindOf({ name, provider, bucket, config }: InstallLocation): LocationKind {
+  return locationKind({ name, provider, fields: { objectStorage: { bucket }, ...(config === undefined ? {} : { config }) } });
 }
 
 /** What was given wins over the recovery file; a location needs provider and bucket. */

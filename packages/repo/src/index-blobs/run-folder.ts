@@ -10,10 +10,10 @@
  * repositories while they take more than `bytesMax`. Files in use may exceed that. Nothing here is worth a failed command: what cannot be kept is not kept.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, openSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync, utimesSync } from "node:fs";
+import { openSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, errorFields, type Logger, type RandomSource, randomHex } from "@drayage/base";
+import { type Clock, errorFields, type Logger, makeFolders, type RandomSource, randomHex } from "@drayage/base";
 import { BlockCache } from "./block-cache.ts";
 import { finishRun, formatOfRun, loadRun, openForReading, RunFile } from "./run-file.ts";
 import { RunIndex } from "./run-index.ts";
@@ -158,7 +158,7 @@ export class RunFolder {
   /** The folder, made where it is missing; undefined when it is not ours alone to write. */
   #usable(folder: string): string | undefined {
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolders(folder, 0o700);
       const { uid, mode } = statSync(folder);
       if ((process.getuid?.() ?? uid) === uid && (mode & 0o022) === 0) return folder;
       this.#options.logger.warn("Not keeping indexes between commands: others may write to the folder", { path: folder });
