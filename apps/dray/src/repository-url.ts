@@ -4,7 +4,8 @@
  */
 import { fileURLToPath } from "node:url";
 import { DrayError } from "@drayage/base";
-import { type BlobStorage, openFilesystemStorage, RetryingStorage } from "@drayage/blob";
+import { type BlobStorage, type ObjectStore, openDirectoryStore, openFilesystemStorage, RetryingObjectStore, RetryingStorage } from "@drayage/blob";
+import type { S3Options } from "@drayage/blob/s3";
 import type { Terminal } from "./terminal.ts";
 
 const S3_PARAMETERS = ["endpoint", "region", "pathStyle", "profile", "caCertFile", "insecureSkipTLSVerify", "objectLock"];
@@ -49,7 +50,26 @@ async function openStorage(url: URL, text: string, { env }: Pick<Terminal, "env"
   }
 }
 
+/** What lies at a URL as objects under slashed keys, with retries: how other programs than kopia keep their repositories. Throws USAGE. */
+export async function objectStoreFromUrl(text: string, terminal: Pick<Terminal, "env" | "clock" | "random">): Promise<ObjectStore> {
+  const { clock, random, env } = terminal;
+  const url = parseUrl(text);
+  const open = async (): Promise<ObjectStore> => {
+    if (url.protocol === "file:" && url.host === "") return await openDirectoryStore({ path: fileURLToPath(url) });
+    if (url.protocol !== "s3:") throw unreadable(text, `"${url.protocol}//" is not known, file:/// and s3:// are`);
+    const { openS3ObjectStore } = await import("@drayage/blob/s3");
+    return await openS3ObjectStore(await s3Options(url, text, env));
+  };
+  return new RetryingObjectStore(await open(), { clock, random });
+}
+
 async function openS3(url: URL, text: string, env: Terminal["env"]): Promise<BlobStorage> {
+  // The SDK loads in a third of a second; commands on folders do without.
+  const { openS3Storage } = await import("@drayage/blob/s3");
+  return await openS3Storage(await s3Options(url, text, env));
+}
+
+async function s3Options(url: URL, text: string, env: Terminal["env"]): Promise<S3Options> {
   for (const name of url.searchParams.keys()) {
     if (!S3_PARAMETERS.includes(name)) throw unreadable(text, `parameter "${name}" is not known, ${S3_PARAMETERS.join(", ")} are`);
   }
@@ -61,9 +81,7 @@ async function openS3(url: URL, text: string, env: Terminal["env"]): Promise<Blo
   const profile = parameter("profile");
   const caCertFile = parameter("caCertFile");
   const path = decodeURIComponent(url.pathname.slice(1));
-  // The SDK loads in a third of a second; commands on folders do without.
-  const { openS3Storage } = await import("@drayage/blob/s3");
-  return await openS3Storage({
+  return {
     bucket,
     prefix: path === "" || path.endsWith("/") ? path : `${path}/`,
     ...(endpoint === undefined ? {} : { endpoint: /^https?:\/\//.test(endpoint) ? endpoint : `https://${endpoint}` }),
@@ -73,7 +91,7 @@ async function openS3(url: URL, text: string, env: Terminal["env"]): Promise<Blo
     ...booleanParameter(text, "pathStyle", parameter("pathStyle")),
     ...booleanParameter(text, "insecureSkipTlsVerify", parameter("insecureSkipTLSVerify")),
     ...booleanParameter(text, "objectLock", parameter("objectLock")),
-  });
+  };
 }
 
 async function readCertificate(path: string): Promise<string> {

@@ -3,6 +3,7 @@ export type { EntryProblem } from "./entry-problems.ts";
 export { findInSnapshot } from "./find-in-snapshot.ts";
 export { type DataPathPhase, type DataPathProgress, type OnProgress, RateMeter } from "./progress.ts";
 export { KopiaSource, restoreEntryOf } from "./restore/kopia-source.ts";
+export { findInResticSnapshot, type ResticRef, ResticSource, resticRootOf } from "./restore/restic-source.ts";
 export {
   blockFileOf,
   isBlockSnapshot,
@@ -17,4 +18,5 @@ export {
 export * from "./restore/restore-source.ts";
 export type { ParentChoice } from "./upload/parents.ts";
 export { type UploadResult, type UploadSnapshotOptions, type UploadSource, uploadSnapshot } from "./upload/upload-snapshot.ts";
+export { type VerifyResticOptions, type VerifyResticReport, verifyRestic } from "./verify/verify-restic.ts";
 export { contentProblem, packLengths, type VerifyMode, type VerifyReport, type VerifySnapshotOptions, verifySnapshots } from "./verify/verify-snapshot.ts";

@@ -5,6 +5,7 @@ export type { ResticConfig } from "./format/config-file.ts";
 export { ID_BYTES } from "./format/json.ts";
 export { isStaleLock, LOCK_STALE_AFTER_MS, type ResticLock } from "./format/lock-file.ts";
 export type { ContentKind, PackedContent } from "./format/pack-header.ts";
+export { SEALED_OVERHEAD_BYTES } from "./format/sealed.ts";
 export type { ResticSnapshot } from "./format/snapshot-file.ts";
 export { decodeTree, type NodeType, type ResticNode } from "./format/tree.ts";
 export { listPacks } from "./layout.ts";

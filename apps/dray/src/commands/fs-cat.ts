@@ -3,13 +3,15 @@ import { findInSnapshot } from "@drayage/datapath";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
     .argument("<place>", "ID:/path of a file in a snapshot")
-    .action((place: string, options: RepositoryOptions) =>
-      withRepository(options, terminal, { readOnly: true }, async (repository) => {
+    .action(async (place: string, options: RepositoryOptions) => {
+      if (isResticRepository(options, terminal)) return await (await import("../restic/files.ts")).printResticFile(place, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, async (repository) => {
         const { id, path } = parseSnapshotPath(place);
         const { signal } = terminal;
         const snapshot = await repository.snapshots.resolve(id, signal);
@@ -21,6 +23,6 @@ export function define(command: Command, terminal: Terminal): void {
           signal.throwIfAborted();
           await terminal.write(piece);
         }
-      }),
-    );
+      });
+    });
 }

@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -18,9 +19,11 @@ export function define(command: Command, terminal: Terminal): void {
     .argument("<place>", "ID:/path in a snapshot: a file, or a directory with all that is in it")
     .argument("<target>", "a new path, or a directory to copy into")
     .option("--overwrite", "replace what has the same name")
-    .action((place: string, target: string, options: Options) =>
-      withRepository(options, terminal, { readOnly: true }, (repository) => copy(repository, place, target, options, terminal)),
-    );
+    .action(async (place: string, target: string, options: Options) => {
+      if (isResticRepository(options, terminal))
+        return await (await import("../restic/restore.ts")).copyFromRestic(place, target, options.overwrite === true, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => copy(repository, place, target, options, terminal));
+    });
 }
 
 /** As `cp -a` does: into a directory that is there, else under the new name. */

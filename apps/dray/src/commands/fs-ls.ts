@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { longLine } from "../engine/entry-lines.ts";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -14,9 +15,11 @@ export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
     .argument("<place>", "ID:/path in a snapshot")
     .option("-l, --long", "modes, owners, sizes and times as well")
-    .action((place: string, options: Options) =>
-      withRepository(options, terminal, { readOnly: true }, (repository) => list(repository, place, options, terminal)),
-    );
+    .action(async (place: string, options: Options) => {
+      if (isResticRepository(options, terminal))
+        return await (await import("../restic/files.ts")).listResticDirectory(place, options.long === true, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => list(repository, place, options, terminal));
+    });
 }
 
 /** Prints as it reads: a directory of millions of entries is not gathered first. */

@@ -3,12 +3,14 @@ import type { Repository } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatJson } from "../engine/values.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function define(command: Command, terminal: Terminal): void {
-  withRepositoryOptions(command).action((options: RepositoryOptions) =>
-    withRepository(options, terminal, { readOnly: true }, (repository) => showStatus(repository, options, terminal)),
-  );
+  withRepositoryOptions(command).action(async (options: RepositoryOptions) => {
+    if (isResticRepository(options, terminal)) return await (await import("../restic/repository.ts")).showResticStatus(options, terminal);
+    await withRepository(options, terminal, { readOnly: true }, (repository) => showStatus(repository, options, terminal));
+  });
 }
 
 async function showStatus(repository: Repository, options: RepositoryOptions, terminal: Terminal): Promise<void> {

@@ -6,6 +6,7 @@ import { type RepositoryOptions, withRepository, withRepositoryOptions } from ".
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -17,7 +18,11 @@ export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
     .option("--full", "read and authenticate every byte of every snapshot")
     .option("--parallel <number>", "files read side by side")
-    .action((options: Options) => withRepository(options, terminal, { readOnly: true }, (repository) => verifyRepository(repository, options, terminal)));
+    .action(async (options: Options) => {
+      if (isResticRepository(options, terminal))
+        return await (await import("../restic/repository.ts")).verifyResticRepository(options.full === true, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => verifyRepository(repository, options, terminal));
+    });
 }
 
 /** Every content that the index names, then every snapshot. */

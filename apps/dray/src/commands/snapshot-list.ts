@@ -5,6 +5,7 @@ import { type RepositoryOptions, withRepository, withRepositoryOptions } from ".
 import { formatStart, snapshotJson } from "../engine/snapshot-json.ts";
 import { gather, parsePairs } from "../engine/values.ts";
 import { type Column, formatTable } from "../output/table.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -28,7 +29,10 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--source <user@host:path>", "only those of this source")
     .option("--tag <name=value>", "only those with this tag; may be repeated", gather)
     .option("--incomplete", "also those that are not complete: checkpoints of uploads that ended early")
-    .action((options: Options) => withRepository(options, terminal, { readOnly: true }, (repository) => listSnapshots(repository, options, terminal)));
+    .action(async (options: Options) => {
+      if (isResticRepository(options, terminal)) return await (await import("../restic/snapshots.ts")).listResticSnapshots(options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => listSnapshots(repository, options, terminal));
+    });
 }
 
 async function listSnapshots(repository: Repository, options: Options, terminal: Terminal): Promise<void> {

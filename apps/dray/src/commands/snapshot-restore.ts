@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { formatBytes } from "@drayage/base";
-import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreTarget, restoreSnapshot } from "@drayage/datapath";
+import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreSnapshotOptions, type RestoreTarget, restoreSnapshot } from "@drayage/datapath";
 import type { DirectoryEntry, Repository } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
@@ -9,6 +9,7 @@ import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -30,9 +31,11 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--verify", "read back what was written")
     .option("--keep-going", "go on after a file that cannot be restored")
     .option("--sparse", "leave all zeros as holes, not only what was a hole")
-    .action((id: string, target: string, options: Options) =>
-      withRepository(options, terminal, { readOnly: true }, (repository) => restore(repository, id, target, options, terminal)),
-    );
+    .action(async (id: string, target: string, options: Options) => {
+      if (isResticRepository(options, terminal))
+        return await (await import("../restic/restore.ts")).restoreResticSnapshot(id, target, settingsOf(options), options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => restore(repository, id, target, options, terminal));
+    });
 }
 
 async function restore(repository: Repository, id: string, target: string, options: Options, terminal: Terminal): Promise<void> {
@@ -45,13 +48,8 @@ async function restore(repository: Repository, id: string, target: string, optio
   const result = await view.run(async () =>
     restoreSnapshot({
       ...{ repository, clock, signal, onProgress: view.onProgress },
-      sparse: options.sparse === true,
+      ...settingsOf(options),
       ...(await chooseTarget(repository, entry, resolve(terminal.cwd, target), signal)),
-      overwrite: options.overwrite === true,
-      verify: options.verify === true,
-      keepGoing: options.keepGoing === true,
-      ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
-      ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
     }),
   );
   const { progress, problems, problemCount, warnings, warningCount, read } = result;
@@ -75,6 +73,18 @@ async function restore(repository: Repository, id: string, target: string, optio
     `Restored ${progress.filesDone} files (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
   );
   if (problemCount > 0) terminal.exitCode = EXIT.partiallyFailed;
+}
+
+/** What the flags say of the restore. */
+function settingsOf(options: Options): Pick<RestoreSnapshotOptions, "sparse" | "overwrite" | "verify" | "keepGoing" | "parallel" | "memoryBudget"> {
+  return {
+    sparse: options.sparse === true,
+    overwrite: options.overwrite === true,
+    verify: options.verify === true,
+    keepGoing: options.keepGoing === true,
+    ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+    ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
+  };
 }
 
 /** A device's snapshot goes to a device, or to a file where the target is none. */

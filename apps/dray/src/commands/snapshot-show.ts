@@ -3,17 +3,19 @@ import { formatSnapshotSource, type Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart, snapshotJson } from "../engine/snapshot-json.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
     .argument("<id>", "a snapshot; the beginning of its id is enough")
-    .action((id: string, options: RepositoryOptions) =>
-      withRepository(options, terminal, { readOnly: true }, async (repository) => {
+    .action(async (id: string, options: RepositoryOptions) => {
+      if (isResticRepository(options, terminal)) return await (await import("../restic/snapshots.ts")).showResticSnapshot(id, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, async (repository) => {
         const snapshot = await repository.snapshots.resolve(id, terminal.signal);
         terminal.out(options.json === true ? `${JSON.stringify(snapshotJson(snapshot), null, 1)}\n` : describe(snapshot));
-      }),
-    );
+      });
+    });
 }
 
 function describe(snapshot: Snapshot): string {

@@ -15,7 +15,7 @@ function deviceOf({ device }: SpecialEntry): string {
 }
 
 /** `rwsr-xr-t`. */
-function permissions(mode: number): string {
+export function permissions(mode: number): string {
   const special = [
     { bit: 0o4000, letter: "s" },
     { bit: 0o2000, letter: "s" },
