@@ -6,3 +6,4 @@ export * from "./label-value.ts";
 export * from "./labels.ts";
 export * from "./location-secrets.ts";
 export * from "./meta.ts";
+export * from "./volume-snapshot-mover.ts";

@@ -17,3 +17,7 @@ export * from "./schedule/index.ts";
 export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";
+export {
+  startVolumeSnapshotRestoreController,
+  type VolumeSnapshotRestoreControllerDeps,
+} from "./volume-snapshot-restore/volume-snapshot-restore-controller.ts";

@@ -48,6 +48,8 @@ export const defaultServerSettings: ServerSettings = {
       "customresourcedefinitions",
       "namespaces",
       "storageclasses",
+      // Before the snapshots that it stands for, as OADP 1.2 had it.
+      "volumesnapshotbackups.datamover.oadp.openshift.io",
       "volumesnapshotclass.snapshot.storage.k8s.io",
       "volumesnapshotcontents.snapshot.storage.k8s.io",
       "volumesnapshots.snapshot.storage.k8s.io",

@@ -49,7 +49,7 @@ const component = (name: string): Record<string, string> => ({ "app.kubernetes.i
 export function installManifests(options: InstallOptions): Manifest[] {
   const { namespace } = options;
   return [
-    ...loadCrds("velero.io").map(
+    ...loadCrds("velero.io", "datamover.oadp.openshift.io").map(
       (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
     ),
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },

@@ -17,6 +17,7 @@ import {
   startRestoreOperationsController,
   startScheduleController,
   startServerStatusController,
+  startVolumeSnapshotRestoreController,
 } from "@drayage/controllers";
 import { createDiscovery, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
@@ -98,6 +99,10 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
   const repositories = createRepositoryService({ client, namespace, clock, random, logger });
   const discovery = createDiscovery(client);
   const base = { client, clock, random, logger, namespace };
+  // An installation of before lacks the definitions, and goes on without.
+  const servesVolumeSnapshotRestores = (await discovery.find("volumesnapshotrestores.datamover.oadp.openshift.io", signal)) !== undefined;
+  if (!servesVolumeSnapshotRestores)
+    logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
   const running = [
     startBackupLocationController({ ...base, stores }),
     startBackupSyncController({ ...base, stores }),
@@ -110,6 +115,7 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
     startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),
     startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs }),
     startDownloadRequestController({ ...base, stores }),
+    ...(servesVolumeSnapshotRestores ? [startVolumeSnapshotRestoreController(base)] : []),
     startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: BUILT_IN_PLUGINS }),
   ];
   logger.info("Leading");

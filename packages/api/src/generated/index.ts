@@ -1,4 +1,6 @@
 // Written by tools/generate-api.ts from packages/api/crds; do not edit.
+export * from "./volumesnapshotbackups.ts";
+export * from "./volumesnapshotrestores.ts";
 export * from "./volumegroupsnapshotclasses.ts";
 export * from "./volumegroupsnapshotcontents.ts";
 export * from "./volumegroupsnapshots.ts";

@@ -12,6 +12,7 @@ import type { DataUploadResult, DataUploadResults } from "./data-upload-restore-
 import { PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
 import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
 import { fillFromSnapshot } from "./snapshot-restore.ts";
+import type { MovedVolumes } from "./volume-snapshot-backup-restore-action.ts";
 
 export const CLAIM_RESTORE_ACTION = "velero.io/csi-pvc-restorer";
 
@@ -49,6 +50,8 @@ export interface ClaimDataRestoreOptions {
   readonly results: DataUploadResults;
   /** A VolumeSnapshot as it lies in the backup. */
   readonly storedSnapshot: (namespace: string, name: string) => Promise<VolumeSnapshot | undefined>;
+  /** Claims whose data OADP 1.1 or 1.2 moved. */
+  readonly moved: MovedVolumes;
 }
 
 /** A claim whose data was moved gets a DataDownload; one whose snapshot stayed with its storage is provisioned from that. */
@@ -70,6 +73,14 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
         delete claim.spec.dataSourceRef;
         return { item: claim as unknown as GenericObject };
       }
+      const movedThen = options.moved.of(itemFromBackup.metadata.namespace ?? "", name);
+      if (movedThen?.problem !== undefined) {
+        throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot restore the data of claim "${itemFromBackup.metadata.namespace}/${name}": ${movedThen.problem}`, {
+          hint: "Take the data from another backup.",
+        });
+      }
+      // Its VolumeSnapshotRestore is the operation that is waited for.
+      if (movedThen !== undefined) return { item: awaitingVolume(claim, targetNamespace, options.random) };
       const snapshotName = itemFromBackup.metadata.annotations?.[ANNOTATIONS.volumeSnapshotName];
       const uploadName = itemFromBackup.metadata.annotations?.[ANNOTATIONS.dataUploadName];
       if (backup.spec.snapshotMoveData !== true && uploadName === undefined && snapshotName !== undefined) {
@@ -87,13 +98,21 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
       if (backup.spec.snapshotMoveData !== true || itemFromBackup.metadata.annotations?.[ANNOTATIONS.dataUploadName] === undefined) return { item };
       const result = theResult(options.results, claim);
       const operationId = validLabelValue(`${OPERATION_ID_PREFIXES.dataDownload}${restore.metadata.uid}.${itemFromBackup.metadata.uid}`);
-      delete claim.spec.volumeName;
-      claim.spec.selector = { matchLabels: { [LABELS.dynamicPvRestore]: validLabelValue(`${targetNamespace}.${name}.${randomSuffix(options.random)}`) } };
+      const awaiting = awaitingVolume(claim, targetNamespace, options.random);
       const download = await createDataDownload(options, { operationId, result, name, targetNamespace }, context);
       log.info(`DataDownload "${options.namespace}/${download.metadata.name}" was created`);
-      return { item: claim as unknown as GenericObject, operationId };
+      return { item: awaiting, operationId };
     },
   };
+}
+
+/** The claim with a selector that no volume fits until one with its data is handed over. */
+function awaitingVolume(claim: PersistentVolumeClaim, targetNamespace: string, random: RandomSource): GenericObject {
+  delete claim.spec.volumeName;
+  delete claim.spec.dataSource;
+  delete claim.spec.dataSourceRef;
+  claim.spec.selector = { matchLabels: { [LABELS.dynamicPvRestore]: validLabelValue(`${targetNamespace}.${claim.metadata.name}.${randomSuffix(random)}`) } };
+  return claim as unknown as GenericObject;
 }
 
 /** The one result there is for a claim. Throws DATA_MOVEMENT_FAILED when there is none that data can be taken from. */

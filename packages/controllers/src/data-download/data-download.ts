@@ -1,14 +1,15 @@
 /** DataDownload: a snapshot of the repository, restored into a new volume that the application's claim then gets. The engine is that of data-movement. */
-import { type BackupRepository, type DataDownload, dataDownloads, LABELS, parseRestoreDataPathResult } from "@drayage/api";
+import { type DataDownload, dataDownloads, LABELS, parseRestoreDataPathResult, VOLSYNC_DATA_MOVER } from "@drayage/api";
 import { type Controller, persistentVolumeClaims, pods } from "@drayage/kube";
 import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
 import { failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
-import { exposeRestore } from "../exposers/generic-restore-exposer.ts";
+import { exposeRestore, type RepositoryAccess } from "../exposers/generic-restore-exposer.ts";
 import { successMessage } from "../exposers/hosting-pod.ts";
 import { cleanUpRestore, handoverOf, rebindVolume } from "../exposers/rebind-volume.ts";
+import { resticAccess } from "../exposers/restic-access.ts";
 
 export interface DataDownloadControllerDeps extends MovementControllerDeps {
   readonly pod: ExposerDeps["pod"];
@@ -35,11 +36,15 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
     expose: async (download) => {
       // A backup whose upload did not complete has no snapshot; Velero makes the download all the same.
       if (download.spec.snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
-      const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = download.spec;
-      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace }, download.metadata.creationTimestamp);
-      const early = await repository();
+      const { backupStorageLocation: location, sourceNamespace: volumeNamespace, datamover } = download.spec;
+      if (datamover === VOLSYNC_DATA_MOVER) return exposeRestore(deps, download, () => resticAccess(deps, download));
+      const access = async (): Promise<RepositoryAccess | Work> => {
+        const repository = await repositoryFor(deps, { location, volumeNamespace }, download.metadata.creationTimestamp);
+        return "state" in repository ? repository : { repository };
+      };
+      const early = await access();
       if ("state" in early && early.state !== "wait") return early;
-      return exposeRestore(deps, download, repository);
+      return exposeRestore(deps, download, access);
     },
     deliver: async (download) => {
       const pod = await client.find(pods, { namespace, name: download.metadata.name ?? "" });

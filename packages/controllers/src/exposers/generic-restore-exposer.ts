@@ -13,8 +13,15 @@ import { buildMoverSecret } from "./mover-secret.ts";
 
 const SELECTED_NODE = "volume.kubernetes.io/selected-node";
 
-/** Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. */
-export async function exposeRestore(deps: ExposerDeps, download: DataDownload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
+/** What a mover needs to open the repository. */
+export interface RepositoryAccess {
+  readonly repository: Pick<BackupRepository, "metadata" | "spec">;
+  /** Where it is not that of the installation's own repositories. */
+  readonly password?: string;
+}
+
+/** Done when the mover pod runs. `access` gives the way into the repository once it is ready, or says what is next until then. */
+export async function exposeRestore(deps: ExposerDeps, download: DataDownload, access: () => Promise<RepositoryAccess | Work>): Promise<Work> {
   const { client, namespace } = deps;
   const name = download.metadata.name ?? "";
   const key = { namespace, name };
@@ -42,7 +49,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, r
   }
   const foreign = notOurs(claim, download);
   if (foreign !== undefined) return foreign;
-  const ready = await repository();
+  const ready = await access();
   if ("state" in ready) return ready;
   const owner = controllerReference(dataDownloads, download);
   const secret = await client.find(secrets, key);
@@ -53,7 +60,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, r
       owner,
       label: LABELS.dataDownload,
       locationName: download.spec.backupStorageLocation,
-      repository: ready,
+      ...ready,
     });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }

@@ -24,7 +24,9 @@ export interface MoverSecretOptions {
   readonly owner: OwnerReference;
   readonly label: typeof LABELS.dataUpload | typeof LABELS.dataDownload;
   readonly locationName: string;
-  readonly repository: BackupRepository;
+  readonly repository: Pick<BackupRepository, "metadata" | "spec">;
+  /** Opens the repository; that of the installation's own repositories when left out. */
+  readonly password?: string;
 }
 
 /** Builds the Secret. Throws KUBE_NOT_FOUND when the location or a Secret it needs is not there. */
@@ -33,7 +35,7 @@ export async function buildMoverSecret(client: KubeClient, options: MoverSecretO
   const location = await client.find(backupStorageLocations, { namespace, name: options.locationName });
   if (location === undefined) throw new DrayError("KUBE_NOT_FOUND", `Cannot find backup storage location "${options.locationName}"`);
   const { credentialsText, caCertPem } = await readLocationSecrets(client, namespace, location);
-  const password = await readRepositoryPassword((key) => client.find(secrets, key), namespace);
+  const password = options.password ?? (await readRepositoryPassword((key) => client.find(secrets, key), namespace));
   const { metadata, spec } = options.repository;
   const encode = (text: string): string => Buffer.from(text, "utf8").toString("base64");
   return {

@@ -44,6 +44,8 @@ export interface ItemRestoreOptions {
   readonly volumeInfos: ReadonlyMap<string, BackupVolumeInfo>;
   readonly selection: RestoreSelection;
   readonly actions: readonly RestoreAction[];
+  /** Whether a claim of the backup gets its data back into a volume of its own, though no record of volumes says so. */
+  readonly hasMovedData: (namespace: string, claim: string) => boolean;
   readonly operationLog: OperationLog;
   /** How long a namespace that is going away, or a definition that is not served yet, is waited for. */
   readonly resourceTimeoutMs: number;
@@ -227,7 +229,14 @@ export class ItemRestore {
     const method = info?.backupMethod;
     const claim = volume.spec.claimRef;
     const claimNamespace = targetNamespaceOf(restore, claim?.namespace ?? "");
-    if (method === "CSISnapshot" || method === "PodVolumeBackup" || method === "NativeSnapshot" || volume.spec.persistentVolumeReclaimPolicy === "Delete") {
+    const isMoved = this.#options.hasMovedData(claim?.namespace ?? "", claim?.name ?? "");
+    if (
+      isMoved ||
+      method === "CSISnapshot" ||
+      method === "PodVolumeBackup" ||
+      method === "NativeSnapshot" ||
+      volume.spec.persistentVolumeReclaimPolicy === "Delete"
+    ) {
       this.#toProvision.add(name);
       log.info("Not restoring the volume: its claim gets a new one");
       if (method === "PodVolumeBackup") {

@@ -2,13 +2,14 @@
 import { ANNOTATIONS, type RestoreSpec } from "@drayage/api";
 import type { Discovery, GenericObject } from "@drayage/kube";
 import { DATA_UPLOADS } from "../actions/item-id.ts";
+import { VOLUME_SNAPSHOT_BACKUPS } from "../actions/volume-snapshot-backup-restore-action.ts";
 import type { ArchivedItemRef } from "../ports.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { NameFilter } from "../resource-selection/name-filter.ts";
 import { resolveResources } from "../resource-selection/resource-filter.ts";
 
 /** Needed by the restore itself, whatever is included. */
-const MUST_HAVE: readonly string[] = [DATA_UPLOADS];
+const MUST_HAVE: readonly string[] = [DATA_UPLOADS, VOLUME_SNAPSHOT_BACKUPS];
 
 export class RestoreSelection {
   readonly #resources: NameFilter;

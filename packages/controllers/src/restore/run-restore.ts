@@ -23,6 +23,7 @@ import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
 import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
+import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
@@ -75,6 +76,7 @@ class RestoreRun {
   readonly #log: Logger;
   readonly #store: BackupStore;
   readonly #archive: BackupArchiveReader;
+  readonly #moved = new MovedVolumes();
   #progressWrittenMs = 0;
 
   constructor(options: RunRestoreOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveReader) {
@@ -99,6 +101,7 @@ class RestoreRun {
       volumeInfos: await this.#volumeInfos(),
       selection,
       actions: this.#actions(),
+      hasMovedData: (namespace, claim) => this.#moved.of(namespace, claim) !== undefined,
       operationLog: this.#operationLog,
       resourceTimeoutMs: settings.resourceTimeoutMs,
       signal,
@@ -125,9 +128,17 @@ class RestoreRun {
     const { client, random, namespace, restore } = this.#options;
     const results = new DataUploadResults();
     return [
+      createVolumeSnapshotBackupRestoreAction({ client, namespace, moved: this.#moved }),
       createDataUploadRestoreAction(client, results),
       claimRestoreAction,
-      createClaimDataRestoreAction({ client, random, namespace, results, storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name) }),
+      createClaimDataRestoreAction({
+        client,
+        random,
+        namespace,
+        results,
+        moved: this.#moved,
+        storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name),
+      }),
       ...snapshotRestoreActions,
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
       serviceRestoreAction,

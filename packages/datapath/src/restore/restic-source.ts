@@ -53,11 +53,18 @@ export function restoreEntryOfNode(node: ResticNode): RestoreEntry<ResticRef> | 
   };
 }
 
+export interface ResticSourceOptions {
+  /** Extended attributes that come back; all when left out. */
+  readonly keepsAttribute?: (name: string) => boolean;
+}
+
 export class ResticSource implements RestoreSource<ResticRef> {
   readonly #repository: ResticRepository;
+  readonly #keepsAttribute: ((name: string) => boolean) | undefined;
 
-  constructor(repository: ResticRepository) {
+  constructor(repository: ResticRepository, options: ResticSourceOptions = {}) {
     this.#repository = repository;
+    this.#keepsAttribute = options.keepsAttribute;
   }
 
   get worker(): DecoderModule {
@@ -81,13 +88,18 @@ export class ResticSource implements RestoreSource<ResticRef> {
     const id = Buffer.from(ref.tree).toString("hex");
     let batch: RestoreEntry<ResticRef>[] = [];
     for (const node of decodeTree(await this.#repository.readTree(ref.tree, signal), `tree "${id}"`)) {
-      const entry = restoreEntryOfNode(node);
+      const entry = restoreEntryOfNode(this.#withAttributes(node));
       if (entry !== undefined) batch.push(entry);
       if (batch.length < BATCH_ENTRIES) continue;
       yield batch;
       batch = [];
     }
     if (batch.length > 0) yield batch;
+  }
+
+  #withAttributes(node: ResticNode): ResticNode {
+    const keeps = this.#keepsAttribute;
+    return keeps === undefined || node.xattrs.length === 0 ? node : { ...node, xattrs: node.xattrs.filter(({ name }) => keeps(name)) };
   }
 
   pieces({ ref }: RestoreEntry<ResticRef>, signal?: AbortSignal): AsyncIterable<Piece> {

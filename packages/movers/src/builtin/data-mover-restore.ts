@@ -1,7 +1,8 @@
 /** `data-mover restore`: a snapshot of the repository into one exposed, empty volume. */
-import { type DataDownload, dataDownloads } from "@drayage/api";
+import { type DataDownload, dataDownloads, VOLSYNC_DATA_MOVER } from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import { restoreSnapshot } from "@drayage/datapath";
+import { restoreResticVolume } from "../volsync/restore-restic-volume.ts";
 import { describeProblems, positive } from "./data-mover-backup.ts";
 import { withRepository } from "./open-repository.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
@@ -12,7 +13,11 @@ export interface DataMoverRestoreOptions extends DataMoverOptions {
 
 /** Runs a DataDownload's data path and returns the exit code. Never throws: what went wrong is in the termination message and in Events. */
 export function runDataMoverRestore(options: DataMoverRestoreOptions): Promise<number> {
-  return runDataMover<DataDownload>(options, { type: dataDownloads, name: options.dataDownloadName, run: (context) => restore(options, context) });
+  return runDataMover<DataDownload>(options, {
+    type: dataDownloads,
+    name: options.dataDownloadName,
+    run: (context) => (context.object.spec.datamover === VOLSYNC_DATA_MOVER ? restoreResticVolume(options, context) : restore(options, context)),
+  });
 }
 
 async function restore(options: DataMoverRestoreOptions, { object, access, signal, onProgress }: TransferContext<DataDownload>): Promise<Outcome> {

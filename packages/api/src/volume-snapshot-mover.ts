@@ -1,0 +1,98 @@
+/**
+ * Names of the data mover of OADP 1.1 and 1.2 (VolSync, restic): labels and annotations of VolumeSnapshotBackup and VolumeSnapshotRestore, and the Secrets that open their repositories.
+ * Source: volume-snapshot-mover and velero-plugin-for-vsm of OADP 1.2.
+ */
+import { DrayError } from "@drayage/base";
+
+export const VSM_LABELS = {
+  /** On a VolumeSnapshotBackup: the VolumeSnapshotContent it is of. */
+  volumeSnapshotContent: "datamover.io/vsb-volumesnapshotcontent",
+  /** On a VolumeSnapshotRestore. */
+  claimName: "velero.io/persistent-volume-claim-name",
+  volumeSnapshotBackupName: "velero.io/vsb-name",
+  /** On what is made for a VolumeSnapshotRestore. */
+  volumeSnapshotRestore: "datamover.oadp.openshift.io/vsr",
+} as const;
+
+/** On a VolumeSnapshotBackup inside a backup: what its status said, since a status does not come back with an object. */
+export const VSM_ANNOTATIONS = {
+  repository: "datamover.io/restic-repository",
+  claimName: "datamover.io/source-pvc-name",
+  claimSize: "datamover.io/source-pvc-size",
+  storageClass: "datamover.io/source-pvc-storageclass",
+  snapshotClass: "datamover.io/source-pvc-volumesnapshotclass",
+} as const;
+
+export const VSM_FINALIZER = "oadp.openshift.io/oadp-datamover";
+
+/** Our annotations on a VolumeSnapshotRestore. */
+export const VSR_ANNOTATIONS = {
+  /** The backup location in whose bucket the repository lies. */
+  location: "drayage.io/backup-storage-location",
+  /** The Restore it belongs to. */
+  restoreUid: "drayage.io/restore-uid",
+  /** A snapshot of the repository; the newest when left out. */
+  snapshot: "drayage.io/restic-snapshot",
+  /** "true" asks for it to stop. */
+  cancel: "drayage.io/cancel",
+  /** JSON of `{bytesDone, totalBytes}`. */
+  progress: "drayage.io/progress",
+  /** "true" where the backup said that it had moved the volume, so that a repository without snapshots means an empty volume. */
+  mayBeEmpty: "drayage.io/volume-may-be-empty",
+} as const;
+
+/** Value of `spec.datamover` of a DataDownload that takes its data from a restic repository. */
+export const VOLSYNC_DATA_MOVER = "drayage-volsync";
+
+/** Keys of its `spec.dataMoverConfig`. */
+export const VOLSYNC_MOVER_CONFIG = {
+  /** The repository's folder in the bucket. */
+  repositoryPath: "ResticRepositoryPath",
+  /** The Secret with the password, in the installation's namespace. */
+  secretName: "ResticSecret",
+  mayBeEmpty: "VolumeMayBeEmpty",
+} as const;
+
+/** `spec.snapshotID` for the newest snapshot of a repository. */
+export const NEWEST_SNAPSHOT = "latest";
+
+/** The Secret that OADP made for a location; it holds the password among the store's credentials. */
+export function locationResticSecret(location: string): string {
+  return `${location}-volsync-restic`;
+}
+
+/** The Secret in which OADP's users gave the password of all restic repositories. */
+export const USER_RESTIC_SECRET = "dm-credential";
+export const RESTIC_PASSWORD_KEY = "RESTIC_PASSWORD";
+
+/** Where a restic repository lies. */
+export interface ResticRepositoryPlace {
+  readonly bucket: string;
+  /** Below the bucket, without slashes around it. */
+  readonly path: string;
+}
+
+/**
+ * The bucket and folder of a repository by its URL, as restic reads it: `s3:https://host/bucket/path`, `s3://host/bucket/path`, `s3:host/bucket/path`, `gs:bucket:/path`,
+ * `azure:container:/path`. Throws VALIDATION_FAILED for anything else.
+ */
+export function parseResticRepository(url: string): ResticRepositoryPlace {
+  const cleaned = (text: string): string => {
+    const names: string[] = [];
+    for (const name of text.split("/")) {
+      if (name === "..") names.pop();
+      else if (name !== "" && name !== ".") names.push(name);
+    }
+    return names.join("/");
+  };
+  const s3 = /^s3:(?:https?:\/\/|\/\/)?[^/]+\/([^/]+)(?:\/(.*))?$/s.exec(url);
+  const named = s3 ?? /^(?:gs|azure):([^:/]+):(.*)$/s.exec(url);
+  const [bucket = "", path = ""] = named?.slice(1) ?? [];
+  if (bucket === "") {
+    throw new DrayError(
+      "VALIDATION_FAILED",
+      `Cannot read the address of restic repository "${url}": s3:host/bucket/path, gs:bucket:/path or azure:container:/path is wanted`,
+    );
+  }
+  return { bucket, path: cleaned(path) };
+}

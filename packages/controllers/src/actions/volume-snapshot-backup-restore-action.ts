@@ -1,0 +1,168 @@
+/**
+ * Brings volumes back whose data OADP 1.1 or 1.2 moved: each VolumeSnapshotBackup in a backup becomes a VolumeSnapshotRestore in the cluster, which fills the volume of its claim.
+ *
+ * OADP restored into a snapshot and made the claim from that, waiting for each volume; here the data goes into the volume itself, so that no snapshots are needed, and the restore goes
+ * on meanwhile. What the backup holds of the snapshots of then is left out: they are gone with their cluster.
+ */
+import {
+  type Backup,
+  LABELS,
+  locationResticSecret,
+  parseResticRepository,
+  type Restore,
+  type VolumeSnapshotBackup,
+  type VolumeSnapshotRestore,
+  VSM_ANNOTATIONS,
+  VSM_LABELS,
+  VSR_ANNOTATIONS,
+  validLabelValue,
+  volumeSnapshotRestores,
+} from "@drayage/api";
+import { messageOf } from "@drayage/base";
+import { type KubeClient, persistentVolumeClaims } from "@drayage/kube";
+import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+
+export const VOLUME_SNAPSHOT_BACKUPS = "volumesnapshotbackups.datamover.oadp.openshift.io";
+/** As OADP's plug-in is called in the records of operations. */
+export const VOLUME_SNAPSHOT_BACKUP_ACTION = "velero.io/vsm-datamover-restorer";
+
+/** Phases in which a VolumeSnapshotBackup has moved its data. */
+const MOVED: readonly string[] = ["SnapshotBackupDone", "Cleanup", "Completed"];
+const FAILED: readonly string[] = ["Failed", "PartiallyFailed"];
+
+/** What became of the VolumeSnapshotBackups of a backup, for the items that come after them. */
+export class MovedVolumes {
+  readonly #claims = new Map<string, { readonly problem?: string }>();
+
+  /** Claims are named as they are in the backup. */
+  add(namespace: string, claim: string, problem?: string): void {
+    this.#claims.set(`${namespace}/${claim}`, problem === undefined ? {} : { problem });
+  }
+
+  /** Undefined for a claim whose data was not moved in this way; `problem` says why there is nothing to restore. */
+  of(namespace: string, claim: string): { readonly problem?: string } | undefined {
+    return this.#claims.get(`${namespace}/${claim}`);
+  }
+}
+
+export interface VolumeSnapshotBackupActionOptions {
+  readonly client: KubeClient;
+  /** Of the installation. */
+  readonly namespace: string;
+  readonly moved: MovedVolumes;
+}
+
+/** The action for what the data mover of OADP 1.1 and 1.2 left in a backup. */
+export function createVolumeSnapshotBackupRestoreAction(options: VolumeSnapshotBackupActionOptions): RestoreAction {
+  return { name: VOLUME_SNAPSHOT_BACKUP_ACTION, groupResource: VOLUME_SNAPSHOT_BACKUPS, execute: (item, context) => restoreOne(options, item, context) };
+}
+
+async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Parameters<RestoreAction["execute"]>[0], context: RestoreActionContext) {
+  const { client, moved } = options;
+  const { restore, backup, itemFromBackup, targetNamespace = "", log, signal } = context;
+  const volume = itemFromBackup as unknown as VolumeSnapshotBackup;
+  const facts = factsOf(volume);
+  const sourceNamespace = volume.metadata.namespace ?? "";
+  if (restore.spec.restorePVs === false) return { item, skip: true };
+  const problem = problemOf(volume, facts);
+  if (facts.claimName === "") {
+    log.warn(`VolumeSnapshotBackup "${sourceNamespace}/${volume.metadata.name}" names no claim: its data is left where it is`);
+    return { item, skip: true };
+  }
+  if (moved.of(sourceNamespace, facts.claimName) !== undefined) {
+    log.warn(`Claim "${sourceNamespace}/${facts.claimName}" has several VolumeSnapshotBackups: "${volume.metadata.name}" is left out`);
+    return { item, skip: true };
+  }
+  moved.add(sourceNamespace, facts.claimName, problem);
+  // The claim says so itself.
+  if (problem !== undefined) return { item, skip: true };
+  if ((await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: facts.claimName }, signal)) !== undefined) {
+    log.warn(`Claim "${targetNamespace}/${facts.claimName}" exists already: its data is left as it is`);
+    return { item, skip: true };
+  }
+  const created = await client.create<VolumeSnapshotRestore>(
+    volumeSnapshotRestores,
+    restoreFor(volume, facts, { restore, backup, namespace: options.namespace, targetNamespace }),
+    { signal },
+  );
+  log.info(`VolumeSnapshotRestore "${targetNamespace}/${created.metadata.name}" was created`);
+  return { item, skip: true, operationId: `${targetNamespace}/${created.metadata.name}` };
+}
+
+interface Facts {
+  readonly repository: string;
+  readonly claimName: string;
+  readonly claimSize: string;
+  readonly storageClass: string;
+  readonly snapshotClass: string;
+}
+
+/** The annotations carry what the status said; OADP 1.1 did not always write them. */
+function factsOf({ metadata, status }: VolumeSnapshotBackup): Facts {
+  const said = (annotation: string, field: string | undefined): string => {
+    const value = metadata.annotations?.[annotation] ?? "";
+    return value === "" ? (field ?? "") : value;
+  };
+  return {
+    repository: said(VSM_ANNOTATIONS.repository, status?.resticrepository),
+    claimName: said(VSM_ANNOTATIONS.claimName, status?.sourcePVCData?.name),
+    claimSize: said(VSM_ANNOTATIONS.claimSize, status?.sourcePVCData?.size),
+    storageClass: said(VSM_ANNOTATIONS.storageClass, status?.sourcePVCData?.storageClassName),
+    snapshotClass: said(VSM_ANNOTATIONS.snapshotClass, status?.volumeSnapshotClassName),
+  };
+}
+
+/** Why there is nothing to restore, or undefined. */
+function problemOf({ metadata, status }: VolumeSnapshotBackup, { repository }: Facts): string | undefined {
+  const phase = status?.phase ?? "";
+  if (FAILED.includes(phase)) return `its VolumeSnapshotBackup "${metadata.name}" ended ${phase}, so the backup has none`;
+  if (repository === "") return `its VolumeSnapshotBackup "${metadata.name}" names no repository: it did not get so far`;
+  try {
+    parseResticRepository(repository);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function restoreFor(
+  volume: VolumeSnapshotBackup,
+  facts: Facts,
+  {
+    restore,
+    backup,
+    namespace,
+    targetNamespace,
+  }: { readonly restore: Restore; readonly backup: Backup; readonly namespace: string; readonly targetNamespace: string },
+): VolumeSnapshotRestore {
+  const location = backup.spec.storageLocation ?? "";
+  return {
+    apiVersion: "datamover.oadp.openshift.io/v1alpha1",
+    kind: "VolumeSnapshotRestore",
+    metadata: {
+      generateName: "vsr-",
+      namespace: targetNamespace,
+      labels: {
+        [LABELS.restoreName]: validLabelValue(restore.metadata.name ?? ""),
+        [LABELS.backupName]: validLabelValue(backup.metadata.name ?? ""),
+        [VSM_LABELS.claimName]: validLabelValue(facts.claimName),
+        [VSM_LABELS.volumeSnapshotBackupName]: validLabelValue(volume.metadata.name ?? ""),
+      },
+      annotations: {
+        [VSR_ANNOTATIONS.location]: location,
+        [VSR_ANNOTATIONS.restoreUid]: restore.metadata.uid ?? "",
+        ...(MOVED.includes(volume.status?.phase ?? "") ? { [VSR_ANNOTATIONS.mayBeEmpty]: "true" } : {}),
+      },
+    },
+    spec: {
+      protectedNamespace: namespace,
+      // The Secret of the location it is read from now, which need not be called as it was then.
+      resticSecretRef: { name: locationResticSecret(location) },
+      volumeSnapshotMoverBackupRef: {
+        resticrepository: facts.repository,
+        sourcePVCData: { name: facts.claimName, size: facts.claimSize, storageClassName: facts.storageClass },
+        volumeSnapshotClassName: facts.snapshotClass,
+      },
+    },
+  };
+}

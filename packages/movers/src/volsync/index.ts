@@ -1,0 +1,1 @@
+export { type ResticAccess, withResticRepository } from "./restic-store.ts";
