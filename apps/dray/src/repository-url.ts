@@ -45,6 +45,11 @@ async function openStorage(url: URL, text: string, { env }: Pick<Terminal, "env"
       return await openFilesystemStorage({ path: fileURLToPath(url), create });
     case "s3:":
       return await openS3(url, text, env);
+    case "restic+file:":
+    case "restic+s3:":
+      throw new DrayError("NOT_SUPPORTED", `Cannot use the restic repository "${text}" for this: what restic wrote is only read here`, {
+        hint: "It can be listed, shown, restored, searched and verified: dray snapshot list|show|restore, dray fs ls|cat|cp|find, dray repo status|verify.",
+      });
     default:
       throw unreadable(text, `"${url.protocol}//" is not known, file:// and s3:// are`);
   }

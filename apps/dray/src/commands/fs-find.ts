@@ -6,9 +6,10 @@ import { longLine } from "../engine/entry-lines.ts";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { formatJson, parseCount } from "../engine/values.ts";
+import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
-interface Options extends RepositoryOptions {
+export interface FindOptions extends RepositoryOptions {
   readonly name?: string;
   readonly type?: string;
   readonly minSize?: string;
@@ -28,19 +29,20 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--max-size <bytes>", "only files of at most this size")
     .option("--newer-than <time>", "only what was changed since: 2026-01-31, or with a time of day, in UTC")
     .option("-l, --long", "modes, owners, sizes and times as well")
-    .action((place: string, options: Options) =>
-      withRepository(options, terminal, { readOnly: true }, (repository) => find(repository, place, options, terminal)),
-    );
+    .action(async (place: string, options: FindOptions) => {
+      if (isResticRepository(options, terminal)) return await (await import("../restic/files.ts")).findInRestic(place, options, terminal);
+      await withRepository(options, terminal, { readOnly: true }, (repository) => find(repository, place, options, terminal));
+    });
 }
 
 type Found = DirectoryEntry | SpecialEntry;
 
-async function find(repository: Repository, place: string, options: Options, terminal: Terminal): Promise<void> {
+async function find(repository: Repository, place: string, options: FindOptions, terminal: Terminal): Promise<void> {
   const { id, path } = parseSnapshotPath(place);
   const { signal } = terminal;
-  const isWanted = filterOf(options);
+  const isWanted = entryFilter(options);
   const print = (entry: Found, at: string): void => {
-    if (!isWanted(entry)) return;
+    if (!isWanted({ name: entry.name, kind: kindOf(entry), size: sizeOf(entry), mtimeNs: entry.mtimeNs })) return;
     const kind = kindOf(entry);
     if (options.json === true) terminal.out(formatJson({ type: "entry", path: at, kind, size: sizeOf(entry), mtime: Number(entry.mtimeNs / 1_000_000n) }));
     else terminal.out(`${options.long === true ? longLine(entry, at) : `${at}${kind === "directory" && at !== "/" ? "/" : ""}`}\n`);
@@ -58,7 +60,18 @@ async function find(repository: Repository, place: string, options: Options, ter
   await walk(await findInSnapshot(repository, snapshot, path, signal), clean.map((name) => `/${name}`).join(""));
 }
 
-function filterOf(options: Options): (entry: Found) => boolean {
+/** What is looked at of an entry, whatever format it is from. */
+export interface Searched {
+  /** A byte string. */
+  readonly name: string;
+  /** `file`, `directory`, `symlink`, `fifo`, … */
+  readonly kind: string;
+  readonly size: number;
+  readonly mtimeNs: bigint;
+}
+
+/** Whether an entry is what the options ask for. Throws USAGE for options that cannot be read. */
+export function entryFilter(options: FindOptions): (entry: Searched) => boolean {
   const wildcard = options.name === undefined ? undefined : parseWildcard(options.name, "");
   const type = options.type === undefined ? undefined : TYPES[options.type];
   if (options.type !== undefined && type === undefined) {
@@ -67,13 +80,12 @@ function filterOf(options: Options): (entry: Found) => boolean {
   const min = options.minSize === undefined ? undefined : parseCount("--min-size", options.minSize);
   const max = options.maxSize === undefined ? undefined : parseCount("--max-size", options.maxSize);
   const sinceNs = options.newerThan === undefined ? undefined : parseTime(options.newerThan);
-  return (entry) => {
-    const kind = kindOf(entry);
+  return ({ name, kind, size, mtimeNs }) => {
     if (type !== undefined && kind !== type) return false;
-    if (wildcard !== undefined && !wildcard.matches(`/${textOfByteString(entry.name)}`, kind === "directory")) return false;
+    if (wildcard !== undefined && !wildcard.matches(`/${textOfByteString(name)}`, kind === "directory")) return false;
     if ((min !== undefined || max !== undefined) && kind !== "file") return false;
-    if ((min !== undefined && sizeOf(entry) < min) || (max !== undefined && sizeOf(entry) > max)) return false;
-    return sinceNs === undefined || entry.mtimeNs >= sinceNs;
+    if ((min !== undefined && size < min) || (max !== undefined && size > max)) return false;
+    return sinceNs === undefined || mtimeNs >= sinceNs;
   };
 }
 

@@ -1,10 +1,12 @@
-/** `fs ls` and `fs cat` of a restic repository. */
+/** `fs ls`, `fs cat` and `fs find` of a restic repository. */
 import { DrayError } from "@drayage/base";
 import { findInResticSnapshot, type ResticRef, ResticSource, type RestoreEntry } from "@drayage/datapath";
 import { textOfByteString } from "@drayage/repo";
+import { entryFilter, type FindOptions } from "../commands/fs-find.ts";
 import { permissions } from "../engine/entry-lines.ts";
 import type { RepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart, parseSnapshotPath } from "../engine/snapshot-json.ts";
+import { formatJson } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 import { withResticRepository } from "./restic-access.ts";
 
@@ -44,13 +46,37 @@ export function printResticFile(place: string, options: RepositoryOptions, termi
   });
 }
 
+/** Every entry below a place that the options ask for. */
+export function findInRestic(place: string, options: FindOptions, terminal: Terminal): Promise<void> {
+  const { id, path } = parseSnapshotPath(place);
+  const { signal } = terminal;
+  const isWanted = entryFilter(options);
+  return withResticRepository(options, terminal, async (repository) => {
+    const source = new ResticSource(repository);
+    const walk = async (entry: RestoreEntry<ResticRef>, at: string): Promise<void> => {
+      const { name, type: kind, size, mtimeNs } = entry;
+      const shown = at === "" ? "/" : at;
+      if (isWanted({ name, kind, size, mtimeNs })) {
+        if (options.json === true) terminal.out(formatJson({ type: "entry", path: shown, kind, size, mtime: Number(mtimeNs / 1_000_000n) }));
+        else terminal.out(`${options.long === true ? longLine(entry, shown) : `${shown}${kind === "directory" && at !== "" ? "/" : ""}`}\n`);
+      }
+      if (kind !== "directory") return;
+      signal.throwIfAborted();
+      for await (const batch of source.list(entry, signal).batches()) for (const child of batch) await walk(child, `${at}/${textOfByteString(child.name)}`);
+    };
+    const names = path.split("/").filter((name) => name !== "" && name !== ".");
+    const snapshot = await repository.findSnapshot(id, signal);
+    await walk(await findInResticSnapshot(repository, snapshot, path, signal), names.map((name) => `/${name}`).join(""));
+  });
+}
+
 function contentsOf({ ref }: RestoreEntry<ResticRef>): Uint8Array {
   return ref !== undefined && "contents" in ref ? ref.contents : new Uint8Array(0);
 }
 
-function longLine({ type, mode, uid, gid, size, mtimeNs, name, device }: RestoreEntry): string {
+function longLine({ type, mode, uid, gid, size, mtimeNs, name, device }: RestoreEntry, shown: string = textOfByteString(name)): string {
   const length = device === undefined ? String(size) : `${device.major},${device.minor}`;
-  return `${LETTERS[type]}${permissions(mode)} ${uid}:${gid} ${length.padStart(12)} ${formatStart(mtimeNs)} ${textOfByteString(name)}`;
+  return `${LETTERS[type]}${permissions(mode)} ${uid}:${gid} ${length.padStart(12)} ${formatStart(mtimeNs)} ${shown}`;
 }
 
 function entryJson({ name, type, mode, size, mtimeNs, uid, gid }: RestoreEntry): Record<string, unknown> {

@@ -58,6 +58,8 @@ export interface RestoreSnapshotOptions extends RestoreOptions {
 export interface RestoreFromOptions extends RestoreOptions {
   readonly source: RestoreSource;
   readonly root: RestoreEntry;
+  /** Leave owner, mode and times of the target directory as they are, for formats that know nothing of the root. @default false */
+  readonly keepRootAttributes?: boolean;
   /** What is below the root, where that is known. */
   readonly expected?: { readonly bytes: number; readonly files: number };
 }
@@ -158,7 +160,8 @@ function contextOf(options: RestoreFromOptions, clock: Clock, meter: ProgressMet
   };
 }
 
-async function restoreRoot(context: RestoreContext, pool: WritePool, { root, target }: RestoreFromOptions): Promise<TransferStatistics> {
+async function restoreRoot(context: RestoreContext, pool: WritePool, options: RestoreFromOptions): Promise<TransferStatistics> {
+  const { root, target } = options;
   const path = byteStringOf(resolve(target.path));
   if (root.type !== "directory" && root.type !== "file") {
     const what = root.type === "symlink" ? "symbolic link" : root.type;
@@ -169,7 +172,7 @@ async function restoreRoot(context: RestoreContext, pool: WritePool, { root, tar
     if (file === undefined) throw new DrayError("USAGE", "Cannot restore to a block device: the snapshot holds a directory, not the bytes of a device");
     return await restoreBlockDevice(context, pool, file, path);
   }
-  return root.type === "file" ? await restoreSingleFile(context, pool, root, path) : await restoreDirectory(context, pool, root, path);
+  return root.type === "file" ? await restoreSingleFile(context, pool, root, path) : await restoreDirectory(context, pool, options, path);
 }
 
 async function onlyFileOf({ source, signal }: RestoreContext, root: RestoreEntry): Promise<RestoreEntry | undefined> {
@@ -183,14 +186,14 @@ async function onlyFileOf({ source, signal }: RestoreContext, root: RestoreEntry
   return only;
 }
 
-async function restoreDirectory(context: RestoreContext, pool: WritePool, root: RestoreEntry, path: string): Promise<TransferStatistics> {
+async function restoreDirectory(context: RestoreContext, pool: WritePool, options: RestoreFromOptions, path: string): Promise<TransferStatistics> {
   const at = Buffer.from(path, "latin1");
   const made = atPath("create directory", path, () => makeFolders(at, 0o700));
   if (!made && !context.overwrite) assertEmpty(path);
   const directory = AnchoredDirectory.open(path);
   try {
     const tree = new TreeRestore(context, pool, directory);
-    await tree.runDirectory(root);
+    await tree.runDirectory(options.root, options.keepRootAttributes === true);
     await flush(context, directory);
     return tree.statistics;
   } finally {

@@ -54,8 +54,9 @@ export class TreeRestore {
   }
 
   /** Restores a directory into the root, which keeps open. Ends when everything is written, or, on a failure, when nothing is being written any more. */
-  async runDirectory(entry: RestoreEntry): Promise<void> {
-    const node: DirectoryNode = { directory: this.#root, path: "", attributes: entry, xattrs: [], parent: undefined, pending: 1 };
+  async runDirectory(entry: RestoreEntry, keepAttributes = false): Promise<void> {
+    const attributes = keepAttributes ? undefined : entry;
+    const node: DirectoryNode = { directory: this.#root, path: "", attributes, xattrs: [], parent: undefined, pending: 1 };
     await this.#run(() => this.#walk(node, entry));
   }
 

@@ -1,6 +1,7 @@
 /** Opens the restic repository of a volume that OADP 1.1 or 1.2 moved: a folder of a location's bucket, beside the location's own prefix. */
 import type { BackupStorageLocation, LocationSecrets } from "@drayage/api";
-import { type ObjectStore, openLocationStore, RetryingObjectStore } from "@drayage/blob";
+import { type ObjectStore, RetryingObjectStore } from "@drayage/blob";
+import { openLocationStore } from "@drayage/blob/locations";
 import { openResticRepository, type ResticRepository } from "@drayage/restic";
 import type { StorageDeps } from "../builtin/repository-access.ts";
 
