@@ -150,7 +150,7 @@ export class IndexLoader {
   /** A small run is read once and for all. */
   #placed(run: RunIndex): MemoryIndex | RunIndex {
     const { indexBytes, filter } = run.parts;
-    if (indexBytes >= this.#limits.inMemoryBytes || filter === undefined) return run;
+    if (indexBytes >= this.#limits.inMemoryBytes) return run;
     const bytes = new Uint8Array(new SharedArrayBuffer(indexBytes));
     readIndex(run.file, asBuffer(bytes));
     run.file.close();

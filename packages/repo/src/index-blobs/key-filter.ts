@@ -14,7 +14,7 @@
  * Hashes are keyed, so they spread evenly; when they do not, lookups become slower, never wrong. Numbers are in the byte order of the machine.
  */
 import { invariant } from "@drayage/base";
-import { compareKeys, corruptIndex, type PackIndex } from "./pack-index.ts";
+import { corruptIndex, type PackIndex } from "./pack-index.ts";
 
 const HEADER_WORDS = 2;
 const SECTION_WORDS = 5;
@@ -93,32 +93,85 @@ export class KeyFilter {
 
 /** Builds the filter of an index. Throws REPO_CORRUPT when its keys do not ascend: neither a search nor a merge would be right then. */
 export function buildKeyFilter(index: PackIndex): KeyFilter {
-  const sections = sectionsOf(index);
-  const printsAt = sections.reduce((sum, { bits }) => sum + 2 ** bits + 1, HEADER_WORDS + sections.length * SECTION_WORDS);
-  const memory = new SharedArrayBuffer(byteLengthOf(printsAt, index.entryCount));
-  const words = new Uint32Array(memory, 0, printsAt);
-  const prints = new Uint16Array(memory, printsAt * 4, index.entryCount);
-  words.set([index.entryCount, sections.length]);
+  const builder = new KeyFilterBuilder(index, (position) => index.keyAt(position)[0] ?? 0);
   const scan = index.scan(0);
-  let previous: Uint8Array | undefined;
-  let bucketsAt = HEADER_WORDS + sections.length * SECTION_WORDS;
-  for (const [i, { prefix, first, count, bits }] of sections.entries()) {
-    words.set([prefix, first, count, bits, bucketsAt], HEADER_WORDS + i * SECTION_WORDS);
-    let filled = 0;
-    for (let position = first; position < first + count; position++) {
-      scan.next();
-      const { key } = scan;
-      if (key[0] !== prefix || (previous !== undefined && compareKeys(previous, key) >= 0)) throw corruptIndex("its keys do not ascend");
-      previous = key;
-      const bucket = bucketOf(key, bits);
-      while (filled <= bucket) words[bucketsAt + filled++] = position;
-      prints[position] = printOf(key, bits);
-    }
-    while (filled <= 2 ** bits) words[bucketsAt + filled++] = first + count;
-    bucketsAt += 2 ** bits + 1;
+  while (scan.next()) builder.add(scan.key, 0);
+  return builder.build();
+}
+
+/** Builds a filter from keys that come in order, out of whatever memory they lie in. */
+export class KeyFilterBuilder {
+  readonly #memory: SharedArrayBuffer;
+  readonly #words: Uint32Array;
+  readonly #prints: Uint16Array;
+  readonly #keyBytes: number;
+  readonly #sections: readonly Section[];
+  readonly #previous: Uint8Array;
+  #at = 0;
+  #position = 0;
+  #bucketsAt = 0;
+  #filled = 0;
+
+  /** @param prefixAt - the first byte of the key at a position */
+  constructor({ entryCount, keyBytes }: { readonly entryCount: number; readonly keyBytes: number }, prefixAt: (position: number) => number) {
+    const sections = sectionsOf(entryCount, prefixAt);
+    const printsAt = sections.reduce((sum, { bits }) => sum + 2 ** bits + 1, HEADER_WORDS + sections.length * SECTION_WORDS);
+    this.#memory = new SharedArrayBuffer(byteLengthOf(printsAt, entryCount));
+    this.#words = new Uint32Array(this.#memory, 0, printsAt);
+    this.#prints = new Uint16Array(this.#memory, printsAt * 4, entryCount);
+    this.#keyBytes = keyBytes;
+    this.#sections = sections;
+    this.#previous = new Uint8Array(keyBytes);
+    this.#words.set([entryCount, sections.length]);
+    this.#bucketsAt = HEADER_WORDS + sections.length * SECTION_WORDS;
+    this.#describe();
   }
-  invariant(bucketsAt === printsAt, "Cannot build a filter: its parts do not fit");
-  return new KeyFilter(memory);
+
+  /** Takes the next key, which begins at `at`. Throws REPO_CORRUPT when it does not sort behind the last one. */
+  add(bytes: Uint8Array, at: number): void {
+    let section = this.#sections[this.#at];
+    if (section !== undefined && this.#position === section.first + section.count) {
+      this.#endSection(section);
+      this.#at++;
+      section = this.#sections[this.#at];
+      this.#describe();
+    }
+    if (section === undefined || bytes[at] !== section.prefix || !this.#ascends(bytes, at)) throw corruptIndex("its keys do not ascend");
+    const bucket = bucketOf(bytes, section.bits, at);
+    while (this.#filled <= bucket) this.#words[this.#bucketsAt + this.#filled++] = this.#position;
+    this.#prints[this.#position++] = printOf(bytes, section.bits, at);
+  }
+
+  build(): KeyFilter {
+    const section = this.#sections[this.#at];
+    if (section !== undefined) this.#endSection(section);
+    invariant(this.#position === this.#prints.length, "Cannot build a filter: keys are missing");
+    return new KeyFilter(this.#memory);
+  }
+
+  #describe(): void {
+    const section = this.#sections[this.#at];
+    if (section === undefined) return;
+    const { prefix, first, count, bits } = section;
+    this.#words.set([prefix, first, count, bits, this.#bucketsAt], HEADER_WORDS + this.#at * SECTION_WORDS);
+  }
+
+  #endSection({ first, count, bits }: Section): void {
+    while (this.#filled <= 2 ** bits) this.#words[this.#bucketsAt + this.#filled++] = first + count;
+    this.#bucketsAt += 2 ** bits + 1;
+    this.#filled = 0;
+  }
+
+  /** Whether a key sorts behind the last one, which it then takes the place of. */
+  #ascends(bytes: Uint8Array, at: number): boolean {
+    const previous = this.#previous;
+    const keyBytes = this.#keyBytes;
+    let i = 0;
+    while (i < keyBytes && bytes[at + i] === previous[i]) i++;
+    const ascends = this.#position === 0 || (i < keyBytes && (bytes[at + i] as number) > (previous[i] as number));
+    for (; i < keyBytes; i++) previous[i] = bytes[at + i] as number;
+    return ascends;
+  }
 }
 
 interface Section {
@@ -128,14 +181,19 @@ interface Section {
   readonly bits: number;
 }
 
-function sectionsOf(index: PackIndex): Section[] {
+function sectionsOf(entryCount: number, prefixAt: (position: number) => number): Section[] {
   const sections: Section[] = [];
-  for (let first = 0; first < index.entryCount; ) {
-    const prefix = index.keyAt(first)[0] ?? 0;
-    const end = prefix === 255 ? index.entryCount : index.lowerBound(Uint8Array.of(prefix + 1));
-    if (end <= first) throw corruptIndex("its keys do not ascend");
+  for (let first = 0; first < entryCount; ) {
+    const prefix = prefixAt(first);
+    let end = first + 1;
+    for (let high = entryCount; end < high; ) {
+      const middle = (end + high) >>> 1;
+      if (prefixAt(middle) <= prefix) end = middle + 1;
+      else high = middle;
+    }
     const count = end - first;
     sections.push({ prefix, first, count, bits: Math.max(0, Math.min(BITS_MAX, Math.floor(Math.log2(count / BUCKET_ENTRIES)))) });
+    if (sections.length > 256) throw corruptIndex("its keys do not ascend");
     first = end;
   }
   return sections;
@@ -145,19 +203,19 @@ function byteLengthOf(printsAt: number, entryCount: number): number {
   return Math.ceil((printsAt * 4 + entryCount * 2) / 4) * 4;
 }
 
-/** The first bits of the hash; of a short key what is missing counts as zero. */
-function bucketOf(key: Uint8Array, bits: number): number {
-  return bits === 0 ? 0 : wordOf(key, 1) >>> (32 - bits);
+/** The first bits of the hash of the key at `at`; of a short key what is missing counts as zero. */
+function bucketOf(bytes: Uint8Array, bits: number, at = 0): number {
+  return bits === 0 ? 0 : wordOf(bytes, at + 1) >>> (32 - bits);
 }
 
 /** The 16 bits behind those. */
-function printOf(key: Uint8Array, bits: number): number {
-  const high = wordOf(key, 1);
-  return bits <= 16 ? (high << bits) >>> 16 : ((high << bits) | (wordOf(key, 5) >>> (32 - bits))) >>> 16;
+function printOf(bytes: Uint8Array, bits: number, at = 0): number {
+  const high = wordOf(bytes, at + 1);
+  return bits <= 16 ? (high << bits) >>> 16 : ((high << bits) | (wordOf(bytes, at + 5) >>> (32 - bits))) >>> 16;
 }
 
-function wordOf(key: Uint8Array, at: number): number {
-  return (((key[at] ?? 0) << 24) | ((key[at + 1] ?? 0) << 16) | ((key[at + 2] ?? 0) << 8) | (key[at + 3] ?? 0)) >>> 0;
+function wordOf(bytes: Uint8Array, at: number): number {
+  return (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0;
 }
 
 function lowerPrint(prints: Uint16Array, print: number, from: number, to: number): number {

@@ -23,11 +23,10 @@
 import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { fromUtf8, utf8 } from "@drayage/base";
-import { BLOCK_BYTES_MAX, BlockCache } from "./block-cache.ts";
+import { BLOCK_BYTES_MAX } from "./block-cache.ts";
 import { indexFormatOf } from "./index-codec.ts";
-import { buildKeyFilter, KeyFilter } from "./key-filter.ts";
+import { KeyFilter, KeyFilterBuilder } from "./key-filter.ts";
 import { corruptIndex, type IndexBytes, type IndexFormat } from "./pack-index.ts";
-import { RunIndex } from "./run-index.ts";
 
 export const RUN_FOOTER_BYTES = 44;
 export const RUN_FOOTER_AT = {
@@ -49,7 +48,6 @@ const CHECK_WHOLE_BYTES = 64 << 20;
 /** Tables behind the entries are kept in memory up to this size. */
 const TABLES_KEPT_BYTES = 2 << 20;
 const CHUNK_BYTES = 1 << 20;
-const BUILD_CACHE_BYTES = 64 << 10;
 /** From here on a run reaches the disk before it gets its name: it is not checked whole when it is opened. */
 const SYNC_FROM_BYTES = CHECK_WHOLE_BYTES;
 
@@ -103,10 +101,11 @@ export interface RunParts {
   readonly indexBytes: number;
   readonly blockEntries: number;
   readonly checksums: Uint32Array<SharedArrayBuffer>;
-  /** Left out only while it is being built. */
-  readonly filter?: SharedArrayBuffer;
+  readonly filter: SharedArrayBuffer;
   /** The index blobs that it speaks for. */
   readonly names: readonly string[];
+  /** Whether all of it was looked at when it was opened; otherwise each block is when it is read. */
+  readonly checked: boolean;
 }
 
 /**
@@ -118,10 +117,17 @@ export function finishRun(file: RunFile, indexBytes: number, names: readonly str
   const format = indexFormatOf(fileBytes(fd, indexBytes, indexBytes));
   const blockEntries = Math.max(1, Math.floor(BLOCK_BYTES_MAX / format.stride));
   const checksums = new Uint32Array(new SharedArrayBuffer(4 * Math.ceil(format.entryCount / blockEntries)));
+  const { entriesAt, stride } = format;
+  const first = new Uint8Array(1);
+  const builder = new KeyFilterBuilder(format, (position) => {
+    readFully(fd, first, 1, entriesAt + position * stride);
+    return first[0] as number;
+  });
   forEachBlock(fd, format, blockEntries, (block, part) => {
     checksums[block] = crc32(part);
+    for (let at = 0; at < part.length; at += stride) builder.add(part, at);
   });
-  const filter = buildKeyFilter(new RunIndex(file, format, { indexBytes, blockEntries, checksums, names }, new BlockCache(BUILD_CACHE_BYTES)));
+  const filter = builder.build();
   const text = utf8(names.join("\n"));
   const extras = [bytesOf(checksums), new Uint8Array(filter.memory), text];
   let at = indexBytes;
@@ -144,11 +150,11 @@ export function finishRun(file: RunFile, indexBytes: number, names: readonly str
   set(RUN_FOOTER_AT.footerCrc, crc32(bytesOf(footer).subarray(0, RUN_FOOTER_AT.footerCrc)));
   writeFully(fd, bytesOf(footer), at);
   if (at > SYNC_FROM_BYTES) fsyncSync(fd);
-  return { indexBytes, blockEntries, checksums, filter: filter.memory, names };
+  return { indexBytes, blockEntries, checksums, filter: filter.memory, names, checked: true };
 }
 
 /** Reads what a run consists of. Throws REPO_CORRUPT for one that is damaged, cut off, or something else. */
-export function loadRun({ fd }: RunFile): RunParts {
+export function loadRun({ fd }: RunFile, checkWholeBytes: number = CHECK_WHOLE_BYTES): RunParts {
   const { size } = fstatSync(fd);
   if (size < RUN_FOOTER_BYTES) throw corruptIndex("it is cut off");
   const footer = new Uint32Array(RUN_FOOTER_BYTES / 4);
@@ -184,12 +190,13 @@ export function loadRun({ fd }: RunFile): RunParts {
   ) {
     throw corruptIndex("its parts do not fit each other");
   }
-  if (size <= CHECK_WHOLE_BYTES) {
+  const checked = size <= checkWholeBytes;
+  if (checked) {
     forEachBlock(fd, format, blockEntries, (block, part) => {
       if (crc32(part) !== checksums[block]) throw corruptIndex(`block ${block} of it is damaged`);
     });
   }
-  return { indexBytes, blockEntries, checksums, filter, names: nameBytes === 0 ? [] : fromUtf8(text).split("\n") };
+  return { indexBytes, blockEntries, checksums, filter, names: nameBytes === 0 ? [] : fromUtf8(text).split("\n"), checked };
 }
 
 /** An index in a file. What lies behind its entries is kept in memory when it is small: names of packs are wanted again and again. */

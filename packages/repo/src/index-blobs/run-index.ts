@@ -23,7 +23,7 @@ export class RunIndex implements PackIndex, BlockSource {
   readonly serial: number = ++serials;
   readonly file: RunFile;
   readonly format: IndexFormat;
-  readonly #filter: KeyFilter | undefined;
+  readonly #filter: KeyFilter;
   readonly #cache: BlockCache;
 
   constructor(file: RunFile, format: IndexFormat, parts: RunParts, cache: BlockCache) {
@@ -31,14 +31,14 @@ export class RunIndex implements PackIndex, BlockSource {
     this.format = format;
     this.parts = parts;
     this.#cache = cache;
-    this.#filter = parts.filter === undefined ? undefined : new KeyFilter(parts.filter);
+    this.#filter = new KeyFilter(parts.filter);
     this.version = format.version;
     this.entryCount = format.entryCount;
     this.keyBytes = format.keyBytes;
   }
 
   get byteLength(): number {
-    return (this.#filter?.byteLength ?? 0) + this.parts.checksums.byteLength;
+    return this.#filter.byteLength + this.parts.checksums.byteLength;
   }
 
   keyAt(position: number): Uint8Array {
@@ -57,9 +57,9 @@ export class RunIndex implements PackIndex, BlockSource {
 
   find(key: Uint8Array): number {
     if (key.length !== this.keyBytes) return -1;
-    const from = this.#filter === undefined ? 0 : this.#filter.seek(key);
+    const from = this.#filter.seek(key);
     if (from === -1) return -1;
-    const end = this.#filter?.end ?? this.entryCount;
+    const { end } = this.#filter;
     const position = end - from === 1 ? from : this.#search(key, from, end);
     if (position === end) return -1;
     const bytes = this.#bytesAt(position);
@@ -78,13 +78,13 @@ export class RunIndex implements PackIndex, BlockSource {
 
   /** Reads blocks that follow each other into the beginning of `into`. */
   readBlocks(first: number, count: number, into: Uint8Array): void {
-    const { blockEntries, checksums } = this.parts;
+    const { blockEntries, checksums, checked } = this.parts;
     const { stride, entriesAt } = this.format;
     const blockBytes = blockEntries * stride;
     const from = first * blockEntries;
     const length = Math.min(count * blockEntries, this.entryCount - from) * stride;
     let whole = readSync(this.file.fd, into, 0, length, entriesAt + from * stride) === length;
-    for (let at = 0; at < length && whole; at += blockBytes) {
+    for (let at = 0; at < length && whole && !checked; at += blockBytes) {
       whole = crc32(into.subarray(at, Math.min(at + blockBytes, length))) === checksums[first + at / blockBytes];
     }
     if (!whole) throw this.#damaged();
@@ -114,14 +114,14 @@ export class RunIndex implements PackIndex, BlockSource {
     return low;
   }
 
-  /** The file was whole when it was opened or made; it is only a copy, and goes. */
+  /** It is only a copy, and goes. */
   #damaged(): DrayError {
     try {
       unlinkSync(this.file.path);
     } catch {
       // Gone already, or not ours to remove: it is found damaged again the next time.
     }
-    return new DrayError("BLOB_UNAVAILABLE", `Cannot read the local copy of an index at "${this.file.path}": it was changed or damaged after it was made`, {
+    return new DrayError("BLOB_UNAVAILABLE", `Cannot read the local copy of an index at "${this.file.path}": it is damaged`, {
       hint: "The copy has been removed and is made again from the repository: try once more. If this comes back, the disk is failing.",
     });
   }
