@@ -15,10 +15,9 @@ import { type Clock, forEachLimit, type Logger, type RandomSource } from "@draya
 import type { BlobStorage } from "@drayage/blob";
 import { isGone } from "../epoch/epoch-index-blobs.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
-import { type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
+import { closeSegment, type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 import { RunFolder } from "../index-blobs/run-folder.ts";
-import { RunIndex } from "../index-blobs/run-index.ts";
 import { findIn, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { shared } from "./shared-work.ts";
@@ -101,6 +100,11 @@ export class CommittedIndex {
     return [...this.#indexes];
   }
 
+  /** Opens index blobs beside the view, for whoever merges them. */
+  get loader(): IndexLoader {
+    return this.#loader;
+  }
+
   /** What is committed now, for the workers of this process: `attachIndex` opens it there. */
   share(): SharedIndex {
     return { parts: this.#segments.map(({ index }) => sharedPart(index)), deletionWatermark: this.#deletionWatermark };
@@ -118,13 +122,15 @@ export class CommittedIndex {
   commit(indexes: readonly Uint8Array[], sessionId: string, signal?: AbortSignal): Promise<void> {
     return this.#enqueue(async () => {
       const names = await this.#blobs.write(indexes, sessionId, signal);
-      await this.#use([...this.#segments, ...indexes.map((plain, i) => this.#loader.take(names[i] ?? "", plain))]);
+      const added: IndexSegment[] = [];
+      for (const [i, plain] of indexes.entries()) added.push(await this.#loader.take(names[i] ?? "", plain));
+      await this.#use([...this.#segments, ...added]);
     });
   }
 
   /** Gives back files. Nothing is looked up afterwards. */
   close(): void {
-    for (const { index } of this.#segments) if (index instanceof RunIndex) index.file.close();
+    for (const segment of this.#segments) closeSegment(segment);
     this.#segments = [];
     this.#indexes = [];
   }

@@ -18,6 +18,7 @@ import type { DeriveFormatKey } from "../format/key-hierarchy.ts";
 import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
 import type { IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { encodeShards } from "../index-blobs/index-codec.ts";
+import type { IndexLoader } from "../index-blobs/index-loader.ts";
 import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
 import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
@@ -27,6 +28,7 @@ import { type ContentCodec, createContentCodec } from "./content-codec.ts";
 import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
 import { type OpenPack, PackBuffers } from "./open-pack.ts";
 import { PackReader } from "./pack-reader.ts";
+import { newSessionId } from "./session-id.ts";
 import { type SessionDependencies, WriteSession } from "./write-session.ts";
 
 const MIB = 1 << 20;
@@ -156,6 +158,11 @@ export class Contents implements ContentWriter {
   /** Entries and bytes of the committed index in memory. */
   get indexSize(): { readonly entries: number; readonly bytes: number } {
     return this.#committed.size;
+  }
+
+  /** Opens index blobs one by one, without loading them: for what merges them. */
+  get indexLoader(): IndexLoader {
+    return this.#committed.loader;
   }
 
   /** The committed indexes as they are now, for whoever walks all of them. */
@@ -304,6 +311,16 @@ export class Contents implements ContentWriter {
     });
     this.#flushQueue = done.catch(() => undefined);
     await done;
+  }
+
+  /**
+   * Makes entries part of the repository that need no pack, deletions, as index blobs of a session of their own: many at once, without an object for each.
+   * @param indexes - encoded, in the index version of the repository
+   */
+  async commitEntries(indexes: readonly Uint8Array[], signal?: AbortSignal): Promise<void> {
+    this.#checkWritable();
+    if (this.format.isStale) await this.format.refresh(signal);
+    await this.#committed.commit(indexes, newSessionId(this.#on.random, this.#on.clock.nowMs()), signal);
   }
 
   /** Waits for uploads under way. What was not flushed is lost. The storage stays open. */

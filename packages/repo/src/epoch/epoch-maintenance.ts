@@ -12,15 +12,17 @@ import { forEachLimit, mapLimit, type RandomSource, randomHex, utf8 } from "@dra
 import type { BlobMetadata, BlobStorage } from "@drayage/blob";
 import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
-import { decodeIndex, encodeShards } from "../index-blobs/index-codec.ts";
+import { encodeInShards } from "../index-blobs/index-codec.ts";
+import { closeSegment, type IndexLoader, indexesOf } from "../index-blobs/index-loader.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
-import type { PackIndex } from "../index-blobs/pack-index.ts";
 import type { EpochIndexBlobs } from "./epoch-index-blobs.ts";
 import { EPOCH_PREFIX, MARKER_CONTENT, numberOfName, WATERMARK_CONTENT } from "./epoch-names.ts";
 import { type EpochState, isSettled, listUncompacted } from "./epoch-state.ts";
 
 const FETCHES_AT_ONCE = 5;
 const SUFFIX_BYTES = 8;
+/** A compaction is written as shards of this size, so that memory holds one of them encoded and encrypted, about 25 MB. Kopia reads any number of shards. */
+const COMPACTED_SHARD_ENTRIES = 250_000;
 
 export interface EpochMaintenanceDependencies {
   readonly storage: BlobStorage;
@@ -28,6 +30,15 @@ export interface EpochMaintenanceDependencies {
   readonly codec: ContentCodec;
   readonly random: RandomSource;
   readonly epochs: EpochIndexBlobs;
+  readonly loader: IndexLoader;
+}
+
+/** Epochs whose indexes are to be merged. */
+export interface CompactionPlan {
+  readonly first: number;
+  readonly last: number;
+  readonly prefix: string;
+  readonly blobs: readonly BlobMetadata[];
 }
 
 export class EpochMaintenance {
@@ -37,31 +48,29 @@ export class EpochMaintenance {
     this.#on = dependencies;
   }
 
-  /** Opens the next epoch when this one has lasted and grown. Returns the new write epoch, or undefined. */
-  async advance(signal?: AbortSignal): Promise<number | undefined> {
+  /** The epoch to be opened, when this one has lasted and grown; undefined when not. */
+  async planAdvance(signal?: AbortSignal): Promise<number | undefined> {
     const state = await this.#on.epochs.state(0, signal);
-    const blobs = state.uncompacted.get(state.writeEpoch) ?? [];
-    if (!this.#isFull(blobs)) return undefined;
-    const next = state.writeEpoch + 1;
-    await this.#put(`${EPOCH_PREFIX.marker}${next}`, utf8(MARKER_CONTENT), signal);
-    this.#on.epochs.invalidate();
-    return next;
+    return this.#isFull(state.uncompacted.get(state.writeEpoch) ?? []) ? state.writeEpoch + 1 : undefined;
   }
 
-  /** Compacts the oldest settled epoch that is not. Returns it, or undefined when there is none, or when it has no index at all. */
-  async compactSingle(signal?: AbortSignal): Promise<number | undefined> {
+  async advanceTo(epoch: number, signal?: AbortSignal): Promise<void> {
+    await this.#put(`${EPOCH_PREFIX.marker}${epoch}`, utf8(MARKER_CONTENT), signal);
+    this.#on.epochs.invalidate();
+  }
+
+  /** The oldest settled epoch that is not compacted; undefined when there is none, or when it has no index at all. */
+  async planSingle(signal?: AbortSignal): Promise<CompactionPlan | undefined> {
     const state = await this.#on.epochs.state(0, signal);
     let epoch = firstUncovered(state);
     while (state.single.has(epoch)) epoch++;
     if (!isSettled(state, epoch)) return undefined;
     const blobs = await this.#uncompacted(state, epoch, signal);
-    if (blobs.length === 0) return undefined;
-    await this.#merge(blobs, `${EPOCH_PREFIX.single}${epoch}_`, signal);
-    return epoch;
+    return blobs.length === 0 ? undefined : { first: epoch, last: epoch, prefix: `${EPOCH_PREFIX.single}${epoch}_`, blobs };
   }
 
-  /** Compacts all settled epochs behind the last range, when they are enough. Returns the first and the last, or undefined. */
-  async compactRange(signal?: AbortSignal): Promise<readonly [first: number, last: number] | undefined> {
+  /** All settled epochs behind the last range, when they are enough; undefined when not. */
+  async planRange(signal?: AbortSignal): Promise<CompactionPlan | undefined> {
     const { epochs } = this.#on;
     const state = await epochs.state(0, signal);
     const first = firstUncovered(state);
@@ -69,9 +78,29 @@ export class EpochMaintenance {
     if (last - first < epochs.parameters.fullCheckpointFrequency) return undefined;
     const blobs: BlobMetadata[] = [];
     for (let epoch = first; epoch <= last; epoch++) blobs.push(...(state.single.get(epoch) ?? (await this.#uncompacted(state, epoch, signal))));
-    if (blobs.length === 0) return undefined;
-    await this.#merge(blobs, `${EPOCH_PREFIX.range}${first}_${last}_`, signal);
-    return [first, last];
+    return blobs.length === 0 ? undefined : { first, last, prefix: `${EPOCH_PREFIX.range}${first}_${last}_`, blobs };
+  }
+
+  /** Opens the next epoch when it is time. Returns it, or undefined. */
+  async advance(signal?: AbortSignal): Promise<number | undefined> {
+    const epoch = await this.planAdvance(signal);
+    if (epoch !== undefined) await this.advanceTo(epoch, signal);
+    return epoch;
+  }
+
+  /** Compacts the oldest settled epoch that is not. Returns it, or undefined. */
+  async compactSingle(signal?: AbortSignal): Promise<number | undefined> {
+    const plan = await this.planSingle(signal);
+    if (plan !== undefined) await this.compact(plan, signal);
+    return plan?.first;
+  }
+
+  /** Compacts all settled epochs behind the last range, when they are enough. Returns the first and the last, or undefined. */
+  async compactRange(signal?: AbortSignal): Promise<readonly [first: number, last: number] | undefined> {
+    const plan = await this.planRange(signal);
+    if (plan === undefined) return undefined;
+    await this.compact(plan, signal);
+    return [plan.first, plan.last];
   }
 
   /** Names of index blobs whose epoch was compacted longer ago than anybody may still read them. */
@@ -123,23 +152,24 @@ export class EpochMaintenance {
     return newest(blobs) - oldest >= minEpochDurationMs && (blobs.length >= advanceOnCount || bytes >= advanceOnTotalBytes);
   }
 
-  /** Merges indexes, deleted entries included: only the watermark may hide those. */
-  async #merge(blobs: readonly BlobMetadata[], prefix: string, signal?: AbortSignal): Promise<void> {
-    const { storage, codec, format, random, epochs } = this.#on;
-    const indexes = await mapLimit(blobs, FETCHES_AT_ONCE, ({ id }): Promise<PackIndex> => this.#load(storage, id, signal), signal);
+  /**
+   * Merges indexes, deleted entries included: only the watermark may hide those. They are read from local files; of what is written only one shard at a time
+   * is encoded, the others are entries in their stored form.
+   */
+  async compact({ blobs, prefix }: CompactionPlan, signal?: AbortSignal): Promise<void> {
+    const { loader, codec, format, random, epochs } = this.#on;
+    const segments = await mapLimit(blobs, FETCHES_AT_ONCE, (blob) => loader.load(blob), signal);
+    const indexes = indexesOf(segments);
     const entries = indexes.reduce((sum, { entryCount }) => sum + entryCount, 0);
-    const shards = encodeShards(format.block.indexVersion, mergeEntries(indexes), entries);
-    const suffix = `s${randomHex(random, SUFFIX_BYTES)}-c${shards.length}`;
-    for (const plain of shards) {
+    const shards = encodeInShards(format.block.indexVersion, mergeEntries(indexes), entries, COMPACTED_SHARD_ENTRIES);
+    const suffix = `s${randomHex(random, SUFFIX_BYTES)}-c${shards.count}`;
+    for (const plain of shards.encode()) {
       const { id, data } = codec.sealBlob(prefix, plain, suffix);
       invariantReadBack(Buffer.from(codec.openBlob(id, data)).equals(plain), `index "${id}"`);
       await this.#put(id, data, signal);
     }
+    for (const segment of segments) closeSegment(segment);
     epochs.invalidate();
-  }
-
-  async #load(storage: BlobStorage, id: string, signal?: AbortSignal): Promise<PackIndex> {
-    return decodeIndex(this.#on.codec.openBlob(id, await storage.get(id, signal === undefined ? {} : { signal })));
   }
 
   async #uncompacted(state: EpochState, epoch: number, signal?: AbortSignal): Promise<readonly BlobMetadata[]> {

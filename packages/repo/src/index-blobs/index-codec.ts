@@ -1,6 +1,5 @@
 /** Indexes of either version: which one a byte string is, and how entries are spread over several. */
 import { compareBytes } from "@drayage/base";
-import { idOfKey } from "../content/content-id.ts";
 import { encodeIndexV1, indexFormatV1 } from "./index-v1.ts";
 import { IndexV2Builder, indexFormatV2 } from "./index-v2.ts";
 import { MemoryIndex, memoryBytes } from "./memory-index.ts";
@@ -37,25 +36,50 @@ export function shardEntries(entries: readonly IndexEntry[], shardEntriesMax: nu
   const count = Math.ceil(entries.length / shardEntriesMax);
   if (count <= 1) return entries.length === 0 ? [] : [[...entries]];
   const shards: IndexEntry[][] = Array.from({ length: count }, () => []);
-  for (const entry of entries) shards[fnv1a(idOfKey(entry.key)) % count]?.push(entry);
+  for (const entry of entries) shards[hashOfId(entry.key) % count]?.push(entry);
   return shards.filter((shard) => shard.length > 0);
 }
 
 /**
- * Encodes entries that come in order of their keys, none twice, as one index or as several.
+ * Encodes entries that come in order of their keys, none twice, as one index or as several, each when it is asked for: what is not encoded yet takes some 40
+ * bytes an entry, what was handed out is no longer kept here.
  * @param countMax - as many entries come at most; decides how many shards there are
  */
-export function encodeShards(version: number, entries: Iterable<IndexEntry>, countMax: number, shardEntriesMax: number = SHARD_ENTRIES_MAX): Uint8Array[] {
-  if (version === 1) return shardEntries([...entries].map(copyOf), shardEntriesMax).map((shard) => encodeIndex(1, shard));
+export function encodeInShards(version: number, entries: Iterable<IndexEntry>, countMax: number, shardEntriesMax: number = SHARD_ENTRIES_MAX): IndexShards {
+  if (version === 1) {
+    const shards = shardEntries([...entries].map(copyOf), shardEntriesMax);
+    return { count: shards.length, encode: (trailer) => lazily(shards.map((shard) => () => encodeIndex(1, shard, trailer?.()))) };
+  }
   const count = Math.max(1, Math.ceil(countMax / shardEntriesMax));
+  const expected = count === 1 ? countMax : Math.ceil((countMax / count) * SHARD_SLACK);
   const builders: (IndexV2Builder | undefined)[] = Array.from({ length: count }, () => undefined);
   for (const entry of entries) {
-    const shard = count === 1 ? 0 : fnv1a(idOfKey(entry.key)) % count;
-    const builder = builders[shard] ?? new IndexV2Builder(entry.key.length, Math.ceil(countMax / count));
+    const shard = count === 1 ? 0 : hashOfId(entry.key) % count;
+    const builder = builders[shard] ?? new IndexV2Builder(entry.key.length, expected);
     builders[shard] = builder;
     builder.add(entry);
   }
-  return builders.flatMap((builder) => (builder === undefined ? [] : [builder.build()]));
+  const filled = builders.filter((builder) => builder !== undefined);
+  builders.length = 0;
+  return { count: filled.length, encode: (trailer) => lazily(filled.splice(0).map((builder) => () => builder.build(trailer?.()))) };
+}
+
+/** Shards share entries nearly evenly, so that a builder with this much room more seldom grows. */
+const SHARD_SLACK = 1.05;
+
+export interface IndexShards {
+  readonly count: number;
+  /** The shards, once. `trailer` gives what stands behind each. */
+  encode(trailer?: () => Uint8Array): IterableIterator<Uint8Array>;
+}
+
+/** All shards at once. */
+export function encodeShards(version: number, entries: Iterable<IndexEntry>, countMax: number, shardEntriesMax: number = SHARD_ENTRIES_MAX): Uint8Array[] {
+  return [...encodeInShards(version, entries, countMax, shardEntriesMax).encode()];
+}
+
+function* lazily(makers: (() => Uint8Array)[]): IterableIterator<Uint8Array> {
+  for (let make = makers.shift(); make !== undefined; make = makers.shift()) yield make();
 }
 
 /** An entry whose key outlives the index that it came from. */
@@ -63,8 +87,19 @@ function copyOf(entry: IndexEntry): IndexEntry {
   return { ...entry, key: entry.key.slice() };
 }
 
-function fnv1a(text: string): number {
+/** FNV-1a of the text of the content id that a key stands for, without making the text. */
+function hashOfId(key: Uint8Array): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  const take = (code: number): void => {
+    hash = Math.imul(hash ^ code, 0x01000193);
+  };
+  const [prefix = 0] = key;
+  if (prefix !== 0) take(prefix);
+  for (let i = 1; i < key.length; i++) {
+    take(HEX_DIGITS[(key[i] as number) >>> 4] as number);
+    take(HEX_DIGITS[(key[i] as number) & 15] as number);
+  }
   return hash >>> 0;
 }
+
+const HEX_DIGITS = Uint8Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0));

@@ -15,7 +15,7 @@ import { mergeEntries, mergeToIndex } from "./merged-index.ts";
 import type { PackIndex } from "./pack-index.ts";
 import { readIndex, writeFully } from "./run-file.ts";
 import type { RunFolder } from "./run-folder.ts";
-import type { RunIndex } from "./run-index.ts";
+import { RunIndex } from "./run-index.ts";
 import { inSharedMemory } from "./shared-index.ts";
 
 /** Sizes that decide where an index goes; tests make them small. */
@@ -88,8 +88,8 @@ export class IndexLoader {
   }
 
   /** An index that lies in memory already: what this process wrote. */
-  take(id: string, plain: Uint8Array): IndexSegment {
-    return { names: new Set([id]), index: filtered(plain) };
+  async take(id: string, plain: Uint8Array): Promise<IndexSegment> {
+    return { names: new Set([id]), index: plain.length < this.#limits.inMemoryBytes ? filtered(plain) : await this.#store(id, plain) };
   }
 
   /** One segment that says what several say. Their runs in the folder go: a folder of hundreds of small files would be slow to open. */
@@ -124,7 +124,11 @@ export class IndexLoader {
     const plain = this.#codec.openBlob(id, await this.#storage.get(id));
     // What cannot be read as an index is told before it gets a file.
     decodeIndex(plain);
-    if (plain.length < this.#limits.inMemoryBytes && !this.#runs.keeps) return filtered(plain);
+    return plain.length < this.#limits.inMemoryBytes && !this.#runs.keeps ? filtered(plain) : await this.#store(id, plain);
+  }
+
+  /** Puts an index into a file; it stays in memory where none can be made. */
+  async #store(id: string, plain: Uint8Array): Promise<MemoryIndex | RunIndex> {
     const run = await this.#runs.make([id], (fd) => {
       writeFully(fd, plain, 0);
       return plain.length;
@@ -167,4 +171,9 @@ function filtered(plain: Uint8Array): MemoryIndex {
 /** The indexes of segments. */
 export function indexesOf(segments: readonly IndexSegment[]): PackIndex[] {
   return segments.map(({ index }) => index);
+}
+
+/** Gives back the file of a segment that nobody looks into any more. */
+export function closeSegment({ index }: IndexSegment): void {
+  if (index instanceof RunIndex) index.file.close();
 }

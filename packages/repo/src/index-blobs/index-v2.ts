@@ -51,6 +51,8 @@ const OFFSET_LIMIT = 2 ** 30;
 const LENGTH_LIMIT = 2 ** 28;
 const PACKS_MAX = 2 ** 24;
 const FORMATS_MAX = 255;
+/** Bytes of a builder. */
+const GROWS_SLOWLY_FROM = 1 << 20;
 
 /** Reads where an index keeps what. Throws REPO_CORRUPT. */
 export function indexFormatV2(bytes: IndexBytes): IndexFormat {
@@ -274,7 +276,9 @@ export class IndexV2Builder {
   }
 
   #grow(): void {
-    const bytes = new Uint8Array(this.#bytes.length * 2);
+    // Small ones double; of large ones the guess was nearly right.
+    const { length } = this.#bytes;
+    const bytes = new Uint8Array(length + Math.max(this.#encoder.stride, length < GROWS_SLOWLY_FROM ? length : length >>> 3));
     bytes.set(this.#bytes);
     this.#bytes = bytes;
   }

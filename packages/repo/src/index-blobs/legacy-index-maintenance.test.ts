@@ -20,9 +20,9 @@ const listing = (contents: Contents): unknown[] => [...contents.list({ includeDe
 
 let runs = 0;
 
-function maintenanceOf({ storage, format, codec, indexBlobs }: Contents, settleMs = HOUR_MS): LegacyIndexMaintenance {
+function maintenanceOf({ storage, format, codec, indexBlobs, indexLoader: loader }: Contents, settleMs = HOUR_MS): LegacyIndexMaintenance {
   if (!(indexBlobs instanceof LegacyIndexBlobs)) throw new Error("it has epochs");
-  return new LegacyIndexMaintenance({ storage, format, codec, indexBlobs, random: seededRandom(runs++), settleMs });
+  return new LegacyIndexMaintenance({ storage, format, codec, indexBlobs, loader, random: seededRandom(runs++), settleMs });
 }
 
 /** A repository of format version 1 with so many index blobs, each with a content of its own and one that all have. */

@@ -13,10 +13,11 @@ import { type ContentCodec, invariantReadBack } from "../content/content-codec.t
 import { listBlobs } from "../epoch/epoch-state.ts";
 import { formatGoTime, JsonReader, parseJsonObject, stringifyGo } from "../format/go-json.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
-import { decodeIndex, encodeIndex, shardEntries } from "./index-codec.ts";
+import { encodeInShards } from "./index-codec.ts";
+import { closeSegment, type IndexLoader, indexesOf } from "./index-loader.ts";
 import { COMPACTION_LOG_PREFIX, INDEX_PREFIX, type LegacyIndexBlobs } from "./legacy-index-blobs.ts";
 import { mergeEntries } from "./merged-index.ts";
-import type { PackIndex } from "./pack-index.ts";
+import type { IndexEntry, PackIndex } from "./pack-index.ts";
 
 const CLEANUP_PREFIX = "l";
 /** Fewer are left as they are. */
@@ -26,6 +27,8 @@ const VERY_SMALL = 1 / 20;
 const FETCHES_AT_ONCE = 5;
 /** Makes every compacted index one of its own kind: with the same entries it would otherwise get the name of one that is about to be deleted. */
 const TRAILER_BYTES = 32;
+/** Shards of a compacted index, so that memory holds one of them encoded and encrypted. */
+const COMPACTED_SHARD_ENTRIES = 250_000;
 
 export interface LegacyMaintenanceDependencies {
   readonly storage: BlobStorage;
@@ -33,6 +36,7 @@ export interface LegacyMaintenanceDependencies {
   readonly codec: ContentCodec;
   readonly random: RandomSource;
   readonly indexBlobs: LegacyIndexBlobs;
+  readonly loader: IndexLoader;
   /** How long whatever was replaced stays. */
   readonly settleMs: number;
 }
@@ -78,17 +82,23 @@ export class LegacyIndexMaintenance {
   /** Stores the inputs as one index and says so in a log. Without deletions to drop nothing is replaced. */
   async #replace(inputs: readonly BlobMetadata[], dropUntilSeconds: number | undefined, signal?: AbortSignal): Promise<number> {
     const { codec, format, random } = this.#on;
-    const parts = await mapLimit(inputs, FETCHES_AT_ONCE, ({ id }): Promise<PackIndex> => this.#load(id, signal), signal);
-    const merged = [...mergeEntries(parts)];
-    const kept = dropUntilSeconds === undefined ? merged : merged.filter(({ deleted, timestampSeconds }) => !deleted || timestampSeconds > dropUntilSeconds);
-    const dropped = merged.length - kept.length;
+    const segments = await mapLimit(inputs, FETCHES_AT_ONCE, (blob) => this.#on.loader.load(blob), signal);
+    const parts = indexesOf(segments);
+    const isDropped = ({ deleted, timestampSeconds }: IndexEntry): boolean => dropUntilSeconds !== undefined && deleted && timestampSeconds <= dropUntilSeconds;
+    // Counted first: merging twice is cheaper than holding every entry.
+    let kept = 0;
+    let dropped = 0;
+    for (const entry of mergeEntries(parts)) {
+      if (isDropped(entry)) dropped++;
+      else kept++;
+    }
     if (dropUntilSeconds !== undefined && dropped === 0) return 0;
+    const shards = encodeInShards(format.block.indexVersion, keptOf(parts, isDropped), kept, COMPACTED_SHARD_ENTRIES);
     const outputs: BlobMetadata[] = [];
-    for (const shard of shardEntries(kept)) {
-      const plain = encodeIndex(format.block.indexVersion, shard, random.bytes(TRAILER_BYTES));
-      invariantReadBack(decodeIndex(plain).entryCount === shard.length, "a compacted index");
+    for (const plain of shards.encode(() => random.bytes(TRAILER_BYTES))) {
       outputs.push(await this.#put(codec.sealBlob(INDEX_PREFIX, plain, ""), plain, signal));
     }
+    for (const segment of segments) closeSegment(segment);
     const log = await this.#putJson(COMPACTION_LOG_PREFIX, { inputMetadata: metadataOf(inputs), outputMetadata: metadataOf(outputs) }, signal);
     await this.#deleteSettled(log.timestampMs, signal);
     return dropped;
@@ -131,10 +141,6 @@ export class LegacyIndexMaintenance {
     });
   }
 
-  async #load(id: string, signal?: AbortSignal): Promise<PackIndex> {
-    return decodeIndex(await this.#open(id, signal));
-  }
-
   async #open(id: string, signal?: AbortSignal): Promise<Uint8Array> {
     return this.#on.codec.openBlob(id, await this.#on.storage.get(id, signal === undefined ? {} : { signal }));
   }
@@ -151,6 +157,10 @@ export class LegacyIndexMaintenance {
     await storage.put(id, data, format.putOptionsOf(id, signal));
     return await storage.head(id, signal);
   }
+}
+
+function* keptOf(parts: readonly PackIndex[], isDropped: (entry: IndexEntry) => boolean): IterableIterator<IndexEntry> {
+  for (const entry of mergeEntries(parts)) if (!isDropped(entry)) yield entry;
 }
 
 /** All that are not large, or only the very small ones where those are most and few others would join them. */

@@ -1,8 +1,12 @@
 import { keyOf } from "../content/content-id.ts";
 import type { ContentId } from "../content-port.ts";
-import type { PackIndex } from "../index-blobs/pack-index.ts";
+import { mergeEntries } from "../index-blobs/merged-index.ts";
+import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 
-/** A set of contents as one bit for each entry of the indexes that name them: of ten million contents it takes little more than a megabyte. */
+/**
+ * A set of contents as one bit for each entry of the indexes that name them: of ten million contents it takes little more than a megabyte.
+ * It is about the indexes as they were when it was made: what others add meanwhile is not in it, neither as marked nor as unmarked.
+ */
 export class ContentMarks {
   readonly #parts: readonly { readonly index: PackIndex; readonly bits: Uint8Array }[];
 
@@ -24,12 +28,20 @@ export class ContentMarks {
   }
 
   has(id: ContentId): boolean {
-    const key = keyOf(id);
+    return this.hasKey(keyOf(id));
+  }
+
+  hasKey(key: Uint8Array): boolean {
     for (const { index, bits } of this.#parts) {
       const position = index.find(key);
       // Marked in one means marked in all.
       if (position !== -1) return ((bits[position >>> 3] ?? 0) & (1 << (position & 7))) !== 0;
     }
     return false;
+  }
+
+  /** The entries that hold in those indexes, deleted ones included, in order of their keys. */
+  entries(): IterableIterator<IndexEntry> {
+    return mergeEntries(this.#parts.map(({ index }) => index));
   }
 }

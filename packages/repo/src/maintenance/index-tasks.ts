@@ -2,7 +2,7 @@
 import { invariant, type RandomSource } from "@drayage/base";
 import type { Contents } from "../content/contents.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
-import { EpochMaintenance } from "../epoch/epoch-maintenance.ts";
+import { type CompactionPlan, EpochMaintenance } from "../epoch/epoch-maintenance.ts";
 import { LegacyIndexBlobs } from "../index-blobs/legacy-index-blobs.ts";
 import { LegacyIndexMaintenance } from "../index-blobs/legacy-index-maintenance.ts";
 import type { MaintenanceTask } from "./maintenance-schedule.ts";
@@ -24,10 +24,10 @@ export interface IndexTasks {
 }
 
 export function indexTasksOf(contents: Contents, random: RandomSource, safety: MaintenanceSafety): IndexTasks {
-  const { storage, format, codec, indexBlobs } = contents;
-  if (indexBlobs instanceof EpochIndexBlobs) return epochTasks(new EpochMaintenance({ storage, format, codec, random, epochs: indexBlobs }));
+  const { storage, format, codec, indexBlobs, indexLoader: loader } = contents;
+  if (indexBlobs instanceof EpochIndexBlobs) return epochTasks(new EpochMaintenance({ storage, format, codec, random, epochs: indexBlobs, loader }));
   invariant(indexBlobs instanceof LegacyIndexBlobs, "Cannot maintain indexes: they are kept in a way that is not known");
-  return legacyTasks(new LegacyIndexMaintenance({ storage, format, codec, random, indexBlobs, settleMs: safety.indexSettleMs }));
+  return legacyTasks(new LegacyIndexMaintenance({ storage, format, codec, random, indexBlobs, loader, settleMs: safety.indexSettleMs }));
 }
 
 function epochTasks(epochs: EpochMaintenance): IndexTasks {
@@ -39,15 +39,31 @@ function epochTasks(epochs: EpochMaintenance): IndexTasks {
       return { blobs: names.length };
     },
   });
+  const compaction = (task: MaintenanceTask, plan: (signal?: AbortSignal) => Promise<CompactionPlan | undefined>): IndexTask => ({
+    task,
+    async run(apply, signal) {
+      const planned = await plan(signal);
+      if (planned === undefined) return { epochs: 0, blobs: 0 };
+      if (apply) await epochs.compact(planned, signal);
+      return { epochs: planned.last - planned.first + 1, blobs: planned.blobs.length };
+    },
+  });
   const quick: readonly IndexTask[] = [
-    { task: "compact-single-epoch", run: async (apply, signal) => ({ epochs: apply && (await epochs.compactSingle(signal)) !== undefined ? 1 : 0 }) },
-    { task: "advance-epoch", run: async (apply, signal) => ({ epochs: apply && (await epochs.advance(signal)) !== undefined ? 1 : 0 }) },
+    compaction("compact-single-epoch", (signal) => epochs.planSingle(signal)),
+    {
+      task: "advance-epoch",
+      async run(apply, signal) {
+        const epoch = await epochs.planAdvance(signal);
+        if (apply && epoch !== undefined) await epochs.advanceTo(epoch, signal);
+        return { epochs: epoch === undefined ? 0 : 1 };
+      },
+    },
   ];
   return {
     quick,
     full: [
       ...quick,
-      { task: "generate-epoch-range-index", run: async (apply, signal) => ({ ranges: apply && (await epochs.compactRange(signal)) !== undefined ? 1 : 0 }) },
+      compaction("generate-epoch-range-index", (signal) => epochs.planRange(signal)),
       deletion("cleanup-epoch-markers", (signal) => epochs.spentMarkers(signal)),
       deletion("delete-superseded-epoch-indexes", (signal) => epochs.supersededIndexes(signal)),
     ],

@@ -7,9 +7,11 @@
  *
  * Invariant: exactly one process may do this at a time. The format does not see to it (8.1): the caller holds a lock of its own, a Lease in Kubernetes.
  */
-import { type Clock, DrayError, errorFields, type Logger, messageOf, type RandomSource } from "@drayage/base";
+import { type Clock, DrayError, errorFields, forEachLimit, type Logger, messageOf, type RandomSource } from "@drayage/base";
+import type { BlobMetadata } from "@drayage/blob";
 import type { Contents } from "../content/contents.ts";
 import { LOCKED_PREFIXES } from "../format/blob-config.ts";
+import { checkOwnClock } from "./clock-check.ts";
 import { type IndexTasks, indexTasksOf } from "./index-tasks.ts";
 import { type LogRetention, planLogCleanup } from "./log-cleanup.ts";
 import { loadSchedule, MAINTENANCE_BLOB_ID, type MaintenanceSchedule, type MaintenanceTask, saveSchedule, withRun } from "./maintenance-schedule.ts";
@@ -27,7 +29,8 @@ import {
 import { fullSafety, type MaintenanceSafety } from "./safety.ts";
 import { applyCollection, type CollectionDependencies, planCollection } from "./snapshot-gc.ts";
 
-const CLOCK_SKEW_MAX_MS = 5 * 60_000;
+/** Requests at once that extend object locks. */
+const EXTENSIONS_AT_ONCE = 16;
 /** Letters of the packs of directories and manifests. */
 const METADATA_PACKS: readonly string[] = ["q"];
 
@@ -96,6 +99,8 @@ class MaintenanceRunner {
   readonly #indexes: IndexTasks;
   #schedule: MaintenanceSchedule;
   #startedMs = 0;
+  /** The schedule blob as we stored it last. */
+  #saved: BlobMetadata | undefined;
 
   constructor(options: MaintenanceOptions, schedule: MaintenanceSchedule) {
     this.#options = options;
@@ -113,17 +118,8 @@ class MaintenanceRunner {
       const nextQuickMs = nowMs + quick.intervalMs;
       this.#schedule = { ...this.#schedule, nextQuickMs, ...(mode === "full" ? { nextFullMs: nowMs + full.intervalMs } : {}) };
       await this.#save();
-      this.#startedMs = (await this.#contents.storage.head(MAINTENANCE_BLOB_ID, signal)).timestampMs;
-      const skewMs = Math.abs(this.#startedMs - clock.nowMs());
-      if (skewMs > CLOCK_SKEW_MAX_MS) {
-        throw new DrayError(
-          "REPO_CLOCK_SKEW",
-          `Cannot maintain repository at "${this.#contents.storage.description}": our clock and the storage's differ by ${Math.round(skewMs / 1000)} s`,
-          {
-            hint: "Set the clock of this machine, or of the storage, right: what is young enough to keep is told by both.",
-          },
-        );
-      }
+      this.#startedMs = this.#saved?.timestampMs ?? nowMs;
+      checkOwnClock(this.#contents.storage.description, { storageMs: this.#startedMs, nowMs: clock.nowMs() });
       await this.#contents.flush(signal);
     }
     await this.#contents.refresh(signal);
@@ -159,7 +155,7 @@ class MaintenanceRunner {
       const plan = await planCollection(this.#options, this.#times(), signal);
       if (apply) await applyCollection(this.#contents, plan, signal);
       const { snapshots, inUse, inUseBytes, toDeleteBytes, tooRecent } = plan;
-      return { snapshots, inUse, inUseBytes, undeleted: plan.toUndelete.length, deleted: plan.toDelete.length, deletedBytes: toDeleteBytes, tooRecent };
+      return { snapshots, inUse, inUseBytes, undeleted: plan.toUndelete, deleted: plan.toDelete, deletedBytes: toDeleteBytes, tooRecent };
     });
   }
 
@@ -167,8 +163,8 @@ class MaintenanceRunner {
     if (!mayRewrite(this.#schedule)) return this.#skip(task, "packs that the last run emptied are still there");
     await this.#task(task, async (apply) => {
       const plan = planRewrite(this.#contents, this.#times(), letters);
-      if (apply && plan.contents.length > 0) await applyRewrite(this.#contents, plan, this.#options.signal);
-      return { packs: plan.packs, contents: plan.contents.length, bytes: plan.bytes };
+      if (apply && plan.contents > 0) await applyRewrite(this.#contents, plan, this.#options.signal);
+      return { packs: plan.packs.size, contents: plan.contents, bytes: plan.bytes };
     });
   }
 
@@ -193,17 +189,24 @@ class MaintenanceRunner {
   }
 
   async #extendLocks(): Promise<void> {
+    const { signal } = this.#options;
     const { storage, format } = this.#contents;
     const { retention } = format.config;
     if (retention === undefined) return this.#skip("extend-blob-retention-time", "the repository has no object lock");
+    if (!storage.capabilities.retention) return this.#skip("extend-blob-retention-time", "this storage cannot lock objects");
     await this.#task("extend-blob-retention-time", async (apply) => {
       const untilMs = this.#options.clock.nowMs() + retention.periodMs;
       let blobs = 0;
       for (const prefix of LOCKED_PREFIXES) {
-        for await (const { id } of storage.list(prefix, this.#options.signal)) {
-          if (apply) await storage.extendRetention(id, { mode: retention.mode, untilMs }, this.#options.signal);
-          blobs++;
-        }
+        await forEachLimit(
+          storage.list(prefix, signal),
+          EXTENSIONS_AT_ONCE,
+          async ({ id }) => {
+            if (apply) await storage.extendRetention(id, { mode: retention.mode, untilMs }, signal);
+            blobs++;
+          },
+          signal,
+        );
       }
       return { blobs };
     });
@@ -222,6 +225,7 @@ class MaintenanceRunner {
   async #task(task: MaintenanceTask, work: (apply: boolean) => Promise<Record<string, number>>): Promise<void> {
     const { clock, logger, dryRun, signal } = this.#options;
     signal?.throwIfAborted();
+    await this.#checkAlone();
     const startMs = clock.nowMs();
     try {
       const figures = await work(dryRun !== true);
@@ -241,12 +245,32 @@ class MaintenanceRunner {
 
   async #record(task: MaintenanceTask, run: Parameters<typeof withRun>[2]): Promise<void> {
     if (this.#options.dryRun === true) return;
+    // Not over what somebody else has written meanwhile: his runs decide about safety as ours do.
+    await this.#checkAlone();
     this.#schedule = withRun(this.#schedule, task, run);
     await this.#save();
   }
 
-  #save(): Promise<void> {
-    return saveSchedule(this.#contents.storage, this.#contents.format, this.#schedule, this.#options.random);
+  async #save(): Promise<void> {
+    const { storage, format } = this.#contents;
+    await saveSchedule(storage, format, this.#schedule, this.#options.random);
+    this.#saved = await storage.head(MAINTENANCE_BLOB_ID, this.#options.signal);
+  }
+
+  /**
+   * Stops when somebody else has written the schedule since we did: he maintains the repository, too. The format has no lock (8.1), and two that
+   * overlap are what repositories were lost by. It cannot see one that only begins; keeping those out is up to the lock that the caller holds.
+   */
+  async #checkAlone(): Promise<void> {
+    const saved = this.#saved;
+    if (saved === undefined) return;
+    const { storage } = this.#contents;
+    const { timestampMs, length } = await storage.head(MAINTENANCE_BLOB_ID, this.#options.signal);
+    if (timestampMs === saved.timestampMs && length === saved.length) return;
+    this.#saved = undefined;
+    throw new DrayError("REPO_LOCKED", `Cannot go on maintaining repository at "${storage.description}": somebody else has begun to maintain it as well`, {
+      hint: "Wait until the other run has ended, and see to it that only one runs at a time.",
+    });
   }
 
   #safety(): MaintenanceSafety {

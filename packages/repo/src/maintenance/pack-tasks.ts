@@ -4,14 +4,17 @@
 import { DrayError, forEachLimit } from "@drayage/base";
 import type { Contents } from "../content/contents.ts";
 import { sessionOfBlob } from "../content/session-id.ts";
-import type { ContentId } from "../content-port.ts";
+import type { ContentInfo } from "../content-port.ts";
 import { JsonReader, parseJsonObject } from "../format/go-json.ts";
+import { checkSessionClock, checkWriterClock } from "./clock-check.ts";
 import { type MaintenanceSchedule, successfulRuns } from "./maintenance-schedule.ts";
 import type { MaintenanceSafety } from "./safety.ts";
 
 /** A pack below this part of the full size is short. */
 const SHORT_PACK = 0.6;
 const DELETES_AT_ONCE = 16;
+/** Contents that are moved become part of the repository so many at a time. */
+const FLUSH_EVERY = 10_000;
 /** The storage's clock may tell a blob that is older than another the same second. */
 const TIMESTAMP_GRAIN_MS = 1000;
 
@@ -22,11 +25,12 @@ export interface MaintenanceTimes {
   readonly safety: MaintenanceSafety;
 }
 
-/** Contents to be moved out of short packs, with whether they are deleted. */
+/** Packs that are mostly empty, and what is to be moved out of them, in numbers. */
 export interface RewritePlan {
-  readonly packs: number;
-  readonly contents: readonly { readonly id: ContentId; readonly deleted: boolean }[];
+  readonly packs: ReadonlySet<string>;
+  readonly contents: number;
   readonly bytes: number;
+  readonly times: MaintenanceTimes;
 }
 
 /** Whether contents may be moved: packs that the last move emptied must be gone first, or they would pile up. */
@@ -35,25 +39,40 @@ export function mayRewrite(schedule: MaintenanceSchedule): boolean {
   return rewritten === undefined || (latestEnd(schedule, "full-delete-blobs", "quick-delete-blobs") ?? 0) >= rewritten;
 }
 
-/** The contents of packs that are mostly empty. A single short pack per letter is left alone: moving its contents would give another one. */
-export function planRewrite(contents: Contents, { nowMs, safety }: MaintenanceTimes, letters: readonly string[] = ["p", "q"]): RewritePlan {
+/**
+ * The contents of packs that are mostly empty. A single short pack per letter is left alone: moving its contents would give another one.
+ * Memory: about 130 bytes a pack.
+ */
+export function planRewrite(contents: Contents, times: MaintenanceTimes, letters: readonly string[] = ["p", "q"]): RewritePlan {
   const totals = new Map<string, number>();
   for (const { packBlobId, packedLength } of contents.list({ includeDeleted: true })) totals.set(packBlobId, (totals.get(packBlobId) ?? 0) + packedLength);
   const short = [...totals].filter(([, total]) => total < SHORT_PACK * contents.format.block.maxPackBytes).map(([pack]) => pack);
-  const chosen = new Set(letters.map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((packs) => (packs.length > 1 ? packs : [])));
-  const picked: { id: ContentId; deleted: boolean }[] = [];
+  const packs = new Set(letters.map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((some) => (some.length > 1 ? some : [])));
+  let count = 0;
   let bytes = 0;
-  for (const info of contents.list({ includeDeleted: true })) {
-    if (!chosen.has(info.packBlobId) || nowMs - info.timestampSeconds * 1000 < safety.rewriteMinAgeMs) continue;
-    picked.push({ id: info.id, deleted: info.deleted });
-    bytes += info.packedLength;
+  const plan = (): RewritePlan => ({ packs, contents: count, bytes, times });
+  if (packs.size === 0) return plan();
+  for (const { packedLength } of toRewrite(contents, plan())) {
+    count++;
+    bytes += packedLength;
   }
-  return { packs: chosen.size, contents: picked, bytes };
+  return plan();
 }
 
 export async function applyRewrite(contents: Contents, plan: RewritePlan, signal?: AbortSignal): Promise<void> {
-  for (const { id, deleted } of plan.contents) await contents.rewrite(id, { deleted }, signal);
+  let moved = 0;
+  for (const { id, deleted } of toRewrite(contents, plan)) {
+    await contents.rewrite(id, { deleted }, signal);
+    // Entries wait in memory until then; whatever is moved twice because this ends in between is only stored twice.
+    if (++moved % FLUSH_EVERY === 0) await contents.flush(signal);
+  }
   await contents.flush(signal);
+}
+
+function* toRewrite(contents: Contents, { packs, times: { nowMs, safety } }: RewritePlan): IterableIterator<ContentInfo> {
+  for (const info of contents.list({ includeDeleted: true })) {
+    if (packs.has(info.packBlobId) && nowMs - info.timestampSeconds * 1000 >= safety.rewriteMinAgeMs) yield info;
+  }
 }
 
 /**
@@ -94,7 +113,12 @@ export async function planPackDeletion(
   const living = await livingSessions(contents, startedMs - safety.sessionExpirationMs, signal);
   await contents.refresh(signal);
   const used = new Set<string>();
-  for (const { packBlobId } of contents.list({ includeDeleted: true })) used.add(packBlobId);
+  let latestSeconds = 0;
+  for (const { packBlobId, timestampSeconds } of contents.list({ includeDeleted: true })) {
+    used.add(packBlobId);
+    if (timestampSeconds > latestSeconds) latestSeconds = timestampSeconds;
+  }
+  checkWriterClock(contents.storage.description, latestSeconds, { startedMs });
   const cutoffMs = startedMs + TIMESTAMP_GRAIN_MS;
   const blobs: string[] = [];
   let bytes = 0;
@@ -113,15 +137,23 @@ export async function deleteBlobs(contents: Contents, names: readonly string[], 
   await forEachLimit(names, DELETES_AT_ONCE, (id) => contents.storage.delete(id, signal), signal);
 }
 
-/** Sessions whose marker was renewed after `sinceMs`. Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive. */
+/**
+ * Sessions whose marker was renewed after `sinceMs`.
+ * Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive; REPO_CLOCK_SKEW when one that is recent was written by another time.
+ */
 async function livingSessions(contents: Contents, sinceMs: number, signal?: AbortSignal): Promise<Set<string>> {
   const living = new Set<string>();
-  for await (const { id } of contents.storage.list("s", signal)) {
+  for await (const { id, timestampMs } of contents.storage.list("s", signal)) {
     const plain = contents.codec.openBlob(id, await contents.storage.get(id, signal === undefined ? {} : { signal }));
     const marker = new JsonReader(parseJsonObject(plain, `session marker "${id}"`), `session marker "${id}"`);
     const session = marker.text("id");
     if (session === "") throw new DrayError("REPO_CORRUPT", `Cannot read session marker "${id}": it names no session`);
-    if (marker.timeMs("checkpointTime") > sinceMs) living.add(session);
+    const writtenMs = marker.timeMs("checkpointTime");
+    if (timestampMs > sinceMs) {
+      const writer = `${marker.text("username")}@${marker.text("hostname")}`;
+      checkSessionClock(contents.storage.description, { id, writer, writtenMs, storedMs: timestampMs });
+    }
+    if (writtenMs > sinceMs) living.add(session);
   }
   return living;
 }
