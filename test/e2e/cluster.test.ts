@@ -298,3 +298,31 @@ describe("clusterUp", () => {
     }
   });
 });
+
+describe("a cluster that is interrupted while it starts", () => {
+  it("leaves nothing running, and can be started again", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "dray-interrupted-"));
+    const interrupt = new AbortController();
+    const up = (signal?: AbortSignal) =>
+      clusterUp({
+        directory: folder,
+        nodes: 1,
+        clock: systemClock,
+        random: systemRandom,
+        launch: (role) => {
+          if (role.role === "node") setImmediate(() => interrupt.abort(new Error("enough")));
+          return roleCommand(role, process.env);
+        },
+        ...(signal === undefined ? {} : { signal }),
+      });
+    try {
+      await expect(up(interrupt.signal)).rejects.toThrow("enough");
+      expect((await clusterStatus(folder, systemClock)).state).toBe("stopped");
+      await up();
+      expect((await clusterStatus(folder, systemClock)).state).toBe("running");
+    } finally {
+      await clusterDown({ directory: folder, clock: systemClock, destroy: true });
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});

@@ -35,29 +35,35 @@ export async function clusterDown(options: ClusterDownOptions): Promise<EndedClu
   const directory = ClusterDirectory.find(options.directory);
   const unlock = directory.lock();
   try {
-    let processes = 0;
-    const stop = async (role: string): Promise<void> => {
-      if (await stopRole(directory, role, { clock, graceMs: PROCESS_GRACE_MS })) processes++;
-    };
-    const roles = rolesOf(directory);
-    await forEachLimit(
-      roles.filter((role) => role !== CONTROL_PLANE),
-      PARALLEL,
-      stop,
-    );
-    let containers = 0;
-    const nodes = existsSync(directory.nodes) ? readdirSync(directory.nodes) : [];
-    await forEachLimit(nodes, PARALLEL, async (name) => {
-      containers += await endContainers(join(directory.nodes, name), { clock, graceMs: CONTAINER_GRACE_MS });
-    });
-    if (roles.includes(CONTROL_PLANE)) await stop(CONTROL_PLANE);
-    if (!isRootless()) {
-      await unmountBelow(directory.path);
-      await releaseStorage(directory.path);
-    }
+    const ended = await endCluster(directory, clock);
     if (options.destroy === true) rmSync(directory.path, { recursive: true, force: true });
-    return { processes, containers };
+    return ended;
   } finally {
     unlock();
   }
+}
+
+/** Ends everything of a cluster whose lock the caller has. */
+export async function endCluster(directory: ClusterDirectory, clock: Clock): Promise<EndedCluster> {
+  let processes = 0;
+  const stop = async (role: string): Promise<void> => {
+    if (await stopRole(directory, role, { clock, graceMs: PROCESS_GRACE_MS })) processes++;
+  };
+  const roles = rolesOf(directory);
+  await forEachLimit(
+    roles.filter((role) => role !== CONTROL_PLANE),
+    PARALLEL,
+    stop,
+  );
+  let containers = 0;
+  const nodes = existsSync(directory.nodes) ? readdirSync(directory.nodes) : [];
+  await forEachLimit(nodes, PARALLEL, async (name) => {
+    containers += await endContainers(join(directory.nodes, name), { clock, graceMs: CONTAINER_GRACE_MS });
+  });
+  if (roles.includes(CONTROL_PLANE)) await stop(CONTROL_PLANE);
+  if (!isRootless()) {
+    await unmountBelow(directory.path);
+    await releaseStorage(directory.path);
+  }
+  return { processes, containers };
 }

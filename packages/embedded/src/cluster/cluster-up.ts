@@ -6,6 +6,7 @@ import type { ImageMapping } from "../kubelet/images.ts";
 import { checkNamespaces } from "../kubelet/namespaces.ts";
 import { isEnding, type ProcessIdentity } from "../kubelet/process-identity.ts";
 import { ClusterDirectory, type ClusterSettings, type ObjectStoreSettings } from "./cluster-directory.ts";
+import { endCluster } from "./cluster-down.ts";
 import { awaitRoles, findRole, type RoleCommand, rolesOf, startRole, untilGone } from "./role-process.ts";
 
 /** The name of its process; the others are called as their nodes. */
@@ -72,12 +73,17 @@ export async function clusterUp(options: ClusterUpOptions): Promise<RunningClust
     for (const role of roles) await letEnd(findRole(directory, role), clock);
     // What is found running may yet be dying, of a kill this moment; it is started anew once. What this call started is not.
     const found = new Set(roles.filter((role) => findRole(directory, role) !== undefined));
+    const isNew = found.size === 0;
     for (const role of roles) startRole(directory, role, commandOf(role));
     const facts = await awaitRoles(directory, roles, {
       clock,
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
       revive: (role) => found.delete(role) && startRole(directory, role, commandOf(role)).pid > 0,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }).catch(async (error: unknown) => {
+      // Who interrupts the start wants nothing of it; what ran before goes on.
+      if (options.signal?.aborted === true && isNew) await endCluster(directory, clock);
+      throw error;
     });
     const plane = facts.get(CONTROL_PLANE) ?? {};
     return {
