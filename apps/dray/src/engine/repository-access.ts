@@ -16,7 +16,10 @@ export interface RepositoryOptions {
 
 export function withRepositoryOptions(command: Command): Command {
   return command
-    .option("-r, --repository <url>", "file:///path or s3://bucket/prefix?endpoint=…, with restic+ before it to read what restic wrote (DRAY_REPOSITORY)")
+    .option(
+      "-r, --repository <url>",
+      "file:///path, s3://bucket/prefix?endpoint=…, azure://container/prefix?storageAccount=… or gs://bucket/prefix, with restic+ before it to read what restic wrote (DRAY_REPOSITORY)",
+    )
     .option("--password-file <file>", "a file holding the password, - for standard input (DRAY_REPOSITORY_PASSWORD, else asked for)")
     .option("--json", "events and results as JSON, one a line");
 }

@@ -14,7 +14,7 @@ export function parseEnvironmentFile(text: string): Variables {
     const match = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*(.*?)\s*$/.exec(line);
     const [, name, raw = ""] = match ?? [];
     if (name === undefined) continue;
-    const quoted = /^(["'])(.*)\1/.exec(raw);
+    const quoted = /^(["'])((?:\\.|(?!\1).)*)\1/.exec(raw);
     const value = quoted === null ? raw.replace(/\s+#.*$/, "") : (quoted[2] ?? "");
     variables[name] = quoted?.[1] === '"' ? value.replaceAll("\\n", "\n") : value;
   }

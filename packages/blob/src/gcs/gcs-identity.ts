@@ -1,6 +1,6 @@
 /** Turns a `GcsCredential` into the auth library's client for it. Tokens are asked for when the first request needs one. */
 import { DrayError } from "@drayage/base";
-import type { AnyAuthClient, ExternalAccountClientOptions, GoogleAuth } from "google-auth-library";
+import type { AnyAuthClient, AwsClientOptions, GoogleAuth, IdentityPoolClientOptions } from "google-auth-library";
 import type { GcsOptions } from "./gcs-options.ts";
 
 /** Of the store; the wider one is what signing at the IAM credentials service takes. What the account may do is up to its roles all the same. */
@@ -8,15 +8,18 @@ const SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control", "http
 const CREDENTIAL_TYPES = ["service_account", "external_account", "authorized_user"];
 
 /** Undefined where no credentials are to be sent. Throws BLOB_BAD_CONFIG for a credentials file that cannot be used; no value of it enters a message. */
-export async function googleAuth({ credential, bucket, universeDomain }: GcsOptions): Promise<GoogleAuth | undefined> {
+export async function googleAuth({ credential, bucket, universeDomain, project }: GcsOptions): Promise<GoogleAuth | undefined> {
   if (credential.kind === "anonymous") return undefined;
   const sdk = await import("google-auth-library");
   const universe = universeDomain === undefined ? {} : { universeDomain };
   const shared = { transporterOptions: { retry: false, retryConfig: { retry: 0, noResponseRetries: 0 } }, ...universe };
-  if (credential.kind === "default") return new sdk.GoogleAuth({ scopes: SCOPES, clientOptions: shared, ...universe }) as GoogleAuth;
+  if (credential.kind === "default") {
+    // A project is named since the library would look for one, in programs and services, for seconds; no request on objects needs it.
+    return new sdk.GoogleAuth({ scopes: SCOPES, clientOptions: shared, projectId: project ?? "none", ...universe }) as GoogleAuth;
+  }
   const file = parseCredentials(credential.text, bucket);
   const authClient = clientOf(sdk, file, shared);
-  if (authClient === undefined) throw unusable(bucket, "their external account is of no kind that is known");
+  if (authClient === undefined) throw unusable(bucket, "their external account gets its tokens from a program, which is not run here");
   return new sdk.GoogleAuth({ authClient }) as GoogleAuth;
 }
 
@@ -31,8 +34,15 @@ function clientOf(sdk: typeof import("google-auth-library"), file: CredentialsFi
       client.useJWTAccessWithScope = true;
       return client;
     }
-    case "external_account":
-      return sdk.ExternalAccountClient.fromJSON({ ...shared, ...file, scopes: SCOPES } as unknown as ExternalAccountClientOptions) ?? undefined;
+    case "external_account": {
+      const { environment_id: environment, executable } = (file["credential_source"] ?? {}) as { environment_id?: unknown; executable?: unknown };
+      // A program named by a Secret is not run.
+      if (executable !== undefined) return undefined;
+      const options = { ...shared, ...file, scopes: SCOPES };
+      return typeof environment === "string" && environment.startsWith("aws")
+        ? new sdk.AwsClient(options as unknown as AwsClientOptions)
+        : new sdk.IdentityPoolClient(options as unknown as IdentityPoolClientOptions);
+    }
     default:
       return new sdk.UserRefreshClient({ ...shared, clientId: text("client_id"), clientSecret: text("client_secret"), refreshToken: text("refresh_token") });
   }

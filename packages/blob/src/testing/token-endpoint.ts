@@ -78,6 +78,7 @@ function answerOf({ url, body }: TokenRequest, base: string, token: string): { r
   if (path.endsWith(":generateAccessToken")) return json({ accessToken: token, expireTime: EXPIRATION });
   if (path.endsWith(":signBlob")) return json({ keyId: "1", signedBlob: Buffer.from("signed by IAM").toString("base64") });
   if (path.endsWith("/service-accounts/default/email")) return { status: 200, body: "machine@project.example" };
+  if (path.endsWith("/universe-domain")) return { status: 200, body: "googleapis.com" };
   if (path === "/v1/credentials") return json({ AccessKeyId: "ASIAPOD", SecretAccessKey: "pod-secret", Token: "pod-session", Expiration: EXPIRATION });
   if (body.includes("Action=AssumeRoleWithWebIdentity")) {
     return {
