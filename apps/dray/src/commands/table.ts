@@ -54,6 +54,11 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["repo", "verify"], summary: "Check that everything in a repository can be restored", load: () => import("./repo-verify.ts") },
   { words: ["repo", "stats"], summary: "Show what takes the space of a repository", load: () => import("./repo-stats.ts") },
   { words: ["repo", "sync-to"], summary: "Copy a repository to another place, or bring a copy up to date", load: () => import("./repo-sync-to.ts") },
+  {
+    words: ["repo", "validate-provider"],
+    summary: "Check that a store keeps what repositories need of it",
+    load: () => import("./repo-validate-provider.ts"),
+  },
   { words: ["repo", "change-password"], summary: "Change the password of a repository", load: () => import("./repo-change-password.ts") },
   { words: ["snapshot", "create"], summary: "Store a directory, a file or a block device", load: () => import("./snapshot-create.ts") },
   { words: ["snapshot", "list"], summary: "List the snapshots of a repository", load: () => import("./snapshot-list.ts") },

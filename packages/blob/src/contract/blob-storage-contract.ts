@@ -1,6 +1,7 @@
-import { asBuffer, hasCode, utf8 } from "@drayage/base";
+import { asBuffer, hasCode, systemClock, utf8 } from "@drayage/base";
 import { describe, expect, it } from "vitest";
 import type { BlobMetadata, BlobStorage } from "../storage.ts";
+import { validateProvider } from "../validation/validate-provider.ts";
 import { collect } from "./collect.ts";
 
 export interface OpenedStorage {
@@ -23,6 +24,21 @@ export function blobStorageContract(name: string, open: () => Promise<OpenedStor
       const opened = await open();
       try {
         await work(opened.storage);
+      } finally {
+        await opened.dispose();
+      }
+    });
+
+    it("passes what users are offered to check a store with, and is left as it was", async () => {
+      const opened = await open();
+      try {
+        const { nowMs, monotonicMs } = systemClock;
+        const results = await collect(validateProvider(opened.storage, { nowMs, monotonicMs, quick: true }));
+        const mayLack = opened.storage.capabilities.putIfAbsent ? [] : ["create-if-absent"];
+        expect(results.filter(({ failure }) => failure !== undefined).map(({ check, failure }) => [check.name, failure])).toEqual(
+          mayLack.map((name) => [name, "the store does not offer it"]),
+        );
+        expect(await listed(opened.storage)).toEqual([]);
       } finally {
         await opened.dispose();
       }

@@ -2,7 +2,8 @@
  * Where a repository or bucket is, as one URL: `file:///abs/path`, `s3://bucket/prefix?endpoint=…`, `azure://container/prefix?storageAccount=…`, `gs://bucket/prefix`.
  * Credentials are never in it: they come from the provider's own environment. A parameter that is not known is refused by name.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Clock, DrayError, type RandomSource } from "@drayage/base";
 import type { AzureCredential, AzureOptions } from "../azure/azure-options.ts";
@@ -23,6 +24,10 @@ export interface StorageUrlContext {
 export interface StorageFromUrlOptions {
   /** Make the place where that is possible: a folder is created, a bucket never is. */
   readonly create?: boolean;
+  /** The name of a folder below the place, which is opened in its stead. */
+  readonly below?: string;
+  /** Have conditional puts tried where nothing says whether the store honours them, to find out. */
+  readonly assumeConditionalPut?: boolean;
 }
 
 const SHARED: readonly ConfigKey[] = [
@@ -77,13 +82,13 @@ export const URL_PARAMETERS = {
 
 /** What lies at a URL as blob storage. Throws USAGE for a URL that cannot be read, naming what is wrong with it. */
 export async function openStorageUrl(text: string, context: StorageUrlContext, options: StorageFromUrlOptions = {}): Promise<BlobStorage> {
-  const url = new StorageUrl(text);
+  const url = new StorageUrl(text, options.below);
   switch (url.kind) {
     case "file":
       return await openFilesystemStorage({ path: url.folder(), create: options.create ?? false, random: context.random });
     case "s3": {
       const { openS3Storage } = await import("../s3/index.ts");
-      return await openS3Storage(await s3Options(url, context));
+      return await openS3Storage({ ...(options.assumeConditionalPut === true ? { conditionalPut: true } : {}), ...(await s3Options(url, context)) });
     }
     case "azure": {
       const { openAzureStorage } = await import("../azure/index.ts");
@@ -115,6 +120,12 @@ export async function openObjectStoreUrl(text: string, context: StorageUrlContex
       return await openGcsObjectStore(await gcsOptions(url, context));
     }
   }
+}
+
+/** Takes away a folder that was opened with `below`; where there are no folders but names, nothing is left of one without blobs. */
+export async function removeFolderBelow(text: string, below: string): Promise<void> {
+  const url = new StorageUrl(text, below);
+  if (url.kind === "file") await rm(url.folder(), { recursive: true, force: true });
 }
 
 /** The options of an `s3://` URL. */
@@ -218,10 +229,12 @@ export class StorageUrl {
   readonly kind: keyof typeof URL_PARAMETERS;
   readonly #url: URL;
   readonly #text: string;
+  readonly #below: string | undefined;
 
-  /** Throws USAGE. */
-  constructor(text: string) {
+  /** `below` names a folder in the place that is meant in its stead. Throws USAGE. */
+  constructor(text: string, below?: string) {
     this.#text = text;
+    this.#below = below;
     // A bare path is what people type; it can mean nothing else.
     const url = text.startsWith("/") ? new URL(`file://${encodeURI(text).replace(/[?#]/g, encodeURIComponent)}`) : URL.parse(text);
     if (url === null) throw this.unreadable("it is no URL");
@@ -282,12 +295,13 @@ export class StorageUrl {
   /** Empty, or ending in a slash. */
   prefix(): string {
     const path = decodeURIComponent(this.#url.pathname.slice(1));
-    return path === "" || path.endsWith("/") ? path : `${path}/`;
+    const base = path === "" || path.endsWith("/") ? path : `${path}/`;
+    return this.#below === undefined ? base : `${base}${this.#below}/`;
   }
 
   folder(): string {
     if (this.#url.host !== "") this.#refuse(`"${this.#url.host}" stands where no host can be; file:///path has three slashes`);
-    return fileURLToPath(this.#url);
+    return join(fileURLToPath(this.#url), this.#below ?? "");
   }
 
   unreadable(why: string): DrayError {

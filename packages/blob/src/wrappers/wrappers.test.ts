@@ -135,6 +135,55 @@ describe("ThrottledStorage", () => {
     expect((await storage.get("a")).length).toBe(100);
   });
 
+  it("limits requests of each kind by themselves, and listings by their pages", async () => {
+    const clock = new VirtualClock();
+    const inner = new MemoryStorage(clock);
+    for (let index = 0; index < 3_500; index++) await inner.put(`p${index}`, utf8("x"));
+    const storage = new ThrottledStorage(inner, { clock, readsPerSecond: 1, writesPerSecond: 2, listsPerSecond: 1 });
+    const takenMs = async (work: () => Promise<unknown>): Promise<number> => {
+      const startMs = clock.nowMs();
+      await drive(clock, work());
+      return clock.nowMs() - startMs;
+    };
+    const reads = await takenMs(async () => {
+      for (let index = 0; index < 6; index++) await storage.head("p1");
+    });
+    expect(reads).toBeGreaterThanOrEqual(4_000);
+    const writes = await takenMs(async () => {
+      for (let index = 0; index < 12; index++) await storage.delete("none");
+    });
+    expect(writes).toBeGreaterThanOrEqual(4_000);
+    expect(writes).toBeLessThanOrEqual(7_000);
+    // Four pages, the first of which goes at once.
+    expect(await takenMs(() => collect(storage.list("")))).toBeGreaterThanOrEqual(2_000);
+  });
+
+  it("takes a new limit at once, also for calls that wait under the old one", async () => {
+    const clock = new VirtualClock();
+    const storage = new ThrottledStorage(new MemoryStorage(clock), { clock, uploadBytesPerSecond: 1 });
+    await storage.put("a", new Uint8Array(1_000_000));
+    const waiting = storage.put("b", new Uint8Array(1));
+    await clock.advance(1_000);
+    storage.setLimits({ uploadBytesPerSecond: 1_000_000 });
+    const startMs = clock.nowMs();
+    await drive(clock, waiting);
+    expect(clock.nowMs() - startMs).toBeLessThanOrEqual(3_000);
+    storage.setLimits({});
+    await storage.put("c", new Uint8Array(100_000_000));
+    expect(clock.pending).toBe(0);
+  });
+
+  it("ends the wait of a call that is aborted, with its reason", async () => {
+    const clock = new VirtualClock();
+    const storage = new ThrottledStorage(new MemoryStorage(clock), { clock, uploadBytesPerSecond: 1 });
+    await storage.put("a", new Uint8Array(1_000));
+    const abort = new AbortController();
+    const waiting = storage.put("b", new Uint8Array(1), { signal: abort.signal });
+    const reason = new Error("enough");
+    abort.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+  });
+
   it("limits nothing where no rate is said", async () => {
     const clock = new VirtualClock();
     const storage = new ThrottledStorage(new MemoryStorage(clock), { clock });

@@ -1,0 +1,48 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@drayage/base";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../main.ts";
+import { RecordingTerminal } from "../testing/recording-terminal.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "drayage-validate-"));
+  await writeFile(join(folder, "theirs.f"), "x");
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function dray(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const terminal = Object.assign(new RecordingTerminal(), { clock: systemClock });
+  const code = await run(args, terminal);
+  return { code, out: terminal.text, err: terminal.errors };
+}
+
+describe("dray repo validate-provider", () => {
+  it("says of each guarantee that it is kept, and leaves a place in use as it was", async () => {
+    const { code, out } = await dray("repo", "validate-provider", folder, "--quick");
+    expect(code).toBe(0);
+    expect(out.split("\n").filter((line) => line.startsWith("  ok    ")).length).toBe(8);
+    expect(out).toContain("The place can hold repositories: 8 guarantees are kept\n");
+    expect(await readdir(folder)).toEqual(["theirs.f"]);
+  });
+
+  it("says the same as events, the summary last", async () => {
+    const { code, out } = await dray("repo", "validate-provider", `file://${folder}`, "--quick", "--json");
+    const events = out
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(code).toBe(0);
+    expect(events.length).toBe(9);
+    expect(events.at(-1)).toMatchObject({ type: "summary", usable: true, passed: 8, failed: 0, lacking: 0 });
+    expect(events[0]).toMatchObject({ type: "check", name: "read-after-write", passed: true, needed: true });
+  });
+
+  it("says that a place cannot be reached, rather than that it is bad", async () => {
+    const { code, err } = await dray("repo", "validate-provider", join(folder, "theirs.f", "below-a-file"));
+    expect(code).not.toBe(0);
+    expect(err).toContain('Cannot open storage folder "');
+  });
+});
