@@ -783,6 +783,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 #include "batch.h"
 #include "files.h"
 #include "poly1305.h"
+#include "restore.h"
 
 namespace {
 
@@ -817,7 +818,8 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "aeadSealRanges", aeadSealRanges, vectors) && define(env, exports, "aeadOpensTo", aeadOpensTo, vectors) &&
                     define(env, exports, "zstdCompress", zstdCompress, vectors) && define(env, exports, "listDirectory", listDirectory, vectors) &&
                     define(env, exports, "statEntries", statEntries, vectors) && define(env, exports, "readFiles", readFiles, vectors) &&
-                    define(env, exports, "encodeEntries", encodeEntries, vectors) && defineBoolean(env, exports, "hasZstd", zstd().complete) &&
+                    define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
+                    defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors) && defineBoolean(env, exports, "hasAead", openSsl().complete);
 #ifdef WITH_POLY1305
   if (!define(env, exports, "poly1305", poly1305, false)) return nullptr;

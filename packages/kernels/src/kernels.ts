@@ -1,4 +1,5 @@
 import { DrayError, type Logger, nullLogger, type RandomSource, systemRandom, toHex } from "@drayage/base";
+import { nativeCreateFiles } from "./batch/create-files.ts";
 import { nativeFiles } from "./batch/native-files.ts";
 import { portableFiles } from "./batch/portable-files.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
@@ -47,6 +48,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     compressorByHeader,
     system: systemCalls,
     files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
+    createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
     info,
   };
 }

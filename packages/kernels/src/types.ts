@@ -4,6 +4,7 @@
  */
 
 import type { BatchFiles } from "./batch/batch-files.ts";
+import type { CreateFiles } from "./batch/create-files.ts";
 import type { Poly1305 } from "./mac/poly1305.ts";
 
 /** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
@@ -131,6 +132,8 @@ export interface Kernels {
   readonly system: SystemCalls;
   /** Directories and small files many at a time. */
   readonly files: BatchFiles;
+  /** Only where the addon is: file by file, ordinary calls are as good. */
+  readonly createFiles: CreateFiles | undefined;
   readonly info: KernelInfo;
 }
 

@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fdatasyncSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
 import { DrayError } from "@drayage/base";
-import type { SystemCalls } from "@drayage/kernels";
+import type { CreateFiles, SystemCalls } from "@drayage/kernels";
 import { textOfByteString } from "@drayage/repo";
 import { entryPathPrefix } from "../anchored-directory.ts";
 import { atPath, hasErrno, pathError } from "../path-errors.ts";
@@ -16,7 +16,20 @@ import { DeviceWriter } from "./device-writer.ts";
 import { type AttributeSink, applyAttributes } from "./entry-attributes.ts";
 import { HoleMap, isZero, stretchesToWrite } from "./hole-map.ts";
 import type { ContentDecoder } from "./restore-source.ts";
-import { CONTENT, DEVICE_PART, LINK, PART, type PlainError, plainErrorOf, TARGET, type TargetExtras, type WriteJob, type WriteResult } from "./write-job.ts";
+import { SMALL_FILE_BYTES_MAX, SmallFiles } from "./small-files.ts";
+import {
+  CONTENT,
+  DEVICE_PART,
+  LINK,
+  PART,
+  type PlainError,
+  plainErrorOf,
+  TARGET,
+  type TargetExtras,
+  WHOLE_FILE,
+  type WriteJob,
+  type WriteResult,
+} from "./write-job.ts";
 
 export interface WriterOptions {
   readonly overwrite: boolean;
@@ -40,20 +53,35 @@ interface WrittenPart {
   readonly digest: Buffer;
 }
 
+/** One job under way. */
+interface Run {
+  readonly job: WriteJob;
+  readonly badContents: { readonly index: number; readonly error: PlainError }[];
+  readonly failures: { readonly target: number; readonly error: PlainError }[];
+  /** To be read back. */
+  readonly parts: WrittenPart[];
+  /** Whose files are that are made in a directory. */
+  readonly owners: Map<number, FileOwner>;
+}
+
 export class FileWriter {
   readonly #decoder: ContentDecoder;
   readonly #options: WriterOptions;
   readonly #sink: AttributeSink;
   readonly #device: DeviceWriter;
   readonly #isStopped: () => boolean;
+  readonly #small: SmallFiles | undefined;
   /** On a page, so that what is decoded into it can go to a device as it is. */
   #scratch: Uint8Array = new Uint8Array(0);
   #warnings: { target: number; error: PlainError }[] = [];
   #target = 0;
   #zeroSeen: { readonly of: Uint8Array; readonly isZero: boolean } | undefined;
 
-  constructor(decoder: ContentDecoder, options: WriterOptions, system: SystemCalls, isStopped: () => boolean) {
+  /** @param createFiles - makes many small files with one call, where there is such a call */
+  constructor(decoder: ContentDecoder, options: WriterOptions, system: SystemCalls, isStopped: () => boolean, createFiles?: CreateFiles) {
     this.#decoder = decoder;
+    // Looking for zeros and reading back are done file by file.
+    this.#small = createFiles === undefined || options.sparse || options.verify ? undefined : new SmallFiles(createFiles, options.overwrite);
     this.#options = options;
     this.#isStopped = isStopped;
     this.#device = new DeviceWriter(system);
@@ -62,38 +90,83 @@ export class FileWriter {
 
   /** Never throws: what goes wrong is in the result. */
   run(job: WriteJob): WriteResult {
-    const badContents: { index: number; error: PlainError }[] = [];
-    const failures: { target: number; error: PlainError }[] = [];
-    const written: WrittenPart[] = [];
+    const run: Run = { job, badContents: [], failures: [], parts: [], owners: new Map() };
     this.#warnings = [];
-    const owners = new Map<number, FileOwner>();
+    const stopped = !this.#runContents(run);
+    if (stopped) this.#small?.forget();
+    else this.#makeSmall(run);
+    if (!stopped) this.#readBackParts(run);
+    return { badContents: run.badContents, failures: run.failures, warnings: this.#warnings, stopped };
+  }
+
+  /** False when it was stopped on the way. */
+  #runContents(run: Run): boolean {
+    const { job } = run;
     let target = 0;
     for (let index = 0; index < job.contentIds.length; index++) {
       const end = target + (job.contents[index * CONTENT.columns + CONTENT.targets] ?? 0);
-      let plain: Uint8Array;
       this.#zeroSeen = undefined;
       try {
-        plain = this.#decode(job, index, target);
-      } catch (error) {
-        badContents.push({ index, error: plainErrorOf(error) });
-        target = end;
-        continue;
-      }
-      for (; target < end; target++) {
-        if (this.#isStopped()) return { badContents, failures, warnings: this.#warnings, stopped: true };
-        this.#target = target;
-        try {
-          this.#write(job, target, plain, owners, written);
-        } catch (error) {
-          failures.push({ target, error: plainErrorOf(error) });
+        const small = this.#roomForSmall(run, index, target);
+        let plain = this.#decode(job, index, target, small);
+        let start = small === undefined ? -1 : this.#keepSmall(plain, small);
+        for (; target < end; target++) {
+          if (this.#isStopped()) return false;
+          if (start >= 0 && this.#small?.isFull === true) {
+            this.#makeSmall(run);
+            plain = this.#small.keepAgain(start, plain.length);
+            start = 0;
+          }
+          if (start < 0 || !this.#addSmall(run, target, start, plain.length)) this.#guarded(run, target, plain);
         }
+      } catch (error) {
+        run.badContents.push({ index, error: plainErrorOf(error) });
+        target = end;
       }
     }
-    this.#readBackParts(job, written, failures);
-    return { badContents, failures, warnings: this.#warnings, stopped: false };
+    return true;
   }
 
-  #decode(job: WriteJob, index: number, firstTarget: number): Uint8Array {
+  #guarded(run: Run, target: number, plain: Uint8Array): void {
+    this.#target = target;
+    try {
+      this.#write(run, target, plain);
+    } catch (error) {
+      run.failures.push({ target, error: plainErrorOf(error) });
+    }
+  }
+
+  /** Memory for a content that small files are made of, having made those that were in the way. */
+  #roomForSmall(run: Run, index: number, target: number): Uint8Array | undefined {
+    const { job } = run;
+    const row = index * CONTENT.columns;
+    const length = Math.max(job.contents[row + CONTENT.length] ?? 0, job.contents[row + CONTENT.originalLength] ?? 0);
+    if (this.#small?.isUseful !== true || length > SMALL_FILE_BYTES_MAX || job.targets[target * TARGET.columns + TARGET.kind] !== WHOLE_FILE) return undefined;
+    const room = this.#small.room(length);
+    if (room !== undefined) return room;
+    this.#makeSmall(run);
+    return this.#small.room(length);
+  }
+
+  #keepSmall(plain: Uint8Array, room: Uint8Array): number {
+    // What was expanded, or decoded by the portable build, lies elsewhere.
+    if (plain.buffer !== room.buffer || plain.byteOffset !== room.byteOffset) room.set(plain);
+    return this.#small?.keep(plain.length) ?? -1;
+  }
+
+  /** Makes the small files that wait. */
+  #makeSmall(run: Run): void {
+    this.#small?.flush((target, plain) => this.#guarded(run, target, plain));
+  }
+
+  /** Whether the target is a small file that will be made with others. */
+  #addSmall(run: Run, target: number, start: number, length: number): boolean {
+    const small = this.#small;
+    if (small === undefined || run.job.extras.has(target) || run.job.targets[target * TARGET.columns + TARGET.kind] !== WHOLE_FILE) return false;
+    return small.add(run.job, target, start, length);
+  }
+
+  #decode(job: WriteJob, index: number, firstTarget: number, room: Uint8Array | undefined): Uint8Array {
     const row = index * CONTENT.columns;
     const numbers = job.contents;
     const at = numbers[row + CONTENT.at] ?? 0;
@@ -108,7 +181,7 @@ export class FileWriter {
     // For a device the content lies in memory as it will on the device, within a sector.
     const isForDevice = job.targets[firstTarget * TARGET.columns + TARGET.kind] === DEVICE_PART;
     const lead = isForDevice ? this.#device.leadOf(job.targets[firstTarget * TARGET.columns + TARGET.offset] ?? 0) : 0;
-    const scratch = this.#scratchOf(Math.max(length, originalLength) + lead).subarray(lead);
+    const scratch = room ?? this.#scratchOf(Math.max(length, originalLength) + lead).subarray(lead);
     const plain = this.#decoder.decode(stored, { id, pack: job.pack, originalLength, form: numbers[row + CONTENT.form] ?? 0 }, scratch);
     if (job.check && !this.#decoder.isGenuine(plain, id)) throw notGenuine(id);
     return plain;
@@ -119,7 +192,7 @@ export class FileWriter {
     return this.#scratch;
   }
 
-  #write(job: WriteJob, target: number, plain: Uint8Array, owners: Map<number, FileOwner>, written: WrittenPart[]): void {
+  #write({ job, parts, owners }: Run, target: number, plain: Uint8Array): void {
     const row = target * TARGET.columns;
     const kind = job.targets[row + TARGET.kind];
     const place = job.targets[row + TARGET.place] ?? 0;
@@ -132,7 +205,7 @@ export class FileWriter {
     const extras = job.extras.get(target) ?? noExtras;
     if (kind === PART) {
       this.#writeData(place, offset, plain, extras, name);
-      if (this.#options.verify) written.push({ target, fd: place, offset, length: plain.length, digest: digestOf(plain) });
+      if (this.#options.verify) parts.push({ target, fd: place, offset, length: plain.length, digest: digestOf(plain) });
       return;
     }
     const directory = job.directories[place];
@@ -203,9 +276,9 @@ export class FileWriter {
   }
 
   /** Compares what files hold, once the device has it, with what was written. */
-  #readBackParts(job: WriteJob, written: readonly WrittenPart[], failures: { target: number; error: PlainError }[]): void {
+  #readBackParts({ job, parts, failures }: Run): void {
     const flushed = new Set<number>();
-    for (const { target, fd, offset, length, digest } of written) {
+    for (const { target, fd, offset, length, digest } of parts) {
       const where = job.names[target] ?? "";
       try {
         if (!flushed.has(fd)) atPath("flush", where, () => fdatasyncSync(fd));

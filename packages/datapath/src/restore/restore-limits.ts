@@ -4,7 +4,7 @@
  *   process 112 MiB · each thread 24 MiB: its heap, and scratch memory for the longest content · ranges: what is left, 16 MiB at least and 48 at most
  */
 import { availableParallelism } from "node:os";
-import type { SystemCalls } from "@drayage/kernels";
+import { createKernels, type SystemCalls } from "@drayage/kernels";
 import { FileWriter } from "./file-writer.ts";
 import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
 import { InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
@@ -44,7 +44,7 @@ export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, s
     rangeBytes,
     // About what a request costs, in a store nearby: reading on takes no longer than asking again.
     gapBytes: 128 << 10,
-    windowTargets: 16_384,
+    windowTargets: 4096,
     windowBytes: 256 * MIB,
     openFiles: 128,
     openDirectories: 256,
@@ -60,9 +60,11 @@ export async function withWritePool<T>(context: RestoreContext, options: { reado
   const onStop = (): void => {
     stopped = true;
   };
+  // Calls that a test has put in the place of the system's must be the ones that are made.
+  const createFiles = options.system === undefined ? (await createKernels()).createFiles : undefined;
   const pool =
     source.worker === undefined || limits.threads === 0 || options.system !== undefined
-      ? new InlinePool(new FileWriter(await source.createDecoder(), writerOptions, system, () => stopped), onStop)
+      ? new InlinePool(new FileWriter(await source.createDecoder(), writerOptions, system, () => stopped, createFiles), onStop)
       : new ThreadPool(limits.threads, source.worker, writerOptions);
   const stop = (): void => pool.stop();
   signal.addEventListener("abort", stop, { once: true });

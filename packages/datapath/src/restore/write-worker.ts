@@ -1,6 +1,6 @@
 /** A thread that decodes and writes: one job after the other, in the order in which they come. */
 import { parentPort, workerData } from "node:worker_threads";
-import { systemCalls } from "@drayage/kernels";
+import { createKernels, systemCalls } from "@drayage/kernels";
 import { FileWriter, type WriterOptions } from "./file-writer.ts";
 import type { CreateDecoder, DecoderModule } from "./restore-source.ts";
 import { plainErrorOf, type WriteJob } from "./write-job.ts";
@@ -16,7 +16,8 @@ async function start(): Promise<void> {
   const { decoder, options, stop } = workerData as WorkerStart;
   const { createDecoder } = (await import(decoder.module)) as { readonly createDecoder: CreateDecoder };
   const flag = new Int32Array(stop);
-  const writer = new FileWriter(await createDecoder(decoder.options), options, systemCalls, () => Atomics.load(flag, 0) !== 0);
+  const { createFiles } = await createKernels();
+  const writer = new FileWriter(await createDecoder(decoder.options), options, systemCalls, () => Atomics.load(flag, 0) !== 0, createFiles);
   parentPort?.on("message", ({ id, job }: { readonly id: number; readonly job: WriteJob }) => {
     const result = writer.run(job);
     // What was handed over is given back at once: waiting for the collector, memory would grow with the speed of the store.

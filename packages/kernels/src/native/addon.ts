@@ -60,6 +60,8 @@ export interface NativeAddon extends NativeLoops {
   statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;
   readFiles(fd: number, names: Uint8Array, ends: Uint32Array, picks: Uint32Array, attributes: 0 | 1, rows: Float64Array, arena: Uint8Array): number;
   encodeEntries(names: Uint8Array, ends: Uint32Array, picks: Uint32Array, rows: Float64Array, out: Uint8Array, outEnds: Uint32Array): number;
+  /** Rows and `done`: batch/create-files.ts. */
+  createFiles(names: Uint8Array, ends: Uint32Array, rows: Float64Array, count: number, data: Uint8Array, replace: 0 | 1, done: Uint8Array): void;
   /** Writes the Poly1305 tag of `data` to the start of `out`; keys have 32 bytes. Left out where the compiler has no integers of 128 bits. */
   poly1305?(key: Uint8Array, data: Uint8Array, out: Uint8Array): void;
 }
