@@ -35,6 +35,10 @@ describe("the results of data paths", () => {
 
   it("reads the result of a restore", () => {
     expect(parseRestoreDataPathResult('{"target":{"byPath":"/x","volumeMode":"Filesystem"},"totalBytes":7}')).toEqual({ totalBytes: 7 });
+    expect(parseRestoreDataPathResult('{"target":{},"error":"2 entries could not be restored"}')).toEqual({
+      totalBytes: 0,
+      error: "2 entries could not be restored",
+    });
     expect(parseRestoreDataPathResult("no such file")).toBeUndefined();
   });
 });

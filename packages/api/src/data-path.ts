@@ -46,6 +46,8 @@ export interface BackupDataPathResult {
 export interface RestoreDataPathResult {
   readonly target: AccessPoint;
   readonly totalBytes?: number;
+  /** Ours: what could not be restored. The container ends with a code other than 0. */
+  readonly error?: string;
 }
 
 /** The progress in an Event's message, or undefined when it is not one. */
@@ -71,10 +73,11 @@ export function parseBackupDataPathResult(
 }
 
 /** The result of a restore in a termination message, or undefined when it is not one. */
-export function parseRestoreDataPathResult(message: string): { readonly totalBytes: number } | undefined {
+export function parseRestoreDataPathResult(message: string): { readonly totalBytes: number; readonly error?: string } | undefined {
   const value = parseObject(message);
   const totalBytes = count(value?.["totalBytes"]);
-  return value === undefined || totalBytes === undefined ? undefined : { totalBytes };
+  const error = value?.["error"];
+  return value === undefined || totalBytes === undefined ? undefined : { totalBytes, ...(typeof error === "string" ? { error } : {}) };
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {

@@ -55,7 +55,9 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
     cleanUp: (download, _ending, endedForMs) => cleanUpRestore(deps, download, endedForMs),
     parseResult: (message) => {
       const result = parseRestoreDataPathResult(message);
-      return result === undefined ? undefined : { status: {}, totalBytes: result.totalBytes };
+      if (result === undefined) return undefined;
+      const { totalBytes, error } = result;
+      return { status: {}, totalBytes, ...(error === undefined ? {} : { message: error }) };
     },
   };
 }

@@ -55,8 +55,10 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
   const operations = await store.getRestoreItemOperations(name, signal);
   const infos = await store.getVolumeInfos(backup.metadata.name ?? "", signal);
   for (const { spec, status } of operations) {
-    const { Namespace, Name } = spec.resourceIdentifier;
-    if (status.phase === "Failed") errors.add(Namespace, `the data of claim "${Namespace}/${Name}" was not restored: ${status.error ?? ""}`);
+    const { Namespace, Name, Resource } = spec.resourceIdentifier;
+    // Of OADP's first data mover, the operation is named for what moved the data then.
+    const what = Resource === "persistentvolumeclaims" ? "claim" : Resource;
+    if (status.phase === "Failed") errors.add(Namespace, `the data of ${what} "${Namespace}/${Name}" was not restored: ${status.error ?? ""}`);
   }
   await forEachLimit(
     infos.filter(
