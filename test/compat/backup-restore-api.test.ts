@@ -92,7 +92,12 @@ beforeAll(async () => {
     if (level === "warn" || level === "error") logged.push(`${level} ${message} ${JSON.stringify(fields)}`);
   });
   const deps = { client, discovery, clock: systemClock, random: systemRandom, logger, namespace: "velero", stores };
-  running.push(startBackupController(deps), startBackupOperationsController(deps), startRestoreController(deps), startRestoreOperationsController(deps));
+  running.push(
+    startBackupController(deps),
+    startBackupOperationsController(deps),
+    startRestoreController({ ...deps, helperImage: "drayage/dray:test" }),
+    startRestoreOperationsController(deps),
+  );
 }, 120_000);
 
 afterAll(async () => {

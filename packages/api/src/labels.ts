@@ -19,6 +19,10 @@ export const LABELS = {
   dataUpload: "velero.io/data-upload",
   /** On a mover pod: its DataDownload. */
   dataDownload: "velero.io/data-download",
+  /** On a pod that reads a volume of another pod: its PodVolumeBackup. */
+  podVolumeBackup: "velero.io/pod-volume-backup",
+  /** On a pod that fills a volume of another pod: its PodVolumeRestore. */
+  podVolumeRestore: "velero.io/pod-volume-restore",
   /** "true" on the ConfigMaps from which moved snapshots are deleted. */
   dataUploadSnapshotInfo: "velero.io/data-upload-snapshot-info",
   /** `namespace.name` of a PVC, on the ConfigMap of a DataUpload's result. */
@@ -57,6 +61,8 @@ export const ANNOTATIONS = {
   mustIncludeAdditionalItemsOnRestore: "restore.velero.io/must-include-additional-items",
   /** On a PVC of which no snapshot was made because its volume is not a CSI one. */
   skippedNoCsiPv: "backup.velero.io/skipped-no-csi-pv",
+  /** On a PodVolumeBackup: the claim behind the volume. */
+  pvcName: "velero.io/pvc-name",
   /** Comma-separated pod volumes for file-system backup. */
   backupVolumes: "backup.velero.io/backup-volumes",
   backupVolumesExcludes: "backup.velero.io/backup-volumes-excludes",
@@ -65,6 +71,8 @@ export const ANNOTATIONS = {
 } as const;
 
 export const FINALIZERS = {
+  /** On a PodVolumeBackup or PodVolumeRestore until it has ended. */
+  podVolume: "velero.io/pod-volume-finalizer",
   /** On a DataUpload or DataDownload until it has ended. */
   dataMovement: "velero.io/data-upload-download-finalizer",
   /** On a Restore while its files lie in the bucket. */

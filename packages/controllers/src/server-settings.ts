@@ -12,6 +12,8 @@ export interface ServerSettings {
   readonly resourceTimeoutMs: number;
   /** Backups that may run at once. */
   readonly concurrentBackups: number;
+  /** How long reading or filling one volume through its file system may take. */
+  readonly fsBackupTimeoutMs: number;
   /** Applications (pods with their claims and volumes) of one backup that are worked on at once. */
   readonly itemBlockWorkers: number;
   /** How often what is in the way of deleting an expired backup is looked at again. */
@@ -39,6 +41,7 @@ export const defaultServerSettings: ServerSettings = {
   defaultVolumeGroupSnapshotLabelKey: "velero.io/volume-group",
   resourceTimeoutMs: 10 * MINUTE_MS,
   concurrentBackups: 1,
+  fsBackupTimeoutMs: 4 * HOUR_MS,
   // Velero's is 1; then a backup waits for the sum of all snapshots.
   itemBlockWorkers: 4,
   garbageCollectionPeriodMs: HOUR_MS,

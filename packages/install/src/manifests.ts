@@ -115,6 +115,8 @@ const SERVER_OWN_RULES: readonly Rule[] = [
 const NODE_AGENT_RULES: readonly Rule[] = [
   { apiGroups: [""], resources: ["persistentvolumes", "persistentvolumeclaims"], verbs: ["get", "patch"] },
   { apiGroups: [""], resources: ["nodes"], verbs: [...WATCHED] },
+  // Those of its node, whose volumes it reads and fills.
+  { apiGroups: [""], resources: ["pods"], verbs: [...WATCHED] },
   { apiGroups: ["storage.k8s.io"], resources: ["storageclasses"], verbs: ["get"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["get", "delete"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshotcontents"], verbs: ["get", "list", "create", "patch", "delete"] },
@@ -124,9 +126,10 @@ const NODE_AGENT_RULES: readonly Rule[] = [
 const NODE_AGENT_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["velero.io"], resources: ["datauploads"], verbs: [...WATCHED, "update"] },
   { apiGroups: ["velero.io"], resources: ["datadownloads"], verbs: ["list", "watch", "update"] },
+  { apiGroups: ["velero.io"], resources: ["podvolumebackups", "podvolumerestores"], verbs: ["list", "watch", "update"] },
   { apiGroups: ["velero.io"], resources: ["backuprepositories"], verbs: [...WATCHED, "create", "patch"] },
   { apiGroups: ["velero.io"], resources: ["backupstoragelocations"], verbs: ["get"] },
-  { apiGroups: [""], resources: ["pods"], verbs: [...WATCHED, "create", "delete"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["create", "delete"] },
   { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },
   { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["create", "delete"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
@@ -138,7 +141,7 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
 
 /** A mover reads its own object, reports by Events and never sees a Secret (DESIGN 8.4). */
 const MOVER_OWN_RULES: readonly Rule[] = [
-  { apiGroups: ["velero.io"], resources: ["datauploads", "datadownloads"], verbs: [...WATCHED] },
+  { apiGroups: ["velero.io"], resources: ["datauploads", "datadownloads", "podvolumebackups", "podvolumerestores"], verbs: [...WATCHED] },
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
 ];
 

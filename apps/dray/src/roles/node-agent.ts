@@ -14,6 +14,7 @@ interface Options extends RoleOptions {
   readonly nodeName?: string;
   readonly nodeAgentConfigmap?: string;
   readonly dataMoverPrepareTimeout?: string;
+  readonly kubeletRootDir: string;
   readonly guest?: boolean;
   readonly claimBuiltin?: boolean;
 }
@@ -23,6 +24,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--node-name <name>", "this node (NODE_NAME)")
     .option("--node-agent-configmap <name>", "ConfigMap with concurrency, affinity and the like")
     .option("--data-mover-prepare-timeout <duration>", "how long a volume may take to be ready for its mover")
+    .option("--kubelet-root-dir <path>", "the kubelet's folder on the nodes", "/var/lib/kubelet")
     .option("--guest", "a Velero server decides: take only what names drayage as its mover")
     .option("--claim-builtin", "with --guest: also take what Velero's own node-agent would; that one must not run")
     .action((options: Options) => runRole("node-agent", options, terminal, (role) => serve(role, options, terminal)));
@@ -38,6 +40,7 @@ async function serve(role: Role, options: Options, terminal: Terminal): Promise<
     nodeName,
     claims: dataMoverClaims({ mode: options.guest === true ? "guest" : "standalone", claimBuiltin: options.claimBuiltin === true }),
     pod: { image: await ownImage(role), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${options.logLevel}`] },
+    kubeletRoot: options.kubeletRootDir,
     config: await loadConfig(role, options.nodeAgentConfigmap),
     ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),
   });

@@ -14,6 +14,8 @@ import {
   dataUploads,
   deleteBackupRequests,
   MOVER_SECRET_KEYS,
+  podVolumeBackups,
+  podVolumeRestores,
   type Restore,
   restores,
   volumeSnapshotContents,
@@ -25,7 +27,7 @@ import { openFilesystemStorage } from "@drayage/blob";
 import { dataMoverClaims, startBackupDeletionController, startNodeAgent, startRestoreController } from "@drayage/controllers";
 import { emptyCluster, eventually, MemoryBackupStore, newRestore, recordedBackup, SimulatedStorage } from "@drayage/controllers/testing";
 import { installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
-import { nodes, persistentVolumeClaims, persistentVolumes, secrets } from "@drayage/kube";
+import { nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
 import { FakeKubeClient, type PermissionRule, type Permissions, permittedClient } from "@drayage/kube/testing";
 import { runDataMoverBackup } from "@drayage/movers/builtin";
 import { createRepository } from "@drayage/repo";
@@ -67,7 +69,8 @@ describe("the node-agent", () => {
     });
     const end = async (name: string, phase: string): Promise<void> => {
       for (let step = 0; step < 600; step++) {
-        const movement = fake.peek(dataUploads, { namespace: NS, name }) ?? fake.peek(dataDownloads, { namespace: NS, name });
+        const key = { namespace: NS, name };
+        const movement = fake.peek(dataUploads, key) ?? fake.peek(dataDownloads, key) ?? fake.peek(podVolumeBackups, key) ?? fake.peek(podVolumeRestores, key);
         if (movement?.status?.phase === phase && movement.metadata.finalizers === undefined) return;
         await clock.advance(500);
         await settle();
@@ -79,6 +82,9 @@ describe("the node-agent", () => {
     await end("up", "Completed");
     fake.seed(dataDownloads, download("down"));
     await end("down", "Completed");
+    seedPodVolumes(fake);
+    await end("read", "Completed");
+    await end("fill", "Completed");
     storage.options = { nodeName: "node-1", mover: "fails" };
     storage.seedSnapshot("notes", "source-bad");
     fake.seed(dataUploads, upload("bad"));
@@ -126,7 +132,7 @@ describe("a mover", () => {
     expect(permitted.denied).toEqual([]);
     expect(code).toBe(0);
     // The other direction reads its own kind in the same way; a second telling of progress, should there be one, changes the first.
-    expect(permitted.unused().filter((entry) => !entry.includes("datadownloads") && entry !== "patch events")).toEqual([]);
+    expect(permitted.unused().filter((entry) => !/datadownloads|podvolume/.test(entry) && entry !== "patch events")).toEqual([]);
   });
 });
 
@@ -145,7 +151,7 @@ describe("the server", () => {
         current.status = { phase: "Ready" };
       });
     });
-    const restoring = startRestoreController({ ...base, discovery: cluster.discovery });
+    const restoring = startRestoreController({ ...base, discovery: cluster.discovery, helperImage: "drayage/dray:test" });
     const deleting = startBackupDeletionController({ ...base, repositories, resourceTimeoutMs: 10_000 });
     await permitted.client.create<Restore>(restores, newRestore("back", { includedResources: ["configmaps"] }));
     const phaseOfRestore = () => fake.peek(restores, { namespace: NS, name: "back" })?.status?.phase;
@@ -176,6 +182,22 @@ function seed(fake: FakeKubeClient): void {
     spec: { accessModes: ["ReadWriteOnce"], storageClassName: "csi", volumeMode: "Filesystem", selector: { matchLabels: { for: "files" } } },
     status: { phase: "Pending" },
   });
+}
+
+/** A pod of this node, one of whose volumes is read and filled. */
+function seedPodVolumes(fake: FakeKubeClient): void {
+  const pod = fake.seed(pods, {
+    metadata: { namespace: "notes", name: "web" },
+    spec: { nodeName: "node-1", containers: [], volumes: [{ name: "files", persistentVolumeClaim: { claimName: "files" } }] },
+    status: { phase: "Running", initContainerStatuses: [{ name: "restore-wait", ready: false, restartCount: 0, state: { running: {} } }] },
+  });
+  fake.mutate(persistentVolumes, { name: "pv-source" }, (volume) => {
+    volume.spec.csi = { driver: "csi.example.com", volumeHandle: "h" };
+  });
+  const reference = { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" };
+  const shared = { backupStorageLocation: "default", pod: reference, repoIdentifier: "", uploaderType: "kopia" as const, volume: "files" };
+  fake.seed(podVolumeBackups, { metadata: { namespace: NS, name: "read" }, spec: { ...shared, node: "node-1" } });
+  fake.seed(podVolumeRestores, { metadata: { namespace: NS, name: "fill" }, spec: { ...shared, snapshotID: "a".repeat(32), sourceNamespace: "notes" } });
 }
 
 /** What an agent that was killed at the wrong moment leaves. */

@@ -19,7 +19,8 @@ import {
   startServerStatusController,
   startVolumeSnapshotRestoreController,
 } from "@drayage/controllers";
-import { createDiscovery, runAsLeader } from "@drayage/kube";
+import { SERVER_NAME } from "@drayage/install";
+import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
@@ -40,6 +41,7 @@ interface Options extends RoleOptions {
   readonly defaultVolumesToFsBackup?: boolean;
   readonly concurrentBackups?: string;
   readonly itemBlockWorkerCount?: string;
+  readonly fsBackupTimeout?: string;
   readonly garbageCollectionFrequency?: string;
   readonly scheduleSkipImmediately?: boolean;
 }
@@ -57,6 +59,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise")
     .option("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise")
     .option("--concurrent-backups <n>", "backups at once")
+    .option("--fs-backup-timeout <duration>", "how long reading or filling one volume through its file system may take")
     .option("--item-block-worker-count <n>", "applications of one backup that are worked on at once")
     .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
     .option("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise")
@@ -75,6 +78,7 @@ function settingsFrom(options: Options): ServerSettings {
     defaultSnapshotMoveData: options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData,
     defaultVolumesToFsBackup: options.defaultVolumesToFsBackup ?? defaultServerSettings.defaultVolumesToFsBackup,
     concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
+    fsBackupTimeoutMs: duration(options.fsBackupTimeout, defaultServerSettings.fsBackupTimeoutMs),
     itemBlockWorkers: options.itemBlockWorkerCount === undefined ? defaultServerSettings.itemBlockWorkers : Number(options.itemBlockWorkerCount),
     garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
@@ -90,6 +94,15 @@ async function serve(role: Role, settings: ServerSettings, terminal: Terminal): 
   await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, hasEnded, clock, random, logger, signal }, (leading) =>
     lead(role, settings, terminal, leading),
   );
+}
+
+/** The helper of restored pods runs the image that the server runs. */
+async function ownImage(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string> {
+  for (const name of [SERVER_NAME, "velero"]) {
+    const image = (await client.find(deployments, { namespace, name }, signal))?.spec.template.spec.containers[0]?.image;
+    if (image !== undefined) return image;
+  }
+  return `drayage/dray:${programVersion()}`;
 }
 
 async function lead({ client, clock, random, logger, namespace }: Role, settings: ServerSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
@@ -109,7 +122,7 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
     startBackupRepositoryController({ ...base, repositories }),
     startBackupController({ ...base, discovery, stores, settings, movers: [] }),
     startBackupOperationsController({ ...base, stores }),
-    startRestoreController({ ...base, discovery, stores, settings }),
+    startRestoreController({ ...base, discovery, stores, settings, helperImage: await ownImage(client, namespace, signal) }),
     startRestoreOperationsController({ ...base, stores, settings }),
     startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
     startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),

@@ -1,4 +1,3 @@
-import { ANNOTATIONS } from "@drayage/api";
 import type { GenericObject, Pod } from "@drayage/kube";
 import type { BackupAction } from "./backup-action.ts";
 import { type ItemId, PERSISTENT_VOLUME_CLAIMS, PODS, PRIORITY_CLASSES } from "./item-id.ts";
@@ -12,13 +11,11 @@ export function claimsOfPod(pod: Pod): ItemId[] {
   );
 }
 
-/** A pod brings its claims and its priority class along. Volumes that it wants backed up file by file are moved from a snapshot like the others; that is worth a warning. */
+/** A pod brings its claims and its priority class along. */
 export const podBackupAction: BackupAction = {
   name: "velero.io/pod",
   groupResource: PODS,
-  async execute(item: GenericObject, { log }) {
-    const wanted = item.metadata.annotations?.[ANNOTATIONS.backupVolumes] ?? "";
-    if (wanted !== "") log.warn(`File-system backup is not supported by this version: volumes "${wanted}" of the pod are backed up from a snapshot instead`);
+  async execute(item: GenericObject) {
     const pod = item as unknown as Pod;
     const { priorityClassName = "" } = pod.spec;
     const priority = priorityClassName === "" ? [] : [{ groupResource: PRIORITY_CLASSES, namespace: undefined, name: priorityClassName }];

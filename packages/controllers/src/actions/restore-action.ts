@@ -31,6 +31,8 @@ export interface RestoreAction {
   readonly name: string;
   readonly groupResource: string;
   execute(item: GenericObject, context: RestoreActionContext): Promise<RestoreActionResult>;
+  /** Called once the item has been created, with the object as it is in the cluster. Not called for one that was there already. */
+  created?(object: GenericObject, context: RestoreActionContext): Promise<void>;
 }
 
 /** The namespace that a restore puts the contents of another into. */

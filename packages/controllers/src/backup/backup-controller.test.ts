@@ -275,7 +275,7 @@ describe("a backup", () => {
     }
     await client.create<Backup>(backups, newBackup("host"));
     const ended = await backupIn(cluster, "host", "Completed");
-    expect(ended.status?.warnings).toBe(4);
+    expect(ended.status?.warnings).toBe(3);
     expect(store.backups.get("host")?.volumeInfos?.[0]).toMatchObject({ skipped: true, skippedReason: "the volume is not provided by a CSI driver" });
     const claim = store.items("host").find(({ ref }) => ref.groupResource === "persistentvolumeclaims");
     expect(claim?.object.metadata.annotations).toMatchObject({ "backup.velero.io/skipped-no-csi-pv": "true" });

@@ -36,6 +36,7 @@ import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
+import { cancelPodVolumeBackups } from "./pod-volume-backups.ts";
 import { prepareBackup } from "./prepare-backup.ts";
 import { runBackup } from "./run-backup.ts";
 
@@ -215,7 +216,8 @@ class BackupReconciler {
     found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined },
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, discovery, clock, logger, namespace, stores, newSpool } = this.#deps;
+    const { client, discovery, clock, random, logger, namespace, stores, newSpool } = this.#deps;
+    const { itemBlockWorkers: blockWorkers, fsBackupTimeoutMs } = this.#settings;
     try {
       const status = await runBackup({
         client,
@@ -227,7 +229,9 @@ class BackupReconciler {
         backup,
         ...found,
         newSpool,
-        blockWorkers: this.#settings.itemBlockWorkers,
+        blockWorkers,
+        fsBackupTimeoutMs,
+        random,
         signal,
       });
       await this.#record(backup, () => status, signal);
@@ -263,6 +267,7 @@ class BackupReconciler {
       if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
       await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
+    await cancelPodVolumeBackups(client, backup, why, signal);
     try {
       await removeOrphanSnapshots(client, backup, signal);
     } catch (error) {

@@ -29,7 +29,12 @@ const ENDED = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 function start(cluster: RecordedCluster, store: MemoryBackupStore): RunningController[] {
   const { client, clock, discovery } = cluster;
   const deps = { client, clock, discovery, random: seededRandom(3), logger: nullLogger, namespace: NAMESPACE, stores: store, newSpool: createMemorySpool };
-  return [startBackupController(deps), startBackupOperationsController(deps), startRestoreController(deps), startRestoreOperationsController(deps)];
+  return [
+    startBackupController(deps),
+    startBackupOperationsController(deps),
+    startRestoreController({ ...deps, helperImage: "drayage/dray:test" }),
+    startRestoreOperationsController(deps),
+  ];
 }
 
 const stopAll = (running: readonly RunningController[]): Promise<unknown> => Promise.all(running.map((controller) => controller.stop()));

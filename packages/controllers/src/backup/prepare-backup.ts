@@ -71,9 +71,6 @@ export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBacku
   checkSnapshotLocations(spec, facts, faults);
   const policies = readPolicies(spec, facts, faults);
   checkSmallFields(spec, faults);
-  if (spec.defaultVolumesToFsBackup === true) {
-    faults.push("spec.defaultVolumesToFsBackup is true, but file-system backup is not supported by this version; set spec.snapshotMoveData instead");
-  }
   attempt(faults, "spec.hooks", () => new BackupHooks(spec));
 
   const prepared: Backup = {

@@ -28,6 +28,7 @@ import {
   recordedBackup,
   recordedCluster,
   recordedItems,
+  recordedPodVolumeBackups,
   refOf,
   restoreIn,
 } from "../testing/recorded-cluster.ts";
@@ -54,8 +55,6 @@ interface Stage {
   readonly spec: Record<string, unknown>;
   readonly status?: { readonly phase?: string };
 }
-
-const FILE_SYSTEM_BACKUP = "the volume that the pod's annotation names is moved from a snapshot here, since file-system backup is not offered";
 
 const running: RunningController[] = [];
 afterEach(async () => {
@@ -90,7 +89,12 @@ function stageOf(object: KubeObject): Stage {
 function start(cluster: RecordedCluster, store: MemoryBackupStore): void {
   const { client, clock, discovery } = cluster;
   const deps = { client, clock, discovery, random: seededRandom(3), logger: nullLogger, namespace: NAMESPACE, stores: store, newSpool: createMemorySpool };
-  running.push(startBackupController(deps), startBackupOperationsController(deps), startRestoreController(deps), startRestoreOperationsController(deps));
+  running.push(
+    startBackupController(deps),
+    startBackupOperationsController(deps),
+    startRestoreController({ ...deps, helperImage: "drayage/dray:test" }),
+    startRestoreOperationsController(deps),
+  );
 }
 
 /** The phases that an object went through. */
@@ -100,7 +104,7 @@ function phases(stages: readonly { readonly status?: { readonly phase?: string }
 
 describe("backup second", () => {
   async function run() {
-    const cluster = recordedCluster();
+    const cluster = recordedCluster({ readsVolume: true });
     const store = new MemoryBackupStore();
     const { client } = cluster;
     const created = keepCreated(client);
@@ -137,7 +141,6 @@ describe("backup second", () => {
         version,
         { at: /^status\.progress\./, why: "all but one of the recording's Events are left out of the fixture" },
         { at: /^status\.completionTimestamp$/, why: "the clock stands still here" },
-        { at: /^status\.(backupItemOperations(Attempted|Completed)|warnings)$/, why: FILE_SYSTEM_BACKUP },
       ],
     };
     for (const phase of ["Queued", "ReadyToStart", "InProgress", "Completed"]) {
@@ -145,24 +148,24 @@ describe("backup second", () => {
     }
   });
 
-  it("creates the same VolumeSnapshots and DataUploads", async () => {
+  it("creates the same VolumeSnapshots, DataUploads and PodVolumeBackups", async () => {
     const { created } = await run();
     const theirs = recorded<WrittenRequest[]>("second-requests.json").filter(({ verb }) => verb === "create");
-    for (const kind of ["VolumeSnapshot", "DataUpload"]) {
+    for (const kind of ["VolumeSnapshot", "DataUpload", "PodVolumeBackup"]) {
       const byClaim = (objects: readonly KubeObject[]): Record<string, unknown> =>
         Object.fromEntries(
           objects
             .filter((object) => object.kind === kind)
             .map((object) => {
               const { spec } = object as unknown as {
-                spec: { sourcePVC?: string; source?: { persistentVolumeClaimName: string }; csiSnapshot?: { volumeSnapshot: string } };
+                spec: { volume?: string; sourcePVC?: string; source?: { persistentVolumeClaimName: string }; csiSnapshot?: { volumeSnapshot: string } };
               };
               if (spec.csiSnapshot !== undefined) spec.csiSnapshot.volumeSnapshot = spec.csiSnapshot.volumeSnapshot.replace(/-[a-z0-9]{5}$/, "-<random>");
-              return [spec.sourcePVC ?? spec.source?.persistentVolumeClaimName, object];
+              return [spec.volume ?? spec.sourcePVC ?? spec.source?.persistentVolumeClaimName, object];
             }),
         );
-      const meant: MeantDifference[] = [{ at: /^fsb$/, why: FILE_SYSTEM_BACKUP }];
-      if (kind === "DataUpload") meant.push({ at: /^\w+\.status$/, why: "an empty status says nothing" });
+      const meant: MeantDifference[] = [];
+      if (kind !== "VolumeSnapshot") meant.push({ at: /^\w+\.status$/, why: "an empty status says nothing" });
       expect(unexplained(differences(byClaim(created), byClaim(theirs.map(({ request }) => request))), meant), kind).toEqual([]);
     }
   });
@@ -186,7 +189,6 @@ describe("backup second", () => {
     const theirs = keyed(recordedItems().map(({ path, object }: RecordedItem) => ({ groupResource: refOf(path, object).groupResource, object })));
     expect(
       unexplained(differences(ours, theirs), [
-        { at: /^datauploads\.velero\.io\/<upload of fsb>$|^persistentvolumeclaims\/fsb\.metadata\.(labels|annotations)/, why: FILE_SYSTEM_BACKUP },
         {
           at: /\.metadata\.(resourceVersion|generation)$|^datauploads\.velero\.io\/<upload of (files|disk)>\.metadata\.uid$/,
           why: "every API server counts and numbers its own",
@@ -224,13 +226,14 @@ describe("backup second", () => {
     });
     expect(
       unexplained(differences(ours, shape(theirs)), [
-        { at: /^operations\.fsb$|^volumes\.fsb\./, why: FILE_SYSTEM_BACKUP },
-        { at: /^results\.warnings/, why: "a warning says that the volume was not backed up in the way that was asked for" },
         { at: /^resources\.v1\/Event/, why: "all but one of the recording's Events are left out of the fixture" },
         { at: /^volumes\.disk\.startTimestamp$/, why: "a start that came after the backup proper is recorded as well" },
       ]),
     ).toEqual([]);
-    expect(files?.podVolumeBackups).toBeNull();
+    const [read] = files?.podVolumeBackups ?? [];
+    const [theirRead] = recordedPodVolumeBackups();
+    expect(read?.["spec"]).toEqual(theirRead?.["spec"]);
+    expect(read?.["status"]).toEqual({ ...(theirRead?.["status"] as object), path: `/${read?.metadata.uid}` });
     expect(files?.volumeSnapshots).toBeNull();
   });
 });
@@ -251,7 +254,7 @@ describe("restore back", () => {
       metadata: { name: "back", namespace: NAMESPACE, ...(uid === undefined ? {} : { uid }) },
       spec: (theirs[0]?.spec ?? {}) as Restore["spec"],
     });
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations");
     for (const { metadata } of client.all(persistentVolumeClaims)) {
       client.mutate<PersistentVolumeClaim>(persistentVolumeClaims, { namespace: metadata.namespace, name: metadata.name ?? "" }, (claim) => {
         claim.status = { phase: "Bound" };
@@ -271,7 +274,7 @@ describe("restore back", () => {
       startTimestamp: "2026-11-21T04:12:09Z",
       completionTimestamp: "2026-11-21T04:12:23Z",
     });
-    await restoreIn(cluster, "back", "PartiallyFailed");
+    await restoreIn(cluster, "back", "Completed");
     return { cluster, store, client, created, stages: stages.map(stageOf), theirs, requests };
   }
 
@@ -284,7 +287,6 @@ describe("restore back", () => {
     expect(
       unexplained(differences(stages.at(-1), theirs.at(-1)), [
         { at: /^status\.(startTimestamp|completionTimestamp)$/, why: "this restore is run at another time" },
-        { at: /^status\.(phase|errors)$/, why: "the volume of the file-system backup comes back empty, which is an error" },
         {
           at: /^status\.warnings$/,
           why: "an object that is the same as in the backup, but for who manages its fields, is no warning (and no other controller acts here)",
@@ -318,9 +320,10 @@ describe("restore back", () => {
           why: "the note was for the backup and is stripped",
         },
         {
-          at: /^PodVolumeRestore\/|^Pod\/web-5689f8c9c9-9vcsp\.spec\.initContainers$/,
-          why: "there is no file-system restore, and so no container that waits for it",
+          at: /^Pod\/web-5689f8c9c9-9vcsp\.spec\.initContainers\[0\]\.(image|resources|securityContext|terminationMessage|.*fieldRef\.apiVersion)/,
+          why: "it is our image, with what it needs, and runs as the application does, which may look into its volumes; the recording shows requests as the API server decoded them",
         },
+        { at: /^PodVolumeRestore\/.*\.(uid|labels\.velero\.io\/(pod|pvc)-uid)$/, why: "every API server makes UIDs of its own" },
       ]),
     ).toEqual([]);
   });
@@ -342,9 +345,8 @@ describe("restore back", () => {
     expect(
       unexplained(differences(ours, shape({ ...theirs, volumeInfos: theirs.volumeInfos as unknown as Record<string, unknown>[] })), [
         { at: /^operations\.files\.status\.(nCompleted|nTotal)$/, why: "all DataDownloads are ended with the same figures here" },
-        { at: /^volumes\.fsb$/, why: "there is no file-system restore" },
-        { at: /^volumes\.(files|disk)\.pvName$/, why: "no mover makes volumes here" },
-        { at: /^volumes\.(files|disk)\.snapshotDataMovementInfo\.(size|Phase)$/, why: "what is known is recorded" },
+        { at: /^volumes\.(files|disk|fsb)\.pvName$/, why: "no mover makes volumes here" },
+        { at: /^volumes\.((files|disk)\.snapshotDataMovementInfo\.(size|Phase)|fsb\.pvrInfo\.Phase)$/, why: "what is known is recorded" },
         { at: /^resources\.v1\/(ConfigMap|ServiceAccount)\[0\]$/, why: "a real cluster makes these by itself, so that Velero found them there" },
       ]),
     ).toEqual([]);

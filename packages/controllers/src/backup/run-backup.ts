@@ -2,8 +2,8 @@
  * One backup from its first list request to its files in the bucket. What moves data afterwards (DataUploads) is left running; `backup-operations` waits for it.
  * The files are complete before the phase says so, and velero-backup.json makes the backup exist, so a crash anywhere here leaves a backup that is not listed.
  */
-import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS } from "@drayage/api";
-import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger, messageOf } from "@drayage/base";
+import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS, type PodVolumeBackup } from "@drayage/api";
+import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
 import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
@@ -28,12 +28,14 @@ import { ItemBackup } from "./item-backup.ts";
 import { type BlockItem, itemBlocks } from "./item-blocks.ts";
 import { createDiskSpool, type ItemSpool } from "./item-spool.ts";
 import { NamespacePods } from "./namespace-pods.ts";
+import { PodVolumeBackups } from "./pod-volume-backups.ts";
 import { VolumeRecords } from "./volume-records.ts";
 
 export interface RunBackupOptions {
   readonly client: KubeClient;
   readonly discovery: Discovery;
   readonly clock: Clock;
+  readonly random: RandomSource;
   readonly logger: Logger;
   readonly namespace: string;
   readonly stores: BackupStores;
@@ -41,6 +43,8 @@ export interface RunBackupOptions {
   readonly location: BackupStorageLocation;
   /** What the ConfigMap of spec.resourcePolicy says. */
   readonly policies: ResourcePolicies | undefined;
+  /** How long reading one volume through its file system may take. */
+  readonly fsBackupTimeoutMs: number;
   /** Blocks of items that are worked on at once. */
   readonly blockWorkers: number;
   /** Where collected items wait; on local disk when left out. */
@@ -83,6 +87,8 @@ class BackupRun {
   readonly #hooks: BackupHooks;
   readonly #volumes = new VolumeRecords();
   readonly #pods: NamespacePods;
+  /** Claims that are to be read through the file system, and why. */
+  readonly #toRead = new Map<string, { readonly namespace: string; readonly name: string; readonly why: string }>();
   #progressWrittenMs = 0;
 
   constructor(options: RunBackupOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveWriter) {
@@ -99,6 +105,10 @@ class BackupRun {
     const { client, discovery, clock, backup, signal } = this.#options;
     const clusterNamespaces = await loadNamespaces(client, signal);
     const selection = await this.#select(clusterNamespaces);
+    const claims = await discovery.find(PERSISTENT_VOLUME_CLAIMS, signal);
+    const { policies, random, namespace, fsBackupTimeoutMs: timeoutMs } = this.#options;
+    const choice = new VolumeChoice({ spec: backup.spec, policies, claimsExcluded: claims !== undefined && !selection.resources.has(claims) });
+    const volumes = new PodVolumeBackups({ client, clock, random, namespace, backup, choice, log: this.#log, timeoutMs, signal });
     const spool = await (this.#options.newSpool ?? createDiskSpool)();
     try {
       const items = await collectItems({ client, discovery, spec: backup.spec, selection, clusterNamespaces, spool, log: this.#log, signal });
@@ -110,7 +120,7 @@ class BackupRun {
         clock,
         backup,
         selection,
-        actions: this.#actions(),
+        actions: this.#actions(choice),
         archive: this.#archive,
         volumes: this.#volumes,
         log: this.#log,
@@ -119,18 +129,20 @@ class BackupRun {
       const blocks = itemBlocks({ client, discovery, items, spool, itemBackup, pods: this.#pods, log: this.#log, signal });
       // What one application waits for, a snapshot or a hook, does not keep the others.
       const afterBlock = async (block: readonly BlockItem[]): Promise<void> => {
-        await this.#backUpBlock(block, itemBackup);
+        await this.#backUpBlock(block, itemBackup, volumes);
         if (clock.nowMs() - this.#progressWrittenMs >= PROGRESS_EVERY_MS) {
           await this.#writeProgress({ totalItems: Math.max(items.length, itemBackup.count), itemsBackedUp: itemBackup.count });
         }
       };
       await forEachLimit(blocks, this.#options.blockWorkers, afterBlock, signal);
+      this.#noteUnread(volumes);
       await this.#backUpDefinitions(itemBackup, selection);
       if (this.#operationLog.errorCount > 0) await this.#removeOrphans(itemBackup.operations);
       this.#log.info(`Backed up a total of ${itemBackup.count} items`);
       await this.#writeProgress({ totalItems: itemBackup.count, itemsBackedUp: itemBackup.count }, true);
-      return await this.#persist(itemBackup);
+      return await this.#persist(itemBackup, volumes.ended);
     } finally {
+      volumes.stop();
       await spool.dispose();
     }
   }
@@ -153,10 +165,24 @@ class BackupRun {
     };
   }
 
-  #actions(): BackupAction[] {
-    const { client, clock, namespace, backup, policies } = this.#options;
-    const choice = new VolumeChoice({ spec: backup.spec, policies });
-    const choose: ClaimSnapshotActionOptions["choose"] = async (claim, volume) => choice.ofClaim(claim, volume, []);
+  /** A claim that is to be read and that no running pod mounts is in the backup without its data; that must be seen. */
+  #noteUnread(volumes: PodVolumeBackups): void {
+    for (const { namespace, name, why } of this.#toRead.values()) {
+      if (volumes.reads(namespace, name)) continue;
+      const reason = `${why}, and no running pod has it mounted`;
+      this.#volumes.skip(namespace, name, reason);
+      this.#log.warn(`The data of claim "${namespace}/${name}" is not in the backup: ${reason}`, { resource: PERSISTENT_VOLUME_CLAIMS, namespace, name });
+    }
+  }
+
+  #actions(choice: VolumeChoice): BackupAction[] {
+    const { client, clock, namespace } = this.#options;
+    const choose: ClaimSnapshotActionOptions["choose"] = async (claim, volume) => {
+      const chosen = choice.ofClaim(claim, volume, await this.#pods.using(claim));
+      const { namespace: ofNamespace = "", name = "" } = claim.metadata;
+      if (chosen.by === "fs-backup") this.#toRead.set(`${ofNamespace}/${name}`, { namespace: ofNamespace, name, why: chosen.why });
+      return chosen;
+    };
     return [
       podBackupAction,
       createServiceAccountBackupAction(client),
@@ -166,11 +192,12 @@ class BackupRun {
     ];
   }
 
-  async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
+  async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup, volumes: PodVolumeBackups): Promise<void> {
     const { client, clock, signal } = this.#options;
     const hook = (pod: BlockItem, phase: "pre" | "post", until: AbortSignal): Promise<HooksOutcome> =>
       this.#hooks.run(client, pod.object as unknown as Pod, phase, this.#log, until);
     const touched: BlockItem[] = [];
+    const begun: string[] = [];
     const thawing = outlasting(signal, clock, THAW_MS);
     try {
       for (const pod of block.filter(({ id }) => id.groupResource === PODS && !itemBackup.hasSeen(id))) {
@@ -180,7 +207,10 @@ class BackupRun {
         // A pod that could not be quiesced is not backed up.
         if (outcome !== "complete") itemBackup.giveUp(pod.id);
       }
+      // Reading begins before snapshots are cut and goes on beside it: a frozen application waits for the slower of the two.
+      for (const pod of touched) if (!itemBackup.hasSeen(pod.id)) begun.push(...(await this.#beginReading(pod, volumes)));
       await this.#backUpItems(block, itemBackup);
+      await volumes.wait(begun);
     } finally {
       try {
         // An application that was frozen must be thawed, whatever happened: also when the backup was ended while it was being frozen or thawed.
@@ -188,6 +218,22 @@ class BackupRun {
       } finally {
         thawing.stop();
       }
+    }
+  }
+
+  async #beginReading(pod: BlockItem, volumes: PodVolumeBackups): Promise<readonly string[]> {
+    try {
+      return await volumes.begin(pod.object as unknown as Pod);
+    } catch (error) {
+      if (isAbort(error, this.#options.signal)) throw error;
+      const { id } = pod;
+      this.#log.error("Error reading the volumes of a pod", {
+        error: messageOf(error),
+        resource: id.groupResource,
+        name: id.name,
+        namespace: id.namespace ?? "",
+      });
+      return [];
     }
   }
 
@@ -235,7 +281,7 @@ class BackupRun {
   }
 
   /** Uploads everything and says how the backup goes on: waiting for its operations, or to its end. */
-  async #persist(itemBackup: ItemBackup): Promise<BackupStatus> {
+  async #persist(itemBackup: ItemBackup, read: readonly PodVolumeBackup[]): Promise<BackupStatus> {
     const { backup, clock, signal } = this.#options;
     const uploads = await this.#uploads(itemBackup.operations);
     const snapshots = await loadSnapshots(this.#options.client, itemBackup.operations, signal);
@@ -280,8 +326,8 @@ class BackupRun {
         results,
         itemOperations: outcome.operations,
         resourceList: itemBackup.resourceList,
-        volumeInfos: this.#volumes.infos(outcome.operations, byName, snapshots),
-        podVolumeBackups: null,
+        volumeInfos: this.#volumes.infos(outcome.operations, byName, snapshots, read),
+        podVolumeBackups: read.length === 0 ? null : (read as unknown as readonly GenericObject[]),
         volumeSnapshots: null,
       },
       signal,

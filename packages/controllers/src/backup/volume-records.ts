@@ -1,5 +1,5 @@
 /** What became of each volume of a backup: the entries of `volumeinfo.json.gz`. */
-import type { DataUpload } from "@drayage/api";
+import { ANNOTATIONS, type DataUpload, type PodVolumeBackup } from "@drayage/api";
 import type { GenericObject, PersistentVolume } from "@drayage/kube";
 import { isOfSnapshot, type ObservedSnapshot } from "../backup-operations/snapshot-operations.ts";
 import type { BackupVolumeInfo, ItemOperation } from "../ports.ts";
@@ -25,7 +25,12 @@ export class VolumeRecords {
   }
 
   /** Entries of what was skipped, then of what is being moved and of the snapshots that stay (by operation id), in the order of the operations. */
-  infos(operations: readonly ItemOperation[], uploads: ReadonlyMap<string, DataUpload>, snapshots: ReadonlyMap<string, ObservedSnapshot>): BackupVolumeInfo[] {
+  infos(
+    operations: readonly ItemOperation[],
+    uploads: ReadonlyMap<string, DataUpload>,
+    snapshots: ReadonlyMap<string, ObservedSnapshot>,
+    read: readonly PodVolumeBackup[],
+  ): BackupVolumeInfo[] {
     const skipped = [...this.#skipped].flatMap(([key, skippedReason]): BackupVolumeInfo[] => {
       const volume = this.#volumes.get(key);
       if (volume === undefined) return [];
@@ -43,7 +48,37 @@ export class VolumeRecords {
       const volume = this.#volumes.get(claimKey(operation.spec.resourceIdentifier.Namespace, seen?.snapshot.spec.source.persistentVolumeClaimName ?? ""));
       return seen === undefined || volume === undefined ? [] : [completeFromSnapshot(keptInfo(volume, operation), operation, seen)];
     });
-    return [...skipped, ...moved, ...kept];
+    return [...skipped, ...moved, ...read.map((backup) => this.#readInfo(backup)), ...kept];
+  }
+
+  /** A volume that has no claim is told by its pod alone. */
+  #readInfo({ metadata, spec, status }: PodVolumeBackup): BackupVolumeInfo {
+    const { namespace = "", name = "" } = spec.pod;
+    const claim = metadata.annotations?.[ANNOTATIONS.pvcName];
+    const volume = claim === undefined ? undefined : this.#volumes.get(claimKey(namespace, claim));
+    const incremental = status?.incrementalBytes ?? 0;
+    return {
+      ...(volume === undefined ? {} : claimFacts(volume)),
+      backupMethod: "PodVolumeBackup",
+      snapshotDataMoved: false,
+      preserveLocalSnapshot: false,
+      skipped: false,
+      ...(status?.startTimestamp == null ? {} : { startTimestamp: status.startTimestamp }),
+      ...(status?.completionTimestamp == null ? {} : { completionTimestamp: status.completionTimestamp }),
+      result: status?.phase === "Completed" ? "succeeded" : "failed",
+      pvbInfo: {
+        snapshotHandle: status?.snapshotID ?? "",
+        size: status?.progress?.totalBytes ?? 0,
+        ...(incremental > 0 ? { incrementalSize: incremental } : {}),
+        uploaderType: spec.uploaderType ?? "kopia",
+        volumeName: spec.volume,
+        podName: name,
+        podNamespace: namespace,
+        nodeName: spec.node,
+        Phase: status?.phase ?? "New",
+      },
+      ...(volume === undefined ? {} : { pvInfo: pvInfo(volume) }),
+    };
   }
 }
 

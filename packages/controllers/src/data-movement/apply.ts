@@ -30,7 +30,8 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
   const now = formatTime(deps.nowMs());
   const write = async (changed: T): Promise<void> => void (await deps.client.replace(kind.type, changed));
   const withStatus = (changed: T, status: Status): T => ({ ...changed, status: { ...changed.status, ...status } });
-  const finalizer = finalizerFor(movement.spec.datamover ?? "");
+  const finalizer = kind.finalizer ?? finalizerFor(movement.spec.datamover ?? "");
+  const nodeFields = kind.nodeFields ?? ["acceptedByNode", "node"];
   switch (step.do) {
     case "addFinalizer":
       return write(withFinalizer(movement, finalizer));
@@ -40,7 +41,7 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
       await write(
         withStatus(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
           phase: "Accepted",
-          acceptedByNode: nodeName,
+          ...(nodeFields.includes("acceptedByNode") ? { acceptedByNode: nodeName } : {}),
           // A successor goes on within the time that the first one had.
           acceptedTimestamp: movement.status?.acceptedTimestamp ?? now,
         }),
@@ -87,7 +88,8 @@ async function setPhase<T extends DataMovement>(
     const started = withLabels(next({ startTimestamp: now }), { [LABELS.exposeOnGoing]: undefined });
     return deps.slots.take(slotKey(deps.kind, movement), () => write({ ...started, status: { ...started.status, ...deps.kind.startStatus } }));
   }
-  await write(next(to === "Prepared" ? { node: deps.nodeName } : {}));
+  const hasNode = deps.kind.nodeFields?.includes("node") ?? true;
+  await write(next(to === "Prepared" && hasNode ? { node: deps.nodeName } : {}));
   return true;
 }
 

@@ -8,21 +8,30 @@ import {
   dataDownloads,
   dataUploads,
   LABELS,
+  type PodVolumeBackup,
+  type PodVolumeRestore,
+  podVolumeBackups,
+  podVolumeRestores,
 } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CoreEvent, events, formatKey, type Informer, type KubeClient, keyOf, type Node, nodes, type Pod, pods, startInformer } from "@drayage/kube";
+import type { AnyMovement } from "./movement.ts";
 
 export interface DataMovementCaches {
   readonly uploads: Informer<DataUpload>;
   readonly downloads: Informer<DataDownload>;
+  readonly volumeBackups: Informer<PodVolumeBackup>;
+  readonly volumeRestores: Informer<PodVolumeRestore>;
+  /** Every pod of this node: whose volumes are read and filled. */
+  readonly localPods: Informer<Pod>;
   /** The mover pods of the whole installation: a pod may come up on any node. */
   readonly pods: Informer<Pod>;
   /** Progress events; index `about` by `namespace/name` of their object. */
   readonly events: Informer<CoreEvent>;
   readonly nodes: Informer<Node>;
   readonly repositories: Informer<BackupRepository>;
-  /** Objects of both kinds that are being prepared. */
-  exposing(): readonly (DataUpload | DataDownload)[];
+  /** Objects of all kinds that are being prepared. */
+  exposing(): readonly AnyMovement[];
   /** Keys (`datauploads/ns/name`) of what runs on a node. */
   runningOn(nodeName: string): ReadonlySet<string>;
   synced(signal?: AbortSignal): Promise<void>;
@@ -35,13 +44,17 @@ export interface CachesOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly namespace: string;
+  readonly nodeName: string;
 }
 
 export function startDataMovementCaches(options: CachesOptions): DataMovementCaches {
-  const { client, clock, random, logger, namespace } = options;
+  const { client, clock, random, logger, namespace, nodeName } = options;
   const base = { client, clock, random, logger };
   const uploads = startInformer(dataUploads, { ...base, namespace });
   const downloads = startInformer(dataDownloads, { ...base, namespace });
+  const volumeBackups = startInformer(podVolumeBackups, { ...base, namespace });
+  const volumeRestores = startInformer(podVolumeRestores, { ...base, namespace });
+  const localPods = startInformer(pods, { ...base, fieldSelector: `spec.nodeName=${nodeName}` });
   const movers = startInformer(pods, { ...base, namespace, labelSelector: LABELS.exposerPodGroup });
   const progress = startInformer(events, {
     ...base,
@@ -51,20 +64,25 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
   });
   const allNodes = startInformer(nodes, { ...base, transform: withoutImages });
   const repositories = startInformer(backupRepositories, { ...base, namespace });
-  const informers: readonly { synced(signal?: AbortSignal): Promise<void>; stop(): void }[] = [uploads, downloads, movers, progress, allNodes, repositories];
+  const kinds = [uploads, downloads, volumeBackups, volumeRestores] as const;
+  const informers: readonly { synced(signal?: AbortSignal): Promise<void>; stop(): void }[] = [...kinds, localPods, movers, progress, allNodes, repositories];
   return {
     uploads,
     downloads,
+    volumeBackups,
+    volumeRestores,
+    localPods,
     pods: movers,
     events: progress,
     nodes: allNodes,
     repositories,
-    exposing: () => [...uploads.list(), ...downloads.list()].filter(({ metadata }) => metadata.labels?.[LABELS.exposeOnGoing] === "true"),
+    exposing: () =>
+      kinds.flatMap((informer) => informer.list() as readonly AnyMovement[]).filter(({ metadata }) => metadata.labels?.[LABELS.exposeOnGoing] === "true"),
     runningOn: (nodeName) =>
       new Set(
-        [uploads, downloads].flatMap((informer) =>
-          (informer.list() as readonly (DataUpload | DataDownload)[])
-            .filter(({ status }) => status?.node === nodeName && (status.phase === "InProgress" || status.phase === "Canceling"))
+        kinds.flatMap((informer) =>
+          (informer.list() as readonly AnyMovement[])
+            .filter((movement) => nodeOf(movement) === nodeName && (movement.status?.phase === "InProgress" || movement.status?.phase === "Canceling"))
             .map((movement) => `${informer.type.plural}/${formatKey(keyOf(movement))}`),
         ),
       ),
@@ -75,6 +93,10 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
       for (const informer of informers) informer.stop();
     },
   };
+}
+
+function nodeOf({ spec, status }: AnyMovement): string | undefined {
+  return "node" in spec ? spec.node : (status as { readonly node?: string } | undefined)?.node;
 }
 
 /** A node's list of images is the larger part of it, and of no use here. */

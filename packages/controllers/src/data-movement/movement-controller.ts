@@ -3,6 +3,7 @@ import { LABELS } from "@drayage/api";
 import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
   type Controller,
+  type ControllerSource,
   formatKey,
   type Informer,
   type KubeClient,
@@ -34,6 +35,8 @@ export interface MovementControllerDeps {
   /** How long an object may be Accepted; Velero's 30 minutes when left out. */
   readonly prepareTimeoutMs?: number;
   readonly prepareQueueLength?: number;
+  /** What else may let a movement of this kind go on. */
+  readonly moreSources?: readonly ControllerSource[];
   /** Reconciles at once; 4 when left out. */
   readonly workers?: number;
 }
@@ -101,6 +104,9 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       // A place that gets free is somebody's at once.
       source(caches.uploads, { when: freesPlace, toKeys: waiting }),
       source(caches.downloads, { when: freesPlace, toKeys: waiting }),
+      source(caches.volumeBackups, { when: freesPlace, toKeys: waiting }),
+      source(caches.volumeRestores, { when: freesPlace, toKeys: waiting }),
+      ...(deps.moreSources ?? []),
       source(caches.nodes, { toKeys: () => [] }),
       source(caches.repositories, { toKeys: () => [] }),
     ],

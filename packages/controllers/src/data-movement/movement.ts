@@ -1,14 +1,14 @@
-/** What DataUpload and DataDownload have in common, which is nearly everything: the engine sees only this. */
-import type { DataDownload, DataUpload } from "@drayage/api";
+/** What DataUpload, DataDownload, PodVolumeBackup and PodVolumeRestore have in common, which is nearly everything: the engine sees only this. */
+import type { DataDownload, DataUpload, PodVolumeBackup, PodVolumeRestore } from "@drayage/api";
 import type { KubeObject, ResourceType } from "@drayage/kube";
 import type { Work } from "./work.ts";
 
 export type Phase = "New" | "Accepted" | "Prepared" | "InProgress" | "Canceling" | "Canceled" | "Completed" | "Failed";
 export type TerminalPhase = "Completed" | "Failed" | "Canceled";
 
-/** The fields the engine reads and writes, by the same names in both kinds. */
+/** The fields the engine reads and writes, by the same names in all kinds that have them. */
 export type DataMovement = KubeObject & {
-  spec: { cancel?: boolean; datamover?: string; operationTimeout: string; backupStorageLocation: string; sourceNamespace: string };
+  spec: { cancel?: boolean; datamover?: string; operationTimeout?: string; backupStorageLocation: string };
   status?: {
     phase?: Phase;
     acceptedByNode?: string;
@@ -40,6 +40,12 @@ export interface MovementKind<T extends DataMovement> {
   readonly noun: string;
   /** The label by which its mover pod is found. */
   readonly podLabel: string;
+  /** Names of the status fields that say which node acts; both when left out. */
+  readonly nodeFields?: readonly ("acceptedByNode" | "node")[];
+  /** Where the volume is on one node for good: the agent of that node acts, and no other can take over. `""`: that node is not known (here). */
+  readonly pinnedTo?: (movement: T) => string;
+  /** Instead of the one that goes with its data mover. */
+  readonly finalizer?: string;
   /** Whether a start time is also given to what never started (Velero does so for uploads). */
   readonly stampsStartOnEnd: boolean;
   /** Fields of the status that come with InProgress. */
@@ -61,7 +67,7 @@ export interface MovementKind<T extends DataMovement> {
   ): { readonly status: Readonly<Record<string, unknown>>; readonly totalBytes: number; readonly message?: string } | undefined;
 }
 
-export type AnyMovement = DataUpload | DataDownload;
+export type AnyMovement = DataUpload | DataDownload | PodVolumeBackup | PodVolumeRestore;
 
 export function phaseOf(movement: DataMovement): Phase {
   return movement.status?.phase ?? "New";

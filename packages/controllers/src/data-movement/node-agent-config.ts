@@ -23,6 +23,8 @@ export interface NodeAgentConfig {
     readonly ephemeralStorageLimit?: string;
   };
   readonly priorityClassName?: string;
+  /** Whether pods of file-system backup are privileged: some hosts do not let others read the volumes of pods. */
+  readonly privilegedFsBackup?: boolean;
   readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly podLabels?: Readonly<Record<string, string>>;
 }

@@ -1,9 +1,10 @@
-/** What a node-agent runs: the controllers of both kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
+/** What a node-agent runs: the controllers of all four kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
 import { type Clock, errorFields, type Logger, type RandomSource } from "@drayage/base";
 import { type KubeClient, nodes } from "@drayage/kube";
 import { startDataDownloadController } from "../data-download/data-download.ts";
 import { startDataUploadController } from "../data-upload/data-upload.ts";
 import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
+import { startPodVolumeBackupController, startPodVolumeRestoreController } from "../pod-volume/pod-volume.ts";
 import { startDataMovementCaches } from "./caches.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
 import { concurrencyFor, type NodeAgentConfig } from "./node-agent-config.ts";
@@ -22,6 +23,8 @@ export interface NodeAgentDeps {
   readonly pod: MoverPodSettings;
   readonly config: NodeAgentConfig;
   readonly prepareTimeoutMs?: number;
+  /** The kubelet's folder on the nodes; `/var/lib/kubelet` when left out. */
+  readonly kubeletRoot?: string;
 }
 
 const SWEEP_MS = 10 * 60_000;
@@ -33,7 +36,12 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   const caches = startDataMovementCaches(deps);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
   const shared = { ...deps, caches, slots, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
-  const controllers = [startDataUploadController(shared), startDataDownloadController(shared)];
+  const controllers = [
+    startDataUploadController(shared),
+    startDataDownloadController(shared),
+    startPodVolumeBackupController(shared),
+    startPodVolumeRestoreController(shared),
+  ];
 
   const ending = new AbortController();
   const sweeping = (async () => {

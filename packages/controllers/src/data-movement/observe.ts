@@ -40,8 +40,9 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const ours = claims.serves.includes(datamover);
   const claim = ours ? "ours" : claims.unknown === "fail" ? "nobodys" : "others";
   const ending = endingOf(movement);
-  const ownerNode = (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
-  const role = roleOf(deps, phase, ownerNode, nowMs);
+  const pinned = kind.pinnedTo?.(movement);
+  const ownerNode = pinned ?? (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
+  const role = pinned === undefined ? roleOf(deps, phase, ownerNode, nowMs) : pinnedRole(deps, pinned, nowMs);
   const pod = deps.caches.pods.get({ namespace: deps.namespace, name: movement.metadata.name ?? "" });
   const ourPod = pod !== undefined && isOwnedBy(pod, movement) ? pod : undefined;
   const dataPath = dataPathOf(deps, movement, ourPod);
@@ -53,7 +54,8 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     claim,
     role,
     hosting: ourPod?.spec.nodeName === nodeName,
-    finalizer: hasFinalizer(movement, finalizerFor(datamover)),
+    pinned: pinned !== undefined,
+    finalizer: hasFinalizer(movement, kind.finalizer ?? finalizerFor(datamover)),
     cancelRequested,
     cancelSeenForMs: since(movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.cancelSeen]),
     deleting: isDeleting(movement),
@@ -72,7 +74,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     knownMovers: claims.serves.filter((name) => name !== ""),
     ownerNode,
   } as const;
-  const blockedBy = phase === "New" && ours && !cancelRequested ? await kind.blockedBy(movement) : undefined;
+  const blockedBy = phase === "New" && ours && !cancelRequested && role === "owner" ? await kind.blockedBy(movement) : undefined;
   const work = claim === "others" ? undefined : await workFor(deps, movement, facts);
   return { ...facts, blockedBy, work };
 }
@@ -110,6 +112,7 @@ async function guarded(look: () => Promise<Work>): Promise<Work> {
 
 /** What the schema lets pass and cannot be worked with. */
 function invalidSpec(movement: DataMovement): Work | undefined {
+  if (movement.spec.operationTimeout === undefined) return undefined;
   try {
     requireDuration(movement.spec.operationTimeout, "spec.operationTimeout");
     return undefined;
@@ -126,6 +129,12 @@ function roleOf<T extends DataMovement>(deps: ObserverDeps<T>, phase: Observed["
   // Before it is claimed everybody is equal, and the write decides.
   if (phase === "New" || ownerNode === deps.nodeName) return "owner";
   return isDead(deps.caches.nodes.get({ name: ownerNode }), nowMs) ? "heir" : "bystander";
+}
+
+/** Nobody but its own node's agent can do the work; another can only end it when that node is dead. */
+function pinnedRole<T extends DataMovement>(deps: ObserverDeps<T>, node: string, nowMs: number): Role {
+  if (node === deps.nodeName) return "owner";
+  return node !== "" && isDead(deps.caches.nodes.get({ name: node }), nowMs) ? "heir" : "bystander";
 }
 
 export function isDead(node: Node | undefined, nowMs: number): boolean {

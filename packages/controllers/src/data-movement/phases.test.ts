@@ -9,6 +9,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     phase: "New",
     claim: "ours",
     role: "owner",
+    pinned: false,
     hosting: false,
     finalizer: true,
     cancelRequested: false,

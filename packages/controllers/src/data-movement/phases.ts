@@ -31,6 +31,8 @@ export interface Observed {
   /** Whether spec.datamover names a mover served here, one of another program, or none that exists. */
   readonly claim: "ours" | "others" | "nobodys";
   readonly role: Role;
+  /** Only the agent of the owner's node can do the work. */
+  readonly pinned: boolean;
   /** The mover pod is on this node. */
   readonly hosting: boolean;
   readonly finalizer: boolean;
@@ -100,13 +102,17 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
       ? finish("Failed", `data mover "${o.datamover}" does not exist: the movers here are ${o.knownMovers.map((name) => `"${name}"`).join(", ")}`)
       : o.cancelRequested
         ? finish("Canceled", `${o.noun} was canceled before it started`)
-        : !o.finalizer
-          ? step({ do: "addFinalizer" })
-          : o.queueFull
-            ? waitFor("others that are being prepared: the prepare queue is full", QUEUE_MS)
-            : o.blockedBy !== undefined
-              ? waitFor(o.blockedBy, QUEUE_MS)
-              : step({ do: "claim" }),
+        : o.role === "heir"
+          ? finish("Failed", `node "${o.ownerNode}" is not ready`)
+          : o.role === "bystander"
+            ? waitFor(o.ownerNode === "" ? "the node of its pod" : `node "${o.ownerNode}"`, TICK_MS)
+            : !o.finalizer
+              ? step({ do: "addFinalizer" })
+              : o.queueFull
+                ? waitFor("others that are being prepared: the prepare queue is full", QUEUE_MS)
+                : o.blockedBy !== undefined
+                  ? waitFor(o.blockedBy, QUEUE_MS)
+                  : step({ do: "claim" }),
 
   Accepted: (o) =>
     o.preparingForMs >= o.prepareTimeoutMs
@@ -116,7 +122,9 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
         : o.hosting && o.dataPath.state === "running" && !o.cancelRequested
           ? step({ do: "setPhase", to: "Prepared" })
           : o.role === "heir"
-            ? step({ do: "claim" })
+            ? o.pinned
+              ? finish("Failed", `node "${o.ownerNode}" is not ready`)
+              : step({ do: "claim" })
             : o.role === "bystander"
               ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
               : exposing(o),

@@ -247,6 +247,7 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
     owner: controllerReference(dataUploads, upload),
     label: LABELS.dataUpload,
     group: "snapshot-exposer",
+    command: ["data-mover", "backup"],
     args: [`--volume-path=/${uid}`, `--volume-mode=${volumeMode}`, `--data-upload=${name}`, `--resource-timeout=${upload.spec.operationTimeout}`],
     volumeMode,
     readOnly: claim.spec.accessModes?.includes("ReadOnlyMany") ?? false,

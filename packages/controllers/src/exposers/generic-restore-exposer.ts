@@ -72,6 +72,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     owner,
     label: LABELS.dataDownload,
     group: "generic-restore-exposer",
+    command: ["data-mover", "restore"],
     args: [
       `--volume-path=/${uid}`,
       `--volume-mode=${volumeMode}`,

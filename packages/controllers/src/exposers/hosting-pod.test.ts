@@ -16,6 +16,7 @@ function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions>
     owner: { apiVersion: "v", kind: "k", name: "up", uid: "u" },
     label: LABELS.dataUpload,
     group: "snapshot-exposer",
+    command: ["data-mover", "backup"],
     args: [],
     volumeMode: "Filesystem",
     storageClass: "csi",

@@ -1,6 +1,6 @@
 /** The pod that holds an exposed volume and runs the mover: how it is made, and what its status says. Shape: velero.md 3.3 and 4.1, step 9. */
 import { LABELS, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
-import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec } from "@drayage/kube";
+import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec, VolumeMount } from "@drayage/kube";
 import { affinityFor, moverResources } from "../data-movement/node-agent-config.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 
@@ -10,14 +10,18 @@ export interface HostingPodOptions {
   /** Names volume and container, and the path `/<uid>` under which the mover finds the volume. */
   readonly uid: string;
   readonly owner: OwnerReference;
-  readonly label: typeof LABELS.dataUpload | typeof LABELS.dataDownload;
-  readonly group: "snapshot-exposer" | "generic-restore-exposer";
+  readonly label: string;
+  readonly group: "snapshot-exposer" | "generic-restore-exposer" | "pod-volume-exposer";
+  /** `["data-mover", "backup"]`. */
+  readonly command: readonly string[];
   readonly args: readonly string[];
   readonly volumeMode: "Filesystem" | "Block";
   readonly readOnly?: boolean;
   readonly storageClass: string | undefined;
   /** Where the source volume may be used, for classes that bind to a topology. */
   readonly topology?: NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"];
+  /** A folder or a device of the node instead of a claim of the pod's own name. */
+  readonly hostPath?: { readonly path: string; readonly nodeName: string; readonly privileged: boolean };
   /** The node that the workload was scheduled to; wins over the configured affinity. */
   readonly selectedNode?: string;
 }
@@ -44,6 +48,8 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     serviceAccountName: pod.serviceAccount,
     securityContext: { runAsUser: 0 },
     os: { name: "linux" },
+    // Where the volume is, the scheduler has no choice; a node that is cordoned still has its pods.
+    ...(options.hostPath === undefined ? {} : { nodeName: options.hostPath.nodeName }),
     ...(options.selectedNode === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": options.selectedNode } }),
     affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodeTerms(affinity, options.topology) } } },
     topologySpreadConstraints: [spread(options.group)],
@@ -55,7 +61,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
         name: uid,
         image: pod.image,
         imagePullPolicy: pod.imagePullPolicy ?? "IfNotPresent",
-        command: [...(pod.command ?? ["/velero"]), "data-mover", options.label === LABELS.dataUpload ? "backup" : "restore"],
+        command: [...(pod.command ?? ["/velero"]), ...options.command],
         args: [...options.args, ...(pod.extraArgs ?? [])],
         env: [
           { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
@@ -66,15 +72,16 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
           ...(pod.env ?? []),
         ],
         ...(Object.keys(resources).length === 0 ? {} : { resources }),
-        ...(options.volumeMode === "Block"
-          ? { volumeDevices: [{ name: uid, devicePath: path }] }
-          : { volumeMounts: [{ name: uid, mountPath: path, ...(options.readOnly === true ? { readOnly: true } : {}) }] }),
+        ...(options.volumeMode === "Block" ? { volumeDevices: [{ name: uid, devicePath: path }] } : { volumeMounts: [volumeMount(options)] }),
+        ...(options.hostPath === undefined ? {} : { securityContext: { privileged: options.hostPath.privileged } }),
         terminationMessagePath: "/dev/termination-log",
         terminationMessagePolicy: "File",
       },
     ],
     volumes: [
-      { name: uid, persistentVolumeClaim: { claimName: name, ...(options.readOnly === true ? { readOnly: true } : {}) } },
+      options.hostPath === undefined
+        ? { name: uid, persistentVolumeClaim: { claimName: name, ...(options.readOnly === true ? { readOnly: true } : {}) } }
+        : { name: uid, hostPath: { path: options.hostPath.path, type: "Directory" } },
       { name: "scratch", emptyDir: {} },
       { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
     ],
@@ -96,6 +103,16 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
       ownerReferences: [options.owner],
     },
     spec,
+  };
+}
+
+/** What the kubelet mounts there later is seen too. */
+function volumeMount({ uid, readOnly, hostPath }: HostingPodOptions): VolumeMount {
+  return {
+    name: uid,
+    mountPath: `/${uid}`,
+    ...(readOnly === true ? { readOnly: true } : {}),
+    ...(hostPath === undefined ? {} : { mountPropagation: "HostToContainer" }),
   };
 }
 

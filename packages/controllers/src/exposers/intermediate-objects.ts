@@ -1,5 +1,4 @@
 /** Making and taking away what exists only while data moves. Each function looks and says what is next. */
-import type { DataDownload, DataUpload } from "@drayage/api";
 import { parseTime } from "@drayage/base";
 import {
   groupResourceOf,
@@ -20,7 +19,7 @@ import type { ExposerDeps } from "./exposer-deps.ts";
 const FORCE_AFTER_MS = 60_000;
 
 /** An object of an earlier movement of the same name must not be taken for ours. */
-export function notOurs(object: KubeObject | undefined, owner: DataUpload | DataDownload): Work | undefined {
+export function notOurs(object: KubeObject | undefined, owner: KubeObject): Work | undefined {
   if (object === undefined || isOwnedBy(object, owner)) return undefined;
   return failed(`${object.kind ?? "object"} "${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}" is there already and belongs to something else`);
 }
@@ -45,17 +44,17 @@ export async function removal<T extends KubeObject>(
 }
 
 /** Takes the mover pod away. */
-export async function podRemoval(deps: ExposerDeps, owner: DataUpload | DataDownload): Promise<Work | undefined> {
+export async function podRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
   return removal(deps, pods, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner, force: true });
 }
 
 /** Takes the mover's Secret away. */
-export async function secretRemoval(deps: ExposerDeps, owner: DataUpload | DataDownload): Promise<Work | undefined> {
+export async function secretRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
   return removal(deps, secrets, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner });
 }
 
 /** Takes an intermediate claim away together with its volume, whatever the storage class says of that. */
-export async function claimRemoval(deps: ExposerDeps, owner: DataUpload | DataDownload): Promise<Work | undefined> {
+export async function claimRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
   const key = { namespace: deps.namespace, name: owner.metadata.name ?? "" };
   const claim = await deps.client.find(persistentVolumeClaims, key);
   if (claim === undefined || !isOwnedBy(claim, owner)) return undefined;

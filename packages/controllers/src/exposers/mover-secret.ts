@@ -3,7 +3,6 @@ import {
   type BackupRepository,
   type BackupStorageLocation,
   backupStorageLocations,
-  type LABELS,
   type LocationSecrets,
   MOVER_SECRET_KEYS,
   readRepositoryPassword,
@@ -22,7 +21,8 @@ export interface MoverSecretOptions {
   readonly name: string;
   readonly namespace: string;
   readonly owner: OwnerReference;
-  readonly label: typeof LABELS.dataUpload | typeof LABELS.dataDownload;
+  /** Under which the object that it is for is named. */
+  readonly label: string;
   readonly locationName: string;
   readonly repository: Pick<BackupRepository, "metadata" | "spec">;
   /** Opens the repository; that of the installation's own repositories when left out. */

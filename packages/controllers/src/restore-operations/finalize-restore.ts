@@ -2,7 +2,7 @@
  * The last part of a restore, when every volume has its data: volumes get back the reclaim policy and labels that they had, the hooks run in the pods that are up now,
  * and what came of it is added to the restore's files. Can be repeated after a crash; hooks may then run a second time.
  */
-import { type Backup, type DataDownload, dataDownloads, LABELS, type Restore, validLabelValue } from "@drayage/api";
+import { type Backup, type DataDownload, dataDownloads, LABELS, type PodVolumeRestore, podVolumeRestores, type Restore, validLabelValue } from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, isAbort, type Logger, messageOf } from "@drayage/base";
 import {
   type KubeClient,
@@ -167,7 +167,8 @@ async function restoredVolumeInfos(
   options: FinalizeRestoreOptions,
 ): Promise<Record<string, unknown>[]> {
   const { client, namespace, restore, signal } = options;
-  if (operations.length === 0) return [];
+  const filled = await filledVolumeInfos(infos, options);
+  if (operations.length === 0) return filled;
   const downloads = await allOf(
     client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${restore.metadata.uid}`, signal }),
   );
@@ -197,5 +198,35 @@ async function restoredVolumeInfos(
       },
     });
   }
-  return restored;
+  return [...restored, ...filled];
+}
+
+/** Volumes that were filled through the pods that mount them. */
+async function filledVolumeInfos(
+  infos: readonly BackupVolumeInfo[],
+  { client, namespace, restore, signal }: FinalizeRestoreOptions,
+): Promise<Record<string, unknown>[]> {
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
+  const filled: Record<string, unknown>[] = [];
+  for await (const { spec, status } of client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal })) {
+    const info = infos.find(({ pvbInfo }) => pvbInfo?.["snapshotHandle"] === spec.snapshotID);
+    const pvcNamespace = spec.pod.namespace ?? "";
+    const claim = info?.pvcName === undefined ? undefined : await client.find(persistentVolumeClaims, { namespace: pvcNamespace, name: info.pvcName }, signal);
+    filled.push({
+      ...(info?.pvcName === undefined ? {} : { pvcName: info.pvcName, pvcNamespace, pvName: claim?.spec.volumeName ?? "" }),
+      restoreMethod: "PodVolumeRestore",
+      snapshotDataMoved: false,
+      pvrInfo: {
+        snapshotHandle: spec.snapshotID,
+        size: status?.progress?.totalBytes ?? 0,
+        uploaderType: spec.uploaderType ?? "kopia",
+        volumeName: spec.volume,
+        podName: spec.pod.name ?? "",
+        podNamespace: pvcNamespace,
+        ...(status?.node === undefined ? {} : { nodeName: status.node }),
+        Phase: status?.phase ?? "",
+      },
+    });
+  }
+  return filled;
 }

@@ -70,6 +70,8 @@ const MIRROR_POD = "kubernetes.io/config.mirror";
 
 export class ItemRestore {
   readonly operations: ItemOperation[] = [];
+  /** Claims, where they go, whose data comes back only through a pod that mounts them. */
+  readonly toFill: { readonly namespace: string; readonly name: string }[] = [];
   readonly #options: ItemRestoreOptions;
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
@@ -188,7 +190,10 @@ export class ItemRestore {
       backup.metadata.name ?? "",
     );
     const resource = await this.#resourceOf(wanted);
-    await this.#create(wanted, item, resource, id, entry, log);
+    const created = await this.#create(wanted, item, resource, id, entry, log);
+    if (created === undefined) return;
+    const context = { restore, backup, itemFromBackup: item, targetNamespace: id.namespace, log, signal: this.#options.signal };
+    for (const action of this.#options.actions) if (action.groupResource === id.groupResource) await action.created?.(created, context);
   }
 
   /** Runs an action; undefined when the item is not to be restored. */
@@ -239,11 +244,9 @@ export class ItemRestore {
     ) {
       this.#toProvision.add(name);
       log.info("Not restoring the volume: its claim gets a new one");
-      if (method === "PodVolumeBackup") {
-        operationLog.error(
-          claimNamespace,
-          `claim "${claim?.name}" comes back empty: its data was backed up by a file-system backup, which this version cannot restore`,
-        );
+      if (method === "PodVolumeBackup" && info?.result !== "failed") this.toFill.push({ namespace: claimNamespace, name: claim?.name ?? "" });
+      if (method === "PodVolumeBackup" && info?.result === "failed") {
+        operationLog.error(claimNamespace, `claim "${claim?.name}" comes back empty: reading it had failed, so its data is not in the backup`);
       } else if (method === "NativeSnapshot") {
         operationLog.error(
           claimNamespace,
@@ -280,7 +283,15 @@ export class ItemRestore {
     return resource;
   }
 
-  async #create(wanted: GenericObject, item: GenericObject, resource: DiscoveredResource, id: ItemId, entry: Entry, log: Logger): Promise<void> {
+  /** The object when it was created; undefined when it was there. */
+  async #create(
+    wanted: GenericObject,
+    item: GenericObject,
+    resource: DiscoveredResource,
+    id: ItemId,
+    entry: Entry,
+    log: Logger,
+  ): Promise<GenericObject | undefined> {
     const { client, signal } = this.#options;
     log.info(`Attempting to restore ${wanted.kind}: ${wanted.metadata.name}`);
     let created: GenericObject;
@@ -292,12 +303,13 @@ export class ItemRestore {
       if (existing === undefined) throw error;
       entry.exists = true;
       await this.#meetExisting(existing, wanted, resource, id, entry, log);
-      return;
+      return undefined;
     }
     Object.assign(entry, { outcome: "created", exists: true });
     await this.#restoreStatus(created, item, resource, id);
     await this.#restoreFieldManagers(item, resource, id, log);
     if (id.groupResource === CUSTOM_RESOURCE_DEFINITIONS) await this.#untilServed(id.name);
+    return created;
   }
 
   async #meetExisting(existing: GenericObject, wanted: GenericObject, resource: DiscoveredResource, id: ItemId, entry: Entry, log: Logger): Promise<void> {

@@ -48,6 +48,7 @@ function start(cluster: RecordedCluster, store: MemoryBackupStore, overrides: Pa
     logger: nullLogger,
     namespace: NAMESPACE,
     stores: store,
+    helperImage: "drayage/dray:test",
     ...overrides,
   };
   const restore = startRestoreController(deps);
@@ -172,20 +173,20 @@ describe("a restore", () => {
       return { exitCode: 0, stdout: "", stderr: "" };
     };
     await client.create<Restore>(restores, newRestore("back", { namespaceMapping: { notes: "notes-2" } }));
-    // One claim of the recording was backed up by a file-system backup, which cannot be restored here.
-    const waiting = await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
-    expect(waiting.status).toMatchObject({ restoreItemOperationsAttempted: 2, errors: 1 });
+    const waiting = await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
+    expect(waiting.status).toMatchObject({ phase: "WaitingForPluginOperations", restoreItemOperationsAttempted: 2 });
     expect(waiting.metadata.finalizers).toEqual([FINALIZERS.restoreFiles]);
     expect(commands).toEqual([]);
     bindClaims(cluster);
     runPods(cluster);
     endDownloads(client, COMPLETED);
-    const ended = await restoreIn(cluster, "back", "PartiallyFailed");
-    expect(ended.status).toMatchObject({ restoreItemOperationsCompleted: 2, hookStatus: { hooksAttempted: 1 }, errors: 1 });
+    const ended = await restoreIn(cluster, "back", "Completed");
+    expect(ended.status).toMatchObject({ restoreItemOperationsCompleted: 2, hookStatus: { hooksAttempted: 1 } });
     expect(commands).toEqual(["/bin/sh -c cat /files/a"]);
     expect(store.restores.get("back")?.volumeInfos).toMatchObject([
       { pvcName: "files", pvcNamespace: "notes-2", pvName: "pv-of-files", restoreMethod: "CSISnapshot" },
       { pvcName: "disk", pvcNamespace: "notes-2", pvName: "pv-of-disk" },
+      { pvcName: "fsb", pvcNamespace: "notes-2", pvName: "pv-of-fsb", restoreMethod: "PodVolumeRestore", pvrInfo: { volumeName: "fsb", Phase: "Completed" } },
     ]);
     expect(client.all(persistentVolumes).find(({ metadata }) => metadata.name === "pv-of-files")?.spec.persistentVolumeReclaimPolicy).toBe("Delete");
     expect(store.openArchives).toBe(0);
@@ -194,7 +195,7 @@ describe("a restore", () => {
   it("keeps the provisioner away from claims whose data is on its way", async () => {
     const { cluster, client } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     const claims = new Map(client.all(persistentVolumeClaims).map((claim) => [claim.metadata.name, claim]));
     expect(claims.get("files")?.spec.selector?.matchLabels?.["velero.io/dynamic-pv-restore"]).toMatch(/^notes\.files\.[a-z0-9]{5}$/);
     expect(claims.get("files")?.spec.volumeName).toBeUndefined();
@@ -220,7 +221,7 @@ describe("a restore", () => {
   it("leaves no ConfigMaps of its own behind", async () => {
     const { cluster, client } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     expect(client.all(configMaps).filter(({ metadata }) => metadata.namespace === NAMESPACE)).toEqual([]);
   });
 
@@ -258,10 +259,10 @@ describe("a restore", () => {
       restores,
       newRestore("back", { includedNamespaces: ["notes"], labelSelector: { matchLabels: { "pod-template-hash": "5689f8c9c9" } } }),
     );
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed", "Completed", "PartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "Completed", "PartiallyFailed");
     expect(client.all(deployments)).toEqual([]);
     expect(client.all(services)).toEqual([]);
-    expect(client.all(pods)).toHaveLength(1);
+    expect(client.all(pods).filter(({ metadata }) => metadata.namespace === "notes")).toHaveLength(1);
     // The pod brings its claims along, whatever their labels.
     expect(client.all(persistentVolumeClaims)).toHaveLength(3);
   });
@@ -274,7 +275,7 @@ describe("a restore", () => {
     );
     cluster.discovery.invalidate();
     await client.create<Restore>(restores, newRestore("back", { includedResources: ["endpointslices.discovery.k8s.io", "configmaps"] }));
-    await restoreIn(cluster, "back", "PartiallyFailed");
+    await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
     expect(store.restores.get("back")?.results?.errors.namespaces?.["notes"]?.[0]).toMatch(/does not serve discovery.k8s.io\/v1 EndpointSlice/);
   });
 
@@ -333,10 +334,10 @@ describe("a restore", () => {
     const items = store.items("second");
     for (const { object } of items) if (object.kind === "DataUpload") object["status"] = { phase: "Canceled" };
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "FinalizingPartiallyFailed");
+    await restoreIn(cluster, "back", "Finalizing", "FinalizingPartiallyFailed");
     bindClaims(cluster);
     runPods(cluster);
-    await restoreIn(cluster, "back", "PartiallyFailed");
+    await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
     expect(client.all(dataDownloads)).toEqual([]);
     expect(store.restores.get("back")?.results?.errors.namespaces?.["notes"]?.join("\n")).toMatch(/ended Canceled, so the backup has none/);
   });
@@ -344,11 +345,11 @@ describe("a restore", () => {
   it("is PartiallyFailed with the mover's message when the data does not come back", async () => {
     const { cluster, client, store } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     bindClaims(cluster);
     runPods(cluster);
     endDownloads(client, { phase: "Failed", message: "disk is full" });
-    const ended = await restoreIn(cluster, "back", "PartiallyFailed");
+    const ended = await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
     expect(ended.status).toMatchObject({ restoreItemOperationsFailed: 2 });
     expect(store.restores.get("back")?.results?.errors.namespaces?.["notes"]?.join("\n")).toMatch(/"notes\/files" was not restored: disk is full/);
   });
@@ -382,19 +383,19 @@ describe("a restore", () => {
   it("that waits for its downloads survives a restart of the server", async () => {
     const { cluster, client, store, restore, operations } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     await Promise.all([restore.stop(), operations.stop()]);
     bindClaims(cluster);
     runPods(cluster);
     endDownloads(client, COMPLETED);
     start(cluster, store);
-    expect((await restoreIn(cluster, "back", "PartiallyFailed")).status?.restoreItemOperationsCompleted).toBe(2);
+    expect((await restoreIn(cluster, "back", "Completed", "PartiallyFailed")).status?.restoreItemOperationsCompleted).toBe(2);
   });
 
   it("is never Completed when the record of its operations is gone", async () => {
     const { cluster, client, store, restore, operations } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     await Promise.all([restore.stop(), operations.stop()]);
     const { itemOperations: _, ...files } = store.restores.get("back") ?? { restoreName: "back" };
     store.restores.set("back", files);
@@ -406,7 +407,7 @@ describe("a restore", () => {
   it("is not finalized without end when its files are gone from the bucket", async () => {
     const { cluster, client, store } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     store.getRestoreResourceList = async () => {
       throw new DrayError("BLOB_NOT_FOUND", "Cannot read the list: it is not there");
     };
@@ -418,7 +419,7 @@ describe("a restore", () => {
   it("can be deleted when its bucket is gone", async () => {
     const { cluster, client, store } = await world();
     await client.create<Restore>(restores, newRestore("back"));
-    await restoreIn(cluster, "back", "WaitingForPluginOperationsPartiallyFailed");
+    await restoreIn(cluster, "back", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     store.failure = new DrayError("BLOB_BUCKET_NOT_FOUND", "Cannot use the bucket: it is not there");
     await client.delete(restores, { namespace: NAMESPACE, name: "back" });
     await eventually(cluster.clock, () => (client.peek(restores, { namespace: NAMESPACE, name: "back" }) === undefined ? true : undefined));

@@ -34,7 +34,10 @@ import { prepareRestore } from "./prepare-restore.ts";
 import { decideRestore, restorePhaseOf } from "./restore.ts";
 import { deleteDataUploadResults, runRestore } from "./run-restore.ts";
 
-export type RestoreControllerDeps = Omit<BackupControllerDeps, "movers" | "newSpool">;
+export interface RestoreControllerDeps extends Omit<BackupControllerDeps, "movers" | "newSpool"> {
+  /** Of the init container that holds a restored pod until its volumes are filled: the image of this program. */
+  readonly helperImage: string;
+}
 
 /** Two restores at once might want the same objects. */
 const CONCURRENT_RESTORES = 1;
@@ -155,10 +158,11 @@ class RestoreReconciler {
   }
 
   async #run(restore: Restore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
-    const { client, discovery, clock, random, logger, namespace, stores } = this.#deps;
+    const { client, discovery, clock, random, logger, namespace, stores, helperImage } = this.#deps;
     try {
       const status = await runRestore({
         client,
+        helperImage,
         discovery,
         clock,
         random,

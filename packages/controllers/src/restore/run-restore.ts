@@ -6,6 +6,7 @@ import {
   type Backup,
   type BackupStorageLocation,
   LABELS,
+  type PodVolumeBackup,
   RESOURCE_USAGE_DATA_UPLOAD,
   type Restore,
   type RestoreStatus,
@@ -20,6 +21,7 @@ import { createDataUploadRestoreAction, DataUploadResults } from "../actions/dat
 import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
+import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-action.ts";
 import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
 import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
@@ -31,6 +33,7 @@ import type { ServerSettings } from "../server-settings.ts";
 import { ItemRestore } from "./item-restore.ts";
 import { restoreOrder } from "./restore-order.ts";
 import { RestoreSelection } from "./restore-selection.ts";
+import { waitForPodVolumes } from "./wait-for-pod-volumes.ts";
 
 export interface RunRestoreOptions {
   readonly client: KubeClient;
@@ -41,6 +44,8 @@ export interface RunRestoreOptions {
   readonly namespace: string;
   readonly stores: BackupStores;
   readonly settings: ServerSettings;
+  /** Of the init container that holds a pod until its volumes are filled. */
+  readonly helperImage: string;
   readonly restore: Restore;
   readonly backup: Backup;
   readonly location: BackupStorageLocation;
@@ -77,6 +82,8 @@ class RestoreRun {
   readonly #store: BackupStore;
   readonly #archive: BackupArchiveReader;
   readonly #moved = new MovedVolumes();
+  /** Claims (`namespace/name`, where they go) that a pod's restore fills. */
+  readonly #filled = new Set<string>();
   #progressWrittenMs = 0;
 
   constructor(options: RunRestoreOptions, operationLog: OperationLog, store: BackupStore, archive: BackupArchiveReader) {
@@ -100,7 +107,7 @@ class RestoreRun {
       archive: this.#archive,
       volumeInfos: await this.#volumeInfos(),
       selection,
-      actions: this.#actions(),
+      actions: this.#actions(await this.#podVolumeBackups()),
       hasMovedData: (namespace, claim) => this.#moved.of(namespace, claim) !== undefined,
       operationLog: this.#operationLog,
       resourceTimeoutMs: settings.resourceTimeoutMs,
@@ -121,11 +128,20 @@ class RestoreRun {
     } finally {
       await this.#forgetResults();
     }
+    for (const { namespace: target, name } of items.toFill) {
+      if (this.#filled.has(`${target}/${name}`)) continue;
+      this.#operationLog.error(
+        target,
+        `claim "${name}" comes back empty: its data was read through a pod, and no pod that mounts it was restored together with it`,
+      );
+    }
+    const { random, namespace } = this.#options;
+    await waitForPodVolumes({ client, clock, random, namespace, restore, operationLog: this.#operationLog, timeoutMs: settings.fsBackupTimeoutMs, signal });
     return this.#persist(items);
   }
 
-  #actions(): RestoreAction[] {
-    const { client, random, namespace, restore } = this.#options;
+  #actions(backups: readonly PodVolumeBackup[]): RestoreAction[] {
+    const { client, random, namespace, helperImage, restore } = this.#options;
     const results = new DataUploadResults();
     return [
       createVolumeSnapshotBackupRestoreAction({ client, namespace, moved: this.#moved }),
@@ -141,6 +157,8 @@ class RestoreRun {
       }),
       ...snapshotRestoreActions,
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
+      // After the hooks' containers were put in: the one that waits for the data comes before them.
+      createPodVolumeRestoreAction({ client, namespace, helperImage, backups, filled: this.#filled }),
       serviceRestoreAction,
       serviceAccountRestoreAction,
       createSecretRestoreAction(client),
@@ -206,6 +224,11 @@ class RestoreRun {
       if (isAbort(error, signal)) throw error;
       this.#log.info("Results of DataUploads were left behind", { ...errorFields(error), context: undefined });
     }
+  }
+
+  async #podVolumeBackups(): Promise<readonly PodVolumeBackup[]> {
+    const { backup, signal } = this.#options;
+    return (await this.#store.getPodVolumeBackups(backup.metadata.name ?? "", signal)) as unknown as readonly PodVolumeBackup[];
   }
 
   async #storedSnapshot(namespace: string, name: string): Promise<VolumeSnapshot | undefined> {

@@ -3,6 +3,7 @@
  * The fake client plays the API server; a reaction plays the snapshot controller.
  */
 import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import {
   type Backup,
   type BackupStorageLocation,
@@ -12,6 +13,9 @@ import {
   type DataUpload,
   dataDownloads,
   dataUploads,
+  type PodVolumeBackup,
+  podVolumeBackups,
+  podVolumeRestores,
   type Restore,
   restores,
   type VolumeSnapshotClass,
@@ -29,6 +33,8 @@ import {
   type KubeObject,
   keyOf,
   namespaces,
+  type Pod,
+  pods,
   type ResourceType,
   resourceOf,
 } from "@drayage/kube";
@@ -139,17 +145,39 @@ export function emptyCluster(): RecordedCluster {
       snapshot.status = { boundVolumeSnapshotContentName: contentName, readyToUse: true };
     });
   });
+  // The agents, and what they do with the volumes that they are to read.
+  client.seed<Pod>(pods, {
+    metadata: { namespace: NAMESPACE, name: "node-agent-1", labels: { role: "node-agent" } },
+    spec: { nodeName: "node1", containers: [] },
+    status: { phase: "Running" },
+  });
+  client.react(podVolumeBackups, (before, after) => {
+    if (before !== undefined || after === undefined) return;
+    client.mutate(podVolumeBackups, keyOf(after), (current) => {
+      current.status = completedPodVolumeBackup(current);
+    });
+  });
+  client.react(podVolumeRestores, (before, after) => {
+    if (before !== undefined || after === undefined) return;
+    client.mutate(podVolumeRestores, keyOf(after), (current) => {
+      current.status = { phase: "Completed", progress: { bytesDone: 4, totalBytes: 4 } };
+    });
+  });
   client.handlers.podExec = () => ({ exitCode: 0, stdout: "", stderr: "" });
   return { clock, client, discovery: fixedDiscovery(resources), resources };
 }
 
-/** The recorded cluster: every item of the tarball, without what the backup itself had written into it. */
-export function recordedCluster(): RecordedCluster {
+/**
+ * The recorded cluster: every item of the tarball, without what the backup itself had written into it. Its pod has one of its three volumes read through the file system,
+ * as it was recorded, only where that is asked for.
+ */
+export function recordedCluster({ readsVolume = false }: { readonly readsVolume?: boolean } = {}): RecordedCluster {
   const cluster = emptyCluster();
   for (const { object } of recordedItems()) {
     if (object.kind === "DataUpload") continue;
     const original = structuredClone(object);
     if (original.kind === "PersistentVolumeClaim") withoutBackupMarks(original);
+    if (!readsVolume) delete original.metadata.annotations?.["backup.velero.io/backup-volumes"];
     cluster.client.seed(typeOf(original), original);
   }
   return cluster;
@@ -162,9 +190,15 @@ export async function recordedBackup({ client }: RecordedCluster, store: MemoryB
   );
   const archive = await store.newArchiveWriter();
   for (const { path, object } of recordedItems()) await archive.add(refOf(path, object), object);
-  await store.putBackup({ ...files, archive: await archive.finish() });
+  await store.putBackup({ ...files, podVolumeBackups: recordedPodVolumeBackups(), archive: await archive.finish() });
   await archive.dispose();
   return client.seed(backups, files.backup);
+}
+
+/** The file beside the recorded tarball. */
+export function recordedPodVolumeBackups(): GenericObject[] {
+  const packed = readFileSync(new URL("../bucket/backups/second/second-podvolumebackups.json.gz", folder));
+  return JSON.parse(gunzipSync(packed).toString("utf8")) as GenericObject[];
 }
 
 /** Where an item lies, from its path in the tarball: `resources/pods/namespaces/notes/web.json`. */
@@ -239,6 +273,18 @@ export function completedUpload(_upload: DataUpload): NonNullable<DataUpload["st
     nodeOS: "linux",
     startTimestamp: "2026-11-21T04:10:57Z",
     completionTimestamp: "2026-11-21T04:11:01Z",
+  };
+}
+
+export function completedPodVolumeBackup({ metadata }: PodVolumeBackup): NonNullable<PodVolumeBackup["status"]> {
+  return {
+    acceptedTimestamp: "2026-11-21T04:10:53Z",
+    completionTimestamp: "2026-11-21T04:10:56Z",
+    path: `/${metadata.uid}`,
+    phase: "Completed",
+    progress: { bytesDone: 4, totalBytes: 4 },
+    snapshotID: "0ad9ce55d6b51843a114df508cb6a774",
+    startTimestamp: "2026-11-21T04:10:54Z",
   };
 }
 

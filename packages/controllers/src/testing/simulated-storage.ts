@@ -6,16 +6,17 @@ import {
   type BackupRepository,
   backupRepositories,
   DATA_PATH_CANCELED,
-  type DataDownload,
-  type DataUpload,
   dataDownloads,
   dataUploads,
   LABELS,
+  podVolumeBackups,
+  podVolumeRestores,
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
 import { type KubeObject, keyOf, type Pod, persistentVolumeClaims, persistentVolumes, pods, type ResourceType } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
+import type { AnyMovement } from "../data-movement/movement.ts";
 
 export interface SimulatedStorageOptions {
   /** The node on which every pod comes up. */
@@ -54,6 +55,8 @@ export class SimulatedStorage {
     client.react(pods, () => this.#runPods());
     client.react(dataUploads, () => this.#runPods());
     client.react(dataDownloads, () => this.#runPods());
+    client.react(podVolumeBackups, () => this.#runPods());
+    client.react(podVolumeRestores, () => this.#runPods());
     client.react(backupRepositories, (_before, after) => {
       if (after !== undefined && after.status?.phase === undefined)
         this.#patch(backupRepositories, after, { status: { phase: "Ready" } } as Partial<BackupRepository>);
@@ -184,9 +187,18 @@ export class SimulatedStorage {
   }
 
   #runMover(pod: Pod, mover: NonNullable<SimulatedStorageOptions["mover"]>): void {
-    const isUpload = pod.metadata.labels?.[LABELS.dataUpload] !== undefined;
+    const { labels = {} } = pod.metadata;
+    const isUpload = labels[LABELS.dataUpload] !== undefined || labels[LABELS.podVolumeBackup] !== undefined;
     const key = { namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" };
-    const movement: DataUpload | DataDownload | undefined = isUpload ? this.#client.peek(dataUploads, key) : this.#client.peek(dataDownloads, key);
+    const client = this.#client;
+    const movement: AnyMovement | undefined =
+      labels[LABELS.podVolumeBackup] !== undefined
+        ? client.peek(podVolumeBackups, key)
+        : labels[LABELS.podVolumeRestore] !== undefined
+          ? client.peek(podVolumeRestores, key)
+          : isUpload
+            ? client.peek(dataUploads, key)
+            : client.peek(dataDownloads, key);
     const phase = movement?.status?.phase;
     if (movement === undefined || (phase !== "InProgress" && phase !== "Canceling")) return;
     const end = (exitCode: number, message: string): void =>

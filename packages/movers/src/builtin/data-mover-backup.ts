@@ -49,7 +49,8 @@ async function backUp(options: DataMoverBackupOptions, { object, access, signal,
   return outcomeOf(result, volumePath, volumeMode);
 }
 
-function outcomeOf(result: UploadResult, byPath: string, volumeMode: "Filesystem" | "Block"): Outcome {
+/** What is told of an upload. */
+export function outcomeOf(result: UploadResult, byPath: string, volumeMode: "Filesystem" | "Block"): Outcome {
   const { snapshotId, stats, problems, progress, changedBytes } = result;
   // Of files, those that the parent did not have, whole, as Velero counts; a device is always read whole, so of it what the repository did not have.
   const incrementalBytes = volumeMode === "Block" ? progress.bytesHashed - progress.bytesDeduplicated : changedBytes;

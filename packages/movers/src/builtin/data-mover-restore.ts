@@ -20,10 +20,20 @@ export function runDataMoverRestore(options: DataMoverRestoreOptions): Promise<n
   });
 }
 
-async function restore(options: DataMoverRestoreOptions, { object, access, signal, onProgress }: TransferContext<DataDownload>): Promise<Outcome> {
+function restore(options: DataMoverRestoreOptions, context: TransferContext<DataDownload>): Promise<Outcome> {
+  const { snapshotID, dataMoverConfig } = context.object.spec;
+  return restoreInto(options, context, snapshotID, dataMoverConfig ?? {});
+}
+
+/** Writes a snapshot into the volume. `settings` are those that Velero hands to an uploader: ParallelFilesDownload, WriteSparseFiles. */
+export async function restoreInto<T>(
+  options: DataMoverOptions,
+  { access, signal, onProgress }: TransferContext<T>,
+  snapshotID: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<Outcome> {
   const { clock, random, logger, volumePath: byPath, volumeMode, memoryBudget } = options;
-  const { snapshotID, dataMoverConfig } = object.spec;
-  const parallel = positive(dataMoverConfig?.["ParallelFilesDownload"]);
+  const parallel = positive(settings["ParallelFilesDownload"]);
   return withRepository(access, { clock, random, logger, signal, readOnly: true }, async (repository) => {
     const snapshot = await repository.snapshots.get(snapshotID, signal);
     const root = snapshot.rootEntry;
@@ -36,7 +46,7 @@ async function restore(options: DataMoverRestoreOptions, { object, access, signa
       overwrite: true,
       // The volume changes hands as soon as this ends.
       flush: true,
-      sparse: dataMoverConfig?.["WriteSparseFiles"] === "true",
+      sparse: settings["WriteSparseFiles"] === "true",
       signal,
       onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
       clock,

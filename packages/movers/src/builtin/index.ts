@@ -1,6 +1,8 @@
 /** The mover that is built in: filesystem and block volumes, in Kopia's repository format as Velero uses it. */
 export { DATA_MOVER_REQUESTER, type DataMoverBackupOptions, runDataMoverBackup } from "./data-mover-backup.ts";
 export { type DataMoverRestoreOptions, runDataMoverRestore } from "./data-mover-restore.ts";
+export { POD_VOLUME_REQUESTER, type PodVolumeBackupOptions, runPodVolumeBackup } from "./pod-volume-backup.ts";
+export { DONE_FOLDER, type PodVolumeRestoreOptions, runPodVolumeRestore } from "./pod-volume-restore.ts";
 export { openRepositoryStorage, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
 export { createRepositoryService, type RepositoryService, type RepositoryServiceDeps } from "./repository-service.ts";
 export type { DataMoverOptions } from "./run-data-mover.ts";

@@ -53,7 +53,12 @@ export interface TransferContext<T> {
 }
 
 export type MovedObject = KubeObject & {
-  readonly spec: { readonly cancel?: boolean; readonly backupStorageLocation: string; readonly sourceNamespace: string };
+  readonly spec: {
+    readonly cancel?: boolean;
+    readonly backupStorageLocation: string;
+    readonly sourceNamespace?: string;
+    readonly pod?: { readonly namespace?: string };
+  };
   readonly status?: { readonly phase?: string; readonly node?: string };
 };
 
@@ -144,7 +149,11 @@ async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Prom
   const mounted = await readMountedAccess(folder);
   if (mounted !== undefined) return mounted;
   // A pod that Velero's own node-agent made has no such Secret, and a service account that may read them.
-  return loadClusterAccess(options.client, { namespace: options.namespace, locationName: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace });
+  return loadClusterAccess(options.client, {
+    namespace: options.namespace,
+    locationName: spec.backupStorageLocation,
+    volumeNamespace: spec.sourceNamespace ?? spec.pod?.namespace ?? "",
+  });
 }
 
 /** A mover whose object was given to another, or has ended, must leave no trace (DESIGN 8.5). */

@@ -1,0 +1,150 @@
+/**
+ * PodVolumeBackup and PodVolumeRestore: volumes that are read, or filled, through the file system of the node on which their pod runs. The engine is that of data-movement;
+ * what is special is that only the agent of that node can do it, and that a restore waits until the pod holds its volumes in its first init container.
+ */
+import {
+  type BackupRepository,
+  FINALIZERS,
+  LABELS,
+  type PodVolumeBackup,
+  type PodVolumeRestore,
+  parseBackupDataPathResult,
+  parseRestoreDataPathResult,
+  podVolumeBackups,
+  podVolumeRestores,
+} from "@drayage/api";
+import { type Controller, type Pod, pods, source } from "@drayage/kube";
+import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
+import type { MovementKind } from "../data-movement/movement.ts";
+import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
+import { done, failed, type Work } from "../data-movement/work.ts";
+import type { ExposerDeps } from "../exposers/exposer-deps.ts";
+import { cleanUpPodVolume, exposePodVolume } from "./pod-volume-exposer.ts";
+import { KUBELET_ROOT } from "./pod-volume-path.ts";
+
+export interface PodVolumeControllerDeps extends MovementControllerDeps {
+  readonly pod: ExposerDeps["pod"];
+  readonly config: ExposerDeps["config"];
+  readonly kubeletRoot?: string;
+}
+
+/** The init container in which a restored pod waits for its volumes; always its first. */
+export const RESTORE_WAIT = "restore-wait";
+/** What is passed on to movers that ask for one; their own waits have limits of their own. */
+const RESOURCE_TIMEOUT = "10m0s";
+
+export function startPodVolumeBackupController(deps: PodVolumeControllerDeps): Controller {
+  return startMovementController(deps.caches.volumeBackups, podVolumeBackupKind(deps), deps);
+}
+
+export function startPodVolumeRestoreController(deps: PodVolumeControllerDeps): Controller {
+  const { caches, namespace } = deps;
+  // A pod that reaches its init container is what a restore waits for.
+  const arrivals = source(caches.localPods, {
+    toKeys: ({ metadata }) =>
+      caches.volumeRestores.list().flatMap((restore) => (restore.spec.pod.uid === metadata.uid ? [{ namespace, name: restore.metadata.name ?? "" }] : [])),
+  });
+  return startMovementController(caches.volumeRestores, podVolumeRestoreKind(deps), { ...deps, moreSources: [arrivals] });
+}
+
+export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind<PodVolumeBackup> {
+  return {
+    ...sharedKind(deps),
+    type: podVolumeBackups,
+    noun: "pod volume backup",
+    podLabel: LABELS.podVolumeBackup,
+    nodeFields: [],
+    pinnedTo: ({ spec }) => spec.node,
+    blockedBy: async () => undefined,
+    expose: async (backup) => {
+      const { pod: reference, volume, uploaderType = "", backupStorageLocation: location } = backup.spec;
+      const pod = await deps.client.find(pods, { namespace: reference.namespace, name: reference.name ?? "" });
+      if (uploaderType === "restic") return failed('spec.uploaderType is "restic", and only kopia is written');
+      if (pod === undefined || pod.metadata.uid !== reference.uid) return failed(`pod "${reference.namespace}/${reference.name}" is gone`);
+      const repositoryKey = { location, volumeNamespace: reference.namespace ?? "" };
+      return expose(deps, {
+        type: podVolumeBackups,
+        movement: backup,
+        label: LABELS.podVolumeBackup,
+        direction: "backup",
+        locationName: location,
+        pod,
+        volumeName: volume,
+        repository: () => repositoryFor(deps, repositoryKey, backup.metadata.creationTimestamp),
+      });
+    },
+    parseResult: (message, backup) => {
+      const result = parseBackupDataPathResult(message);
+      if (result === undefined) return undefined;
+      const { snapshotID, incrementalBytes, totalBytes, emptySnapshot, error } = result;
+      const remark = error ?? (emptySnapshot ? "volume was empty so no snapshot was taken" : undefined);
+      return {
+        status: { snapshotID, path: `/${backup.metadata.uid ?? ""}`, ...(incrementalBytes === 0 ? {} : { incrementalBytes }) },
+        totalBytes,
+        ...(remark === undefined ? {} : { message: remark }),
+      };
+    },
+  };
+}
+
+export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKind<PodVolumeRestore> {
+  const { caches, nodeName } = deps;
+  const here = ({ spec }: PodVolumeRestore): Pod | undefined => {
+    const pod = caches.localPods.get({ namespace: spec.pod.namespace, name: spec.pod.name ?? "" });
+    return pod?.metadata.uid === spec.pod.uid ? pod : undefined;
+  };
+  return {
+    ...sharedKind(deps),
+    type: podVolumeRestores,
+    noun: "pod volume restore",
+    podLabel: LABELS.podVolumeRestore,
+    nodeFields: ["node"],
+    pinnedTo: (restore) => restore.status?.node ?? (here(restore) === undefined ? "" : nodeName),
+    blockedBy: async (restore) => {
+      const first = here(restore)?.status?.initContainerStatuses?.find(({ name }) => name === RESTORE_WAIT);
+      return first?.state?.running === undefined ? `pod "${restore.spec.pod.namespace}/${restore.spec.pod.name}" to hold its volumes` : undefined;
+    },
+    expose: async (restore) => {
+      const { volume, uploaderType = "", snapshotID, backupStorageLocation: location, sourceNamespace: volumeNamespace } = restore.spec;
+      if (uploaderType === "restic") return failed('spec.uploaderType is "restic", which is not restored by this version');
+      if (snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
+      const pod = here(restore);
+      if (pod === undefined) return failed(`pod "${restore.spec.pod.namespace}/${restore.spec.pod.name}" is gone`);
+      return expose(deps, {
+        type: podVolumeRestores,
+        movement: restore,
+        label: LABELS.podVolumeRestore,
+        direction: "restore",
+        locationName: location,
+        pod,
+        volumeName: volume,
+        repository: () => repositoryFor(deps, { location, volumeNamespace }, restore.metadata.creationTimestamp),
+      });
+    },
+    parseResult: (message) => {
+      const result = parseRestoreDataPathResult(message);
+      return result === undefined ? undefined : { status: {}, totalBytes: result.totalBytes };
+    },
+  };
+}
+
+function sharedKind(deps: PodVolumeControllerDeps) {
+  return {
+    finalizer: FINALIZERS.podVolume,
+    stampsStartOnEnd: false,
+    startStatus: {},
+    deliver: async (): Promise<Work> => done,
+    isDelivering: () => false,
+    cleanUp: (movement: PodVolumeBackup | PodVolumeRestore): Promise<Work> => cleanUpPodVolume(deps, movement),
+  };
+}
+
+async function expose<T extends PodVolumeBackup | PodVolumeRestore>(
+  deps: PodVolumeControllerDeps,
+  exposure: Omit<Parameters<typeof exposePodVolume<T>>[1], "kubeletRoot" | "resourceTimeout">,
+): Promise<Work> {
+  // Asked for first, so that it gets ready while the pod starts.
+  const early: BackupRepository | Work = await exposure.repository();
+  if ("state" in early && early.state !== "wait") return early;
+  return exposePodVolume(deps, { ...exposure, kubeletRoot: deps.kubeletRoot ?? KUBELET_ROOT, resourceTimeout: RESOURCE_TIMEOUT });
+}
