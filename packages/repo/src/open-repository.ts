@@ -6,7 +6,7 @@ import type { IndexCachePlace } from "./content/committed-index.ts";
 import { openContents } from "./content/contents.ts";
 import { FORMAT_BLOB_ID } from "./format/format-blob.ts";
 import type { DeriveFormatKey } from "./format/key-hierarchy.ts";
-import { type CreateFormatOptions, createRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
+import { type CreateFormatOptions, createRepositoryFormat, openRepositoryFormat, type RepositoryFormat } from "./format/repository-format.ts";
 import { writeUdmRepository } from "./format/udm-repository.ts";
 import { maintenanceLabels, maintenanceParameters } from "./maintenance/maintenance-parameters.ts";
 import { defaultPolicy } from "./policy/default-policy.ts";
@@ -31,6 +31,8 @@ export interface OpenRepositoryOptions {
   readonly indexCache?: IndexCachePlace | undefined;
   /** How a password becomes a key; one that remembers saves a process that opens many repositories the stretching. */
   readonly deriveKey?: DeriveFormatKey;
+  /** The password that it is about to get: a change that was cut off can then be finished. */
+  readonly nextPassword?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -80,7 +82,10 @@ export async function createRepository(storage: BlobStorage, options: CreateRepo
  * Throws REPO_NOT_FOUND, REPO_WRONG_PASSWORD, REPO_LOCKED, REPO_UNSUPPORTED naming what is not known, REPO_CORRUPT naming the blob.
  */
 export async function openRepository(storage: BlobStorage, options: OpenRepositoryOptions): Promise<Repository> {
-  return await openOver(storage, options, undefined);
+  const { nextPassword, password, deriveKey, clock = systemClock, random = systemRandom, logger = nullLogger } = options;
+  if (nextPassword === undefined) return await openOver(storage, options, undefined);
+  const format = { password, nextPassword, clock, random, logger, ...(deriveKey === undefined ? {} : { deriveKey }) };
+  return await openOver(storage, options, await openRepositoryFormat(storage, format, options.signal));
 }
 
 async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, format: RepositoryFormat | undefined): Promise<Repository> {

@@ -28,16 +28,18 @@ export function withRepositoryOptions(command: Command): Command {
 export async function withRepository(
   options: RepositoryOptions,
   terminal: Terminal,
-  settings: { readonly readOnly: boolean },
+  settings: { readonly readOnly: boolean; readonly nextPassword?: () => Promise<string> },
   work: (repository: Repository) => Promise<void>,
 ): Promise<void> {
   const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal);
   try {
     const password = await repositoryPassword(options, terminal);
+    const nextPassword = await settings.nextPassword?.();
     const { openRepository } = await import("@drayage/repo");
     const repository = await openRepository(storage, {
       ...{ password, readOnly: settings.readOnly, identity: localIdentity(), clock: terminal.clock, random: terminal.random },
       ...{ logger: warningsTo(terminal), signal: terminal.signal, indexCache: { folder: join(stateFolder(terminal.env), "index") } },
+      ...(nextPassword === undefined ? {} : { nextPassword }),
     });
     try {
       await work(repository);

@@ -15,6 +15,8 @@ export interface FormatOptions {
   readonly logger?: Logger;
   /** Where format keys come from; by default each is derived anew, which takes 0.2 s. */
   readonly deriveKey?: DeriveFormatKey;
+  /** The password that it is about to get: opens what a change that was cut off has encrypted already. */
+  readonly nextPassword?: string;
 }
 
 export interface CreateFormatOptions extends FormatOptions {
@@ -159,22 +161,30 @@ export class RepositoryFormat {
   }
 
   /**
-   * Encrypts the format under a new password; contents and their keys stay. `kopia.blobcfg` goes first: until `kopia.repository` follows the old password
-   * opens the repository without it, afterwards the new one opens both.
+   * Encrypts the format under a new password; contents and their keys stay.
+   *
+   * Two blobs hang on the password, and no store changes both at once. `kopia.blobcfg` says nothing where there is no object lock, so it is taken away first and written again last:
+   * whoever is killed in between leaves a repository that one of the two passwords opens. With object lock it cannot be missed, not even for a moment: it goes first, and a change that
+   * was cut off behind it is finished by opening with `nextPassword` and changing once more.
    * Throws REPO_UNSUPPORTED where the format forbids it.
    */
   async changePassword(password: string, signal?: AbortSignal): Promise<void> {
     const { blob, block, config } = this.#state;
     const random = this.#options.random ?? systemRandom;
     if (!block.enablePasswordChange) {
-      throw new DrayError("REPO_UNSUPPORTED", `Cannot change the password of repository at "${this.#storage.description}": its format does not allow it`);
+      throw new DrayError("REPO_UNSUPPORTED", `Cannot change the password of repository at "${this.#storage.description}": its format does not allow it`, {
+        hint: "Format version 1, and what was upgraded from it, ties the password to its packs; copy the snapshots to a new repository.",
+      });
     }
-    const formatKey = await deriveFormatKey(password, this.uniqueId, blob.keyAlgorithm);
+    const formatKey = await (this.#options.deriveKey ?? deriveFormatKey)(password, this.uniqueId, blob.keyAlgorithm);
     const nextBlob: FormatBlob = { ...blob, encryptedBlockFormat: sealWithFormatKey(formatKey, this.uniqueId, encodeBlockFormat(block), random) };
     const bytes = encodeFormatBlob(nextBlob);
     const sealedConfig = sealWithFormatKey(formatKey, this.uniqueId, encodeBlobConfig(config), random);
-    await this.#storage.put(BLOB_CONFIG_ID, sealedConfig, this.putOptionsOf(BLOB_CONFIG_ID, signal));
-    await this.#storage.put(FORMAT_BLOB_ID, bytes, this.putOptionsOf(FORMAT_BLOB_ID, signal));
+    const put = (id: string, data: Uint8Array): Promise<void> => this.#storage.put(id, data, this.putOptionsOf(id, signal));
+    if (config.retention === undefined) await this.#storage.delete(BLOB_CONFIG_ID, signal);
+    else await put(BLOB_CONFIG_ID, sealedConfig);
+    await put(FORMAT_BLOB_ID, bytes);
+    if (config.retention === undefined) await put(BLOB_CONFIG_ID, sealedConfig);
     this.#state = { bytes, blob: nextBlob, block, formatKey, config };
     this.#readAtMs = this.#options.clock.monotonicMs();
   }
@@ -209,11 +219,12 @@ async function readFormat(
   const block = decodeBlockFormat(plaintext);
   const logger = options.logger ?? nullLogger;
   checkSupported(block, options.clock.nowMs(), (message) => logger.warn(`Repository at "${storage.description}": ${message}`));
-  return { bytes, blob, block, formatKey, config: await readConfig(storage, blob.uniqueId, formatKey, signal) };
+  return { bytes, blob, block, formatKey, config: await readConfig(storage, options, blob, formatKey, signal) };
 }
 
 /** The settings in `kopia.blobcfg`; none where the blob is missing. */
-async function readConfig(storage: BlobStorage, uniqueId: Uint8Array, formatKey: Uint8Array, signal?: AbortSignal): Promise<BlobConfig> {
+async function readConfig(storage: BlobStorage, options: FormatOptions, blob: FormatBlob, formatKey: Uint8Array, signal?: AbortSignal): Promise<BlobConfig> {
+  const { uniqueId, keyAlgorithm } = blob;
   let sealed: Uint8Array;
   try {
     sealed = await storage.get(BLOB_CONFIG_ID, signal === undefined ? {} : { signal });
@@ -221,13 +232,17 @@ async function readConfig(storage: BlobStorage, uniqueId: Uint8Array, formatKey:
     if (hasCode(error, "BLOB_NOT_FOUND")) return { retention: undefined };
     throw error;
   }
-  const plaintext = openWithFormatKey(formatKey, uniqueId, sealed);
+  let plaintext = openWithFormatKey(formatKey, uniqueId, sealed);
+  if (plaintext === undefined && options.nextPassword !== undefined) {
+    const nextKey = await (options.deriveKey ?? deriveFormatKey)(options.nextPassword, uniqueId, keyAlgorithm);
+    plaintext = openWithFormatKey(nextKey, uniqueId, sealed);
+  }
   if (plaintext === undefined) {
     throw new DrayError(
       "REPO_CORRUPT",
       `Cannot open repository at "${storage.description}": "${BLOB_CONFIG_ID}" does not decrypt under the password of "${FORMAT_BLOB_ID}"`,
       {
-        hint: "A password change may have been cut off; change the password again with a client that is still connected.",
+        hint: "A change of the password may have been cut off; change it once more, from the same old to the same new one.",
       },
     );
   }
