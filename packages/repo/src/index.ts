@@ -43,6 +43,8 @@ export * from "./policy/policy-tree.ts";
 export { retentionReasons } from "./policy/retention.ts";
 export { veleroPathPolicy } from "./policy/velero-policy.ts";
 export * from "./policy/wildcard.ts";
+export * from "./repair/plan-repair.ts";
+export { StagedStorage } from "./repair/staged-storage.ts";
 export * from "./repository.ts";
 export * from "./snapshot/directory-entry.ts";
 export * from "./snapshot/directory-listing.ts";

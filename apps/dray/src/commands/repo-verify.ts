@@ -1,8 +1,9 @@
-import { formatBytes } from "@drayage/base";
-import { contentProblem, packLengths, verifySnapshots } from "@drayage/datapath";
-import type { Repository } from "@drayage/repo";
+import { DrayError, formatBytes } from "@drayage/base";
+import { contentProblem, packLengths, type VerifyMode, type VerifyReport, verifySnapshots } from "@drayage/datapath";
+import { formatSnapshotSource, type Repository, type Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { formatStart } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -11,12 +12,14 @@ import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
   readonly full?: boolean;
+  readonly sample?: string;
   readonly parallel?: string;
 }
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
     .option("--full", "read and authenticate every byte of every snapshot")
+    .option("--sample <percent>", "read a part of the files, chosen anew each time: 5% a night is everything in some weeks")
     .option("--parallel <number>", "files read side by side")
     .action(async (options: Options) => {
       if (isResticRepository(options, terminal))
@@ -27,6 +30,7 @@ export function define(command: Command, terminal: Terminal): void {
 
 /** Every content that the index names, then every snapshot. */
 async function verifyRepository(repository: Repository, options: Options, terminal: Terminal): Promise<void> {
+  const mode = modeOf(options);
   const view = new TransferView(terminal, "Verifying", options.json === true);
   await view.run(async () => {
     const { signal, clock } = terminal;
@@ -45,29 +49,59 @@ async function verifyRepository(repository: Repository, options: Options, termin
     for (const { id, error } of unreadable) problems.push({ path: id, message: error instanceof Error ? error.message : String(error) });
     const report = await verifySnapshots({
       ...{ repository, snapshots, clock, signal, onProgress: view.onProgress },
-      mode: options.full === true ? "full" : "quick",
+      ...mode,
       ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
     });
     view.clear();
     const count = damagedContents + unreadable.length + report.problemCount;
     view.problems([...problems, ...report.problems], count, "error");
     view.repaired(report.repairedShards);
-    const { mode, files, directories, bytes } = report;
+    if (options.json !== true) for (const line of damagedLines(report, snapshots)) terminal.err(line);
+    const { mode: done, files, filesRead, directories, bytes, damaged } = report;
     view.summary(
       {
         repository: repository.description,
-        mode,
+        mode: done,
         contents,
         packs: packs.size,
         snapshots: snapshots.length,
         directories,
         files,
         bytes,
+        filesRead,
         problems: count,
+        damagedSnapshots: damaged,
         repairedShards: report.repairedShards,
       },
-      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${mode === "full" ? " to the last byte" : ""}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${HOW_FAR[done](filesRead)}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
     );
     if (count > 0) terminal.exitCode = EXIT.failed;
+  });
+}
+
+const HOW_FAR: Readonly<Record<VerifyMode, (filesRead: number) => string>> = {
+  quick: () => "",
+  full: () => " to the last byte",
+  sample: (filesRead) => `, ${filesRead} of them to the last byte`,
+};
+
+function modeOf({ full, sample }: Options): { readonly mode: VerifyMode; readonly samplePercent?: number } {
+  if (sample === undefined) return { mode: full === true ? "full" : "quick" };
+  const percent = /^\d{1,3}(\.\d+)?%?$/.test(sample) ? Number.parseFloat(sample) : Number.NaN;
+  if (full === true || !(percent > 0 && percent <= 100)) {
+    throw new DrayError(
+      "USAGE",
+      `Cannot verify a sample of "${sample}"${full === true ? ": --full and --sample exclude each other" : ": a part above 0% and up to 100% is wanted"}`,
+    );
+  }
+  return { mode: "sample", samplePercent: percent };
+}
+
+function damagedLines({ damaged }: VerifyReport, snapshots: readonly Snapshot[]): string[] {
+  const known = new Map(snapshots.map((snapshot) => [snapshot.id, snapshot]));
+  return damaged.map(({ snapshotId, problems }) => {
+    const snapshot = known.get(snapshotId);
+    const what = snapshot === undefined ? "" : ` of ${formatSnapshotSource(snapshot.source)}, ${formatStart(snapshot.startTimeNs)}`;
+    return `damaged: snapshot ${snapshotId}${what}: ${problems} problems\n`;
   });
 }

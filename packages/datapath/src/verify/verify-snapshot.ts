@@ -3,6 +3,7 @@
  *
  *   quick   every listing is read; every content of every file is in the index, and its pack is in the store with all its bytes
  *   full    besides, every file is read from front to back: decrypted, authenticated, of the stated length
+ *   sample  as quick, and of the files a part, chosen anew each time, as full
  */
 import { type Clock, DrayError, forEachLimit, hasCode, systemClock } from "@drayage/base";
 import {
@@ -20,17 +21,21 @@ import { Pacer } from "../pacer.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
 import { below } from "../upload/source-entry.ts";
 
-export type VerifyMode = "quick" | "full";
+export type VerifyMode = "quick" | "full" | "sample";
 
 export interface VerifySnapshotOptions {
   readonly repository: Repository;
   readonly snapshots: readonly Snapshot[];
   /** @default "quick" */
   readonly mode?: VerifyMode;
+  /** Of a hundred files so many are read, on average, by mode `sample`. */
+  readonly samplePercent?: number;
   /** Files being read side by side. @default 4 */
   readonly parallel?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
+  /** Told of every problem; the report keeps the first thousand. */
+  readonly onProblem?: (problem: EntryProblem) => void;
   readonly clock?: Clock;
 }
 
@@ -41,6 +46,10 @@ export interface VerifyReport {
   readonly files: number;
   /** Bytes of the files that were checked. */
   readonly bytes: number;
+  /** Files that were read from front to back: each content of a file counts once, however many snapshots share it. */
+  readonly filesRead: number;
+  /** Snapshots with something wrong, and how much. */
+  readonly damaged: readonly { readonly snapshotId: string; readonly problems: number }[];
   /** What is wrong, by path below the snapshot's id; the first thousand. */
   readonly problems: readonly EntryProblem[];
   readonly problemCount: number;
@@ -105,6 +114,8 @@ class Verification {
   #directories = 0;
   #files = 0;
   #bytes = 0;
+  #filesRead = 0;
+  readonly #damaged: { snapshotId: string; problems: number }[] = [];
 
   constructor(options: VerifySnapshotOptions, clock: Clock, meter: ProgressMeter, packs: ReadonlyMap<string, number>) {
     this.#options = options;
@@ -114,9 +125,11 @@ class Verification {
   }
 
   async snapshot({ id, rootEntry }: Snapshot): Promise<void> {
+    const before = this.#problems.count;
     if (rootEntry === undefined) this.#bad(id, new DrayError("REPO_CORRUPT", "its manifest names no root"));
     else if (rootEntry.type === "directory") await this.#directory(rootEntry.objectId, id);
     else await this.#guard(id, () => this.#file(rootEntry));
+    if (this.#problems.count > before) this.#damaged.push({ snapshotId: id, problems: this.#problems.count - before });
   }
 
   report(snapshots: number): VerifyReport {
@@ -126,6 +139,8 @@ class Verification {
       directories: this.#directories,
       files: this.#files,
       bytes: this.#bytes,
+      filesRead: this.#filesRead,
+      damaged: this.#damaged,
       problems: this.#problems.kept,
       problemCount: this.#problems.count,
       repairedShards: this.#options.repository.contents.repairedShards,
@@ -156,10 +171,11 @@ class Verification {
   }
 
   async #file(entry: DirectoryEntry): Promise<void> {
-    const { repository, signal, mode } = this.#options;
+    const { repository, signal } = this.#options;
     if (!this.#good.has(entry.objectId)) {
       let length = await this.#contents(entry.objectId);
-      if (mode === "full") {
+      if (this.#isRead()) {
+        this.#filesRead++;
         length = 0;
         for await (const piece of repository.objects.pieces(entry.objectId, signal === undefined ? {} : { signal })) {
           length += piece.length;
@@ -177,6 +193,11 @@ class Verification {
     this.#bytes += entry.size;
     this.#meter.counts.filesDone++;
     this.#meter.counts.bytesDone += entry.size;
+  }
+
+  #isRead(): boolean {
+    const { mode = "quick", samplePercent = 0, repository } = this.#options;
+    return mode === "full" || (mode === "sample" && repository.random.fraction() * 100 < samplePercent);
   }
 
   /** Checks that every content of an object is stored, lists included, and gives the object's length. */
@@ -210,7 +231,7 @@ class Verification {
   }
 
   #bad(path: string, error: unknown): void {
-    this.#problems.add(path, error);
+    this.#options.onProblem?.(this.#problems.add(path, error));
     this.#meter.counts.errors++;
   }
 
