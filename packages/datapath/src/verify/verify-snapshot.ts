@@ -231,7 +231,8 @@ class Verification {
   }
 
   #bad(path: string, error: unknown): void {
-    this.#options.onProblem?.(this.#problems.add(path, error));
+    const problem = this.#problems.add(path, error);
+    this.#options.onProblem?.(problem);
     this.#meter.counts.errors++;
   }
 
