@@ -17,6 +17,8 @@ export interface Splitter {
   /** Forgets the stream: window zeroed, count 0. One splitter serves one object at a time. */
   reset(): void;
   readonly maxChunkBytes: number;
+  /** No cut comes before so many bytes of a chunk: what is shorter is one chunk. */
+  readonly minChunkBytes: number;
 }
 
 /** A keyed content hash with its key bound. */

@@ -2,6 +2,8 @@
  * The seam inside the repository engine: contents below (packs, indexes, epochs), objects, manifests and snapshots above.
  * A content is a deduplicated unit: bytes up to a few MiB under an id that is a keyed hash of them (kopia-format.md 3.2).
  */
+import type { ContentLanes } from "./content/content-lanes.ts";
+
 declare const contentIdBrand: unique symbol;
 /** `[prefix letter g..z]` + lower-case hex of the hash. */
 export type ContentId = string & { readonly [contentIdBrand]: true };
@@ -26,6 +28,8 @@ export interface ContentReader {
   get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array>;
   /** What the index says, or undefined. Memory only, once the index is open. */
   info(id: ContentId): ContentInfo | undefined;
+  /** Whether a content with this key (a byte 0 and the hash, for file data) is there and not deleted: `info` without making text and objects. */
+  hasKey?(key: Uint8Array): boolean;
   /** Every content of a prefix class (`undefined`: all), by id; deleted ones only when asked for. */
   list(options?: { readonly prefix?: string; readonly includeDeleted?: boolean }): IterableIterator<ContentInfo>;
   /** Loads index changes of other writers. */
@@ -74,6 +78,8 @@ export interface WrittenContent {
 }
 
 export interface ContentWriter extends ContentReader {
+  /** Lanes for one writer of file data; absent where contents do not lie in packs. */
+  openLanes?(): ContentLanes;
   /** Damaged parts of stored bytes that error correction put right since opening: the storage has lost them. */
   readonly repairedShards: number;
   /**

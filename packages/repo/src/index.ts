@@ -1,6 +1,8 @@
 export type { IndexCachePlace } from "./content/committed-index.ts";
 export { isContentId, keyOf, parseContentId, prefixOf } from "./content/content-id.ts";
+export { ContentLanes } from "./content/content-lanes.ts";
 export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
+export type { KnownToLane, LaneOptions, SealedPack } from "./content/sealing-lane.ts";
 export * from "./content-port.ts";
 export * from "./copy/repository-statistics.ts";
 export { absentStorage, type ListedStorage, planSync, type SyncPlan, type SyncPlanOptions } from "./copy/sync-plan.ts";
@@ -51,6 +53,7 @@ export * from "./snapshot/directory-listing.ts";
 export type { DirectorySummary, FailedEntry } from "./snapshot/directory-summary.ts";
 export * from "./snapshot/extended-metadata.ts";
 export { byteStringOf, isUtf8, textOfByteString } from "./snapshot/go-text.ts";
+export * from "./snapshot/raw-listing.ts";
 export * from "./snapshot/snapshot-manifest.ts";
 export * from "./snapshot/snapshot-source.ts";
 export * from "./snapshot/snapshot-store.ts";

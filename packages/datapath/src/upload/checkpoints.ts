@@ -5,21 +5,34 @@
  * Checkpoints carry the source but no tags, so that nobody who looks snapshots up by tag takes one for a backup.
  */
 import { type Clock, randomUuid } from "@drayage/base";
-import { type DirectoryEntry, type DirectoryListingWriter, emptyStats, type ObjectWriter, type Repository, type SnapshotSource } from "@drayage/repo";
+import {
+  type DirectoryEntry,
+  type DirectoryListingWriter,
+  emptyStats,
+  type Repository,
+  type SnapshotSource,
+  type WrittenDirectory,
+  type WrittenObject,
+} from "@drayage/repo";
 
 export const CHECKPOINT = "checkpoint";
 
-/** A directory, or a file, on its way: enough to make an entry of what there is of it. */
+/** A directory on its way: enough to make an entry of what there is of it. */
 export interface DirectoryUnderWay {
   /** The entry without what only the end of the directory tells. */
   readonly entry: Omit<DirectoryEntry, "objectId" | "summary">;
   readonly listing: DirectoryListingWriter;
+  /** Directories in it that are not in the listing yet, in order. */
+  readonly children: Set<DirectoryUnderWay>;
   readonly files: Set<FileUnderWay>;
+  /** What its entry is going to be, once it is being completed: its listing must then be left alone. */
+  closing: Promise<WrittenDirectory> | undefined;
 }
 
 export interface FileUnderWay {
   readonly entry: Omit<DirectoryEntry, "objectId">;
-  readonly object: ObjectWriter;
+  /** An object of what is stored so far; undefined where there is nothing yet. */
+  readonly partial: () => Promise<WrittenObject | undefined>;
 }
 
 export interface CheckpointOptions {
@@ -36,10 +49,11 @@ export interface CheckpointOptions {
 
 export class Checkpoints {
   readonly #options: CheckpointOptions;
-  /** From the root down. */
-  readonly stack: DirectoryUnderWay[] = [];
+  /** The root, while it is under way. */
+  root: DirectoryUnderWay | undefined;
   #dueMs: number;
   #running = false;
+  #failure: { readonly error: unknown } | undefined;
   #savedId: string | undefined;
 
   constructor(options: CheckpointOptions) {
@@ -50,7 +64,8 @@ export class Checkpoints {
   /** Saves one when it is time. Cheap when it is not; called between entries and between the pieces of large files. */
   async saveIfDue(): Promise<void> {
     const { clock, everyMs } = this.#options;
-    if (this.#running || clock.monotonicMs() < this.#dueMs || this.stack.length === 0) return;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#running || clock.monotonicMs() < this.#dueMs || this.root === undefined) return;
     this.#running = true;
     try {
       await this.#save();
@@ -60,34 +75,47 @@ export class Checkpoints {
     }
   }
 
+  /** The same for callers that do not wait; a failure is kept for the next that does. */
+  saveSoon(): void {
+    this.saveIfDue().catch((error: unknown) => {
+      this.#failure ??= { error };
+    });
+  }
+
   /** Removes this run's checkpoint once the real manifest is there. Durable with the flush that makes that one durable. */
   async discard(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#savedId !== undefined) await this.#options.repository.snapshots.delete(this.#savedId);
     this.#savedId = undefined;
   }
 
   async #save(): Promise<void> {
     const { repository, source, description, startTimeNs, clock, fence, signal } = this.#options;
-    let child: DirectoryEntry | undefined;
-    for (const level of this.stack.toReversed()) {
-      const more: DirectoryEntry[] = child === undefined ? [] : [child];
-      for (const file of level.files) {
-        const { objectId, length } = await file.object.checkpoint(new Uint8Array(0), signal);
-        // Kopia's name for the part of a file; it never equals the name of a real one, so the next run does not take the part for the whole.
-        const name = `.checkpointed.${file.entry.name}.${randomUuid(repository.random)}`;
-        more.push({ ...file.entry, name, size: length, objectId });
-      }
-      const written = await level.listing.checkpoint(more, { mtimeNs: level.entry.mtimeNs }, CHECKPOINT, signal);
-      child = { ...level.entry, ...written };
-    }
-    if (child === undefined) return;
+    if (this.root === undefined) return;
+    const rootEntry = await this.#entryOf(this.root);
     await fence?.();
     const previous = this.#savedId;
     this.#savedId = await repository.snapshots.save(
-      { source, description, startTimeNs, endTimeNs: clock.nowNs(), stats: emptyStats, incomplete: CHECKPOINT, rootEntry: child, tags: {}, pins: [] },
+      { source, description, startTimeNs, endTimeNs: clock.nowNs(), stats: emptyStats, incomplete: CHECKPOINT, rootEntry, tags: {}, pins: [] },
       signal,
     );
     if (previous !== undefined) await repository.snapshots.delete(previous, signal);
     await repository.flush(signal);
+  }
+
+  async #entryOf(directory: DirectoryUnderWay): Promise<DirectoryEntry> {
+    const { signal, repository } = this.#options;
+    const more: DirectoryEntry[] = [];
+    for (const child of directory.children) more.push(await this.#entryOf(child));
+    for (const file of directory.files) {
+      const written = await file.partial();
+      if (written === undefined) continue;
+      // Kopia's name for the part of a file; it never equals the name of a real one, so the next run does not take the part for the whole.
+      const name = `.checkpointed.${file.entry.name}.${randomUuid(repository.random)}`;
+      more.push({ ...file.entry, name, size: written.length, objectId: written.objectId });
+    }
+    if (directory.closing !== undefined) return { ...directory.entry, ...(await directory.closing) };
+    const written = await directory.listing.checkpoint(more, { mtimeNs: directory.entry.mtimeNs }, CHECKPOINT, signal);
+    return { ...directory.entry, ...written };
   }
 }

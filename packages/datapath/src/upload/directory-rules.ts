@@ -6,6 +6,8 @@
  * Ignore files are data of the volume: they are never followed out of it, and a rule in one that cannot be read is a warning, so that more is stored rather than less.
  */
 import { closeSync, readSync } from "node:fs";
+import { asBuffer } from "@drayage/base";
+import type { DirectoryNames } from "@drayage/kernels";
 import {
   CACHE_DIRECTORY_SIGNATURE,
   CACHE_DIRECTORY_TAG,
@@ -19,13 +21,36 @@ import {
 import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
-import type { DirectoryNames } from "./directory-names.ts";
 import { below } from "./source-entry.ts";
 import type { UploadContext } from "./upload-context.ts";
 import { openRegularFile } from "./upload-file.ts";
 
+/** Names as byte strings, each part in the order of bytes. */
+export interface ListedNames {
+  readonly directories: readonly string[];
+  readonly others: readonly string[];
+}
+
 /** Nobody writes longer lists of rules by hand. */
 const IGNORE_FILE_BYTES_MAX = 1 << 20;
+
+/** Names as the kernels give them, one by one. */
+export function listedNames({ names, ends, directories }: DirectoryNames): ListedNames {
+  const text = asBuffer(names);
+  const all = Array.from(ends, (end, i) => text.toString("latin1", i === 0 ? 0 : ends[i - 1], end));
+  return { directories: all.slice(0, directories), others: all.slice(directories) };
+}
+
+export function packedNames({ directories, others }: ListedNames): DirectoryNames {
+  const all = [...directories, ...others];
+  const ends = new Uint32Array(all.length);
+  let end = 0;
+  for (const [i, name] of all.entries()) {
+    end += name.length;
+    ends[i] = end;
+  }
+  return { names: new Uint8Array(Buffer.from(all.join(""), "latin1")), ends, directories: directories.length };
+}
 
 export class DirectoryRules {
   readonly #scope: IgnoreScope;
@@ -42,18 +67,18 @@ export class DirectoryRules {
   }
 
   /** The rules of the root of a source. Throws USAGE for a pattern of a policy that cannot be read. */
-  static ofRoot(context: UploadContext, tree: PolicyTree, directory: AnchoredDirectory, names: DirectoryNames): DirectoryRules {
+  static ofRoot(context: UploadContext, tree: PolicyTree, directory: AnchoredDirectory, names: ListedNames): DirectoryRules {
     return make(context, IgnoreScope.outermost(), tree, directory, "", names);
   }
 
   /** The rules of a directory below. `path` is its byte string below the root. */
-  enter(context: UploadContext, directory: AnchoredDirectory, path: string, names: DirectoryNames): DirectoryRules {
+  enter(context: UploadContext, directory: AnchoredDirectory, path: string, names: ListedNames): DirectoryRules {
     const name = path.slice(path.lastIndexOf("/") + 1);
     return make(context, this.#scope, this.#node.child(textOfByteString(name)), directory, path, names);
   }
 
   /** The names that are stored. What is left out is counted. */
-  filter(context: UploadContext, names: DirectoryNames): DirectoryNames {
+  filter(context: UploadContext, names: ListedNames): ListedNames {
     if (this.#isCache) {
       context.counts.excludedDirectories++;
       return { directories: [], others: [] };
@@ -86,7 +111,7 @@ export class DirectoryRules {
   }
 }
 
-function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, directory: AnchoredDirectory, path: string, names: DirectoryNames): DirectoryRules {
+function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, directory: AnchoredDirectory, path: string, names: ListedNames): DirectoryRules {
   if (node.effective.ignoreCacheDirectories && isCacheDirectory(context, directory, names)) return new DirectoryRules(above, node, path, true);
   const files: IgnoreFile[] = [];
   for (const name of above.filesToLookFor(node)) {
@@ -103,7 +128,7 @@ function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, dire
   return new DirectoryRules(scope, node, path, false);
 }
 
-function isCacheDirectory(context: UploadContext, directory: AnchoredDirectory, names: DirectoryNames): boolean {
+function isCacheDirectory(context: UploadContext, directory: AnchoredDirectory, names: ListedNames): boolean {
   if (!names.others.includes(CACHE_DIRECTORY_TAG)) return false;
   return readBeginning(context, directory, CACHE_DIRECTORY_TAG, CACHE_DIRECTORY_SIGNATURE.length)?.toString("latin1") === CACHE_DIRECTORY_SIGNATURE;
 }

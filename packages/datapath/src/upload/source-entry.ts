@@ -1,12 +1,38 @@
 /** What the file system says of an entry, as a listing stores it. */
 import type { BigIntStats } from "node:fs";
+import { ROW, ROW_SLOTS } from "@drayage/kernels";
 import type { DirectoryEntry, EntryExtension, EntryType, SpecialKind, StoredAttribute } from "@drayage/repo";
 import type { UploadContext } from "./upload-context.ts";
+
+/** Facts of an entry out of a row of batch-files.ts. */
+export class RowFacts {
+  readonly #rows: Float64Array;
+  readonly #words: BigUint64Array;
+  readonly #at: number;
+
+  constructor(rows: Float64Array, index: number) {
+    this.#rows = rows;
+    this.#words = new BigUint64Array(rows.buffer, rows.byteOffset, rows.length);
+    this.#at = index * ROW_SLOTS;
+  }
+
+  get stat(): FileStat {
+    const rows = this.#rows;
+    const at = this.#at;
+    const whole = (slot: number): bigint => BigInt(rows[at + slot] ?? 0);
+    return {
+      ...{ dev: this.#words[at + ROW.device] ?? 0n, ino: this.#words[at + ROW.inode] ?? 0n, rdev: this.#words[at + ROW.special] ?? 0n },
+      ...{ nlink: whole(ROW.links), mode: whole(ROW.mode), uid: whole(ROW.uid), gid: whole(ROW.gid), size: whole(ROW.size), blocks: whole(ROW.blocks) },
+      mtimeNs: whole(ROW.seconds) * NS_PER_S + whole(ROW.nanoseconds),
+    };
+  }
+}
 
 export type FileStat = Pick<BigIntStats, "dev" | "ino" | "nlink" | "mode" | "uid" | "gid" | "size" | "blocks" | "mtimeNs" | "rdev">;
 
 /** Kubernetes labels a volume for the node where it is mounted; such a label means nothing elsewhere. */
 const XATTRS_OF_THE_NODE: ReadonlySet<string> = new Set(["security.selinux"]);
+const NS_PER_S = 1_000_000_000n;
 const PERMISSION_BITS = 0o7777n;
 const MIN_NS = -(2n ** 63n);
 const MAX_NS = 2n ** 63n - 1n;
@@ -30,12 +56,21 @@ export function isUnchanged(stat: FileStat, type: EntryType, parent: DirectoryEn
   );
 }
 
-export function specialKindOf(stat: BigIntStats): SpecialKind | undefined {
-  if (stat.isFIFO()) return "fifo";
-  if (stat.isSocket()) return "socket";
-  if (stat.isCharacterDevice()) return "char";
-  if (stat.isBlockDevice()) return "block";
-  return undefined;
+/** The kind of an entry by its whole mode (S_IFMT of stat(2)). */
+export type EntryKind = EntryType | SpecialKind | "unknown";
+
+const KINDS: ReadonlyMap<number, EntryKind> = new Map<number, EntryKind>([
+  [0o010000, "fifo"],
+  [0o020000, "char"],
+  [0o040000, "directory"],
+  [0o060000, "block"],
+  [0o100000, "file"],
+  [0o120000, "symlink"],
+  [0o140000, "socket"],
+]);
+
+export function kindOf(mode: number): EntryKind {
+  return KINDS.get(mode & 0o170000) ?? "unknown";
 }
 
 /** The group of a file's names, or undefined when it has one only. `rootDevice` is that of the snapshot's root: its number is not kept, since it changes from mount to mount. */

@@ -1,15 +1,25 @@
 /** What every part of one upload shares. */
 import type { Clock, Logger } from "@drayage/base";
-import type { SystemCalls } from "@drayage/kernels";
+import type { BatchFiles, SystemCalls } from "@drayage/kernels";
 import type { ObjectId, ObjectWriterContext, ObjectWriterOptions, PolicyTree, Repository, WrittenContent } from "@drayage/repo";
 import type { ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
 import type { ProgressMeter } from "../progress.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import type { StoreCounts } from "./lanes/jobs.ts";
+import type { UploadLanes } from "./lanes/upload-lanes.ts";
 
 export interface UploadContext {
   readonly repository: Repository;
   readonly system: SystemCalls;
+  /** Directories and small files many at a time. */
+  readonly files: BatchFiles;
+  /** What stores file data beside the walk; undefined where contents lie in no packs. */
+  readonly lanes: UploadLanes | undefined;
+  /** Name of the repository's splitter. */
+  readonly splitter: string;
+  /** Files that are shorter than this are one content. */
+  readonly smallFileBytes: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal | undefined;
@@ -21,8 +31,6 @@ export interface UploadContext {
   readonly warnings: ProblemList;
   readonly counts: UploadCounts;
   readonly checkpoints: Checkpoints;
-  /** Files being read at once. */
-  readonly parallel: number;
   /** Compressor of file data, whatever policies say; none when undefined and no policy names one. */
   readonly compressor: string | undefined;
   readonly xattrs: boolean;
@@ -59,6 +67,15 @@ export function countContent(meter: ProgressMeter): (written: WrittenContent, le
   };
 }
 
+/** The same for contents that were stored beside the walk. */
+export function countStored(meter: ProgressMeter): (counts: StoreCounts) => void {
+  return ({ hashed, known, packed }) => {
+    meter.counts.bytesHashed += hashed;
+    meter.counts.bytesDeduplicated += known;
+    meter.counts.bytesUploaded += packed;
+  };
+}
+
 /** What objects are written with: the repository's own, but for the compressor of listings and lists, of which the policy of the source has a say. */
 export function objectWritersOf({ repository, policies }: UploadContext): ObjectWriterContext {
   const { objectWriters } = repository;
@@ -67,12 +84,18 @@ export function objectWritersOf({ repository, policies }: UploadContext): Object
   return { ...objectWriters, metadataCompressor: policies.effective.metadataCompressor };
 }
 
+/** The compressor of a file's data, undefined for none. */
+export function compressorOf(context: UploadContext, options: FileOptions | undefined): string | undefined {
+  const compressor = context.compressor ?? options?.compressor;
+  return compressor === "none" || compressor === "" ? undefined : compressor;
+}
+
 /** Options for writing file data. */
 export function dataObjectOptions(context: UploadContext, partBytes?: number, options?: FileOptions): ObjectWriterOptions {
-  const compressor = context.compressor ?? options?.compressor;
+  const compressor = compressorOf(context, options);
   return {
     onContent: countContent(context.meter),
-    ...(compressor === undefined || compressor === "none" ? {} : { compressor }),
+    ...(compressor === undefined ? {} : { compressor }),
     ...(options?.splitter === undefined ? {} : { splitter: options.splitter }),
     ...(partBytes === undefined ? {} : { partBytes }),
   };

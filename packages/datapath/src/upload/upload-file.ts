@@ -11,6 +11,7 @@ import { atPath, pathError } from "../path-errors.ts";
 import { feed } from "./feed.ts";
 import { PIECE_BYTES, readAhead } from "./read-ahead.ts";
 import type { FileStat } from "./source-entry.ts";
+import type { Register } from "./store-file.ts";
 import { dataObjectOptions, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
 
 /** Files up to this size are read in one synchronous call; a round trip to the thread pool would cost more than the read. */
@@ -46,7 +47,7 @@ export async function uploadFile(
   context: UploadContext,
   file: OpenFile,
   { path, where }: { readonly path: string; readonly where: string },
-  register: (object: ObjectWriter) => () => void,
+  register: Register,
   options?: FileOptions,
 ): Promise<UploadedData> {
   const { fd, stat } = file;
@@ -55,7 +56,7 @@ export async function uploadFile(
     objectWritersOf(context),
     dataObjectOptions(context, size > PARALLEL_UPLOAD_ABOVE_BYTES ? PARALLEL_UPLOAD_ABOVE_BYTES : undefined, options),
   );
-  const unregister = register(object);
+  const unregister = register(() => object.checkpoint(new Uint8Array(0), context.signal));
   try {
     const { length, change } = size <= SMALL_FILE_BYTES ? await uploadSmall(context, object, file, where) : await uploadLarge(context, object, file, where);
     const { objectId } = await object.finish(context.signal);

@@ -7,9 +7,10 @@
  * The snapshot exists when its manifest is flushed; whatever happens before leaves a repository that is as it was, with data that the next run finds again.
  */
 import { lstatSync, realpathSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { type Clock, DrayError, type Logger, nullLogger, systemClock } from "@drayage/base";
-import { type SystemCalls, systemCalls } from "@drayage/kernels";
+import { createKernels, type Kernels, portableFiles, type SystemCalls, systemCalls } from "@drayage/kernels";
 import {
   byteStringOf,
   type DirectoryEntry,
@@ -24,6 +25,7 @@ import {
   type SnapshotStats,
   veleroPathPolicy,
 } from "@drayage/repo";
+import { laneBufferBytes } from "@drayage/repo/sealing-lane";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
@@ -31,11 +33,14 @@ import { atPath } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { estimate } from "./estimate.ts";
+import { UploadLanes } from "./lanes/upload-lanes.ts";
+import { DEFAULT_MEMORY_BYTES, planMemory } from "./memory-plan.ts";
 import { findParents, type ParentChoice, type Parents, staleCheckpoints } from "./parents.ts";
 import { factsOf } from "./source-entry.ts";
+import { storeOpenFile } from "./store-file.ts";
 import { uploadBlockDevice } from "./upload-block.ts";
-import type { UploadContext } from "./upload-context.ts";
-import { openRegularFile, uploadFile } from "./upload-file.ts";
+import { countStored, type UploadContext } from "./upload-context.ts";
+import { openRegularFile } from "./upload-file.ts";
 import { TreeUpload } from "./upload-tree.ts";
 
 export interface UploadSource {
@@ -62,8 +67,10 @@ export interface UploadSnapshotOptions {
   readonly compressor?: string;
   /** Extended attributes, ACLs among them. @default true */
   readonly xattrs?: boolean;
-  /** Large files read side by side, as far as the memory budget allows. @default 2 */
+  /** Threads that read, hash and seal, as far as the memory budget allows, 8 at most; 0: only this one. @default one for each processor */
   readonly parallel?: number;
+  /** Processors that may be used, in parts of one. @default all */
+  readonly cpu?: number;
   /** Bytes that the process may take. @default 352 MiB */
   readonly memoryBudget?: number;
   /** @default 5 minutes */
@@ -95,12 +102,8 @@ export interface UploadResult {
   readonly warningCount: number;
 }
 
+/** What Velero's policy says where nobody chose. */
 const DEFAULT_PARALLEL = 2;
-const DEFAULT_MEMORY_BYTES = 352 << 20;
-/** Node, the index, packs under way, and what encryption leaves to the garbage collector: measured on large files. */
-const BASE_MEMORY_BYTES = 224 << 20;
-/** A chunk of the largest size with room to read, two pieces read ahead, and its share of what waits to be collected. */
-const MEMORY_PER_FILE_BYTES = 80 << 20;
 const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
 
 /**
@@ -109,8 +112,7 @@ const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
  * Problems of single entries are in the result; the snapshot is then without them and its summary says so. Throws PATH_NOT_FOUND, NOT_PERMITTED or PATH_IO when the root itself
  * cannot be read, REPO_* and BLOB_* when the repository fails, and the signal's reason within a second of its abort. Nothing is saved when it throws.
  *
- * Memory stays within `memoryBudget` for any volume, from 304 MiB on: 224 MiB, and 80 MiB for each file that is read side by side, of which fewer are read where the budget is
- * small. The names of the directories on the way down (some 60 bytes each) come on top, and packs on their way to the store take what the repository was opened with.
+ * Memory stays within `memoryBudget` for any volume: memory-plan.ts says how it is divided, and how little will do. USAGE when it is less than that.
  */
 export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<UploadResult> {
   const { repository, snapshotSource, source, tags = {}, pins = [], description = "", signal, fence } = options;
@@ -119,6 +121,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
   signal?.throwIfAborted();
   const meter = new ProgressMeter(clock, options.onProgress);
   let endedWell = false;
+  let context: UploadContext | undefined;
   try {
     meter.enter("preparing");
     const parents = await findParents(repository, options.parent ?? "auto", snapshotSource, tags, signal);
@@ -132,8 +135,8 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
       fence,
       signal,
     });
-    const context = contextOf(options, clock, meter, checkpoints);
-    if (options.policy === "velero") await savePolicy(repository, snapshotSource, context.parallel, signal);
+    context = await contextOf(options, clock, meter, checkpoints);
+    if (options.policy === "velero") await savePolicy(repository, snapshotSource, options.parallel ?? DEFAULT_PARALLEL, signal);
     meter.enter("transferring");
     const rootEntry = await uploadRoot(context, source, parents);
     meter.enter("finishing");
@@ -162,6 +165,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
     };
   } finally {
     if (!endedWell) meter.close(false);
+    await context?.lanes?.close();
   }
 }
 
@@ -171,26 +175,44 @@ function identicalParent({ policies, problems }: UploadContext, { complete }: Pa
   return complete?.rootEntry?.objectId === root.objectId ? complete : undefined;
 }
 
-function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: ProgressMeter, checkpoints: Checkpoints): UploadContext {
-  const { signal, repository, compressor, policies } = options;
-  const affordable = Math.floor(((options.memoryBudget ?? DEFAULT_MEMORY_BYTES) - BASE_MEMORY_BYTES) / MEMORY_PER_FILE_BYTES);
+async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: ProgressMeter, checkpoints: Checkpoints): Promise<UploadContext> {
+  const { signal, repository, logger = nullLogger, policies } = options;
+  const compressor = options.compressor === "" ? undefined : options.compressor;
+  const system = options.system ?? systemCalls;
+  const pacer = new Pacer(clock, signal);
+  const kernels = await createKernels({ logger });
   return {
-    repository,
-    system: options.system ?? systemCalls,
-    clock,
-    logger: options.logger ?? nullLogger,
-    signal,
-    pacer: new Pacer(clock, signal),
-    meter,
+    ...{ repository, system, clock, logger, signal, pacer, meter, checkpoints, compressor, policies },
+    files: options.system === undefined ? kernels.files : portableFiles(system),
+    lanes: openLanes(options, kernels, { clock, pacer, meter }),
+    splitter: repository.format.splitter,
+    smallFileBytes: repository.objectWriters.createSplitter().minChunkBytes,
     problems: new ProblemList(),
     warnings: new ProblemList(),
     counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
-    checkpoints,
-    parallel: Math.max(1, Math.min(options.parallel ?? DEFAULT_PARALLEL, affordable)),
-    compressor: compressor === "" ? undefined : compressor,
-    policies,
     xattrs: options.xattrs ?? true,
   };
+}
+
+function openLanes(
+  { repository, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism(), cpu = Number.POSITIVE_INFINITY }: UploadSnapshotOptions,
+  kernels: Kernels,
+  on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter },
+): UploadLanes | undefined {
+  const lanes = repository.contents.openLanes?.();
+  if (lanes === undefined) return undefined;
+  const contentBytesMax = repository.objectWriters.createSplitter().maxChunkBytes;
+  const packBufferBytes = laneBufferBytes(lanes.options, contentBytesMax);
+  const plan = planMemory({
+    ...{ budgetBytes: memoryBudget, threadsWanted: Math.min(parallel, Math.ceil(cpu)), maxChunkBytes: contentBytesMax, packBufferBytes },
+    packsAheadMax: Math.max(1, Math.floor(lanes.packBytesInFlightMax / lanes.options.maxPackBytes)),
+  });
+  return new UploadLanes({
+    ...{ lanes, kernels, clock: on.clock, signal, contentBytesMax, ...plan },
+    share: Math.min(1, cpu / Math.max(plan.threads, 1)),
+    pace: () => on.pacer.pace(64),
+    onCounts: countStored(on.meter),
+  });
 }
 
 async function uploadRoot(context: UploadContext, source: UploadSource, parents: Parents): Promise<DirectoryEntry> {
@@ -214,9 +236,8 @@ async function uploadDirectory(context: UploadContext, path: string, parents: Pa
     const stat = atPath("examine", path, () => lstatSync(directory.self, { bigint: true }));
     const entry = { name: basename(path), type: "directory" as const, size: 0, ...factsOf(stat) };
     const before = [complete, ...parents.incomplete].map((snapshot) => snapshot?.rootEntry).filter((root) => root?.type === "directory");
-    const written = await new TreeUpload(context, stat.dev).directory(
+    const written = await new TreeUpload(context, stat.dev).root(
       directory,
-      "",
       entry,
       before.map((root) => root?.objectId).filter((id): id is ObjectId => id !== undefined),
     );
@@ -236,7 +257,7 @@ async function expectTotals(context: UploadContext, path: string, parentRoot: Di
     meter.counts.filesTotal = parentRoot.summary.files;
     return;
   }
-  await estimate(path, meter, new Pacer(clock, ended), () => !ended.aborted).catch(() => undefined);
+  await estimate(path, context.files, meter, new Pacer(clock, ended), () => !ended.aborted).catch(() => undefined);
 }
 
 async function uploadSingleFile(context: UploadContext, path: string): Promise<DirectoryEntry> {
@@ -248,7 +269,7 @@ async function uploadSingleFile(context: UploadContext, path: string): Promise<D
       throw new DrayError("USAGE", `Cannot upload "${path}": it is neither a directory nor a regular file`);
     }
     const facts = factsOf(file.stat);
-    const { objectId, size } = await uploadFile(context, file, { path: name, where: path }, () => () => undefined);
+    const { objectId, size } = await storeOpenFile(context, file, { path: name, where: path }, () => () => undefined);
     context.counts.files++;
     context.counts.bytes += size;
     context.meter.counts.filesDone++;

@@ -25,29 +25,29 @@ export function chunkSizes(averageBytes: number): ChunkSizes {
  */
 export abstract class DynamicSplitter implements Splitter {
   readonly maxChunkBytes: number;
+  readonly minChunkBytes: number;
   protected readonly window: Uint8Array = new Uint8Array(WINDOW_BYTES);
   protected readonly mask: number;
-  readonly #minBytes: number;
   /** Bytes of the current chunk that were taken already. */
   #count = 0;
 
   constructor(sizes: ChunkSizes) {
-    this.#minBytes = sizes.minBytes;
+    this.minChunkBytes = sizes.minBytes;
     this.maxChunkBytes = sizes.maxBytes;
     this.mask = sizes.mask;
   }
 
   next(data: Uint8Array, from: number, to: number): number {
     let at = from;
-    const primeFrom = this.#minBytes - WINDOW_BYTES;
+    const primeFrom = this.minChunkBytes - WINDOW_BYTES;
     if (this.#count < primeFrom) {
       const skipped = Math.min(primeFrom - this.#count, to - at);
       at += skipped;
       this.#count += skipped;
     }
-    if (this.#count < this.#minBytes) {
+    if (this.#count < this.minChunkBytes) {
       if (this.#count === primeFrom) this.clearHash();
-      const taken = Math.min(this.#minBytes - this.#count, to - at);
+      const taken = Math.min(this.minChunkBytes - this.#count, to - at);
       const filled = this.#count - primeFrom;
       for (let i = 0; i < taken; i++) {
         const byte = data[at + i] ?? 0;
@@ -56,7 +56,7 @@ export abstract class DynamicSplitter implements Splitter {
       }
       at += taken;
       this.#count += taken;
-      if (this.#count < this.#minBytes) return -1;
+      if (this.#count < this.minChunkBytes) return -1;
       if (taken > 0 && this.atCut()) return this.#cut(at);
     }
     const limit = Math.min(to, at + this.maxChunkBytes - this.#count);

@@ -3,10 +3,12 @@ import type { Splitter } from "../types.ts";
 /** Kopia's FIXED-*: a cut after every `chunkBytes`. */
 export class FixedSplitter implements Splitter {
   readonly maxChunkBytes: number;
+  readonly minChunkBytes: number;
   #count = 0;
 
   constructor(chunkBytes: number) {
     this.maxChunkBytes = chunkBytes;
+    this.minChunkBytes = chunkBytes;
   }
 
   next(_data: Uint8Array, from: number, to: number): number {

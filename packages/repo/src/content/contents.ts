@@ -26,10 +26,13 @@ import type { SharedIndex } from "../index-blobs/shared-index.ts";
 import { CommittedIndex, type IndexCachePlace } from "./committed-index.ts";
 import { type ContentCodec, createContentCodec } from "./content-codec.ts";
 import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
+import { ContentLanes } from "./content-lanes.ts";
 import { type OpenPack, PackBuffers } from "./open-pack.ts";
+import { PREAMBLE_BYTES } from "./pack-layout.ts";
 import { PackReader } from "./pack-reader.ts";
+import type { SealedPack } from "./sealing-lane.ts";
 import { newSessionId } from "./session-id.ts";
-import { type SessionDependencies, WriteSession } from "./write-session.ts";
+import { packHead, type SessionDependencies, WriteSession } from "./write-session.ts";
 
 const MIB = 1 << 20;
 /** Whether a content exists may be decided by a view this old; maintenance counts on it. */
@@ -123,6 +126,8 @@ export class Contents implements ContentWriter {
   /** Sessions whose flush is under way or failed, oldest first. */
   #flushing: WriteSession[] = [];
   #flushQueue: Promise<unknown> = Promise.resolve();
+  /** What delivers the packs of lanes, before a flush. */
+  readonly #lanes = new Set<() => Promise<void>>();
   readonly #statistics = { writtenContents: 0, writtenBytes: 0, packedBytes: 0, deduplicatedContents: 0, deduplicatedBytes: 0, readContents: 0, readBytes: 0 };
 
   constructor(dependencies: SessionDependencies, indexBlobs: IndexBlobs, options: OpenContentsOptions) {
@@ -180,9 +185,37 @@ export class Contents implements ContentWriter {
     return this.#committed.deletionWatermark;
   }
 
+  /** Lanes for one writer of file data, in threads of its own if it likes. */
+  openLanes(): ContentLanes {
+    this.#checkWritable();
+    return new ContentLanes({
+      format: this.format,
+      decoderOptions: this.packed.decoderOptions,
+      readBack: this.#options.readBack !== false,
+      headBytes: packHead(this.format).length + PREAMBLE_BYTES,
+      packBytesInFlightMax: this.#options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
+      shareIndex: () => this.shareIndex(),
+      isStale: () => !this.#isFresh(),
+      refresh: (signal) => this.refresh(signal),
+      timestamp: (key) => this.#timestampAfter(this.#committed.find(key)),
+      takeOver: (sealed, entriesOf, release, signal) => this.#adopt(sealed, entriesOf, release, signal),
+      flushWhenDue: (signal) => this.#flushWhenDue(signal),
+      onFlush: (deliver) => {
+        this.#lanes.add(deliver);
+        return () => this.#lanes.delete(deliver);
+      },
+    });
+  }
+
   info(id: ContentId): ContentInfo | undefined {
     const entry = this.#visible(this.#find(id, keyOf(id)));
     return entry === undefined ? undefined : infoOf(id, entry);
+  }
+
+  hasKey(key: Uint8Array): boolean {
+    const committed = this.#committed.find(key);
+    if (committed?.deleted === false) return true;
+    return this.#session === undefined && this.#flushing.length === 0 ? false : this.#find(idOfKey(key), key)?.deleted === false;
   }
 
   async get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array> {
@@ -302,6 +335,7 @@ export class Contents implements ContentWriter {
 
   async flush(signal?: AbortSignal): Promise<void> {
     this.#checkWritable();
+    for (const deliver of [...this.#lanes]) await deliver();
     const session = this.#session;
     if (session !== undefined && !session.isEmpty) this.#flushing.push(session);
     this.#session = undefined;
@@ -399,6 +433,25 @@ export class Contents implements ContentWriter {
     await this.#committed.commit(shards, session.id, signal);
     this.#flushing = this.#flushing.filter((other) => other !== session);
     await session.end();
+  }
+
+  async #adopt(
+    sealed: SealedPack,
+    entriesOf: (pack: OpenPack) => IndexEntry[],
+    release: (buffer: Uint8Array) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    let bytes = 0;
+    const entries = (pack: OpenPack): IndexEntry[] => {
+      const list = entriesOf(pack);
+      for (const { originalLength } of list) bytes += originalLength;
+      return list;
+    };
+    const adopted = this.#current().adopt(sealed, entries, release, signal);
+    this.#statistics.writtenContents += sealed.count;
+    this.#statistics.writtenBytes += bytes;
+    this.#statistics.packedBytes += sealed.length;
+    await adopted;
   }
 
   #current(): WriteSession {

@@ -56,6 +56,12 @@ export class OpenPack {
     return { offset, length };
   }
 
+  /** Takes what is in the buffer already, behind the head, up to `length`. */
+  extendTo(length: number): void {
+    invariant(length >= this.#length && length <= this.#buffer.length, `Cannot take over a pack: ${length} bytes do not fit behind its ${this.#length}`);
+    this.#length = length;
+  }
+
   /** Takes back what was appended last. */
   truncate(length: number): void {
     this.#length = length;

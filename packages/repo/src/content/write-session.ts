@@ -33,10 +33,11 @@ export interface SessionDependencies {
   readonly buffers: PackBuffers;
 }
 
-/** A pack that is complete, and what makes it so. */
+/** A pack that is complete, what makes it so, and who gets its memory when it is stored. */
 interface ClosedPack {
   readonly pack: OpenPack;
   readonly tail: Uint8Array;
+  readonly release: (buffer: Uint8Array) => void;
 }
 
 export class WriteSession {
@@ -87,11 +88,28 @@ export class WriteSession {
     const known = this.#open.get(letter);
     if (known !== undefined) return known;
     const { buffers, format, random } = this.#on;
-    const head = format.block.enablePasswordChange ? new Uint8Array() : frameFormatBlob(format.formatBlobBytes);
-    const pack = new OpenPack(letter, this.id, buffers.take(), head, random);
+    const pack = new OpenPack(letter, this.id, buffers.take(), packHead(format), random);
     this.#open.set(letter, pack);
     this.#inMemory.set(pack.blobId, pack);
     return pack;
+  }
+
+  /** Takes over a pack of file data that was sealed elsewhere, its head still free. Resolves when there is room for more. */
+  async adopt(
+    { buffer, length }: { readonly buffer: Uint8Array; readonly length: number },
+    entriesOf: (pack: OpenPack) => readonly IndexEntry[],
+    release: (buffer: Uint8Array) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { format, random } = this.#on;
+    const pack = new OpenPack("p", this.id, buffer, packHead(format), random);
+    pack.extendTo(length);
+    this.#inMemory.set(pack.blobId, pack);
+    const closed = this.#complete(pack, entriesOf(pack), release);
+    // Before the first wait: a flush that comes now must find it under way.
+    const room = this.#submit(closed, signal);
+    await room;
+    if (this.#failed.length > 0) await this.#retryFailed(signal);
   }
 
   /** Marks a content deleted, wherever it is stored. */
@@ -154,13 +172,18 @@ export class WriteSession {
 
   /** Ends the life of a pack as open: from here on its entries are in the closed indexes. */
   #close(pack: OpenPack): ClosedPack {
-    const { codec, format, random } = this.#on;
     this.#open.delete(pack.letter);
-    pack.pad(random);
-    const tail = buildPackTail(codec, format.block.indexVersion, [...pack.entries.values()], pack.length, random);
-    this.#closed.add(pack.blobId, tail.index);
+    const closed = this.#complete(pack, [...pack.entries.values()], (buffer) => this.#on.buffers.giveBack(buffer));
     pack.entries.clear();
-    return { pack, tail: tail.bytes };
+    return closed;
+  }
+
+  #complete(pack: OpenPack, entries: readonly IndexEntry[], release: (buffer: Uint8Array) => void): ClosedPack {
+    const { codec, format, random } = this.#on;
+    pack.pad(random);
+    const tail = buildPackTail(codec, format.block.indexVersion, entries, pack.length, random);
+    this.#closed.add(pack.blobId, tail.index);
+    return { pack, tail: tail.bytes, release };
   }
 
   /** A pack that never got a content, since sealing the first one failed. */
@@ -187,12 +210,12 @@ export class WriteSession {
     return room;
   }
 
-  async #upload({ pack, tail }: ClosedPack, signal?: AbortSignal): Promise<void> {
-    const { storage, format, buffers } = this.#on;
+  async #upload({ pack, tail, release }: ClosedPack, signal?: AbortSignal): Promise<void> {
+    const { storage, format } = this.#on;
     await this.#storeMarker(signal);
     await storage.put(pack.blobId, [pack.bytes, tail], format.putOptionsOf(pack.blobId, signal));
     this.#inMemory.delete(pack.blobId);
-    buffers.giveBack(pack.buffer);
+    release(pack.buffer);
   }
 
   /** Tries failed packs again, as many at once as there is room for; the last that fails again says why. */
@@ -220,4 +243,9 @@ export class WriteSession {
     }
     return this.#marker.stored;
   }
+}
+
+/** What stands before the preamble of a pack: a copy of the format blob where the password cannot be changed. */
+export function packHead(format: RepositoryFormat): Uint8Array {
+  return format.block.enablePasswordChange ? new Uint8Array() : frameFormatBlob(format.formatBlobBytes);
 }

@@ -6,7 +6,7 @@
  * Directories first, then everything else, each by the bytes of names. The entries of an empty directory are `null`, not `[]`: object ids depend on it.
  * Writer and reader stream: a listing of millions of entries is never whole in memory.
  */
-import { DrayError, utf8 } from "@drayage/base";
+import { concat, DrayError, utf8 } from "@drayage/base";
 import type { WrittenContent } from "../content-port.ts";
 import { EntryDocument } from "../object/entry-document.ts";
 import type { ObjectId } from "../object/object-id.ts";
@@ -19,8 +19,9 @@ import { decodeListingExtension, encodeListingExtension, type ListingExtension, 
 const STREAM_TYPE = "kopia:directory";
 const PREFIX = "k";
 const HEAD = `{"stream":"${STREAM_TYPE}","entries":`;
-/** Text is handed to the object in pieces of this size. */
-const PIECE_CHARACTERS = 32 << 10;
+/** Text is handed to the object in pieces of about this size. */
+const PIECE_BYTES = 32 << 10;
+const FIRST_PENDING_BYTES = 1 << 10;
 
 export interface WrittenDirectory {
   readonly objectId: ObjectId;
@@ -40,10 +41,22 @@ export function compareEntries(a: Pick<DirectoryEntry, "name" | "type">, b: Pick
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
 
+/** Entries in the form of a listing, written by others, and what they add to its summary. All of them are files. */
+export interface EncodedFiles {
+  /** Entries with a comma between each two. */
+  readonly bytes: Uint8Array;
+  readonly files: number;
+  /** Bytes of the files. */
+  readonly size: number;
+  readonly maxTimeNs: bigint;
+}
+
 export class DirectoryListingWriter {
   readonly #object: ObjectWriter;
   readonly #summary = new SummaryBuilder();
-  #text = HEAD;
+  /** What was not yet handed to the object: a few pieces long at most. */
+  #pending = Buffer.alloc(FIRST_PENDING_BYTES);
+  #length = 0;
   #isEmpty = true;
 
   constructor(context: ObjectWriterContext, onContent?: (written: WrittenContent, length: number) => void) {
@@ -52,14 +65,32 @@ export class DirectoryListingWriter {
       ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
       ...(onContent === undefined ? {} : { onContent }),
     });
+    this.#putText(HEAD);
   }
 
   /** Appends an entry; they must come in the order of `compareEntries`. */
   async add(entry: DirectoryEntry, signal?: AbortSignal): Promise<void> {
-    this.#text += `${this.#isEmpty ? "[" : ","}${encodeDirectoryEntry(entry)}`;
+    this.#putText(`${this.#isEmpty ? "[" : ","}${encodeDirectoryEntry(entry)}`);
     this.#isEmpty = false;
     count(this.#summary, entry);
-    if (this.#text.length >= PIECE_CHARACTERS) await this.#flush(signal);
+    if (this.#length >= PIECE_BYTES) await this.#flush(signal);
+  }
+
+  /** Appends entries that are encoded already; the same order holds. */
+  async addEncoded({ bytes, files, size, maxTimeNs }: EncodedFiles, signal?: AbortSignal): Promise<void> {
+    if (files === 0) return;
+    this.#putText(this.#isEmpty ? "[" : ",");
+    this.#isEmpty = false;
+    this.#summary.addFiles(files, size, maxTimeNs);
+    if (bytes.length > PIECE_BYTES) {
+      await this.#flush(signal);
+      await this.#object.write(bytes, signal);
+      return;
+    }
+    this.#reserve(bytes.length);
+    this.#pending.set(bytes, this.#length);
+    this.#length += bytes.length;
+    if (this.#length >= PIECE_BYTES) await this.#flush(signal);
   }
 
   /** Notes that an entry could not be read; it is counted in the summary and not listed. @param ignored - a policy does not count it as an error */
@@ -69,7 +100,7 @@ export class DirectoryListingWriter {
 
   async finish(end: ListingEnd, signal?: AbortSignal): Promise<WrittenDirectory> {
     const summary = this.#summary.build(end.mtimeNs);
-    this.#text += (this.#isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension);
+    this.#putText((this.#isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension));
     await this.#flush(signal);
     return { objectId: (await this.#object.finish(signal)).objectId, summary };
   }
@@ -78,7 +109,7 @@ export class DirectoryListingWriter {
   async checkpoint(more: readonly DirectoryEntry[], end: ListingEnd, why: string, signal?: AbortSignal): Promise<WrittenDirectory> {
     const builder = this.#summary.clone();
     builder.markIncomplete(why);
-    let text = this.#text;
+    let text = "";
     let isEmpty = this.#isEmpty;
     for (const entry of more) {
       text += `${isEmpty ? "[" : ","}${encodeDirectoryEntry(entry)}`;
@@ -87,7 +118,8 @@ export class DirectoryListingWriter {
     }
     const summary = builder.build(end.mtimeNs);
     text += (isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension);
-    return { objectId: (await this.#object.checkpoint(utf8(text), signal)).objectId, summary };
+    const rest = concat([this.#pending.subarray(0, this.#length), utf8(text)]);
+    return { objectId: (await this.#object.checkpoint(rest, signal)).objectId, summary };
   }
 
   /** Gives memory back when the directory is not finished. */
@@ -95,10 +127,23 @@ export class DirectoryListingWriter {
     this.#object.abandon();
   }
 
+  #putText(text: string): void {
+    // UTF-8 takes three bytes for a character of a JavaScript string at most.
+    this.#reserve(text.length * 3);
+    this.#length += this.#pending.write(text, this.#length, "utf8");
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#pending.length) return;
+    const grown = Buffer.alloc(Math.max(this.#pending.length * 2, this.#length + bytes));
+    this.#pending.copy(grown, 0, 0, this.#length);
+    this.#pending = grown;
+  }
+
   async #flush(signal: AbortSignal | undefined): Promise<void> {
-    const bytes = utf8(this.#text);
-    this.#text = "";
-    await this.#object.write(bytes, signal);
+    const length = this.#length;
+    this.#length = 0;
+    await this.#object.write(this.#pending.subarray(0, length), signal);
   }
 }
 

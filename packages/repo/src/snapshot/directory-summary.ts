@@ -97,6 +97,13 @@ export class SummaryBuilder {
     this.#seen(mtimeNs);
   }
 
+  /** Many files at once; `maxTimeNs` is the latest of theirs. */
+  addFiles(files: number, size: number, maxTimeNs: bigint): void {
+    this.#files += files;
+    this.#size += size;
+    this.#seen(maxTimeNs);
+  }
+
   addSymlink(mtimeNs: bigint): void {
     this.#symlinks++;
     this.#seen(mtimeNs);

@@ -8,10 +8,12 @@ import { MemoryContents } from "./memory-contents.ts";
 /** Cuts after every `chunkBytes` bytes. */
 export class FixedSplitter implements Splitter {
   readonly maxChunkBytes: number;
+  readonly minChunkBytes: number;
   #count = 0;
 
   constructor(chunkBytes: number) {
     this.maxChunkBytes = chunkBytes;
+    this.minChunkBytes = chunkBytes;
   }
 
   next(_data: Uint8Array, from: number, to: number): number {
@@ -32,11 +34,11 @@ export class FixedSplitter implements Splitter {
 /** Cuts after a byte of value 0xff or 0x00 when at least `minBytes` have passed, or after `maxChunkBytes`: content-defined, with early cuts in runs of zeros. */
 export class MarkerSplitter implements Splitter {
   readonly maxChunkBytes: number;
-  readonly #minBytes: number;
+  readonly minChunkBytes: number;
   #count = 0;
 
   constructor(minBytes: number, maxChunkBytes: number) {
-    this.#minBytes = minBytes;
+    this.minChunkBytes = minBytes;
     this.maxChunkBytes = maxChunkBytes;
   }
 
@@ -44,7 +46,7 @@ export class MarkerSplitter implements Splitter {
     for (let at = from; at < to; at++) {
       this.#count++;
       const isMarker = data[at] === 0 || data[at] === 0xff;
-      if ((isMarker && this.#count >= this.#minBytes) || this.#count >= this.maxChunkBytes) {
+      if ((isMarker && this.#count >= this.minChunkBytes) || this.#count >= this.maxChunkBytes) {
         this.#count = 0;
         return at + 1;
       }

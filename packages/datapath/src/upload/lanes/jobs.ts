@@ -1,0 +1,118 @@
+/** What the walk asks of the threads that read, hash and seal, and what they answer. All of it can be passed between threads. */
+import type { EntryExtension, KnownToLane, LaneOptions, SealedPack } from "@drayage/repo/sealing-lane";
+
+/** Small files of one directory: each becomes one content, and its entry of the listing. */
+export interface FilesJob {
+  readonly kind: "files";
+  /** Of the open directory. Descriptors belong to the process: every thread may use them. */
+  readonly directory: number;
+  readonly names: Uint8Array<ArrayBuffer>;
+  readonly ends: Uint32Array<ArrayBuffer>;
+  readonly compressor: string | undefined;
+  /** Whether extended attributes are asked for. */
+  readonly attributes: boolean;
+  /** What an entry has besides: for files with several names or with attributes. A file that turns out to have some and is not named here is left to the walk. */
+  readonly extensions?: readonly (FileExtension | undefined)[];
+}
+
+export interface FileExtension {
+  readonly extension: EntryExtension;
+  /** Of a file with several names, which one of them it must still be. */
+  readonly inode?: bigint;
+}
+
+/** More than FILE_STATUS has: the file is not the one, or not of the kind, that the job is for. */
+export const LEFT_TO_WALK = -4;
+
+export interface FilesResult {
+  /** A row for each file (batch-files.ts). Status 0: stored; its size is what was stored. */
+  readonly rows: Float64Array<ArrayBuffer>;
+  /** The entries of the files that were stored, one behind the other; `ends[i]` is where that of file i ends. */
+  readonly text: Uint8Array<ArrayBuffer>;
+  readonly ends: Uint32Array<ArrayBuffer>;
+  /** One for each file; of those that were stored it means something. */
+  readonly hashes: Uint8Array<ArrayBuffer>;
+  readonly counts: StoreCounts;
+}
+
+/** A range of a file or device, cut as if an object began and ended with it. */
+export interface RangeJob {
+  readonly kind: "range";
+  readonly fd: number;
+  readonly from: number;
+  readonly to: number;
+  /** Where there is nothing to read: offset and length, in order, within the range. */
+  readonly holes: readonly number[];
+  readonly splitter: string;
+  readonly compressor: string | undefined;
+  /** The file was opened for direct I/O: memory, offsets and lengths are multiples of a block. */
+  readonly direct: boolean;
+}
+
+/** Chunks of a range, in order, as they are stored. */
+export interface RangeChunks {
+  readonly hashes: Uint8Array<ArrayBuffer>;
+  readonly lengths: Uint32Array<ArrayBuffer>;
+  readonly counts: StoreCounts;
+}
+
+export interface RangeResult {
+  /** Where the data ended: before `to` when the file is shorter by now. */
+  readonly end: number;
+  readonly digestBytes: number;
+}
+
+/** Bytes: hashed, of these known already, and added to packs; and where the time went, in milliseconds. */
+export interface StoreCounts {
+  readonly hashed: number;
+  readonly known: number;
+  readonly packed: number;
+  readonly readMs: number;
+  readonly workMs: number;
+  /** Waiting for memory, which packs on their way to the storage keep. */
+  readonly waitMs: number;
+}
+
+export type Job = FilesJob | RangeJob;
+
+export type ToThread =
+  | { readonly kind: "job"; readonly id: number; readonly job: Job }
+  | { readonly kind: "buffer"; readonly buffer: Uint8Array<ArrayBuffer> }
+  | ({ readonly kind: "known" } & Partial<KnownToLane>)
+  | { readonly kind: "deliver"; readonly turn: number };
+
+export type FromThread =
+  | { readonly kind: "ready" }
+  | { readonly kind: "pack"; readonly pack: SealedPack }
+  | { readonly kind: "delivered"; readonly turn: number }
+  | { readonly kind: "chunks"; readonly id: number; readonly chunks: RangeChunks }
+  | { readonly kind: "done"; readonly id: number; readonly result: FilesResult | RangeResult }
+  | { readonly kind: "failed"; readonly id: number; readonly error: TransferredError };
+
+/** An error on its way between threads: classes and codes do not survive cloning. */
+export interface TransferredError {
+  readonly message: string;
+  readonly code?: string;
+  readonly errno?: number;
+  readonly hint?: string;
+  readonly context?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly isOurs: boolean;
+}
+
+export interface ThreadOptions {
+  readonly lane: LaneOptions;
+  readonly known: KnownToLane;
+  readonly arenaBytes: number;
+  readonly build: "native" | "portable";
+  /** CONTROL words. */
+  readonly control: Int32Array<SharedArrayBuffer>;
+  /** Share of the time that the thread may work, above 0 and up to 1. */
+  readonly share: number;
+}
+
+/** Words that a thread looks at between pieces of work, when no message reaches it: whether all is given up, and the turn of deliveries that is asked for. */
+export const CONTROL = { canceled: 0, turn: 1 } as const;
+export const CONTROL_WORDS = 2;
+
+/** A job that was given up. */
+export const CANCELED = "canceled";

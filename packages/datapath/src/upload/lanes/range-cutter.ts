@@ -1,0 +1,215 @@
+/**
+ * Cuts a stream into chunks in one arena and stores several at a time: with four of them the hash takes all lanes of the machine.
+ *
+ *   arena   [ chunks that are cut | the chunk under way │ room for the next piece ]
+ *
+ * Invariant: the cuts are those of a stream that is cut byte by byte; runs of zeros that were never read give what reading them would.
+ */
+import type { Splitter } from "@drayage/kernels";
+import type { SealingLane } from "@drayage/repo/sealing-lane";
+import type { RangeChunks, StoreCounts } from "./jobs.ts";
+
+/** Chunks that are hashed side by side. */
+const CHUNKS_AT_ONCE = 4;
+const BLOCK_BYTES = 4096;
+/** Of a run of zeros that reaches a chunk under way, so much is filled in at a time. */
+const ZEROS_AT_ONCE = 1 << 20;
+/** Of a hole of terabytes, so many chunks are told at a time. */
+const ZERO_CHUNKS_AT_ONCE = 4096;
+
+export class RangeCutter {
+  readonly #lane: SealingLane;
+  readonly #arena: Buffer;
+  readonly #splitter: Splitter;
+  readonly #createSplitter: () => Splitter;
+  readonly #compressor: string | undefined;
+  readonly #aligned: boolean;
+  readonly #onChunks: (chunks: RangeChunks, times: Pick<StoreCounts, "workMs">) => void;
+  #start = 0;
+  #scanned = 0;
+  #end = 0;
+  /** Ends of the chunks that are cut and not stored. */
+  #cuts: number[] = [];
+  #stored = 0;
+  /** Bytes of the chunk that zeros are cut into, 0 when not known; and its hash, when it was stored. */
+  #zeroBytes = 0;
+  #zeroHash: Uint8Array<ArrayBuffer> | undefined;
+  #zeros: Buffer | undefined;
+
+  constructor(
+    lane: SealingLane,
+    arena: Uint8Array,
+    options: {
+      readonly createSplitter: () => Splitter;
+      readonly compressor: string | undefined;
+      readonly aligned: boolean;
+      readonly onChunks: (chunks: RangeChunks, times: Pick<StoreCounts, "workMs">) => void;
+    },
+  ) {
+    this.#lane = lane;
+    this.#arena = Buffer.from(arena.buffer, arena.byteOffset, arena.length);
+    this.#createSplitter = options.createSplitter;
+    this.#splitter = options.createSplitter();
+    this.#compressor = options.compressor;
+    this.#aligned = options.aligned;
+    this.#onChunks = options.onChunks;
+  }
+
+  /** Where the next piece of `bytes` bytes is to be read to; `take` then says how many came. */
+  async reserve(bytes: number): Promise<{ readonly arena: Buffer; readonly at: number }> {
+    const at = this.#aligned ? Math.ceil(this.#end / BLOCK_BYTES) * BLOCK_BYTES : this.#end;
+    // Aligned memory is wanted only where what is there ends on a block: pieces are whole blocks, so it does after the move.
+    if (at !== this.#end || this.#arena.length - this.#end < bytes) {
+      await this.#store();
+      this.#moveToFront();
+    }
+    return { arena: this.#arena, at: this.#end };
+  }
+
+  async take(bytes: number): Promise<void> {
+    this.#end += bytes;
+    this.#cut();
+    if (this.#cuts.length >= CHUNKS_AT_ONCE) await this.#store();
+  }
+
+  /** The same as taking so many zeros, but hardly any work where whole chunks are zeros. */
+  async skip(bytes: number, pace: () => Promise<void> | void): Promise<void> {
+    for (let left = bytes; left > 0; ) {
+      await pace();
+      const chunk = this.#end === this.#boundary() ? this.#zeroChunk() : 0;
+      if (chunk > 0 && chunk <= left) {
+        await this.#store();
+        const count = Math.min(Math.floor(left / chunk), ZERO_CHUNKS_AT_ONCE);
+        await this.#emitZeros(count);
+        left -= count * chunk;
+        continue;
+      }
+      const part = Math.min(left, ZEROS_AT_ONCE);
+      const { at } = await this.reserve(Math.ceil(part / BLOCK_BYTES) * BLOCK_BYTES);
+      this.#arena.fill(0, at, at + part);
+      const cutsBefore = this.#cuts.length;
+      this.#end = at + part;
+      this.#cut();
+      left -= part;
+      const pending = this.#end - this.#boundary();
+      if (this.#cuts.length > cutsBefore && pending <= part) {
+        // A chunk ended inside these zeros: go back to its end, where whole chunks of zeros can begin.
+        left += pending;
+        this.#end = this.#scanned = this.#boundary();
+        this.#splitter.reset();
+      }
+    }
+  }
+
+  /** Stores what is left as the last chunk; of a range of nothing, an empty one. */
+  async finish(): Promise<void> {
+    const boundary = this.#boundary();
+    if (this.#end > boundary || (this.#stored === 0 && this.#cuts.length === 0)) this.#cuts.push(this.#end);
+    await this.#store();
+    this.#splitter.reset();
+  }
+
+  /** Where the chunk under way begins. */
+  #boundary(): number {
+    return this.#cuts.at(-1) ?? this.#start;
+  }
+
+  #cut(): void {
+    while (this.#scanned < this.#end) {
+      const cut = this.#splitter.next(this.#arena, this.#scanned, this.#end);
+      this.#scanned = cut < 0 ? this.#end : cut;
+      if (cut >= 0) this.#cuts.push(cut);
+    }
+  }
+
+  async #store(): Promise<void> {
+    const cuts = this.#cuts;
+    if (cuts.length === 0) return;
+    const startedMs = performance.now();
+    const count = cuts.length;
+    const lengths = new Uint32Array(count);
+    const starts = new Uint32Array(count);
+    const picked = new Uint32Array(count);
+    const order = new Int32Array(count);
+    const hashes = new Uint8Array(count * this.#lane.digestBytes);
+    let reads = 0;
+    let hashed = 0;
+    let known = 0;
+    let from = this.#start;
+    for (const [i, end] of cuts.entries()) {
+      lengths[i] = end - from;
+      hashed += end - from;
+      order[i] = -1;
+      if (this.#zeroHash !== undefined && this.#isZeroChunk(from, end)) {
+        hashes.set(this.#zeroHash, i * this.#lane.digestBytes);
+        known += end - from;
+      } else {
+        starts[reads] = from;
+        picked[reads] = end - from;
+        order[i] = reads++;
+      }
+      from = end;
+    }
+    const stored = await this.#lane.store({ data: this.#arena, starts, lengths: picked, count: reads }, this.#compressor);
+    for (let i = 0; i < count; i++) {
+      const at = order[i] ?? -1;
+      if (at < 0) continue;
+      const hash = stored.hashes.subarray(at * this.#lane.digestBytes, (at + 1) * this.#lane.digestBytes);
+      hashes.set(hash, i * this.#lane.digestBytes);
+      if (this.#zeroHash === undefined && this.#isZeroChunk(starts[at] ?? 0, (starts[at] ?? 0) + (picked[at] ?? 0))) this.#zeroHash = hash.slice();
+    }
+    this.#start = from;
+    this.#cuts = [];
+    this.#stored += count;
+    const counts = { hashed, known: known + stored.knownBytes, packed: stored.packedBytes, readMs: 0, workMs: 0, waitMs: 0 };
+    this.#onChunks({ hashes, lengths, counts }, { workMs: performance.now() - startedMs });
+  }
+
+  async #emitZeros(count: number): Promise<void> {
+    const length = this.#zeroChunk();
+    if (this.#zeroHash === undefined) {
+      const zeros = this.#zeroBuffer();
+      const { hashes } = await this.#lane.store({ data: zeros, starts: Uint32Array.of(0), lengths: Uint32Array.of(length), count: 1 }, this.#compressor);
+      this.#zeroHash = hashes.slice();
+    }
+    const { digestBytes } = this.#lane;
+    const hashes = new Uint8Array(count * digestBytes);
+    for (let i = 0; i < count; i++) hashes.set(this.#zeroHash, i * digestBytes);
+    this.#stored += count;
+    const bytes = count * length;
+    this.#onChunks(
+      { hashes, lengths: new Uint32Array(count).fill(length), counts: { hashed: bytes, known: bytes, packed: 0, readMs: 0, workMs: 0, waitMs: 0 } },
+      { workMs: 0 },
+    );
+  }
+
+  /** Bytes of the chunk that a run of zeros begins with. */
+  #zeroChunk(): number {
+    if (this.#zeroBytes === 0) {
+      const zeros = this.#zeroBuffer();
+      this.#zeroBytes = this.#createSplitter().next(zeros, 0, zeros.length);
+    }
+    return this.#zeroBytes;
+  }
+
+  #isZeroChunk(from: number, to: number): boolean {
+    // The first byte decides nearly always.
+    if (this.#arena[from] !== 0 || to - from !== this.#zeroChunk()) return false;
+    return this.#arena.compare(this.#zeroBuffer(), 0, to - from, from, to) === 0;
+  }
+
+  /** Pages that nobody writes to take no memory. */
+  #zeroBuffer(): Buffer {
+    this.#zeros ??= Buffer.alloc(this.#splitter.maxChunkBytes);
+    return this.#zeros;
+  }
+
+  #moveToFront(): void {
+    const pending = this.#end - this.#start;
+    const to = this.#aligned ? (BLOCK_BYTES - (pending % BLOCK_BYTES)) % BLOCK_BYTES : 0;
+    if (to !== this.#start) this.#arena.copyWithin(to, this.#start, this.#end);
+    this.#scanned += to - this.#start;
+    this.#start = to;
+    this.#end = to + pending;
+  }
+}

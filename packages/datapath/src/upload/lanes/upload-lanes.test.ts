@@ -1,0 +1,138 @@
+import {
+  appendFileSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemCalls } from "@drayage/kernels";
+import { createRepository, openRepository, parseSnapshotSource, type Repository } from "@drayage/repo";
+import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { restoreSnapshot } from "../../restore/restore-snapshot.ts";
+import { patternBytes } from "../../testing/index.ts";
+import { verifySnapshots } from "../../verify/verify-snapshot.ts";
+import { type UploadSnapshotOptions, uploadSnapshot } from "../upload-snapshot.ts";
+
+const deriveKey = rememberingKeys();
+const snapshotSource = parseSnapshotSource("u@h:/data");
+const template = new MemoryStorage();
+let folder: string;
+let source: string;
+
+beforeAll(async () => {
+  await (await createRepository(template, { password: "pw", deriveKey })).close();
+  folder = mkdtempSync(join(tmpdir(), "lanes-"));
+  source = join(folder, "source");
+  for (const name of ["many", "deep/er/est"]) mkdirSync(join(source, name), { recursive: true });
+  for (let i = 0; i < 700; i++) writeFileSync(join(source, "many", `file ${i}`), patternBytes(i * 13, i % 600));
+  writeFileSync(join(source, "deep", "er", "est", "ümlaut <&>"), "odd");
+  writeFileSync(Buffer.from(`${source}/deep/\xff`, "latin1"), "odder");
+  writeFileSync(join(source, "large 1"), patternBytes(17 << 20, 1));
+  writeFileSync(join(source, "large 2"), Buffer.concat([patternBytes(9 << 20, 2), Buffer.alloc(7 << 20), patternBytes(1 << 20, 3)]));
+  // The same bytes once more: one of the threads comes second.
+  writeFileSync(join(source, "large 3"), patternBytes(17 << 20, 1));
+  const sparse = openSync(join(source, "sparse"), "w");
+  writeSync(sparse, patternBytes(4096, 4), 0, 4096, 6 << 20);
+  closeSync(sparse);
+  truncateSync(join(source, "sparse"), 40 << 20);
+  linkSync(join(source, "many", "file 5"), join(source, "other name of 5"));
+  symlinkSync("nowhere", join(source, "link"));
+  systemCalls.setXattr(join(source, "many", "file 7"), "user.note", patternBytes(20));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => vi.unstubAllEnvs());
+
+async function newRepository(): Promise<Repository> {
+  const copy = new MemoryStorage();
+  for await (const { id } of template.list("")) await copy.put(id, await template.get(id));
+  return await openRepository(copy, { password: "pw", deriveKey });
+}
+
+const upload = (repository: Repository, options: Partial<UploadSnapshotOptions> = {}) =>
+  uploadSnapshot({ repository, source: { kind: "directory", path: source }, snapshotSource, ...options });
+
+describe("uploads in threads", { timeout: 240_000 }, () => {
+  it("give the same objects for any number of threads, with and without the addon, and without lanes", async () => {
+    const seen = new Map<string, unknown>();
+    const note = async (name: string, options: Partial<UploadSnapshotOptions>, withLanes = true): Promise<void> => {
+      const repository = await newRepository();
+      if (!withLanes) Object.assign(repository.contents, { openLanes: undefined });
+      const { rootEntry, stats, progress, problems, warnings } = await upload(repository, options);
+      const stored = repository.contents.list({ prefix: "" });
+      const contents = [...stored].map(({ id, originalLength }) => `${id} ${originalLength}`).sort();
+      seen.set(name, { id: rootEntry.objectId, summary: rootEntry.summary, stats, problems, warnings, contents, done: progress.bytesDone });
+      await repository.close();
+    };
+    await note("one thread, no lanes", {}, false);
+    await note("no threads", { parallel: 0 });
+    await note("two threads", { parallel: 2 });
+    await note("compressed", { parallel: 2, compressor: "zstd-fastest" });
+    vi.stubEnv("DRAY_KERNELS", "portable");
+    await note("three portable threads", { parallel: 3, memoryBudget: 1 << 30 });
+    const [reference, ...others] = [...seen.values()];
+    for (const [i, other] of others.entries()) expect([[...seen.keys()][i + 1], other]).toEqual([[...seen.keys()][i + 1], reference]);
+  });
+
+  it("store each content once, and what they stored restores and verifies", async () => {
+    const repository = await newRepository();
+    const result = await upload(repository, { parallel: 2, memoryBudget: 192 << 20 });
+    expect(result.progress.bytesDeduplicated).toBeGreaterThanOrEqual(17 << 20);
+    const [snapshot] = (await repository.snapshots.list()).snapshots;
+    expect(await verifySnapshots({ repository, snapshots: snapshot === undefined ? [] : [snapshot], mode: "full" })).toMatchObject({ problemCount: 0 });
+    const target = join(folder, "restored");
+    await restoreSnapshot({ repository, root: result.rootEntry, target: { kind: "directory", path: target } });
+    for (const name of ["large 1", "large 2", "sparse", "many/file 699"])
+      expect(readFileSync(join(target, name)).equals(readFileSync(join(source, name)))).toBe(true);
+    await repository.close();
+  });
+
+  it("take unchanged files over, and read those that changed", async () => {
+    const repository = await newRepository();
+    const first = await upload(repository, { parallel: 2 });
+    appendFileSync(join(source, "many", "file 9"), "more");
+    const second = await upload(repository, { parallel: 2 });
+    expect(second.stats).toMatchObject({ fileCount: first.stats.fileCount, nonCachedFiles: 1 });
+    const again = await upload(repository, { parallel: 2, parent: "none" });
+    expect(again.rootEntry.objectId).toBe(second.rootEntry.objectId);
+    await repository.close();
+  });
+
+  it("end within a second of an abort, and the next run goes on from the checkpoint", async () => {
+    const repository = await newRepository();
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const flush = repository.flush.bind(repository);
+    // As soon as a checkpoint is durable.
+    repository.flush = async (signal) => {
+      await flush(signal);
+      controller.abort(reason);
+    };
+    await expect(upload(repository, { parallel: 2, checkpointEveryMs: 0, signal: controller.signal })).rejects.toBe(reason);
+    repository.flush = flush;
+    const { snapshots } = await repository.snapshots.list();
+    expect(snapshots.map(({ incomplete }) => incomplete)).toEqual(["checkpoint"]);
+    const result = await upload(repository, { parallel: 2 });
+    expect(result.problems).toEqual([]);
+    expect((await repository.snapshots.list()).snapshots.map(({ id }) => id)).toEqual([result.snapshotId]);
+    await repository.close();
+  });
+
+  it("say how much memory would do when they are given too little", async () => {
+    const repository = await newRepository();
+    await expect(upload(repository, { memoryBudget: 64 << 20 })).rejects.toMatchObject({
+      code: "USAGE",
+      message: expect.stringMatching(/^Cannot keep to a memory budget of 64 MiB: 1\d\d MiB is the least for this repository$/),
+    });
+    await repository.close();
+  });
+});

@@ -1,0 +1,388 @@
+/**
+ * The threads of one upload, and the queue before them. The walk asks for files and ranges to be stored; threads do that, each into packs of its own; packs come back here and go
+ * to the storage.
+ *
+ *   walk ─ room? ─► queue ─► threads (or this one, before they are there) ─► packs ─► session ─► storage
+ *                                     ▲                                        │
+ *                                     └────────── pack memory, once it is stored┘
+ *
+ * Bounds: JOBS_AHEAD jobs a thread, and as many waiting; pack memory of one for each lane and those on their way. Threads are started when there is work enough to pay for it.
+ */
+import { Worker } from "node:worker_threads";
+import { type Clock, DrayError, invariant } from "@drayage/base";
+import type { Kernels } from "@drayage/kernels";
+import type { ContentLanes, SealedPack } from "@drayage/repo";
+import { laneBufferBytes, openLane, type SealingLane } from "@drayage/repo/sealing-lane";
+import { JobRunner } from "./job-runner.ts";
+import {
+  CANCELED,
+  CONTROL,
+  CONTROL_WORDS,
+  type FilesJob,
+  type FilesResult,
+  type FromThread,
+  type Job,
+  type RangeChunks,
+  type RangeJob,
+  type RangeResult,
+  type StoreCounts,
+  type ThreadOptions,
+  type ToThread,
+} from "./jobs.ts";
+import { unpackError } from "./transferred-error.ts";
+
+const JOBS_AHEAD = 2;
+/** Work for which this thread is enough: starting others takes as long as some thousand small files. */
+const THREADS_FROM_FILES = 1500;
+const THREADS_FROM_BYTES = 24 << 20;
+/** A thread in a system call that does not return is left behind: cancelling takes a second at most. */
+const STOP_MS_MAX = 700;
+
+export interface UploadLanesOptions {
+  readonly lanes: ContentLanes;
+  readonly kernels: Kernels;
+  readonly clock: Clock;
+  /** 0: everything is done in this thread. */
+  readonly threads: number;
+  readonly arenaBytes: number;
+  /** Packs in memory beside those that are being filled. */
+  readonly packsAhead: number;
+  readonly contentBytesMax: number;
+  /** Share of a processor for each thread, above 0 and up to 1. */
+  readonly share: number;
+  readonly signal: AbortSignal | undefined;
+  /** Gives this thread's other work a turn; throws when the upload is aborted. */
+  readonly pace: () => Promise<void>;
+  readonly onCounts: (counts: StoreCounts) => void;
+}
+
+interface Pending {
+  readonly job: Job;
+  readonly onChunks: (chunks: RangeChunks) => void;
+  readonly resolve: (result: FilesResult | RangeResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What this thread does itself. */
+interface OwnLane {
+  readonly lane: SealingLane;
+  readonly runner: JobRunner;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly jobs: Map<number, Pending>;
+  ready: boolean;
+  delivered: number;
+  /** Wants memory that was not there when its pack came. */
+  starving: boolean;
+}
+
+export class UploadLanes {
+  readonly #on: UploadLanesOptions;
+  readonly #threads: Thread[] = [];
+  readonly #queue: Pending[] = [];
+  readonly #bufferBytes: number;
+  #buffersLeft: number;
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  readonly #waiting: ((buffer: Uint8Array<ArrayBuffer>) => void)[] = [];
+  readonly #roomWanted: (() => void)[] = [];
+  readonly #adopting = new Set<Promise<void>>();
+  #deliveries: (() => void)[] = [];
+  #turn = 0;
+  #nextId = 0;
+  #own: OwnLane | undefined;
+  #ownBusy = false;
+  #ownWaitedMs = 0;
+  #offeredFiles = 0;
+  #offeredBytes = 0;
+  #started = false;
+  #failure: { readonly error: unknown } | undefined;
+  #closed = false;
+
+  constructor(options: UploadLanesOptions) {
+    this.#on = options;
+    this.#bufferBytes = laneBufferBytes(options.lanes.options, options.contentBytesMax);
+    this.#buffersLeft = Math.max(options.threads, 1) + options.packsAhead;
+    options.lanes.onFlush(() => this.#deliverAll());
+    options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** Resolves when another job finds room. Throws what ended the upload. */
+  async room(): Promise<void> {
+    while (this.#queue.length >= Math.max(1, this.#threads.length)) {
+      this.#check();
+      await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
+    }
+    this.#check();
+  }
+
+  files(job: FilesJob): Promise<FilesResult> {
+    this.#offeredFiles += job.ends.length;
+    return this.#enqueue(job, () => undefined) as Promise<FilesResult>;
+  }
+
+  range(job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<RangeResult> {
+    this.#offeredBytes += job.to - job.from;
+    return this.#enqueue(job, onChunks) as Promise<RangeResult>;
+  }
+
+  /** Bytes that a files job is about to read, for the decision whether threads are worth it. */
+  expect(bytes: number): void {
+    this.#offeredBytes += bytes;
+  }
+
+  /** Keeps what the threads know of the repository young, and their table from filling up. */
+  async keepUp(): Promise<void> {
+    const grown = this.#on.lanes.makeRoom();
+    const refreshed = await this.#on.lanes.refreshWhenDue(this.#on.signal);
+    if (grown || refreshed) {
+      const { committed, session } = this.#on.lanes.known;
+      this.#tellAll({ kind: "known", session, ...(refreshed ? { committed } : {}) });
+      this.#own?.lane.update({ session, ...(refreshed ? { committed } : {}) });
+    }
+    await this.#on.lanes.flushWhenDue(this.#on.signal);
+  }
+
+  /** Ends the threads; what is under way is given up. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#on.signal?.removeEventListener("abort", this.#onAbort);
+    this.#on.lanes.close();
+    this.#fail(new DrayError("INVARIANT", "Cannot store more files: the upload has ended"));
+    for (const { control } of this.#threads) Atomics.store(control, CONTROL.canceled, 1);
+    const ended = Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+    const timeout = new AbortController();
+    const waited = this.#on.clock.sleep(STOP_MS_MAX, timeout.signal).catch(() => undefined);
+    await Promise.race([ended, waited]);
+    timeout.abort();
+  }
+
+  #enqueue(job: Job, onChunks: (chunks: RangeChunks) => void): Promise<FilesResult | RangeResult> {
+    this.#check();
+    const done = new Promise<FilesResult | RangeResult>((resolve, reject) => {
+      this.#queue.push({ job, onChunks, resolve, reject });
+      this.#startWhenWorth();
+      this.#dispatch();
+    });
+    // Whoever asked may have given up by the time it fails.
+    done.catch(() => undefined);
+    return done;
+  }
+
+  #check(): void {
+    this.#on.signal?.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #startWhenWorth(): void {
+    if (this.#started || this.#on.threads === 0) return;
+    if (this.#offeredFiles < THREADS_FROM_FILES && this.#offeredBytes < THREADS_FROM_BYTES) return;
+    this.#started = true;
+    for (let i = 0; i < this.#on.threads; i++) this.#threads.push(this.#startThread());
+  }
+
+  #startThread(): Thread {
+    const { lanes, arenaBytes, kernels, share } = this.#on;
+    const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
+    Atomics.store(control, CONTROL.turn, this.#turn);
+    const workerData: ThreadOptions = { lane: lanes.options, known: lanes.known, arenaBytes, build: kernels.info.build, control, share };
+    const worker = new Worker(new URL("./upload-thread.ts", import.meta.url), { workerData });
+    // A thread has the deliveries before its time behind it.
+    const thread: Thread = { worker, control, jobs: new Map(), ready: false, delivered: this.#turn, starving: false };
+    worker.on("message", (message: FromThread) => this.#receive(thread, message));
+    worker.on("error", (error) => this.#fail(error));
+    worker.on("exit", () => this.#fail(new DrayError("INVARIANT", "Cannot go on with the upload: a thread of it has ended")));
+    return thread;
+  }
+
+  #dispatch(): void {
+    for (const thread of this.#threads) {
+      while (thread.ready && thread.jobs.size < JOBS_AHEAD && this.#queue.length > 0) this.#assign(thread);
+    }
+    // This thread works while the others are not there yet.
+    if (this.#queue.length > 0 && !this.#ownBusy && !this.#threads.some(({ ready }) => ready)) void this.#workHere();
+    if (this.#queue.length < Math.max(1, this.#threads.length)) for (const wake of this.#roomWanted.splice(0)) wake();
+  }
+
+  #assign(thread: Thread): void {
+    // The longest waits least: one that has no job yet.
+    const least = this.#threads.filter(({ ready }) => ready).reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a), thread);
+    const pending = this.#queue.shift() as Pending;
+    const id = this.#nextId++;
+    least.jobs.set(id, pending);
+    this.#tell(least, { kind: "job", id, job: pending.job });
+  }
+
+  async #workHere(): Promise<void> {
+    this.#ownBusy = true;
+    try {
+      this.#own ??= await this.#openOwn();
+      const own = this.#own;
+      while (this.#queue.length > 0 && !this.#threads.some(({ ready }) => ready)) {
+        const pending = this.#queue.shift() as Pending;
+        for (const wake of this.#roomWanted.splice(0)) wake();
+        const { job, onChunks, resolve, reject } = pending;
+        const counted = (chunks: RangeChunks): void => {
+          this.#on.onCounts(chunks.counts);
+          onChunks(chunks);
+        };
+        try {
+          const result = job.kind === "files" ? await own.runner.files(job) : await own.runner.range(job, counted);
+          if ("counts" in result) this.#on.onCounts(result.counts);
+          resolve(result);
+        } catch (error) {
+          reject(error);
+        }
+        if (this.#on.lanes.makeRoom()) this.#tellAll({ kind: "known", session: this.#on.lanes.known.session });
+        own.lane.update({ session: this.#on.lanes.known.session });
+        await this.#on.pace();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#ownBusy = false;
+    }
+    // The threads go on from here: what is not sealed into their packs need not wait for the next flush.
+    if (this.#threads.some(({ ready }) => ready)) {
+      this.#own?.lane.flush();
+      this.#own = undefined;
+    }
+    this.#dispatch();
+  }
+
+  async #openOwn(): Promise<OwnLane> {
+    const { lanes, kernels, arenaBytes, pace } = this.#on;
+    const nextBuffer = async (): Promise<Uint8Array<ArrayBuffer>> => {
+      const startedMs = performance.now();
+      const buffer = this.#takeBuffer() ?? (await new Promise<Uint8Array<ArrayBuffer>>((resolve) => this.#waiting.push(resolve)));
+      this.#ownWaitedMs += performance.now() - startedMs;
+      return buffer;
+    };
+    const lane = await openLane(lanes.options, lanes.known, { nextBuffer, deliver: (pack) => this.#adopt(pack) }, kernels);
+    const arena = kernels.system.alignedBuffer(arenaBytes);
+    return { lane, runner: new JobRunner({ lane, kernels, arena, waitedMs: () => this.#ownWaitedMs, pace }) };
+  }
+
+  #receive(thread: Thread, message: FromThread): void {
+    if (message.kind === "ready") {
+      thread.ready = true;
+      this.#feed(thread);
+      this.#dispatch();
+      return;
+    }
+    if (message.kind === "pack") {
+      this.#adopt(message.pack);
+      this.#feed(thread);
+      return;
+    }
+    if (message.kind === "delivered") {
+      thread.delivered = message.turn;
+      for (const look of this.#deliveries) look();
+      return;
+    }
+    const pending = thread.jobs.get(message.id);
+    invariant(pending !== undefined, `Cannot take the result of job ${message.id}: nobody asked for it`);
+    if (message.kind === "chunks") {
+      this.#on.onCounts(message.chunks.counts);
+      pending.onChunks(message.chunks);
+      return;
+    }
+    thread.jobs.delete(message.id);
+    if (message.kind === "done") {
+      if ("counts" in message.result) this.#on.onCounts(message.result.counts);
+      pending.resolve(message.result);
+    } else {
+      pending.reject(
+        message.error.message === CANCELED && !message.error.isOurs ? (this.#on.signal?.reason ?? unpackError(message.error)) : unpackError(message.error),
+      );
+    }
+    this.#dispatch();
+  }
+
+  /** Hands a thread memory for its next pack, now or as soon as there is some. */
+  #feed(thread: Thread): void {
+    if (thread.starving) return;
+    thread.starving = true;
+    const give = (buffer: Uint8Array<ArrayBuffer>): void => {
+      thread.starving = false;
+      this.#tell(thread, { kind: "buffer", buffer }, [buffer.buffer]);
+    };
+    const buffer = this.#takeBuffer();
+    if (buffer === undefined) this.#waiting.push(give);
+    else give(buffer);
+  }
+
+  #takeBuffer(): Uint8Array<ArrayBuffer> | undefined {
+    const spare = this.#spare.pop();
+    if (spare !== undefined || this.#buffersLeft === 0) return spare;
+    this.#buffersLeft--;
+    return new Uint8Array(this.#bufferBytes);
+  }
+
+  #giveBack(buffer: Uint8Array): void {
+    const whole = new Uint8Array(buffer.buffer as ArrayBuffer);
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) this.#spare.push(whole);
+    else waiting(whole);
+  }
+
+  #adopt(pack: SealedPack): void {
+    const adopted: Promise<void> = this.#on.lanes
+      .adopt(pack, (buffer) => this.#giveBack(buffer), this.#on.signal)
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => this.#adopting.delete(adopted));
+    this.#adopting.add(adopted);
+  }
+
+  /** Has every lane hand over what it has, for a flush. */
+  async #deliverAll(): Promise<void> {
+    // Own work is at a place where it waits, or this would not run.
+    this.#own?.lane.flush();
+    const turn = ++this.#turn;
+    const asked = this.#threads.filter(({ ready }) => ready);
+    for (const thread of asked) {
+      Atomics.store(thread.control, CONTROL.turn, turn);
+      this.#tell(thread, { kind: "deliver", turn });
+    }
+    const all = (): boolean => asked.every(({ delivered }) => delivered - turn >= 0);
+    if (!all()) {
+      await new Promise<void>((resolve, reject) => {
+        const look = (): void => {
+          if (this.#failure !== undefined) reject(this.#failure.error as Error);
+          else if (!all()) return;
+          else resolve();
+          this.#deliveries = this.#deliveries.filter((other) => other !== look);
+        };
+        this.#deliveries.push(look);
+      });
+    }
+    await Promise.all(this.#adopting);
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  readonly #onAbort = (): void => {
+    for (const { control } of this.#threads) Atomics.store(control, CONTROL.canceled, 1);
+    this.#fail(this.#on.signal?.reason);
+  };
+
+  /** Ends everything: the first reason is what the upload ends with. */
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    const pending = [...this.#queue.splice(0), ...this.#threads.flatMap(({ jobs }) => [...jobs.values()])];
+    for (const { jobs } of this.#threads) jobs.clear();
+    for (const { reject } of pending) reject(this.#failure.error);
+    for (const wake of this.#roomWanted.splice(0)) wake();
+    for (const look of [...this.#deliveries]) look();
+  }
+
+  #tell(thread: Thread, message: ToThread, transfer: ArrayBuffer[] = []): void {
+    thread.worker.postMessage(message, transfer);
+  }
+
+  #tellAll(message: ToThread): void {
+    for (const thread of this.#threads) this.#tell(thread, message);
+  }
+}

@@ -1,0 +1,94 @@
+/** The thread that reads, hashes and seals. It does jobs in the order in which they come, and looks at two shared words between pieces of work. */
+import { parentPort, workerData } from "node:worker_threads";
+import { createKernels } from "@drayage/kernels";
+import { openLane, type SealedPack } from "@drayage/repo/sealing-lane";
+import { JobRunner } from "./job-runner.ts";
+import { CANCELED, CONTROL, type FromThread, type Job, type ThreadOptions, type ToThread } from "./jobs.ts";
+import { ShareLimit } from "./share-limit.ts";
+import { packError } from "./transferred-error.ts";
+
+const { lane: laneOptions, known, arenaBytes, build, control, share } = workerData as ThreadOptions;
+const port = parentPort as NonNullable<typeof parentPort>;
+const post = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+
+const buffers: Uint8Array<ArrayBuffer>[] = [];
+let wanting: ((buffer: Uint8Array<ArrayBuffer>) => void) | undefined;
+let waitedMs = 0;
+let turn = 0;
+const limit = new ShareLimit(share, (ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms));
+
+async function nextBuffer(): Promise<Uint8Array<ArrayBuffer>> {
+  const buffer = buffers.pop();
+  if (buffer !== undefined) return buffer;
+  const startedMs = performance.now();
+  const given = await new Promise<Uint8Array<ArrayBuffer>>((resolve) => {
+    wanting = resolve;
+  });
+  waitedMs += performance.now() - startedMs;
+  return given;
+}
+
+function deliver(pack: SealedPack): void {
+  post({ kind: "pack", pack }, [pack.buffer.buffer, pack.hashes.buffer, pack.columns.buffer]);
+}
+
+/** Delivers when somebody waits for it who has not been answered. */
+function deliverWhenAsked(): void {
+  const asked = Atomics.load(control, CONTROL.turn);
+  if (asked === turn) return;
+  turn = asked;
+  lane.flush();
+  post({ kind: "delivered", turn });
+}
+
+function pace(): void {
+  if (Atomics.load(control, CONTROL.canceled) !== 0) throw new Error(CANCELED);
+  deliverWhenAsked();
+  limit.rest();
+}
+
+const jobs: { readonly id: number; readonly job: Job }[] = [];
+let running = false;
+
+async function run(): Promise<void> {
+  if (running) return;
+  running = true;
+  for (let next = jobs.shift(); next !== undefined; next = jobs.shift()) {
+    const { id, job } = next;
+    try {
+      if (job.kind === "files") {
+        const result = await runner.files(job);
+        post({ kind: "done", id, result }, [result.rows.buffer, result.text.buffer, result.ends.buffer, result.hashes.buffer]);
+      } else {
+        const result = await runner.range(job, (chunks) => post({ kind: "chunks", id, chunks }, [chunks.hashes.buffer, chunks.lengths.buffer]));
+        post({ kind: "done", id, result });
+      }
+    } catch (error) {
+      post({ kind: "failed", id, error: packError(error) });
+    }
+    // Messages that came meanwhile are read.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  running = false;
+}
+
+const kernels = await createKernels({ build });
+const lane = await openLane(laneOptions, known, { nextBuffer, deliver }, kernels);
+const runner = new JobRunner({ lane, kernels, arena: kernels.system.alignedBuffer(arenaBytes), waitedMs: () => waitedMs, pace });
+
+port.on("message", (message: ToThread) => {
+  if (message.kind === "job") {
+    jobs.push(message);
+    void run();
+  } else if (message.kind === "buffer") {
+    const give = wanting;
+    wanting = undefined;
+    if (give === undefined) buffers.push(message.buffer);
+    else give(message.buffer);
+  } else if (message.kind === "known") {
+    lane.update(message);
+  } else {
+    deliverWhenAsked();
+  }
+});
+post({ kind: "ready" });

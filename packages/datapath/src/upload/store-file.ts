@@ -1,0 +1,146 @@
+/** Stores the data of one opened file through the lanes: its parts are ranges that are cut by themselves, and their chunks are joined in order. */
+import { closeSync, fstatSync } from "node:fs";
+import type { Extent } from "@drayage/kernels";
+import { ChunkList, type ContentId, directObjectId, type ObjectId, PARALLEL_UPLOAD_ABOVE_BYTES, type WrittenObject, writeIndirectList } from "@drayage/repo";
+import { atPath, pathError } from "../path-errors.ts";
+import type { RangeChunks, RangeResult } from "./lanes/jobs.ts";
+import type { UploadLanes } from "./lanes/upload-lanes.ts";
+import { compressorOf, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { type OpenFile, uploadFile } from "./upload-file.ts";
+
+/** Makes known what is stored of a file that is under way; what it gives back ends that. */
+export type Register = (partial: () => Promise<WrittenObject | undefined>) => () => void;
+
+/**
+ * Stores an opened file and closes it. `path` is its place below the root, `where` the whole path for messages of errors.
+ * Throws PATH_IO and the like for the file, REPO_* and BLOB_* for the repository.
+ */
+export async function storeOpenFile(
+  context: UploadContext,
+  file: OpenFile,
+  { path, where }: { readonly path: string; readonly where: string },
+  register: Register,
+  options?: FileOptions,
+): Promise<UploadedData> {
+  const { lanes, meter, checkpoints } = context;
+  if (lanes === undefined) return await uploadFile(context, file, { path, where }, register, options);
+  const size = Number(file.stat.size);
+  let unregister: () => void = () => undefined;
+  try {
+    const { objectId, length } = await storeFile(context, lanes, {
+      ...{ fd: file.fd, size, holes: file.holes, splitter: options?.splitter ?? context.splitter, compressor: compressorOf(context, options) },
+      ...(size > PARALLEL_UPLOAD_ABOVE_BYTES ? { partBytes: PARALLEL_UPLOAD_ABOVE_BYTES } : {}),
+      onProgress: (bytes) => {
+        meter.counts.bytesDone += bytes;
+        checkpoints.saveSoon();
+      },
+      onPartial: (partial) => {
+        unregister = register(() => partialObject(context, partial));
+      },
+    }).catch((error: unknown) => {
+      throw pathError("read", where, error);
+    });
+    const after = atPath("examine", where, () => fstatSync(file.fd, { bigint: true }));
+    if (length < size) context.warnings.add(path, `shrank from ${size} to ${length} bytes while it was read`);
+    else if (after.size !== file.stat.size || after.mtimeNs !== file.stat.mtimeNs) context.warnings.add(path, "changed while it was read");
+    return { objectId, size: length };
+  } finally {
+    unregister();
+    closeSync(file.fd);
+  }
+}
+
+/** An object of the chunks that are stored so far; undefined where there are none. */
+export async function partialObject(context: UploadContext, partial: PartialData): Promise<WrittenObject | undefined> {
+  const chunks = partial.chunks();
+  return chunks.count === 0 ? undefined : { objectId: await objectOf(context, chunks), length: chunks.totalLength };
+}
+
+export interface StoredData {
+  readonly objectId: ObjectId;
+  /** Where the data ended. */
+  readonly length: number;
+}
+
+/** What of a file is stored so far, for a checkpoint. */
+export interface PartialData {
+  /** The chunks of its beginning. */
+  chunks(): ChunkList;
+}
+
+export interface StoreFileOptions {
+  readonly fd: number;
+  readonly size: number;
+  readonly holes: readonly Extent[];
+  /** The object is cut afresh after every so many bytes. */
+  readonly partBytes?: number;
+  readonly direct?: boolean;
+  readonly splitter: string;
+  readonly compressor: string | undefined;
+  readonly onProgress: (bytes: number) => void;
+  readonly onPartial?: (partial: PartialData) => void;
+}
+
+/** Throws what reading throws, with `code`; REPO_*, BLOB_*. The file stays open. */
+export async function storeFile(context: UploadContext, lanes: UploadLanes, options: StoreFileOptions): Promise<StoredData> {
+  const { fd, size, holes, splitter, compressor, partBytes = Number.POSITIVE_INFINITY, direct = false } = options;
+  const parts: ChunkList[] = [];
+  const running: Promise<RangeResult>[] = [];
+  options.onPartial?.({ chunks: () => joined(parts) });
+  try {
+    // A file that fills its parts ends in an empty one, as Kopia has it.
+    for (let from = 0; from <= size; from += partBytes) {
+      const to = Math.min(from + partBytes, size);
+      const chunks = new ChunkList();
+      parts.push(chunks);
+      await lanes.room();
+      const onChunks = ({ hashes, lengths }: RangeChunks): void => {
+        appendChunks(chunks, hashes, lengths);
+        options.onProgress(lengths.reduce((sum, length) => sum + length, 0));
+      };
+      running.push(lanes.range({ kind: "range", fd, from, to, holes: within(holes, from, to), splitter, compressor, direct }, onChunks));
+    }
+    let whole = 0;
+    for (const [i, part] of running.entries()) {
+      whole = i + 1;
+      // What lies behind the end of a file that shrank would be put in the wrong place.
+      if ((await part).end < Math.min((i + 1) * partBytes, size)) break;
+    }
+    const chunks = joined(parts.slice(0, whole));
+    return { objectId: await objectOf(context, chunks), length: chunks.totalLength };
+  } finally {
+    // Nobody may read on from a descriptor that is about to be closed.
+    await Promise.allSettled(running);
+  }
+}
+
+/** The object of these chunks. */
+export async function objectOf(context: UploadContext, chunks: ChunkList): Promise<ObjectId> {
+  return chunks.count === 1 ? chunks.at(0).objectId : await writeIndirectList(objectWritersOf(context), chunks, undefined, context.signal);
+}
+
+function appendChunks(chunks: ChunkList, hashes: Uint8Array, lengths: Uint32Array): void {
+  const digestBytes = hashes.length / lengths.length;
+  const text = Buffer.from(hashes.buffer, hashes.byteOffset, hashes.length);
+  for (const [i, length] of lengths.entries()) chunks.append(directObjectId(text.toString("hex", i * digestBytes, (i + 1) * digestBytes) as ContentId), length);
+}
+
+/** The parts of the beginning that have chunks. */
+function joined(parts: readonly ChunkList[]): ChunkList {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const all = new ChunkList();
+  for (const part of parts) for (const chunk of part) all.append(chunk.objectId, chunk.length);
+  return all;
+}
+
+/** The holes of a range, as offsets and lengths. */
+function within(holes: readonly Extent[], from: number, to: number): number[] {
+  const inside: number[] = [];
+  for (const { offset, length } of holes) {
+    const start = Math.max(offset, from);
+    const end = Math.min(offset + length, to);
+    if (end > start) inside.push(start, end - start);
+  }
+  return inside;
+}
