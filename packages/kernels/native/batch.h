@@ -71,11 +71,12 @@ napi_value aeadSealRanges(napi_env env, napi_callback_info info) {
     const Bytes iv{ivs.data + ivLength * i, ivLength};
     const Bytes plaintext = ranges.at(i);
     const size_t length = plaintext.length + NONCE + TAG;
-    if (!aead->seal(nonces.data + NONCE * i, iv, plaintext, to)) {
+    const int failure = aead->sealAndCheck(nonces.data + NONCE * i, iv, plaintext, to);
+    if (failure == 2) return numberValue(env, static_cast<double>(i));
+    if (failure != 0) {
       args.fail("OpenSSL failed to encrypt");
       return nullptr;
     }
-    if (!aead->opensTo({to, length}, iv, plaintext.data)) return numberValue(env, static_cast<double>(i));
     to += length;
   }
   return numberValue(env, -1);
@@ -98,6 +99,9 @@ napi_value aeadOpensTo(napi_env env, napi_callback_info info) {
 // ---------------------------------------------------------------------------------------------------------------- zstd of Node's own library
 
 struct Zstd {
+  void* (*newExpander)();
+  size_t (*freeExpander)(void*);
+  size_t (*expand)(void*, void*, size_t, const void*, size_t);
   void* (*newContext)();
   size_t (*freeContext)(void*);
   size_t (*compress)(void*, void*, size_t, const void*, size_t, int);
@@ -105,6 +109,9 @@ struct Zstd {
   bool complete = true;
 
   Zstd() {
+    find(newExpander, "ZSTD_createDCtx");
+    find(freeExpander, "ZSTD_freeDCtx");
+    find(expand, "ZSTD_decompressDCtx");
     find(newContext, "ZSTD_createCCtx");
     find(freeContext, "ZSTD_freeCCtx");
     find(compress, "ZSTD_compressCCtx");
@@ -127,8 +134,12 @@ const Zstd& zstd() {
 // One of each thread: making one anew costs more than compressing a small file.
 struct ZstdContext {
   void* context = nullptr;
+  void* expander = nullptr;
+  // What was expanded last; it keeps the size of the largest.
+  std::vector<uint8_t> plain;
   ~ZstdContext() {
     if (context != nullptr) zstd().freeContext(context);
+    if (expander != nullptr) zstd().freeExpander(expander);
   }
 };
 thread_local ZstdContext zstdContext;
@@ -150,6 +161,26 @@ napi_value zstdCompress(napi_env env, napi_callback_info info) {
   }
   const size_t length = zstd().compress(zstdContext.context, out.data + at, out.length - at, data.data, data.length, level);
   return numberValue(env, zstd().isError(length) != 0 ? 0 : static_cast<double>(length));
+}
+
+// zstdExpandsTo(frame, data): whether one frame expands to these bytes.
+napi_value zstdExpandsTo(napi_env env, napi_callback_info info) {
+  Arguments args(env, info, 2);
+  const Bytes frame = args.bytes(0);
+  const Bytes data = args.bytes(1);
+  if (args.ok() && !zstd().complete) args.fail("this Node has no zstd to share");
+  if (!args.ok()) return nullptr;
+  ZstdContext& own = zstdContext;
+  if (own.expander == nullptr) own.expander = zstd().newExpander();
+  if (own.plain.size() < data.length) own.plain.resize(data.length);
+  bool same = false;
+  if (own.expander != nullptr && data.length > 0) {
+    const size_t length = zstd().expand(own.expander, own.plain.data(), data.length, frame.data, frame.length);
+    same = zstd().isError(length) == 0 && length == data.length && std::memcmp(own.plain.data(), data.data, length) == 0;
+  }
+  napi_value result = nullptr;
+  napi_get_boolean(env, same, &result);
+  return result;
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
     poly1305: createPoly1305(addon),
     compressor: (name) => withNativeZstd(compressorByName(name), addon),
-    compressorByHeader,
+    compressorByHeader: (headerId) => withNativeZstd(compressorByHeader(headerId), addon),
     system: systemCalls,
     files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),

@@ -81,6 +81,8 @@ export interface Compressor {
   /** Undefined where this program only reads the format. */
   readonly compress: ((data: Uint8Array) => Uint8Array) | undefined;
   /** The same into `out` from `at` on, without memory of its own: the bytes written, or 0 when there is no room for them. Only where the addon has it. */
+  /** Whether a stream of `compressInto` expands to these bytes, without memory of its own. Where that is. */
+  readonly expandsTo?: (stream: Uint8Array, data: Uint8Array) => boolean;
   readonly compressInto?: (data: Uint8Array, out: Uint8Array, at: number) => number;
   /** `lengthMax` bounds the output: more is REPO_CORRUPT. */
   decompress(data: Uint8Array, lengthMax: number): Uint8Array;

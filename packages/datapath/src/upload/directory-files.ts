@@ -14,7 +14,7 @@ import { type Register, storeOpenFile } from "./store-file.ts";
 import { EncodedRun, StretchListing } from "./stretch-listing.ts";
 import { compressorOf } from "./upload-context.ts";
 import { type OpenFile, openRegularFile } from "./upload-file.ts";
-import type { Outcome, TreeUpload, Walk } from "./upload-tree.ts";
+import { type Outcome, STRETCH, type TreeUpload, type Walk } from "./upload-tree.ts";
 
 /** One job takes so many files, or so many bytes of them. */
 const JOB_FILES = 512;
@@ -51,6 +51,9 @@ function newBatch(compressor: string | undefined): Batch {
 export class DirectoryFiles {
   readonly #tree: TreeUpload;
   #key: Buffer = Buffer.alloc(0);
+  readonly #rows: Float64Array = new Float64Array(STRETCH * ROW_SLOTS);
+  readonly #ends: Uint32Array = new Uint32Array(STRETCH);
+  #text: Buffer = Buffer.alloc(0);
 
   constructor(tree: TreeUpload) {
     this.#tree = tree;
@@ -61,7 +64,8 @@ export class DirectoryFiles {
     const { context } = this.#tree;
     const { names } = walk;
     const count = range.to - range.from;
-    const rows = new Float64Array(count * ROW_SLOTS);
+    // One stretch is looked at at a time, and what is kept of it is copied.
+    const rows = this.#rows;
     // Where no lanes are, attributes are read as each file is.
     context.files.statEntries(walk.directory.fd, names, range, context.xattrs && context.lanes !== undefined, rows);
     const slots: Slot[] = [];
@@ -102,8 +106,9 @@ export class DirectoryFiles {
   /** The beginnings of all entries, as text. */
   #prefixes(names: DirectoryNames, { from, to }: { readonly from: number; readonly to: number }, rows: Float64Array): Prefixes {
     const bytes = (names.ends[to - 1] ?? 0) - (from === 0 ? 0 : (names.ends[from - 1] ?? 0)) + (to - from) * ENTRY_BYTES_BESIDE_NAME;
-    const text = Buffer.alloc(bytes);
-    const ends = new Uint32Array(to - from);
+    if (this.#text.length < bytes) this.#text = Buffer.alloc(bytes);
+    const text = this.#text;
+    const ends = this.#ends;
     this.#tree.context.files.encodeEntries(
       names,
       Uint32Array.from({ length: to - from }, (_, i) => from + i),

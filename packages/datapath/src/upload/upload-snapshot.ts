@@ -104,6 +104,7 @@ export interface UploadResult {
 
 /** What Velero's policy says where nobody chose. */
 const DEFAULT_PARALLEL = 2;
+const ESTIMATE_AFTER_MS = 1500;
 const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
 
 /**
@@ -257,6 +258,9 @@ async function expectTotals(context: UploadContext, path: string, parentRoot: Di
     meter.counts.filesTotal = parentRoot.summary.files;
     return;
   }
+  // A short upload is over before counting has told anything; nobody waits for its end either.
+  await clock.sleep(ESTIMATE_AFTER_MS, ended).catch(() => undefined);
+  if (ended.aborted) return;
   await estimate(path, context.files, meter, new Pacer(clock, ended), () => !ended.aborted).catch(() => undefined);
 }
 

@@ -55,6 +55,8 @@ export interface NativeAddon extends NativeLoops {
   readonly hasZstd: boolean;
   /** Writes one frame to `out` from `at`; its length, or 0 when it does not fit. */
   zstdCompress(data: Uint8Array, level: number, out: Uint8Array, at: number): number;
+  /** Whether one frame expands to these bytes, of which there are some. */
+  zstdExpandsTo(frame: Uint8Array, data: Uint8Array): boolean;
   /** The names in an open directory, or the number of the error. Rows and names: batch/batch-files.ts. */
   listDirectory(fd: number): { readonly names: Uint8Array; readonly ends: Uint32Array; readonly directories: number } | number;
   statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;

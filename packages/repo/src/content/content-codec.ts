@@ -177,20 +177,28 @@ export class ContentCodec {
     return this.#sealer.sealsRanges;
   }
 
-  /** Decodes what was just sealed and compares it with what went in. Throws INVARIANT: the memory or a codec of this machine cannot be trusted. */
-  readBack(sealed: Uint8Array, form: StoredForm, data: Uint8Array): void {
+  /**
+   * Decodes what was just sealed and compares it with what went in. `payload` is what was sealed, where that is still there.
+   * Throws INVARIANT: the memory or a codec of this machine cannot be trusted.
+   */
+  readBack(sealed: Uint8Array, form: StoredForm, data: Uint8Array, payload?: Uint8Array): void {
     let same = false;
     let cause: unknown;
     try {
       // Comparing while decrypting needs no memory for the plaintext; what is compressed must be expanded to be compared.
-      same =
-        form.compressionId === NOT_COMPRESSED
-          ? form.originalLength === data.length && this.#sealer.opensTo(sealed, contentIv(hashOf(form.id)), data)
-          : equalBytes(this.open(sealed, form), data);
+      same = form.originalLength === data.length && this.#opensTo(sealed, form, data, payload);
     } catch (error) {
       cause = error;
     }
     invariantReadBack(same, `content "${form.id}"`, cause);
+  }
+
+  #opensTo(sealed: Uint8Array, form: StoredForm, data: Uint8Array, payload: Uint8Array | undefined): boolean {
+    const iv = contentIv(hashOf(form.id));
+    if (form.compressionId === NOT_COMPRESSED) return this.#sealer.opensTo(sealed, iv, data);
+    const { expandsTo } = this.#kernels.compressorByHeader(form.compressionId);
+    if (expandsTo === undefined || payload === undefined) return equalBytes(this.open(sealed, form), data);
+    return this.#sealer.opensTo(sealed, iv, payload) && expandsTo(payload.subarray(COMPRESSION_HEADER_BYTES), data);
   }
 
   #decompress(payload: Uint8Array, form: StoredForm): Uint8Array {

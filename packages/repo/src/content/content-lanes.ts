@@ -4,6 +4,7 @@
  *   lane (any thread) ─ sealed pack ─► adopt: name, head, times ─► WriteSession ─► storage
  *   flush of the repository ─► every lane delivers what it has ─► the session with all of it
  */
+import { compareBytes } from "@drayage/base";
 import type { RepositoryFormat } from "../format/repository-format.ts";
 import type { IndexEntry } from "../index-blobs/pack-index.ts";
 import type { SharedIndex } from "../index-blobs/shared-index.ts";
@@ -101,7 +102,8 @@ export class ContentLanes {
     const formatVersion = this.#host.format.block.version;
     // Prefix bytes of file data are 0, which is what the memory is.
     const keys = new Uint8Array(count * (digestBytes + 1));
-    return Array.from({ length: count }, (_, i): IndexEntry => {
+    // In the order of their keys, which the index is going to ask for several times.
+    return orderOf(hashes, count).map((i): IndexEntry => {
       const key = keys.subarray(i * (digestBytes + 1), (i + 1) * (digestBytes + 1));
       key.set(hashes.subarray(i * digestBytes, (i + 1) * digestBytes), 1);
       const column = i * PACK_COLUMNS;
@@ -112,4 +114,15 @@ export class ContentLanes {
       };
     });
   }
+}
+
+/** Positions of hashes in the order of their bytes. Four bytes decide nearly always. */
+function orderOf(hashes: Uint8Array, count: number): number[] {
+  const digestBytes = hashes.length / count;
+  const view = new DataView(hashes.buffer, hashes.byteOffset, hashes.length);
+  const first = Uint32Array.from({ length: count }, (_, i) => view.getUint32(i * digestBytes));
+  const compare = (a: number, b: number): number =>
+    (first[a] ?? 0) - (first[b] ?? 0) ||
+    compareBytes(hashes.subarray(a * digestBytes, (a + 1) * digestBytes), hashes.subarray(b * digestBytes, (b + 1) * digestBytes));
+  return Array.from({ length: count }, (_, i) => i).sort(compare);
 }

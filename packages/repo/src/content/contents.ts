@@ -409,7 +409,7 @@ export class Contents implements ContentWriter {
     };
     if (expected !== undefined) {
       try {
-        this.codec.readBack(pack.stored(offset, length), infoOf(id, entry), expected);
+        this.codec.readBack(pack.stored(offset, length), infoOf(id, entry), expected, payload);
       } catch (error) {
         pack.truncate(offset);
         throw error;

@@ -205,7 +205,7 @@ export class SealingLane {
     const length = this.#codec.seal(payload, hash, pack.buffer, pack.length);
     if (this.#options.readBack) {
       const form = { id: makeContentId("", hash), packBlobId: "", originalLength: data.length, compressionId };
-      this.#codec.readBack(pack.buffer.subarray(pack.length, pack.length + length), form, data);
+      this.#codec.readBack(pack.buffer.subarray(pack.length, pack.length + length), form, data, payload);
     }
     this.#note(pack, hash, 0, length, data.length, compressionId);
     return 1;

@@ -49,6 +49,8 @@ export class JobRunner {
   #sinceMs = 0;
   #waitedMs = 0;
   #readMs = 0;
+  #prefixes = new Uint8Array(0);
+  #prefixEnds = new Uint32Array(0);
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -155,8 +157,11 @@ export class JobRunner {
     // What was stored is what the entry says, also of a file that shrank.
     for (let i = 0; i < count; i++) if (rows[i * ROW_SLOTS + ROW.status] === 0) rows[i * ROW_SLOTS + ROW.size] = rows[i * ROW_SLOTS + ROW.length] ?? 0;
     const picks = Uint32Array.from({ length: count }, (_, i) => from + i);
-    const prefixes = new Uint8Array(job.names.length + count * ENTRY_BYTES_BESIDE_NAME);
-    const ends = new Uint32Array(count);
+    const bytes = job.names.length + count * ENTRY_BYTES_BESIDE_NAME;
+    if (this.#prefixes.length < bytes) this.#prefixes = new Uint8Array(bytes);
+    if (this.#prefixEnds.length < count) this.#prefixEnds = new Uint32Array(count);
+    const prefixes = this.#prefixes;
+    const ends = this.#prefixEnds;
     this.#files.encodeEntries(namesOf(job), picks, rows, prefixes, ends);
     for (let i = 0, start = 0; i < count; start = ends[i] ?? start, i++) {
       const at = i * ROW_SLOTS;
