@@ -70,6 +70,14 @@ export const ANNOTATIONS = {
   restoreStatus: "velero.io/restore-status",
 } as const;
 
+/** Annotations of our own; Velero leaves them alone. */
+export const DRAYAGE_ANNOTATIONS = {
+  /** "true" on a Restore: workloads are created only when their volumes have their data. */
+  dataFirst: "drayage.io/data-first",
+  /** "true" on a DataDownload or VolumeSnapshotRestore: no pod will choose the node of a volume whose class waits for its first consumer, so the mover does. */
+  ignoreDelayBinding: "drayage.io/ignore-delay-binding",
+} as const;
+
 export const FINALIZERS = {
   /** On a PodVolumeBackup or PodVolumeRestore until it has ended. */
   podVolume: "velero.io/pod-volume-finalizer",

@@ -4,13 +4,22 @@
  * A claim whose data was moved is created with a selector that no volume fits, so that no provisioner makes an empty volume for it; a DataDownload fills a volume elsewhere
  * and hands it over with the label that the selector asks for.
  */
-import { ANNOTATIONS, type DataDownload, dataDownloads, LABELS, OPERATION_ID_PREFIXES, type VolumeSnapshot, validLabelValue } from "@drayage/api";
+import {
+  ANNOTATIONS,
+  type DataDownload,
+  DRAYAGE_ANNOTATIONS,
+  dataDownloads,
+  LABELS,
+  OPERATION_ID_PREFIXES,
+  type VolumeSnapshot,
+  validLabelValue,
+} from "@drayage/api";
 import { DrayError, type RandomSource, randomSuffix } from "@drayage/base";
 import { type GenericObject, type KubeClient, type PersistentVolumeClaim, persistentVolumeClaims } from "@drayage/kube";
 import { volumeOfClaim } from "./claim-backup-action.ts";
 import type { DataUploadResult, DataUploadResults } from "./data-upload-restore-action.ts";
 import { PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
-import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+import { isDataFirst, type RestoreAction, type RestoreActionContext } from "./restore-action.ts";
 import { fillFromSnapshot } from "./snapshot-restore.ts";
 import type { MovedVolumes } from "./volume-snapshot-backup-restore-action.ts";
 
@@ -165,6 +174,7 @@ function createDataDownload(
           [LABELS.restoreUid]: restoreUid,
         },
         ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Restore", name: restoreName, uid: restoreUid, controller: true }],
+        ...(isDataFirst(restore) ? { annotations: { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } } : {}),
       },
       spec: {
         backupStorageLocation: result.backupStorageLocation,

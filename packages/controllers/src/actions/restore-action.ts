@@ -1,5 +1,5 @@
 /** What happens to an item of a backup on its way back into a cluster. */
-import type { Backup, Restore } from "@drayage/api";
+import { type Backup, DRAYAGE_ANNOTATIONS, type Restore } from "@drayage/api";
 import type { Logger } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
 import type { ItemId } from "./item-id.ts";
@@ -38,4 +38,9 @@ export interface RestoreAction {
 /** The namespace that a restore puts the contents of another into. */
 export function targetNamespaceOf(restore: Restore, namespace: string): string {
   return restore.spec.namespaceMapping?.[namespace] ?? namespace;
+}
+
+/** Whether workloads are created only when their volumes have their data (restore/data-first.ts). */
+export function isDataFirst({ metadata }: Restore): boolean {
+  return metadata.annotations?.[DRAYAGE_ANNOTATIONS.dataFirst] === "true";
 }

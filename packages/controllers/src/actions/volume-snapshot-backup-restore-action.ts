@@ -6,6 +6,7 @@
  */
 import {
   type Backup,
+  DRAYAGE_ANNOTATIONS,
   LABELS,
   locationResticSecret,
   parseResticRepository,
@@ -20,7 +21,7 @@ import {
 } from "@drayage/api";
 import { messageOf } from "@drayage/base";
 import { type KubeClient, persistentVolumeClaims } from "@drayage/kube";
-import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+import { isDataFirst, type RestoreAction, type RestoreActionContext } from "./restore-action.ts";
 
 export const VOLUME_SNAPSHOT_BACKUPS = "volumesnapshotbackups.datamover.oadp.openshift.io";
 /** As OADP's plug-in is called in the records of operations. */
@@ -152,6 +153,7 @@ function restoreFor(
         [VSR_ANNOTATIONS.location]: location,
         [VSR_ANNOTATIONS.restoreUid]: restore.metadata.uid ?? "",
         ...(MOVED.includes(volume.status?.phase ?? "") ? { [VSR_ANNOTATIONS.mayBeEmpty]: "true" } : {}),
+        ...(isDataFirst(restore) ? { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } : {}),
       },
     },
     spec: {

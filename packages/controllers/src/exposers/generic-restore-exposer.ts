@@ -3,7 +3,7 @@
  *
  * The target claim waits with a selector that keeps the provisioner away from it; the restore claim is its copy without that selector, so the provisioner makes its volume.
  */
-import { type BackupRepository, type DataDownload, dataDownloads, LABELS } from "@drayage/api";
+import { type BackupRepository, type DataDownload, DRAYAGE_ANNOTATIONS, dataDownloads, LABELS } from "@drayage/api";
 import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
@@ -39,7 +39,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
   if (target.spec.volumeName !== undefined && target.spec.volumeName !== "") {
     return failed(`target claim "${targetNamespace}/${pvc}" has the volume "${target.spec.volumeName}" already`);
   }
-  const selectedNode = await selectedNodeOf(deps, target);
+  const selectedNode = await selectedNodeOf(deps, download, target);
   if (selectedNode === "awaited")
     return wait(`a pod that uses claim "${targetNamespace}/${pvc}" to be scheduled: its storage class binds to the first consumer`);
   const claim = await client.find(persistentVolumeClaims, key);
@@ -88,8 +88,8 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
 }
 
 /** The node that the workload was scheduled to; undefined when any will do. */
-async function selectedNodeOf(deps: ExposerDeps, target: PersistentVolumeClaim): Promise<string | "awaited" | undefined> {
-  if (deps.config.restorePVC?.ignoreDelayBinding === true) return undefined;
+async function selectedNodeOf(deps: ExposerDeps, { metadata }: DataDownload, target: PersistentVolumeClaim): Promise<string | "awaited" | undefined> {
+  if (deps.config.restorePVC?.ignoreDelayBinding === true || metadata.annotations?.[DRAYAGE_ANNOTATIONS.ignoreDelayBinding] === "true") return undefined;
   const selected = target.metadata.annotations?.[SELECTED_NODE];
   if (selected !== undefined && selected !== "") return selected;
   const className = target.spec.storageClassName;

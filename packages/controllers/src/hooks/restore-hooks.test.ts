@@ -106,6 +106,25 @@ describe("runRestoreHooks()", () => {
     );
   });
 
+  it("does not wait for a pod that will never come up", async () => {
+    const clock = new VirtualClock();
+    const client = new FakeKubeClient({ clock });
+    const failures: string[] = [];
+    const counts = await runRestoreHooks({
+      client,
+      clock,
+      hooks: new RestoreHooks({}),
+      pods: [client.seed(pods, pod(post({ command: "x" })))],
+      problemOf: () => "its data did not come",
+      waitTimeoutMs: 10_000,
+      log: nullLogger,
+      signal: new AbortController().signal,
+      onFailure: (_namespace, message) => failures.push(message),
+    });
+    expect(counts).toEqual({ attempted: 1, failed: 1 });
+    expect(failures).toEqual(['Cannot run hook "<from-annotation>" in pod "shop/db-0": its data did not come']);
+  });
+
   it("has nothing to do for pods without hooks", async () => {
     expect(await run({})).toEqual({ counts: { attempted: 0, failed: 0 }, failures: [] });
   });

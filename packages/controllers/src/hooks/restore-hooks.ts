@@ -122,6 +122,8 @@ export interface RunRestoreHooksOptions {
   readonly hooks: RestoreHooks;
   /** Restored pods whose data is there. */
   readonly pods: readonly Pod[];
+  /** Why a pod will never come up, where that is known: its hooks are not waited for. */
+  readonly problemOf?: (pod: Pod) => string | undefined;
   /** For hooks that name no limit. */
   readonly waitTimeoutMs: number;
   readonly log: Logger;
@@ -143,6 +145,15 @@ async function runPodHooks(pod: Pod, options: RunRestoreHooksOptions, counts: Ho
   const log = options.log.child({ namespace, name, resource: "pods", hookPhase: "post" });
   const waiting = [...hooks.execHooks(pod, log)];
   const startedMs = options.clock.nowMs();
+  const problem = waiting.length === 0 ? undefined : options.problemOf?.(pod);
+  if (problem !== undefined) {
+    for (const hook of waiting) {
+      counts.attempted++;
+      counts.failed++;
+      onFailure(namespace, `Cannot run hook "${hook.name}" in pod "${namespace}/${name}": ${problem}`);
+    }
+    return;
+  }
   for (let hook = waiting.shift(); hook !== undefined; hook = waiting.shift()) {
     counts.attempted++;
     try {

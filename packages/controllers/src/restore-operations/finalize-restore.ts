@@ -8,18 +8,21 @@ import {
   type KubeClient,
   type PersistentVolume,
   type PersistentVolumeClaim,
+  type Pod,
   persistentVolumeClaims,
   persistentVolumes,
   pods,
   type StorageClass,
   storageClasses,
 } from "@drayage/kube";
+import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { targetNamespaceOf } from "../actions/restore-action.ts";
 import { allOf } from "../all-of.ts";
 import type { HookCounts } from "../hooks/exec-hook.ts";
 import { RestoreHooks, runRestoreHooks } from "../hooks/restore-hooks.ts";
 import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
 import type { BackupStore, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+import { claimsWithoutData, loadRestoreMovements } from "./restore-movements.ts";
 
 export interface FinalizeRestoreOptions {
   readonly client: KubeClient;
@@ -84,6 +87,7 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
     clock,
     hooks: new RestoreHooks(restore.spec),
     pods: restoredPods,
+    problemOf: await problemsOfPods(operations, options),
     waitTimeoutMs: options.resourceTimeoutMs,
     log,
     signal,
@@ -99,6 +103,29 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
     signal,
   );
   return { hooks, errors: errors.count, warnings: warnings.count };
+}
+
+/** What keeps a pod from coming up: data of its volumes that did not come back. */
+async function problemsOfPods(
+  operations: readonly ItemOperation[],
+  { client, namespace, restore, signal }: FinalizeRestoreOptions,
+): Promise<(pod: Pod) => string | undefined> {
+  const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
+  const claims = claimsWithoutData(operations, movements);
+  const pods = new Map<string, string>();
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
+  for await (const { spec, status } of client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal })) {
+    if (status?.phase === "Completed") continue;
+    pods.set(`${spec.pod.namespace}/${spec.pod.name}`, `its volume "${spec.volume}" was not filled: ${status?.message ?? status?.phase ?? "New"}`);
+  }
+  return (pod) => {
+    const { namespace: podNamespace = "", name } = pod.metadata;
+    for (const claim of claimsOfPod(pod)) {
+      const reason = claims.get(`${podNamespace}/${claim.name}`);
+      if (reason !== undefined) return `the data of its claim "${claim.name}" was not restored: ${reason}`;
+    }
+    return pods.get(`${podNamespace}/${name}`);
+  };
 }
 
 /** `namespace/name` of the claims that this restore created. */

@@ -15,18 +15,15 @@ import {
   backups,
   type DataDownload,
   dataDownloads,
-  LABELS,
   type Restore,
   type RestoreStatus,
   restores,
   type VolumeSnapshotRestore,
   VSR_ANNOTATIONS,
-  validLabelValue,
   volumeSnapshotRestores,
 } from "@drayage/api";
 import { type Clock, dispositionOf, errorFields, formatTime, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import {
-  formatKey,
   isDeleting,
   type KubeClient,
   keyOf,
@@ -37,16 +34,14 @@ import {
   startController,
   startInformer,
 } from "@drayage/kube";
-import { VOLUME_SNAPSHOT_BACKUP_ACTION } from "../actions/volume-snapshot-backup-restore-action.ts";
-import { allOf } from "../all-of.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
-import { advanceOperations, type Movement, type OperationsOutcome } from "../backup-operations/operations.ts";
+import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
-import { OWNER_ANNOTATION } from "../volume-snapshot-restore/apply.ts";
 import { finalizeRestore } from "./finalize-restore.ts";
+import { loadRestoreMovements, MOVED_RECHECK_MS, operationIdOf } from "./restore-movements.ts";
 
 export interface RestoreOperationsControllerDeps {
   readonly client: KubeClient;
@@ -58,8 +53,6 @@ export interface RestoreOperationsControllerDeps {
   readonly settings?: ServerSettings;
 }
 
-/** A VolumeSnapshotRestore is not watched here: its kind need not be served. */
-const MOVED_RECHECK_MS = 2_000;
 /** After a failure of finalizing that may pass. */
 const FINALIZE_AGAIN_MS = 5_000;
 
@@ -170,18 +163,16 @@ class RestoreOperationsReconciler {
       await this.#write(restore, { ...this.#ended(restore.status, "PartiallyFailed"), failureReason }, signal);
       return {};
     }
-    // From the API server, not from a cache: one that is not there yet would fail its operation for good.
-    const downloads = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${uid}`, signal }));
-    const moved = await this.#volumeSnapshotRestores(restore, operations, signal);
-    const idOf = ({ metadata }: DataDownload): string => metadata.labels?.[LABELS.asyncOperationId] ?? "";
+    const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
+    const { downloads, volumeSnapshotRestores: moved } = movements;
     const outcome = advanceOperations(operations, {
       kind: "DataDownload",
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(restore.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
-      movementsOf: (id) => moved?.get(id)?.map((found) => movementOf(found, downloads)) ?? downloads.filter((download) => idOf(download) === id),
+      movementsOf: (id) => movements.movementsOf(id),
     });
     for (const id of outcome.toCancel) for (const found of moved?.get(id) ?? []) await this.#cancelVolumeSnapshotRestore(found, signal);
-    for (const download of downloads) if (outcome.toCancel.includes(idOf(download))) await this.#cancel(download, signal);
+    for (const download of downloads) if (outcome.toCancel.includes(operationIdOf(download))) await this.#cancel(download, signal);
     const status = statusAfter(restore.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataDownloads.
     if (outcome.hasNewFailure || !outcome.inProgress) await store.putRestore({ restoreName: name, itemOperations: outcome.operations }, signal);
@@ -191,21 +182,6 @@ class RestoreOperationsReconciler {
     if (outcome.nextTimeoutMs === undefined) return {};
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
     return { requeueAfterMs: moved === undefined ? timeoutMs : Math.min(timeoutMs, MOVED_RECHECK_MS) };
-  }
-
-  /** The objects of operations that OADP's first data mover stands behind, by the ids of those; undefined where there are none, and their kind need not be served. */
-  async #volumeSnapshotRestores(
-    restore: Restore,
-    operations: readonly ItemOperation[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, readonly VolumeSnapshotRestore[]> | undefined> {
-    const ids = operations.filter(({ spec }) => spec.restoreItemAction === VOLUME_SNAPSHOT_BACKUP_ACTION).map(({ spec }) => spec.operationID);
-    if (ids.length === 0) return undefined;
-    const found = new Map<string, VolumeSnapshotRestore[]>(ids.map((id) => [id, []]));
-    const labelSelector = `${LABELS.restoreName}=${validLabelValue(restore.metadata.name ?? "")}`;
-    for await (const object of this.#deps.client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores, { labelSelector, signal }))
-      found.get(formatKey(keyOf(object)))?.push(object);
-    return found;
   }
 
   async #cancelVolumeSnapshotRestore(found: VolumeSnapshotRestore, signal: AbortSignal): Promise<void> {
@@ -281,22 +257,6 @@ class RestoreOperationsReconciler {
   async #write(restore: Restore, status: RestoreStatus, signal: AbortSignal): Promise<void> {
     await this.#deps.client.replace<Restore>(restores, { ...restore, status }, { signal });
   }
-}
-
-/** A VolumeSnapshotRestore as an operation sees it: its end, and the bytes of the DataDownload that works for it. */
-function movementOf({ metadata, status }: VolumeSnapshotRestore, downloads: readonly DataDownload[]): Movement {
-  const { phase = "", startTimestamp, completionTimestamp, conditions } = status ?? {};
-  const download = downloads.find((other) => other.metadata.annotations?.[OWNER_ANNOTATION] === `${metadata.namespace}/${metadata.name}`);
-  const progress = download?.status?.progress;
-  return {
-    status: {
-      phase: phase === "PartiallyFailed" ? "Failed" : phase === "" || phase === "Completed" || phase === "Failed" ? phase : "InProgress",
-      message: conditions?.find(({ type }) => type === "Reconciled")?.message ?? "",
-      ...(progress === undefined ? {} : { progress }),
-      ...(startTimestamp === undefined ? {} : { startTimestamp }),
-      ...(completionTimestamp === undefined ? {} : { completionTimestamp }),
-    },
-  };
 }
 
 function statusAfter(status: RestoreStatus, outcome: OperationsOutcome): RestoreStatus {

@@ -30,6 +30,7 @@ import {
 import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import type { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+import { mountedBy } from "./data-first.ts";
 import type { RestoreSelection } from "./restore-selection.ts";
 import { cleaned, mergedServiceAccount, mergePatchBetween, sameJson, withoutRestoreLabels, withRestoreLabels } from "./restored-form.ts";
 
@@ -72,6 +73,8 @@ export class ItemRestore {
   readonly operations: ItemOperation[] = [];
   /** Claims, where they go, whose data comes back only through a pod that mounts them. */
   readonly toFill: { readonly namespace: string; readonly name: string }[] = [];
+  /** Claims (`namespace/name`) whose data was waited for and did not come, with the reason: what mounts them is left out. */
+  withoutData: ReadonlyMap<string, string> = new Map();
   readonly #options: ItemRestoreOptions;
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
@@ -183,6 +186,7 @@ export class ItemRestore {
       object = await this.#act(action, object, item, id, log);
       if (object === undefined) return;
     }
+    this.#needData(object, id);
     if (id.groupResource === PERSISTENT_VOLUME_CLAIMS) this.#unbind(object, log);
     const wanted = withRestoreLabels(
       id.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace: id.namespace } },
@@ -223,6 +227,22 @@ export class ItemRestore {
         );
     }
     return result.item;
+  }
+
+  /** Throws when the item mounts a claim that was to be filled before it, and was not. */
+  #needData(object: GenericObject, id: ItemId): void {
+    if (this.withoutData.size === 0 || id.namespace === undefined) return;
+    const prefix = `${id.namespace}/`;
+    const empty = [...this.withoutData.keys()].filter((claim) => claim.startsWith(prefix)).map((claim) => claim.slice(prefix.length));
+    const [claim] = mountedBy(object, empty);
+    if (claim === undefined) return;
+    throw new DrayError(
+      "DATA_MOVEMENT_FAILED",
+      `it mounts claim "${claim}", which was to be filled before it and was not: ${this.withoutData.get(prefix + claim)}`,
+      {
+        hint: "Delete the claim and restore again.",
+      },
+    );
   }
 
   /** The volume as it comes back, or undefined when its claim gets a new one. */

@@ -14,15 +14,16 @@ import {
   type VolumeSnapshot,
 } from "@drayage/api";
 import { type Clock, errorFields, isAbort, type Logger, type RandomSource } from "@drayage/base";
-import { configMaps, type Discovery, type KubeClient, keyOf } from "@drayage/kube";
+import { configMaps, type Discovery, type KubeClient, keyOf, type Pod } from "@drayage/kube";
 import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
 import { claimRestoreAction, createClaimDataRestoreAction } from "../actions/claim-restore-action.ts";
 import { createDataUploadRestoreAction, DataUploadResults } from "../actions/data-upload-restore-action.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
+import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-action.ts";
-import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
+import { isDataFirst, type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
 import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
 import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
@@ -30,9 +31,11 @@ import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
 import type { ServerSettings } from "../server-settings.ts";
+import { splitAtData } from "./data-first.ts";
 import { ItemRestore } from "./item-restore.ts";
 import { restoreOrder } from "./restore-order.ts";
 import { RestoreSelection } from "./restore-selection.ts";
+import { waitForData } from "./wait-for-data.ts";
 import { waitForPodVolumes } from "./wait-for-pod-volumes.ts";
 
 export interface RunRestoreOptions {
@@ -117,14 +120,11 @@ class RestoreRun {
       if (this.#archive.resources().length === 0) this.#operationLog.warn(undefined, "the backup has no items");
       // Definitions first: what they define is found out about only then.
       await this.#restoreAll(await this.#selected([CUSTOM_RESOURCE_DEFINITIONS], selection), items);
-      const order = await restoreOrder(this.#archive.resources(), settings.restorePriorities, discovery, signal);
-      await this.#restoreAll(
-        await this.#selected(
-          order.filter((resource) => resource !== CUSTOM_RESOURCE_DEFINITIONS),
-          selection,
-        ),
-        items,
+      const order = (await restoreOrder(this.#archive.resources(), settings.restorePriorities, discovery, signal)).filter(
+        (resource) => resource !== CUSTOM_RESOURCE_DEFINITIONS,
       );
+      if (isDataFirst(restore)) await this.#restoreDataFirst(order, selection, items);
+      else await this.#restoreAll(await this.#selected(order, selection), items);
     } finally {
       await this.#forgetResults();
     }
@@ -138,6 +138,25 @@ class RestoreRun {
     const { random, namespace } = this.#options;
     await waitForPodVolumes({ client, clock, random, namespace, restore, operationLog: this.#operationLog, timeoutMs: settings.fsBackupTimeoutMs, signal });
     return this.#persist(items);
+  }
+
+  async #restoreDataFirst(order: readonly string[], selection: RestoreSelection, items: ItemRestore): Promise<void> {
+    const { client, clock, random, namespace, restore, signal } = this.#options;
+    const { before, after } = splitAtData(order);
+    await this.#restoreAll(await this.#selected(before, selection), items);
+    const refs = await this.#selected(after, selection);
+    // A pod brings its claims along, whatever their labels; here they come before it.
+    for (const ref of refs.filter(({ groupResource }) => groupResource === PODS)) {
+      const pod = (await this.#archive.read(ref)) as unknown as Pod;
+      if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") continue;
+      for (const { groupResource, namespace: ofNamespace, name } of claimsOfPod(pod)) {
+        const claim = this.#archive.find(groupResource, ofNamespace, name);
+        if (claim !== undefined) await items.restore(claim);
+      }
+    }
+    this.#log.info("Workloads wait until their volumes have their data", { operations: items.operations.length });
+    items.withoutData = await waitForData({ client, clock, random, namespace, restore, operations: items.operations, log: this.#log, signal });
+    await this.#restoreAll(refs, items);
   }
 
   #actions(backups: readonly PodVolumeBackup[]): RestoreAction[] {

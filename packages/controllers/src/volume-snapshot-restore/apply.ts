@@ -1,6 +1,7 @@
 /** Carries out one step of a VolumeSnapshotRestore. Each can be repeated. */
 import {
   type DataDownload,
+  DRAYAGE_ANNOTATIONS,
   dataDownloads,
   LABELS,
   NEWEST_SNAPSHOT,
@@ -102,7 +103,10 @@ function buildDownload({ namespace }: ApplierDeps, restore: VolumeSnapshotRestor
         ...(restoreName === undefined ? {} : { [LABELS.restoreName]: restoreName }),
         ...(restoreUid === undefined ? {} : { [LABELS.restoreUid]: restoreUid }),
       },
-      annotations: { [OWNER_ANNOTATION]: `${targetNamespace}/${name}` },
+      annotations: {
+        [OWNER_ANNOTATION]: `${targetNamespace}/${name}`,
+        ...(annotations?.[DRAYAGE_ANNOTATIONS.ignoreDelayBinding] === "true" ? { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } : {}),
+      },
     },
     spec: {
       backupStorageLocation: locationOf(restore),

@@ -1,0 +1,89 @@
+/** The objects that bring the data of a restore back, as its asynchronous operations see them: DataDownloads, and the VolumeSnapshotRestores of OADP's first data mover. */
+import { type DataDownload, dataDownloads, LABELS, type Restore, type VolumeSnapshotRestore, validLabelValue, volumeSnapshotRestores } from "@drayage/api";
+import { formatKey, type KubeClient, keyOf } from "@drayage/kube";
+import { VOLUME_SNAPSHOT_BACKUP_ACTION } from "../actions/volume-snapshot-backup-restore-action.ts";
+import { allOf } from "../all-of.ts";
+import type { Movement } from "../backup-operations/operations.ts";
+import type { ItemOperation } from "../ports.ts";
+import { OWNER_ANNOTATION } from "../volume-snapshot-restore/apply.ts";
+
+/** A VolumeSnapshotRestore is not watched: its kind need not be served. */
+export const MOVED_RECHECK_MS = 2_000;
+
+export interface RestoreMovements {
+  readonly downloads: readonly DataDownload[];
+  /** By the ids of their operations; undefined where there are none. */
+  readonly volumeSnapshotRestores: ReadonlyMap<string, readonly VolumeSnapshotRestore[]> | undefined;
+  movementsOf(operationId: string): readonly Movement[];
+}
+
+/** Reads them from the API server, not from a cache: one that is not there yet would fail its operation for good. */
+export async function loadRestoreMovements(
+  { client, namespace }: { readonly client: KubeClient; readonly namespace: string },
+  restore: Restore,
+  operations: readonly ItemOperation[],
+  signal: AbortSignal,
+): Promise<RestoreMovements> {
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
+  const downloads = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector, signal }));
+  const moved = await loadVolumeSnapshotRestores(client, restore, operations, signal);
+  return {
+    downloads,
+    volumeSnapshotRestores: moved,
+    movementsOf: (id) => moved?.get(id)?.map((found) => movementOf(found, downloads)) ?? downloads.filter((download) => operationIdOf(download) === id),
+  };
+}
+
+/** Claims (`namespace/name`) whose data did not come back, with the reason. */
+export function claimsWithoutData(
+  operations: readonly ItemOperation[],
+  { volumeSnapshotRestores: moved }: Pick<RestoreMovements, "volumeSnapshotRestores">,
+): ReadonlyMap<string, string> {
+  const reasons = new Map<string, string>();
+  for (const { spec, status } of operations) {
+    if (status.phase !== "Failed") continue;
+    const { Namespace, Name } = spec.resourceIdentifier;
+    // Such an operation belongs to the record of the old mover; its claim is another item.
+    const claim =
+      spec.restoreItemAction === VOLUME_SNAPSHOT_BACKUP_ACTION
+        ? moved?.get(spec.operationID)?.[0]?.spec?.volumeSnapshotMoverBackupRef?.sourcePVCData?.name
+        : Name;
+    if (claim !== undefined) reasons.set(`${Namespace}/${claim}`, status.error ?? "its data was not restored");
+  }
+  return reasons;
+}
+
+export function operationIdOf({ metadata }: DataDownload): string {
+  return metadata.labels?.[LABELS.asyncOperationId] ?? "";
+}
+
+async function loadVolumeSnapshotRestores(
+  client: KubeClient,
+  restore: Restore,
+  operations: readonly ItemOperation[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, readonly VolumeSnapshotRestore[]> | undefined> {
+  const ids = operations.filter(({ spec }) => spec.restoreItemAction === VOLUME_SNAPSHOT_BACKUP_ACTION).map(({ spec }) => spec.operationID);
+  if (ids.length === 0) return undefined;
+  const found = new Map<string, VolumeSnapshotRestore[]>(ids.map((id) => [id, []]));
+  const labelSelector = `${LABELS.restoreName}=${validLabelValue(restore.metadata.name ?? "")}`;
+  for await (const object of client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores, { labelSelector, signal }))
+    found.get(formatKey(keyOf(object)))?.push(object);
+  return found;
+}
+
+/** A VolumeSnapshotRestore as an operation sees it: its end, and the bytes of the DataDownload that works for it. */
+function movementOf({ metadata, status }: VolumeSnapshotRestore, downloads: readonly DataDownload[]): Movement {
+  const { phase = "", startTimestamp, completionTimestamp, conditions } = status ?? {};
+  const download = downloads.find((other) => other.metadata.annotations?.[OWNER_ANNOTATION] === `${metadata.namespace}/${metadata.name}`);
+  const progress = download?.status?.progress;
+  return {
+    status: {
+      phase: phase === "PartiallyFailed" ? "Failed" : phase === "" || phase === "Completed" || phase === "Failed" ? phase : "InProgress",
+      message: conditions?.find(({ type }) => type === "Reconciled")?.message ?? "",
+      ...(progress === undefined ? {} : { progress }),
+      ...(startTimestamp === undefined ? {} : { startTimestamp }),
+      ...(completionTimestamp === undefined ? {} : { completionTimestamp }),
+    },
+  };
+}

@@ -1,0 +1,43 @@
+/** The ordered mode of a restore in a whole cluster: the data comes first, also into volumes that would wait for a pod to be placed, then the workload, then its hooks. */
+import { type Restore, restores } from "@drayage/api";
+import type { RequestFacts } from "@drayage/embedded/object-store";
+import { persistentVolumeClaims, pods } from "@drayage/kube";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { Harness, VELERO } from "./harness.ts";
+import { deployApplication, inApplication } from "./sample-application.ts";
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await Harness.start({ nodes: 1 });
+});
+afterEach(() => harness?.heal());
+afterAll(() => harness?.destroy());
+
+const fetchesData = ({ method, key }: RequestFacts): boolean => method === "GET" && key.startsWith("kopia/shop/p");
+
+it("a workload is created when its volume has its data, and its hook finds it there", async () => {
+  const { client } = harness;
+  await deployApplication(harness, "shop", { data: { storageClass: "drayage-fs-wait" } });
+  await inApplication(harness, "shop", "echo precious > /volumes/data/file");
+  expect((await harness.backUp("first", { includedNamespaces: ["shop"] })).status).toMatchObject({ phase: "Completed" });
+  await harness.deleteNamespace("shop");
+
+  const hold = harness.hold(fetchesData);
+  const restore: Restore = {
+    apiVersion: "velero.io/v1",
+    kind: "Restore",
+    metadata: { namespace: VELERO, name: "back", annotations: { "drayage.io/data-first": "true" } },
+    spec: {
+      backupName: "first",
+      hooks: { resources: [{ name: "use", postHooks: [{ exec: { command: ["sh", "-c", "cp /volumes/data/file /volumes/data/used"], onError: "Fail" } }] }] },
+    },
+  };
+  await client.create<Restore>(restores, restore);
+  await hold.reached;
+  expect((await client.list(persistentVolumeClaims, { namespace: "shop" })).items).toHaveLength(1);
+  expect((await client.list(pods, { namespace: "shop" })).items).toEqual([]);
+  hold.release();
+  expect((await harness.endOfRestore("back")).status).toMatchObject({ phase: "Completed", hookStatus: { hooksAttempted: 1 } });
+  expect(await inApplication(harness, "shop", "cat /volumes/data/used")).toBe("precious\n");
+  await harness.expectNothingLeft();
+});
