@@ -57,3 +57,4 @@ export * from "./snapshot/raw-listing.ts";
 export * from "./snapshot/snapshot-manifest.ts";
 export * from "./snapshot/snapshot-source.ts";
 export * from "./snapshot/snapshot-store.ts";
+export * from "./upgrade/upgrade-repository.ts";

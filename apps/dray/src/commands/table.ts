@@ -53,6 +53,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["repo", "status"], summary: "Show how a repository is made and what it holds", load: () => import("./repo-status.ts") },
   { words: ["repo", "verify"], summary: "Check that everything in a repository can be restored", load: () => import("./repo-verify.ts") },
   { words: ["repo", "repair"], summary: "Put a damaged repository right while nobody else uses it", load: () => import("./repo-repair.ts") },
+  { words: ["repo", "upgrade"], summary: "Bring a repository to the newest version of the format", load: () => import("./repo-upgrade.ts") },
   { words: ["repo", "stats"], summary: "Show what takes the space of a repository", load: () => import("./repo-stats.ts") },
   { words: ["repo", "sync-to"], summary: "Copy a repository to another place, or bring a copy up to date", load: () => import("./repo-sync-to.ts") },
   {

@@ -221,7 +221,7 @@ export function encodeBlockFormat(format: BlockFormat): Uint8Array {
  * Throws REPO_UNSUPPORTED, by name, for a version, a required feature or an algorithm that this program does not know, and REPO_LOCKED while somebody
  * else upgrades the format. Features that are only worth a warning are handed to `warn`.
  */
-export function checkSupported(format: BlockFormat, nowMs: number, warn: (message: string) => void): void {
+export function checkSupported(format: BlockFormat, nowMs: number, warn: (message: string) => void, upgradeOwner?: string): void {
   const refuse = (what: string, hint?: string): DrayError =>
     new DrayError("REPO_UNSUPPORTED", `Cannot open repository: ${what}`, hint === undefined ? {} : { hint });
   if (format.version < 1 || format.version > FORMAT_VERSION_MAX) throw refuse(`format version is ${format.version}, 1 to ${FORMAT_VERSION_MAX} are supported`);
@@ -235,7 +235,7 @@ export function checkSupported(format: BlockFormat, nowMs: number, warn: (messag
   }
   checkNames(format);
   const lock = format.upgradeLock;
-  if (lock !== undefined && isLocked(lock, nowMs)) {
+  if (lock !== undefined && lock.ownerId !== upgradeOwner && (upgradeOwner !== undefined || isLocked(lock, nowMs))) {
     throw new DrayError("REPO_LOCKED", `Cannot open repository: "${lock.ownerId}" is upgrading its format`, {
       hint: lock.message === "" ? "Try again when the upgrade is done." : lock.message,
     });

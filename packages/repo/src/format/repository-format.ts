@@ -17,6 +17,8 @@ export interface FormatOptions {
   readonly deriveKey?: DeriveFormatKey;
   /** The password that it is about to get: opens what a change that was cut off has encrypted already. */
   readonly nextPassword?: string;
+  /** Who upgrades the format: the lock of this owner does not keep it out, any other does, in force or not. */
+  readonly upgradeOwner?: string;
 }
 
 export interface CreateFormatOptions extends FormatOptions {
@@ -160,6 +162,16 @@ export class RepositoryFormat {
     this.#readAtMs = startedMs;
   }
 
+  /** Stores another block format under the same password: steps of an upgrade. */
+  async rewrite(block: BlockFormat, signal?: AbortSignal): Promise<void> {
+    const { blob, formatKey, config } = this.#state;
+    const random = this.#options.random ?? systemRandom;
+    const next: FormatBlob = { ...blob, encryptedBlockFormat: sealWithFormatKey(formatKey, this.uniqueId, encodeBlockFormat(block), random) };
+    const bytes = encodeFormatBlob(next);
+    await this.#storage.put(FORMAT_BLOB_ID, bytes, this.putOptionsOf(FORMAT_BLOB_ID, signal));
+    this.#state = { bytes, blob: next, block, formatKey, config };
+  }
+
   /**
    * Encrypts the format under a new password; contents and their keys stay.
    *
@@ -218,7 +230,7 @@ async function readFormat(
   }
   const block = decodeBlockFormat(plaintext);
   const logger = options.logger ?? nullLogger;
-  checkSupported(block, options.clock.nowMs(), (message) => logger.warn(`Repository at "${storage.description}": ${message}`));
+  checkSupported(block, options.clock.nowMs(), (message) => logger.warn(`Repository at "${storage.description}": ${message}`), options.upgradeOwner);
   return { bytes, blob, block, formatKey, config: await readConfig(storage, options, blob, formatKey, signal) };
 }
 

@@ -19,6 +19,7 @@ export const COMPACTION_LOG_PREFIX = "m";
 const LOGS_AT_ONCE = 5;
 /** Written when a format is upgraded, to stop old clients; its body is a sentence. */
 const POISON_PREFIX = "n00000000000000000000000000000000-repository_unreadable_by_this_kopia_version";
+export const POISON_BLOB_ID = `${POISON_PREFIX}_upgrade_required`;
 
 export class LegacyIndexBlobs implements IndexBlobs {
   readonly #storage: BlobStorage;
