@@ -1,5 +1,5 @@
 /**
- * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
+ * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
  * checks that relative links lead somewhere, and runs every TypeScript example:
  * a fenced block that starts with ```ts is type-checked and executed as a module of this repository.
  */
@@ -9,6 +9,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { CODES } from "../packages/base/src/errors.ts";
 import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
+import { providersPage } from "./providers-page.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const check = process.argv.includes("--check");
@@ -78,6 +79,7 @@ function runExamples(path: string, text: string): void {
 
 writeOrCompare(join(root, "docs", "errors.md"), errorsPage());
 writeOrCompare(join(root, "docs", "cli.md"), await cliPage());
+writeOrCompare(join(root, "docs", "providers.md"), providersPage());
 writeOrCompare(join(root, "docs", "formats", "compatibility.md"), await compatibilityPage());
 for (const path of markdownFiles()) {
   const text = readFileSync(path, "utf8");

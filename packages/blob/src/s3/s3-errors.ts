@@ -102,7 +102,7 @@ export function translateS3Error(error: unknown, action: string): DrayError {
 
 /** AWS and MinIO say of a lock in a bucket without object lock only that the request is not valid; the message names the reason. */
 function isMissingLock(name: string, error: unknown): boolean {
-  return name === "InvalidRequest" && /object lock/i.test(messageOf(error));
+  return name === "InvalidRequest" && /object ?lock/i.test(messageOf(error));
 }
 
 /** The name under which the table knows an error: the S3 error code, else the name of the SDK's. */

@@ -142,3 +142,38 @@ describe("answers that are none", () => {
     await storage.close();
   });
 });
+
+describe("settings of a store", () => {
+  it("go with every request that they concern", async () => {
+    const customerKey = new Uint8Array(32).fill(7);
+    const storage = await openS3Storage({ ...options, storageClass: "STANDARD_IA", tagging: "team=a", expectedBucketOwner: "111122223333", customerKey });
+    await storage.put("p1", whole);
+    await storage.get("p1").catch(() => undefined);
+    await storage.delete("p1");
+    await storage.close();
+    const sse = {
+      "x-amz-server-side-encryption-customer-algorithm": "AES256",
+      "x-amz-server-side-encryption-customer-key": Buffer.from(customerKey).toString("base64"),
+    };
+    const [put, get, removal] = seen;
+    expect(put?.headers).toMatchObject({ "x-amz-storage-class": "STANDARD_IA", "x-amz-tagging": "team=a", ...sse });
+    expect(get?.headers).toMatchObject(sse);
+    expect(get?.headers["x-amz-tagging"]).toBeUndefined();
+    for (const request of [put, get, removal]) expect(request?.headers["x-amz-expected-bucket-owner"]).toBe("111122223333");
+  });
+
+  it.each([
+    [{ kmsKeyId: "key-1" }, { "x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "key-1" }],
+    [{ serverSideEncryption: "AES256" }, { "x-amz-server-side-encryption": "AES256" }],
+    [
+      { serverSideEncryption: "aws:kms:dsse", kmsKeyId: "k" },
+      { "x-amz-server-side-encryption": "aws:kms:dsse", "x-amz-server-side-encryption-aws-kms-key-id": "k" },
+    ],
+  ] as const)("say how %j is encrypted", async (settings, headers) => {
+    const storage = await openS3Storage({ ...options, ...settings });
+    await storage.put("p1", parts);
+    await storage.close();
+    expect(seen[0]?.headers).toMatchObject(headers);
+    expect(seen[0]?.body.equals(whole)).toBe(true);
+  });
+});

@@ -9,11 +9,13 @@ import { httpRange, rangedGet } from "../ranged-get.ts";
 import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
+import { S3PointInTimeStorage } from "./s3-point-in-time.ts";
 import { ownerSetting, readSettings, writeSettings } from "./write-settings.ts";
 
 /** Opens a bucket (or what lies under a prefix of it) as blob storage, a key being the prefix and the blob's id and nothing between. Does not call the store. */
 export async function openS3Storage(options: S3Options): Promise<BlobStorage> {
-  return new S3Storage(await S3Connection.open(options));
+  const connection = await S3Connection.open(options);
+  return options.pointInTimeMs === undefined ? new S3Storage(connection) : new S3PointInTimeStorage(connection, options.pointInTimeMs);
 }
 
 /** As Kopia stores its blobs. */
