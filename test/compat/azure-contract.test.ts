@@ -12,6 +12,7 @@ import { Agent, fetch as fetchWith } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AzureConnection } from "../../packages/blob/src/azure/azure-connection.ts";
 import { selfSigned } from "../e2e/self-signed.ts";
+import { checkLocation } from "./location-round-trip.ts";
 import { freePort, type PeerProcess, startAzurite } from "./peers.ts";
 
 /** The emulator's account, which is the same everywhere. */
@@ -165,5 +166,12 @@ describe("Azure on the emulator", () => {
     await storage.put("p1", utf8("x"));
     await expect(storage.extendRetention("p1", { mode: "COMPLIANCE", untilMs: Date.UTC(2999, 0, 1) })).rejects.toMatchObject({ code: "NOT_SUPPORTED" });
     await storage.close();
+  });
+
+  it("holds a backup storage location: what lies beside the repository, and a repository", async () => {
+    const { container } = await newContainer();
+    const config = { storageAccount: ACCOUNT, storageAccountURI: endpoint, storageAccountKeyEnvVar: "AZURE_STORAGE_KEY" };
+    const objectStorage = { bucket: container, prefix: "velero", caCert: Buffer.from(caCert).toString("base64") };
+    await checkLocation({ name: "azure", provider: "velero.io/azure", fields: { objectStorage, config } }, `AZURE_STORAGE_KEY=${KEY}\n`);
   });
 });

@@ -6,6 +6,7 @@ import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract
 import { type GcsOptions, openGcsObjectStore, openGcsStorage } from "@drayage/blob/gcs";
 import { startTokenEndpoint, type TokenEndpoint } from "@drayage/blob/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checkLocation } from "./location-round-trip.ts";
 import { freePort, type PeerProcess, startPeer } from "./peers.ts";
 
 let server: PeerProcess;
@@ -100,5 +101,13 @@ describe("GCS on fake-gcs-server", () => {
     const storage = await openGcsStorage({ ...(await newBucket()), bucket: "not-there" });
     await expect(storage.put("p1", utf8("x"))).rejects.toMatchObject({ code: expect.stringMatching(/^BLOB_(BUCKET_)?NOT_FOUND$/) });
     await storage.close();
+  });
+
+  it("holds a backup storage location: what lies beside the repository, and a repository", async () => {
+    const { bucket } = await newBucket();
+    await checkLocation(
+      { name: "gcp", provider: "gcp", fields: { objectStorage: { bucket, prefix: "velero" }, config: { storeEndpoint: endpoint } } },
+      keyFile,
+    );
   });
 });

@@ -68,7 +68,12 @@ export async function createRepository(storage: BlobStorage, options: CreateRepo
   await repository.manifests.put(policyLabels(globalTarget), encodePolicy(defaultPolicy), signal);
   await repository.manifests.put(
     maintenanceLabels,
-    maintenanceParameters({ owner: `${userName}@${host}`, ...(interval === undefined ? {} : { fullIntervalMs: interval }) }),
+    maintenanceParameters({
+      owner: `${userName}@${host}`,
+      ...(interval === undefined ? {} : { fullIntervalMs: interval }),
+      // Locks that nobody extends run out while the blobs are still needed.
+      extendObjectLocks: retention !== undefined,
+    }),
     signal,
   );
   await repository.flush(signal);

@@ -43,6 +43,29 @@ describe("dray repo validate-provider", () => {
   it("says that a place cannot be reached, rather than that it is bad", async () => {
     const { code, err } = await dray("repo", "validate-provider", join(folder, "theirs.f", "below-a-file"));
     expect(code).not.toBe(0);
-    expect(err).toContain('Cannot open storage folder "');
+    expect(err).toContain("theirs.f");
+  });
+});
+
+describe("dray repo create", () => {
+  it.each([
+    [["--retention-mode", "GOVERNANCE"], "--retention-mode and --retention-period go together"],
+    [["--retention-mode", "SOFT", "--retention-period", "720h"], 'Cannot use --retention-mode "SOFT"'],
+    [["--retention-mode", "COMPLIANCE", "--retention-period", "24h"], "at least 48h is wanted"],
+    [["--retention-mode", "COMPLIANCE", "--retention-period", "soon"], 'Cannot read --retention-period "soon"'],
+  ])("refuses %j before it asks for anything", async (flags, said) => {
+    const { code, err } = await dray("repo", "create", "-r", join(folder, "new"), ...flags);
+    expect(code).toBe(2);
+    expect(err).toContain(said);
+  });
+
+  it("says of a folder that it has no object lock, and leaves no repository behind", async () => {
+    const password = join(folder, "password");
+    await writeFile(password, "secret horse");
+    const flags = ["--password-file", password, "--retention-mode", "GOVERNANCE", "--retention-period", "720h"];
+    const { code, err } = await dray("repo", "create", "-r", join(folder, "locked"), ...flags);
+    expect(code).toBe(1);
+    expect(err).toContain("a folder has no object lock");
+    expect(await readdir(join(folder, "locked"))).not.toContain("kopia.repository.f");
   });
 });

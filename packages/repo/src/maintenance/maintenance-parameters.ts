@@ -12,13 +12,16 @@ export interface MaintenanceParametersOptions {
   readonly fullIntervalMs?: number;
   /** @default 1 hour */
   readonly quickIntervalMs?: number;
+  /** Whether full maintenance extends the object locks of what is still there. */
+  readonly extendObjectLocks?: boolean;
 }
 
 const HOUR_MS = 3_600_000;
 
 /** The parameters of a new repository, as Kopia writes them. */
-export function maintenanceParameters({ owner, fullIntervalMs = 24 * HOUR_MS, quickIntervalMs = HOUR_MS }: MaintenanceParametersOptions): string {
+export function maintenanceParameters(options: MaintenanceParametersOptions): string {
+  const { owner, fullIntervalMs = 24 * HOUR_MS, quickIntervalMs = HOUR_MS, extendObjectLocks = false } = options;
   const cycle = (intervalMs: number): string => `{"enabled":true,"interval":${intervalMs}000000}`;
   const logRetention = `{"maxTotalSize":1073741824,"maxCount":10000,"maxAge":2592000000000000}`;
-  return `{"owner":${JSON.stringify(owner)},"quick":${cycle(quickIntervalMs)},"full":${cycle(fullIntervalMs)},"logRetention":${logRetention},"extendObjectLocks":false,"listParallelism":0}`;
+  return `{"owner":${JSON.stringify(owner)},"quick":${cycle(quickIntervalMs)},"full":${cycle(fullIntervalMs)},"logRetention":${logRetention},"extendObjectLocks":${extendObjectLocks},"listParallelism":0}`;
 }
