@@ -42,6 +42,8 @@ export interface ListedSnapshots {
 
 /** Neighbours of one file that are read in one request. */
 const RUN_BYTES_MAX = 4 << 20;
+/** The first time, and once more. */
+const LOADS_MAX = 2;
 
 export class ResticRepository {
   readonly store: ObjectStore;
@@ -138,12 +140,16 @@ export class ResticRepository {
     return this.#index;
   }
 
-  /** Loads the index anew. True when it may differ: packs that were missing may have been rewritten by a prune. At most twice for one open repository. */
-  async reloadIndex(signal?: AbortSignal): Promise<boolean> {
-    if (this.#loads >= 2) return false;
+  /**
+   * An index that was loaded after this one; undefined when there is none and none will be: packs that were missing may have been rewritten by a prune, which is looked for once
+   * for one open repository. Callers that come at the same time share one loading.
+   */
+  async indexAfter(index: ContentIndex, signal?: AbortSignal): Promise<ContentIndex | undefined> {
+    const current = await this.index(signal);
+    if (current !== index) return current;
+    if (this.#loads >= LOADS_MAX) return undefined;
     this.#index = this.#load(signal);
-    await this.#index;
-    return true;
+    return await this.index(signal);
   }
 
   /** A tree's JSON, its hash checked. Throws REPO_CONTENT_NOT_FOUND, REPO_CORRUPT. */
@@ -158,8 +164,7 @@ export class ResticRepository {
   async readContent(kind: ContentKind, id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     const hex = Buffer.from(id).toString("hex");
     let failure: unknown;
-    do {
-      const index = await this.index(signal);
+    for (let index: ContentIndex | undefined = await this.index(signal); index !== undefined; ) {
       const places = index.places(kind, id);
       if (places.length === 0) failure = notFound(hex, this.description);
       for (const place of places) {
@@ -172,7 +177,9 @@ export class ResticRepository {
         }
       }
       // A prune may have moved it since the index was loaded. Damage does not heal.
-    } while (!hasCode(failure, "REPO_CORRUPT") || isMissingPack(failure) ? await this.reloadIndex(signal) : false);
+      const mayHaveMoved = !hasCode(failure, "REPO_CORRUPT") || isMissingPack(failure);
+      index = mayHaveMoved ? await this.indexAfter(index, signal) : undefined;
+    }
     const pack = hasCode(failure, "REPO_CORRUPT") && isMissingPack(failure) ? failure.context["pack"] : undefined;
     if (typeof pack === "string") this.#gone.add(pack);
     throw failure;

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { backupStorageLocations, FINALIZERS, restores } from "@drayage/api";
+import { backupStorageLocations, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
 import { decodeRecoveryFile } from "@drayage/install";
 import { customResourceDefinitions, deployments, namespaces, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
@@ -229,10 +229,19 @@ describe("an installation that is there", () => {
       metadata: { ...restore, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [FINALIZERS.restoreFiles, "example.com/other"] },
       spec: { backupName: "first" },
     });
+    // In the namespaces of applications, which are not removed; one of them is another installation's.
+    for (const protectedNamespace of [NAMESPACE, "openshift-adp"]) {
+      client.seed(volumeSnapshotRestores, {
+        metadata: { namespace: "shop", name: `of-${protectedNamespace}`, finalizers: [VSM_FINALIZER, "x/y"] },
+        spec: { protectedNamespace },
+      });
+    }
     const removing = removeInstallation(client, manifests, { withKinds: false, limitMs: 10_000 }, terminal);
     removing.catch(() => undefined);
     for (let at = 0; at < 20; at++) await terminal.clock.advance(200);
     expect(client.peek(restores, restore)?.metadata.finalizers).toEqual(["example.com/other"]);
+    expect(client.peek(volumeSnapshotRestores, { namespace: "shop", name: `of-${NAMESPACE}` })?.metadata.finalizers).toEqual(["x/y"]);
+    expect(client.peek(volumeSnapshotRestores, { namespace: "shop", name: "of-openshift-adp" })?.metadata.finalizers).toEqual([VSM_FINALIZER, "x/y"]);
     client.mutate(namespaces, { name: NAMESPACE }, (namespace) => {
       namespace.metadata.finalizers = [];
     });

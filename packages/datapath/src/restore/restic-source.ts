@@ -111,8 +111,8 @@ export class ResticSource implements RestoreSource<ResticRef> {
     let offset = 0;
     for (let at = 0; at < contents.length; at += ID_BYTES) {
       let place = index.place("data", contents, at);
-      if (place === undefined && (await this.#repository.reloadIndex(signal))) {
-        index = await this.#repository.index(signal);
+      if (place === undefined) {
+        index = (await this.#repository.indexAfter(index, signal)) ?? index;
         place = index.place("data", contents, at);
       }
       const id = hexAt(contents, at);
