@@ -10,6 +10,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { keepYoungGenerationSmall } from "../apps/dray/src/young-generation.ts";
 import { nullLogger, systemClock, systemRandom } from "../packages/base/src/index.ts";
 import { openFilesystemStorage } from "../packages/blob/src/index.ts";
 import { idOfKey } from "../packages/repo/src/content/content-id.ts";
@@ -48,6 +49,8 @@ const OURS: Record<string, (repository: Repository, count: number) => Promise<Re
   },
   snapshots: async (repository) => ({ snapshots: (await repository.snapshots.list()).snapshots.length }),
   async maintain(repository) {
+    // As the command does.
+    keepYoungGenerationSmall();
     const { tasks } = await maintainRepository(repository, { mode: "full", safety: noSafety });
     return { tasks: tasks.length, inUse: tasks.find(({ task }) => task === "snapshot-gc")?.figures["inUse"] ?? 0 };
   },

@@ -3,6 +3,7 @@ import { fullSafety, type MaintenanceReport, maintainRepository, noSafety } from
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import type { Terminal } from "../terminal.ts";
+import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly full?: boolean;
@@ -19,6 +20,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--safety <level>", "full; none leaves out every waiting time, and is only safe while nobody else uses the repository", "full")
     .action((options: Options) =>
       withRepository(options, terminal, { readOnly: false }, async (repository) => {
+        keepYoungGenerationSmall();
         if (options.safety !== "full" && options.safety !== "none")
           throw new DrayError("USAGE", `Cannot maintain with --safety "${options.safety}": full or none is wanted`);
         if (options.full === true && options.quick === true) throw new DrayError("USAGE", "Cannot maintain: --full and --quick exclude each other");

@@ -8,7 +8,7 @@
  *
  * Only the one owner of maintenance may run this, and never twice at the same time: nothing in the format excludes two of them from each other.
  */
-import { forEachLimit, mapLimit, type RandomSource, randomHex, utf8 } from "@drayage/base";
+import { errorFields, forEachLimit, type Logger, mapLimit, type RandomSource, randomHex, utf8 } from "@drayage/base";
 import type { BlobMetadata, BlobStorage } from "@drayage/blob";
 import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
@@ -31,6 +31,7 @@ export interface EpochMaintenanceDependencies {
   readonly random: RandomSource;
   readonly epochs: EpochIndexBlobs;
   readonly loader: IndexLoader;
+  readonly logger: Logger;
 }
 
 /** Epochs whose indexes are to be merged. */
@@ -163,13 +164,33 @@ export class EpochMaintenance {
     const entries = indexes.reduce((sum, { entryCount }) => sum + entryCount, 0);
     const shards = encodeInShards(format.block.indexVersion, mergeEntries(indexes), entries, COMPACTED_SHARD_ENTRIES);
     const suffix = `s${randomHex(random, SUFFIX_BYTES)}-c${shards.count}`;
-    for (const plain of shards.encode()) {
-      const { id, data } = codec.sealBlob(prefix, plain, suffix);
-      invariantReadBack(Buffer.from(codec.openBlob(id, data)).equals(plain), `index "${id}"`);
-      await this.#put(id, data, signal);
+    const written: string[] = [];
+    try {
+      for (const plain of shards.encode()) {
+        const { id, data } = codec.sealBlob(prefix, plain, suffix);
+        invariantReadBack(Buffer.from(codec.openBlob(id, data)).equals(plain), `index "${id}"`);
+        // Named before the put: one that fails may have taken effect, or half of it.
+        written.push(id);
+        await this.#put(id, data, signal);
+      }
+    } catch (error) {
+      await this.#takeBack(written);
+      throw error;
+    } finally {
+      for (const segment of segments) closeSegment(segment);
+      epochs.invalidate();
     }
-    for (const segment of segments) closeSegment(segment);
-    epochs.invalidate();
+  }
+
+  /** Deletes what a failed compaction left. Readers that use it already find it gone and look again: what it was made of is still there. */
+  async #takeBack(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      try {
+        await this.#on.storage.delete(name);
+      } catch (error) {
+        this.#on.logger.warn("Cannot take back an index blob", { blobId: name, ...errorFields(error) });
+      }
+    }
   }
 
   async #uncompacted(state: EpochState, epoch: number, signal?: AbortSignal): Promise<readonly BlobMetadata[]> {

@@ -95,7 +95,7 @@ export class KeyFilter {
 export function buildKeyFilter(index: PackIndex): KeyFilter {
   const builder = new KeyFilterBuilder(index, (position) => index.keyAt(position)[0] ?? 0);
   const scan = index.scan(0);
-  while (scan.next()) builder.add(scan.key, 0);
+  while (scan.next()) builder.add(scan.bytes, scan.at);
   return builder.build();
 }
 

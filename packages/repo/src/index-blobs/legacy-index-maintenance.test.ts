@@ -1,4 +1,4 @@
-import { isDrayError, utf8 } from "@drayage/base";
+import { isDrayError, nullLogger, utf8 } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
 import type { BlobStorage } from "@drayage/blob";
 import { FaultyStorage, faultAt } from "@drayage/blob/testing";
@@ -22,7 +22,7 @@ let runs = 0;
 
 function maintenanceOf({ storage, format, codec, indexBlobs, indexLoader: loader }: Contents, settleMs = HOUR_MS): LegacyIndexMaintenance {
   if (!(indexBlobs instanceof LegacyIndexBlobs)) throw new Error("it has epochs");
-  return new LegacyIndexMaintenance({ storage, format, codec, indexBlobs, loader, random: seededRandom(runs++), settleMs });
+  return new LegacyIndexMaintenance({ storage, format, codec, indexBlobs, loader, logger: nullLogger, random: seededRandom(runs++), settleMs });
 }
 
 /** A repository of format version 1 with so many index blobs, each with a content of its own and one that all have. */

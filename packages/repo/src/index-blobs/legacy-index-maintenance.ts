@@ -7,7 +7,7 @@
  *
  * Each step waits until nobody can still be reading by an older listing. An m blob outlives its inputs: without it they would count again.
  */
-import { mapLimit, type RandomSource, utf8 } from "@drayage/base";
+import { errorFields, type Logger, mapLimit, type RandomSource, utf8 } from "@drayage/base";
 import type { BlobMetadata, BlobStorage } from "@drayage/blob";
 import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
 import { listBlobs } from "../epoch/epoch-state.ts";
@@ -37,6 +37,7 @@ export interface LegacyMaintenanceDependencies {
   readonly random: RandomSource;
   readonly indexBlobs: LegacyIndexBlobs;
   readonly loader: IndexLoader;
+  readonly logger: Logger;
   /** How long whatever was replaced stays. */
   readonly settleMs: number;
 }
@@ -95,13 +96,36 @@ export class LegacyIndexMaintenance {
     if (dropUntilSeconds !== undefined && dropped === 0) return 0;
     const shards = encodeInShards(format.block.indexVersion, keptOf(parts, isDropped), kept, COMPACTED_SHARD_ENTRIES);
     const outputs: BlobMetadata[] = [];
-    for (const plain of shards.encode(() => random.bytes(TRAILER_BYTES))) {
-      outputs.push(await this.#put(codec.sealBlob(INDEX_PREFIX, plain, ""), plain, signal));
+    const written: string[] = [];
+    let log: BlobMetadata;
+    try {
+      for (const plain of shards.encode(() => random.bytes(TRAILER_BYTES))) {
+        const sealed = codec.sealBlob(INDEX_PREFIX, plain, "");
+        // Named before the put: one that fails may have taken effect, or half of it.
+        written.push(sealed.id);
+        outputs.push(await this.#put(sealed, plain, signal));
+      }
+      log = await this.#putJson(COMPACTION_LOG_PREFIX, { inputMetadata: metadataOf(inputs), outputMetadata: metadataOf(outputs) }, signal);
+    } catch (error) {
+      // A log that is there without its outputs says nothing: the inputs go on counting.
+      await this.#takeBack(written);
+      throw error;
+    } finally {
+      for (const segment of segments) closeSegment(segment);
     }
-    for (const segment of segments) closeSegment(segment);
-    const log = await this.#putJson(COMPACTION_LOG_PREFIX, { inputMetadata: metadataOf(inputs), outputMetadata: metadataOf(outputs) }, signal);
     await this.#deleteSettled(log.timestampMs, signal);
     return dropped;
+  }
+
+  /** Deletes what a failed compaction left: what it was made of is still there. */
+  async #takeBack(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      try {
+        await this.#on.storage.delete(name);
+      } catch (error) {
+        this.#on.logger.warn("Cannot take back an index blob", { blobId: name, ...errorFields(error) });
+      }
+    }
   }
 
   /** Deletes the inputs of compactions that are old enough by the storage's clock, and notes that their logs may go. What still counts stays, whatever a log says. */

@@ -91,15 +91,17 @@ export class MemoryIndex implements PackIndex {
 
 class MemoryScan implements IndexScan {
   position: number;
+  readonly bytes: Uint8Array;
   readonly #index: MemoryIndex;
 
   constructor(index: MemoryIndex, before: number) {
     this.#index = index;
+    this.bytes = index.bytes;
     this.position = before;
   }
 
-  get key(): Uint8Array {
-    return this.#index.keyAt(this.position);
+  get at(): number {
+    return this.#index.format.entriesAt + this.position * this.#index.format.stride;
   }
 
   next(): boolean {
@@ -107,6 +109,6 @@ class MemoryScan implements IndexScan {
   }
 
   entry(): IndexEntry {
-    return this.#index.entryAt(this.position);
+    return this.#index.format.entryFrom(this.bytes, this.at);
   }
 }

@@ -5,7 +5,7 @@
 import { decodeIndex } from "./index-codec.ts";
 import { IndexV2Builder } from "./index-v2.ts";
 import type { MemoryIndex } from "./memory-index.ts";
-import { compareKeys, findEntry, type IndexEntry, type IndexScan, type PackIndex, prevails } from "./pack-index.ts";
+import { compareKeys, compareScans, findEntry, type IndexEntry, type IndexScan, type PackIndex, prevails } from "./pack-index.ts";
 
 /** More segments than the first are merged down to the second. */
 const SEGMENTS_MAX = 12;
@@ -95,16 +95,20 @@ export function mergeToIndex(parts: readonly PackIndex[]): MemoryIndex | undefin
   return decodeIndex(builder.build());
 }
 
-/** Merges sorted parts through a heap of one scan each; of entries with one key the one that prevails comes out. */
+/**
+ * Merges sorted parts through a heap of one scan each; of entries with one key the one that prevails comes out. The key of an entry is a view that stays as it
+ * is for a thousand further entries at least: copy it to keep it.
+ */
 export function* mergeEntries(parts: readonly PackIndex[], firstByte?: number): IterableIterator<IndexEntry> {
-  const heap: IndexScan[] = [];
-  for (const part of parts) {
+  const filled = parts.filter(({ entryCount }) => entryCount > 0);
+  const heap = new ScanHeap(Math.max(0, ...filled.map(({ keyBytes }) => keyBytes)));
+  for (const part of filled) {
     const scan = part.scan(firstByte === undefined ? 0 : part.lowerBound(Uint8Array.of(firstByte)));
-    if (scan.next()) siftUp(heap, scan);
+    if (scan.next()) heap.add(scan);
   }
   let pending: IndexEntry | undefined;
-  for (let top = heap[0]; top !== undefined; top = heap[0]) {
-    if (firstByte !== undefined && top.key[0] !== firstByte) break;
+  for (let top = heap.top; top !== undefined; top = heap.top) {
+    if (firstByte !== undefined && top.bytes[top.at] !== firstByte) break;
     const entry = top.entry();
     if (pending !== undefined && compareKeys(pending.key, entry.key) === 0) {
       if (prevails(entry, pending)) pending = entry;
@@ -112,46 +116,64 @@ export function* mergeEntries(parts: readonly PackIndex[], firstByte?: number): 
       if (pending !== undefined) yield pending;
       pending = entry;
     }
-    advance(heap, top);
+    heap.advance();
   }
   if (pending !== undefined) yield pending;
 }
 
-function advance(heap: IndexScan[], top: IndexScan): void {
-  if (top.next()) {
-    if (heap.length > 1) siftDown(heap, top);
-    return;
-  }
-  const last = heap.pop();
-  if (last !== undefined && last !== top) siftDown(heap, last);
-}
+/** Scans, of which the one with the least key is on top. */
+class ScanHeap {
+  readonly #scans: IndexScan[] = [];
+  readonly #keyBytes: number;
 
-function siftUp(heap: IndexScan[], scan: IndexScan): void {
-  let at = heap.length;
-  heap.push(scan);
-  while (at > 0) {
-    const above = (at - 1) >>> 1;
-    const parent = heap[above];
-    if (parent === undefined || compareKeys(parent.key, scan.key) <= 0) break;
-    heap[at] = parent;
-    at = above;
+  constructor(keyBytes: number) {
+    this.#keyBytes = keyBytes;
   }
-  heap[at] = scan;
-}
 
-/** Puts a scan at the top and lets it sink to its place. */
-function siftDown(heap: IndexScan[], scan: IndexScan): void {
-  const { key } = scan;
-  let at = 0;
-  for (;;) {
-    const left = 2 * at + 1;
-    const a = heap[left];
-    const b = heap[left + 1];
-    const smaller = b !== undefined && a !== undefined && compareKeys(b.key, a.key) < 0 ? left + 1 : left;
-    const child = heap[smaller];
-    if (child === undefined || compareKeys(key, child.key) <= 0) break;
-    heap[at] = child;
-    at = smaller;
+  get top(): IndexScan | undefined {
+    return this.#scans[0];
   }
-  heap[at] = scan;
+
+  add(scan: IndexScan): void {
+    const heap = this.#scans;
+    let at = heap.length;
+    heap.push(scan);
+    while (at > 0) {
+      const above = (at - 1) >>> 1;
+      const parent = heap[above];
+      if (parent === undefined || compareScans(parent, scan, this.#keyBytes) <= 0) break;
+      heap[at] = parent;
+      at = above;
+    }
+    heap[at] = scan;
+  }
+
+  /** Moves the top on to its next entry, and to its place. */
+  advance(): void {
+    const [top] = this.#scans;
+    if (top === undefined) return;
+    if (top.next()) {
+      if (this.#scans.length > 1) this.#sink(top);
+      return;
+    }
+    const last = this.#scans.pop();
+    if (last !== undefined && last !== top) this.#sink(last);
+  }
+
+  /** Puts a scan on top and lets it sink. */
+  #sink(scan: IndexScan): void {
+    const heap = this.#scans;
+    let at = 0;
+    for (;;) {
+      const left = 2 * at + 1;
+      const a = heap[left];
+      const b = heap[left + 1];
+      const smaller = b !== undefined && a !== undefined && compareScans(b, a, this.#keyBytes) < 0 ? left + 1 : left;
+      const child = heap[smaller];
+      if (child === undefined || compareScans(scan, child, this.#keyBytes) <= 0) break;
+      heap[at] = child;
+      at = smaller;
+    }
+    heap[at] = scan;
+  }
 }

@@ -39,10 +39,11 @@ export interface PackIndex {
 export interface IndexScan {
   /** Moves to the next entry; false when there is none. */
   next(): boolean;
-  /** The key of the entry that it stands on; stays valid afterwards. */
-  readonly key: Uint8Array;
   readonly position: number;
-  /** Throws REPO_CORRUPT. */
+  /** The key of the entry that it stands on begins at `at` of these bytes: looking at it there makes no garbage. Valid until the next call. */
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  /** Throws REPO_CORRUPT. Its key is a view of memory that is used again after a thousand calls of `next`, or later. */
   entry(): IndexEntry;
 }
 
@@ -98,6 +99,17 @@ export function u24(bytes: Uint8Array, at: number): number {
 
 export function u32(bytes: Uint8Array, at: number): number {
   return ((u16(bytes, at) << 16) | u16(bytes, at + 2)) >>> 0;
+}
+
+/** Byte order of the keys that two scans stand on. */
+export function compareScans(a: IndexScan, b: IndexScan, keyBytes: number): number {
+  const aBytes = a.bytes;
+  const bBytes = b.bytes;
+  const aAt = a.at;
+  const bAt = b.at;
+  let i = 0;
+  while (i < keyBytes && aBytes[aAt + i] === bBytes[bAt + i]) i++;
+  return i === keyBytes ? 0 : (aBytes[aAt + i] ?? 0) - (bBytes[bAt + i] ?? 0);
 }
 
 const PACK_NAME = /^[A-Za-z0-9_.-]{1,255}$/;

@@ -127,22 +127,28 @@ export class RunIndex implements PackIndex, BlockSource {
   }
 }
 
-/** Walks a file with memory of its own, so that several walks do not take each other's blocks; what it handed out stays valid. */
+/**
+ * Walks a file with memory of its own, so that several walks do not take each other's blocks. Two pieces of memory take turns: what was handed out from one
+ * stays as it was while the other is read.
+ */
 class RunScan implements IndexScan {
   position: number;
+  bytes: Uint8Array;
   readonly #index: RunIndex;
-  #bytes = new Uint8Array(0);
+  #other: Uint8Array;
   #from = 0;
   #to = 0;
 
   constructor(index: RunIndex, before: number) {
     this.#index = index;
     this.position = before;
+    const length = Math.min(SCAN_BLOCKS * BLOCK_BYTES_MAX, index.entryCount * index.format.stride);
+    this.bytes = new Uint8Array(length);
+    this.#other = new Uint8Array(length);
   }
 
-  get key(): Uint8Array {
-    const at = (this.position - this.#from) * this.#index.format.stride;
-    return this.#bytes.subarray(at, at + this.#index.keyBytes);
+  get at(): number {
+    return (this.position - this.#from) * this.#index.format.stride;
   }
 
   next(): boolean {
@@ -153,16 +159,17 @@ class RunScan implements IndexScan {
   }
 
   entry(): IndexEntry {
-    return this.#index.format.entryFrom(this.#bytes, (this.position - this.#from) * this.#index.format.stride);
+    return this.#index.format.entryFrom(this.bytes, this.at);
   }
 
   #fill(): void {
     const { blockEntries } = this.#index.parts;
     const block = Math.floor(this.position / blockEntries);
-    // Fresh memory each time: entries handed out are views of the last one.
-    this.#bytes = new Uint8Array(Math.min(SCAN_BLOCKS * BLOCK_BYTES_MAX, (this.#index.entryCount - block * blockEntries) * this.#index.format.stride));
+    const next = this.#other;
+    this.#other = this.bytes;
+    this.bytes = next;
     this.#from = block * blockEntries;
     this.#to = Math.min(this.#from + SCAN_BLOCKS * blockEntries, this.#index.entryCount);
-    this.#index.readBlocks(block, SCAN_BLOCKS, this.#bytes);
+    this.#index.readBlocks(block, SCAN_BLOCKS, next);
   }
 }

@@ -1,5 +1,5 @@
 /** What maintenance does to indexes, whichever way a repository keeps them: epochs (kopia-format.md 6.5), or single blobs with a compaction log (6.6). */
-import { invariant, type RandomSource } from "@drayage/base";
+import { invariant, type Logger, type RandomSource } from "@drayage/base";
 import type { Contents } from "../content/contents.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
 import { type CompactionPlan, EpochMaintenance } from "../epoch/epoch-maintenance.ts";
@@ -23,11 +23,15 @@ export interface IndexTasks {
   dropDeleted(untilSeconds: number, signal?: AbortSignal): Promise<boolean>;
 }
 
-export function indexTasksOf(contents: Contents, random: RandomSource, safety: MaintenanceSafety): IndexTasks {
+export function indexTasksOf(
+  contents: Contents,
+  on: { readonly random: RandomSource; readonly logger: Logger; readonly safety: MaintenanceSafety },
+): IndexTasks {
+  const { random, logger, safety } = on;
   const { storage, format, codec, indexBlobs, indexLoader: loader } = contents;
-  if (indexBlobs instanceof EpochIndexBlobs) return epochTasks(new EpochMaintenance({ storage, format, codec, random, epochs: indexBlobs, loader }));
+  if (indexBlobs instanceof EpochIndexBlobs) return epochTasks(new EpochMaintenance({ storage, format, codec, random, epochs: indexBlobs, loader, logger }));
   invariant(indexBlobs instanceof LegacyIndexBlobs, "Cannot maintain indexes: they are kept in a way that is not known");
-  return legacyTasks(new LegacyIndexMaintenance({ storage, format, codec, random, indexBlobs, loader, settleMs: safety.indexSettleMs }));
+  return legacyTasks(new LegacyIndexMaintenance({ storage, format, codec, random, indexBlobs, loader, logger, settleMs: safety.indexSettleMs }));
 }
 
 function epochTasks(epochs: EpochMaintenance): IndexTasks {

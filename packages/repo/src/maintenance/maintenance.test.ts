@@ -1,5 +1,6 @@
 import { DrayError, hasCode, isDrayError, utf8 } from "@drayage/base";
 import { seededRandom, VirtualClock } from "@drayage/base/testing";
+import type { BlobStorage } from "@drayage/blob";
 import { FaultyStorage, faultAt, MemoryStorage } from "@drayage/blob/testing";
 import { describe, expect, it } from "vitest";
 import { Contents } from "../content/contents.ts";
@@ -315,6 +316,74 @@ describe("full maintenance", () => {
     const report = await maintainRepository(world.repository, { mode: "full", dryRun: true });
     expect(report.tasks.find(({ task }) => task === "snapshot-gc")?.figures["deleted"]).toBe(2);
     expect(world.storage.history.slice(calls).filter(({ operation }) => operation === "put" || operation === "delete")).toEqual([]);
+  });
+
+  it("deletes nothing while a writer's clock is off, and goes on when it is right", async () => {
+    const world = await newWorld();
+    const { id } = await saveSnapshot(world, "text");
+    await world.repository.snapshots.delete(id);
+    await world.repository.flush();
+    world.clock.jump(2 * DAY_MS);
+    // Its clock is 26 hours ahead of ours and of the storage's.
+    const ahead = await openRepository(world.storage, { password: PASSWORD, clock: new VirtualClock(world.clock.nowMs() + 26 * HOUR_MS) });
+    await ahead.contents.write(utf8("from tomorrow"));
+    await ahead.flush();
+    const before = await namesOf(world.storage, "");
+    await expect(maintainRepository(world.repository, { mode: "full" })).rejects.toMatchObject({
+      code: "REPO_CLOCK_SKEW",
+      message: expect.stringMatching(/a writer's clock was 936\d\d s ahead of the storage's/) as string,
+    });
+    expect((await namesOf(world.storage, "")).filter((name) => name !== "kopia.maintenance")).toEqual(before.filter((name) => name !== "kopia.maintenance"));
+    world.clock.jump(27 * HOUR_MS);
+    // One that is at work, 26 hours behind: its marker says so.
+    const behind = await openRepository(world.storage, { password: PASSWORD, clock: new VirtualClock(world.clock.nowMs() - 26 * HOUR_MS) });
+    const lasting = contentsOf(behind);
+    world.storage.plan = ({ operation, id: blobId }) => (operation === "delete" && blobId.startsWith("s") ? { kind: "fail" } : undefined);
+    await lasting.write(utf8("from yesterday"));
+    await lasting.flush();
+    world.storage.plan = undefined;
+    await expect(maintainRepository(world.repository, { mode: "full" })).rejects.toMatchObject({
+      code: "REPO_CLOCK_SKEW",
+      message: expect.stringContaining(`the clock of writer "default@default" was 93600 s behind the storage's`) as string,
+    });
+    world.clock.jump(5 * DAY_MS);
+    expect((await maintainRepository(world.repository, { mode: "full" })).mode).toBe("full");
+  });
+
+  it("stops when somebody else begins to maintain the repository as well", async () => {
+    const world = await newWorld();
+    for (let i = 0; i < 3; i++) await saveSnapshot(world, `text ${i}`);
+    world.clock.jump(DAY_MS);
+    // The first has come to its last task when the other begins.
+    let arrived: () => void = () => undefined;
+    const atLast = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    let goOn: () => void = () => undefined;
+    const later = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    async function* logsLater(signal?: AbortSignal) {
+      arrived();
+      await later;
+      yield* world.storage.list("_log_", signal);
+    }
+    const slow = new Proxy<BlobStorage>(world.storage, {
+      get(target, key) {
+        if (key === "list") return (prefix: string, signal?: AbortSignal) => (prefix === "_log_" ? logsLater(signal) : target.list(prefix, signal));
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const first = maintainRepository(await openRepository(slow, { password: PASSWORD, clock: world.clock }), { mode: "full" });
+    first.catch(() => undefined);
+    await atLast;
+    world.clock.jump(1000);
+    expect((await maintainRepository(await reopen(world), { mode: "full" })).mode).toBe("full");
+    const history = await world.storage.get("kopia.maintenance");
+    goOn();
+    await expect(first).rejects.toMatchObject({ code: "REPO_LOCKED" });
+    expect(await world.storage.get("kopia.maintenance")).toEqual(history);
   });
 
   it("leaves a sound repository whichever storage call fails", async () => {

@@ -17,6 +17,7 @@ import { type LogRetention, planLogCleanup } from "./log-cleanup.ts";
 import { loadSchedule, MAINTENANCE_BLOB_ID, type MaintenanceSchedule, type MaintenanceTask, saveSchedule, withRun } from "./maintenance-schedule.ts";
 import {
   applyRewrite,
+  checkSessionClocks,
   deleteBlobs,
   followsFullRewrite,
   type MaintenanceTimes,
@@ -106,7 +107,7 @@ class MaintenanceRunner {
     this.#options = options;
     this.#contents = options.contents;
     this.#schedule = schedule;
-    this.#indexes = indexTasksOf(options.contents, options.random, this.#safety());
+    this.#indexes = indexTasksOf(options.contents, { random: options.random, logger: options.logger, safety: this.#safety() });
   }
 
   /** Writes when the next run is due, and learns the storage's time from that. */
@@ -152,7 +153,9 @@ class MaintenanceRunner {
   async #collect(): Promise<void> {
     const { signal } = this.#options;
     await this.#task("snapshot-gc", async (apply) => {
-      const plan = await planCollection(this.#options, this.#times(), signal);
+      const times = this.#times();
+      await checkSessionClocks(this.#contents, times.startedMs - times.safety.sessionExpirationMs, signal);
+      const plan = await planCollection(this.#options, times, signal);
       if (apply) await applyCollection(this.#contents, plan, signal);
       const { snapshots, inUse, inUseBytes, toDeleteBytes, tooRecent } = plan;
       return { snapshots, inUse, inUseBytes, undeleted: plan.toUndelete, deleted: plan.toDelete, deletedBytes: toDeleteBytes, tooRecent };
@@ -253,7 +256,13 @@ class MaintenanceRunner {
 
   async #save(): Promise<void> {
     const { storage, format } = this.#contents;
-    await saveSchedule(storage, format, this.#schedule, this.#options.random);
+    try {
+      await saveSchedule(storage, format, this.#schedule, this.#options.random);
+    } catch (error) {
+      // A storage whose puts are not whole or nothing may have kept half of it; then nobody could maintain any more.
+      await saveSchedule(storage, format, this.#schedule, this.#options.random).catch(() => undefined);
+      throw error;
+    }
     this.#saved = await storage.head(MAINTENANCE_BLOB_ID, this.#options.signal);
   }
 
@@ -267,7 +276,6 @@ class MaintenanceRunner {
     const { storage } = this.#contents;
     const { timestampMs, length } = await storage.head(MAINTENANCE_BLOB_ID, this.#options.signal);
     if (timestampMs === saved.timestampMs && length === saved.length) return;
-    this.#saved = undefined;
     throw new DrayError("REPO_LOCKED", `Cannot go on maintaining repository at "${storage.description}": somebody else has begun to maintain it as well`, {
       hint: "Wait until the other run has ended, and see to it that only one runs at a time.",
     });

@@ -1,11 +1,13 @@
 /**
  * What full maintenance does to packs (kopia-format.md 8.6). Each task first says what it would do, and does exactly that when told to.
  */
-import { DrayError, forEachLimit } from "@drayage/base";
+import { DrayError, forEachLimit, hasCode } from "@drayage/base";
+import type { BlobMetadata } from "@drayage/blob";
+import { idOfKey } from "../content/content-id.ts";
 import type { Contents } from "../content/contents.ts";
 import { sessionOfBlob } from "../content/session-id.ts";
-import type { ContentInfo } from "../content-port.ts";
 import { JsonReader, parseJsonObject } from "../format/go-json.ts";
+import type { IndexEntry } from "../index-blobs/pack-index.ts";
 import { checkSessionClock, checkWriterClock } from "./clock-check.ts";
 import { type MaintenanceSchedule, successfulRuns } from "./maintenance-schedule.ts";
 import type { MaintenanceSafety } from "./safety.ts";
@@ -45,7 +47,7 @@ export function mayRewrite(schedule: MaintenanceSchedule): boolean {
  */
 export function planRewrite(contents: Contents, times: MaintenanceTimes, letters: readonly string[] = ["p", "q"]): RewritePlan {
   const totals = new Map<string, number>();
-  for (const { packBlobId, packedLength } of contents.list({ includeDeleted: true })) totals.set(packBlobId, (totals.get(packBlobId) ?? 0) + packedLength);
+  for (const { packBlobId, packedLength } of contents.entries()) totals.set(packBlobId, (totals.get(packBlobId) ?? 0) + packedLength);
   const short = [...totals].filter(([, total]) => total < SHORT_PACK * contents.format.block.maxPackBytes).map(([pack]) => pack);
   const packs = new Set(letters.map((letter) => short.filter((pack) => pack.startsWith(letter))).flatMap((some) => (some.length > 1 ? some : [])));
   let count = 0;
@@ -61,17 +63,17 @@ export function planRewrite(contents: Contents, times: MaintenanceTimes, letters
 
 export async function applyRewrite(contents: Contents, plan: RewritePlan, signal?: AbortSignal): Promise<void> {
   let moved = 0;
-  for (const { id, deleted } of toRewrite(contents, plan)) {
-    await contents.rewrite(id, { deleted }, signal);
+  for (const { key, deleted } of toRewrite(contents, plan)) {
+    await contents.rewrite(idOfKey(key), { deleted }, signal);
     // Entries wait in memory until then; whatever is moved twice because this ends in between is only stored twice.
     if (++moved % FLUSH_EVERY === 0) await contents.flush(signal);
   }
   await contents.flush(signal);
 }
 
-function* toRewrite(contents: Contents, { packs, times: { nowMs, safety } }: RewritePlan): IterableIterator<ContentInfo> {
-  for (const info of contents.list({ includeDeleted: true })) {
-    if (packs.has(info.packBlobId) && nowMs - info.timestampSeconds * 1000 >= safety.rewriteMinAgeMs) yield info;
+function* toRewrite(contents: Contents, { packs, times: { nowMs, safety } }: RewritePlan): IterableIterator<IndexEntry> {
+  for (const entry of contents.entries()) {
+    if (packs.has(entry.packBlobId) && nowMs - entry.timestampSeconds * 1000 >= safety.rewriteMinAgeMs) yield entry;
   }
 }
 
@@ -114,7 +116,7 @@ export async function planPackDeletion(
   await contents.refresh(signal);
   const used = new Set<string>();
   let latestSeconds = 0;
-  for (const { packBlobId, timestampSeconds } of contents.list({ includeDeleted: true })) {
+  for (const { packBlobId, timestampSeconds } of contents.entries()) {
     used.add(packBlobId);
     if (timestampSeconds > latestSeconds) latestSeconds = timestampSeconds;
   }
@@ -137,25 +139,47 @@ export async function deleteBlobs(contents: Contents, names: readonly string[], 
   await forEachLimit(names, DELETES_AT_ONCE, (id) => contents.storage.delete(id, signal), signal);
 }
 
+interface StoredMarker {
+  readonly session: string;
+  readonly writtenMs: number;
+}
+
 /**
- * Sessions whose marker was renewed after `sinceMs`.
- * Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive; REPO_CLOCK_SKEW when one that is recent was written by another time.
+ * The clocks of writers that are at work, told from markers stored after `sinceMs`; one that cannot be read says nothing about clocks. Throws REPO_CLOCK_SKEW.
  */
+export async function checkSessionClocks(contents: Contents, sinceMs: number, signal?: AbortSignal): Promise<void> {
+  for await (const blob of contents.storage.list("s", signal)) {
+    if (blob.timestampMs <= sinceMs) continue;
+    try {
+      await readMarker(contents, blob, sinceMs, signal);
+    } catch (error) {
+      if (!hasCode(error, "REPO_CORRUPT") && !hasCode(error, "BLOB_NOT_FOUND")) throw error;
+    }
+  }
+}
+
+/** Sessions whose marker was renewed after `sinceMs`. Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive; REPO_CLOCK_SKEW. */
 async function livingSessions(contents: Contents, sinceMs: number, signal?: AbortSignal): Promise<Set<string>> {
   const living = new Set<string>();
-  for await (const { id, timestampMs } of contents.storage.list("s", signal)) {
-    const plain = contents.codec.openBlob(id, await contents.storage.get(id, signal === undefined ? {} : { signal }));
-    const marker = new JsonReader(parseJsonObject(plain, `session marker "${id}"`), `session marker "${id}"`);
-    const session = marker.text("id");
-    if (session === "") throw new DrayError("REPO_CORRUPT", `Cannot read session marker "${id}": it names no session`);
-    const writtenMs = marker.timeMs("checkpointTime");
-    if (timestampMs > sinceMs) {
-      const writer = `${marker.text("username")}@${marker.text("hostname")}`;
-      checkSessionClock(contents.storage.description, { id, writer, writtenMs, storedMs: timestampMs });
-    }
+  for await (const blob of contents.storage.list("s", signal)) {
+    const { session, writtenMs } = await readMarker(contents, blob, sinceMs, signal);
     if (writtenMs > sinceMs) living.add(session);
   }
   return living;
+}
+
+/** A marker. Throws REPO_CORRUPT, and REPO_CLOCK_SKEW when it was stored after `sinceMs` and written by a clock of another time. */
+async function readMarker(contents: Contents, { id, timestampMs }: BlobMetadata, sinceMs: number, signal?: AbortSignal): Promise<StoredMarker> {
+  const plain = contents.codec.openBlob(id, await contents.storage.get(id, signal === undefined ? {} : { signal }));
+  const marker = new JsonReader(parseJsonObject(plain, `session marker "${id}"`), `session marker "${id}"`);
+  const session = marker.text("id");
+  if (session === "") throw new DrayError("REPO_CORRUPT", `Cannot read session marker "${id}": it names no session`);
+  const writtenMs = marker.timeMs("checkpointTime");
+  if (timestampMs > sinceMs) {
+    const writer = `${marker.text("username")}@${marker.text("hostname")}`;
+    checkSessionClock(contents.storage.description, { id, writer, writtenMs, storedMs: timestampMs });
+  }
+  return { session, writtenMs };
 }
 
 function latestEnd(schedule: MaintenanceSchedule, ...tasks: Parameters<typeof successfulRuns>[1][]): number | undefined {
