@@ -1,5 +1,5 @@
 /** File-system backup: volumes that are read through the pods which mount them, and filled before their pods go on, in a whole cluster. */
-import { podVolumeBackups, podVolumeRestores } from "@drayage/api";
+import { backupRepositories, podVolumeBackups, podVolumeRestores } from "@drayage/api";
 import { type Pod, pods } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Harness, VELERO } from "./harness.ts";
@@ -41,6 +41,14 @@ it("volumes of a pod are read while it runs, and the pod starts again only when 
   const incremental = (await client.list(podVolumeBackups, { namespace: VELERO, labelSelector: "velero.io/backup-name=second" })).items[0]?.status;
   // Only what is new was read: the parent was found by the claim.
   expect(incremental?.incrementalBytes ?? 0).toBeLessThan(1000);
+  expect(await harness.verifyRepository("files")).toBe(2);
+
+  // A repository is maintained by a Job when it is time, and says how that went.
+  const key = { namespace: VELERO, name: "files-default-kopia" };
+  await client.patch(backupRepositories, key, "merge", { spec: { maintenanceFrequency: "1s" } });
+  const { status: maintained } = await harness.until(backupRepositories, key, ({ status }) => (status?.recentMaintenance ?? []).length > 0);
+  await client.patch(backupRepositories, key, "merge", { spec: { maintenanceFrequency: "24h" } });
+  expect(maintained?.recentMaintenance?.[0]).toMatchObject({ result: "Succeeded", startTimestamp: expect.any(String) });
   expect(await harness.verifyRepository("files")).toBe(2);
 
   await harness.deleteNamespace("files");

@@ -11,6 +11,7 @@ export { type DownloadRequestControllerDeps, startDownloadRequestController } fr
 export * from "./exposers/index.ts";
 export { type GarbageCollectionControllerDeps, startGarbageCollectionController } from "./garbage-collection/garbage-collection-controller.ts";
 export * from "./ports.ts";
+export { type RepositoryMaintenanceControllerDeps, startRepositoryMaintenanceController } from "./repository-maintenance/maintenance-controller.ts";
 export { type RestoreControllerDeps, startRestoreController } from "./restore/restore-controller.ts";
 export { type RestoreOperationsControllerDeps, startRestoreOperationsController } from "./restore-operations/restore-operations-controller.ts";
 export * from "./schedule/index.ts";

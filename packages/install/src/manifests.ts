@@ -148,9 +148,9 @@ const MOVER_OWN_RULES: readonly Rule[] = [
 function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
   return [
     ...role(namespace, SERVER_NAME, SERVER_RULES, SERVER_OWN_RULES),
-    ...(withNodeAgent
-      ? [...role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES), ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES)]
-      : []),
+    ...(withNodeAgent ? role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES) : []),
+    // Also of the maintenance Jobs that the server makes, which ask the API server for nothing.
+    ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES),
   ];
 }
 

@@ -13,13 +13,14 @@ import {
   startBackupSyncController,
   startDownloadRequestController,
   startGarbageCollectionController,
+  startRepositoryMaintenanceController,
   startRestoreController,
   startRestoreOperationsController,
   startScheduleController,
   startServerStatusController,
   startVolumeSnapshotRestoreController,
 } from "@drayage/controllers";
-import { SERVER_NAME } from "@drayage/install";
+import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
 import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
 import type { Command } from "commander";
@@ -43,9 +44,13 @@ interface Options extends RoleOptions {
   readonly itemBlockWorkerCount?: string;
   readonly fsBackupTimeout?: string;
   readonly garbageCollectionFrequency?: string;
+  readonly defaultRepoMaintainFrequency?: string;
+  readonly backupRepositoryConfigmap?: string;
+  readonly repoMaintenanceJobConfigmap?: string;
   readonly scheduleSkipImmediately?: boolean;
 }
 
+const HOUR_MS = 3_600_000;
 /** The lease of the one server that acts. */
 const LEASE = "drayage-server";
 
@@ -61,12 +66,23 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--concurrent-backups <n>", "backups at once")
     .option("--fs-backup-timeout <duration>", "how long reading or filling one volume through its file system may take")
     .option("--item-block-worker-count <n>", "applications of one backup that are worked on at once")
+    .option("--default-repo-maintain-frequency <duration>", "how often new repositories are maintained")
+    .option("--backup-repository-configmap <name>", "ConfigMap with the settings of new repositories")
+    .option("--repo-maintenance-job-configmap <name>", "ConfigMap with affinity, resources and history of maintenance Jobs")
     .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
     .option("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise")
     .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
 
-function settingsFrom(options: Options): ServerSettings {
+/** What is said of this process and of what it has made, beside what its controllers decide by. */
+interface ServeSettings extends ServerSettings {
+  readonly logLevel: string;
+  readonly maintenanceFrequencyMs?: number;
+  readonly repositoryConfigMap?: string;
+  readonly maintenanceConfigMap?: string;
+}
+
+function settingsFrom(options: Options): ServeSettings {
   const duration = (text: string | undefined, standard: number): number => parseTimeout(text) ?? standard;
   return {
     ...defaultServerSettings,
@@ -80,12 +96,16 @@ function settingsFrom(options: Options): ServerSettings {
     concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
     fsBackupTimeoutMs: duration(options.fsBackupTimeout, defaultServerSettings.fsBackupTimeoutMs),
     itemBlockWorkers: options.itemBlockWorkerCount === undefined ? defaultServerSettings.itemBlockWorkers : Number(options.itemBlockWorkerCount),
+    logLevel: options.logLevel,
+    ...(options.defaultRepoMaintainFrequency === undefined ? {} : { maintenanceFrequencyMs: duration(options.defaultRepoMaintainFrequency, HOUR_MS) }),
+    ...(options.backupRepositoryConfigmap === undefined ? {} : { repositoryConfigMap: options.backupRepositoryConfigmap }),
+    ...(options.repoMaintenanceJobConfigmap === undefined ? {} : { maintenanceConfigMap: options.repoMaintenanceJobConfigmap }),
     garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
   };
 }
 
-async function serve(role: Role, settings: ServerSettings, terminal: Terminal): Promise<void> {
+async function serve(role: Role, settings: ServeSettings, terminal: Terminal): Promise<void> {
   const { client, clock, random, logger, namespace, signal } = role;
   const pod = terminal.env["POD_NAME"];
   const identity = `${pod ?? "server"}_${randomHex(random, 4)}`;
@@ -96,7 +116,7 @@ async function serve(role: Role, settings: ServerSettings, terminal: Terminal): 
   );
 }
 
-/** The helper of restored pods runs the image that the server runs. */
+/** Helpers of restored pods and maintenance Jobs run the image that the server runs. */
 async function ownImage(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string> {
   for (const name of [SERVER_NAME, "velero"]) {
     const image = (await client.find(deployments, { namespace, name }, signal))?.spec.template.spec.containers[0]?.image;
@@ -105,7 +125,7 @@ async function ownImage(client: KubeClient, namespace: string, signal: AbortSign
   return `drayage/dray:${programVersion()}`;
 }
 
-async function lead({ client, clock, random, logger, namespace }: Role, settings: ServerSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
+async function lead({ client, clock, random, logger, namespace }: Role, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
   makeFolders(temporaryFolder, 0o700);
   const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
@@ -116,13 +136,26 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
   const servesVolumeSnapshotRestores = (await discovery.find("volumesnapshotrestores.datamover.oadp.openshift.io", signal)) !== undefined;
   if (!servesVolumeSnapshotRestores)
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
+  const image = await ownImage(client, namespace, signal);
   const running = [
     startBackupLocationController({ ...base, stores }),
     startBackupSyncController({ ...base, stores }),
-    startBackupRepositoryController({ ...base, repositories }),
+    startBackupRepositoryController({
+      ...base,
+      repositories,
+      ...(settings.maintenanceFrequencyMs === undefined ? {} : { maintenanceFrequencyMs: settings.maintenanceFrequencyMs }),
+      ...(settings.repositoryConfigMap === undefined ? {} : { configMapName: settings.repositoryConfigMap }),
+    }),
+    startRepositoryMaintenanceController({
+      ...base,
+      image,
+      serviceAccount: MOVER_SERVICE_ACCOUNT,
+      logLevel: settings.logLevel,
+      ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
+    }),
     startBackupController({ ...base, discovery, stores, settings, movers: [] }),
     startBackupOperationsController({ ...base, stores }),
-    startRestoreController({ ...base, discovery, stores, settings, helperImage: await ownImage(client, namespace, signal) }),
+    startRestoreController({ ...base, discovery, stores, settings, helperImage: image }),
     startRestoreOperationsController({ ...base, stores, settings }),
     startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
     startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),

@@ -3,13 +3,17 @@ import {
   type BackupStorageLocation,
   backupStorageLocations,
   backups,
+  type DataUpload,
   type DeleteBackupRequest,
+  dataUploads,
   deleteBackupRequests,
   LABELS,
   validLabelValue,
 } from "@drayage/api";
 import type { RandomSource } from "@drayage/base";
 import { type Controller, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
+import { CANCEL_REQUESTED } from "../backup/backup.ts";
+import { cancelPodVolumeBackups } from "../backup/pod-volume-backups.ts";
 import { decide, observe } from "./backup-deletion.ts";
 import { type DeleteBackupDeps, deleteBackup } from "./delete-backup.ts";
 
@@ -21,6 +25,7 @@ export interface BackupDeletionControllerDeps extends DeleteBackupDeps {
 export function startBackupDeletionController(deps: BackupDeletionControllerDeps): Controller {
   const { client, clock, random, logger, namespace } = deps;
   const informer = startInformer(deleteBackupRequests, { client, clock, random, logger, namespace });
+  const backupCache = startInformer(backups, { client, clock, random, logger, namespace });
   const reconcile = async (key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> => {
     const request = await client.find(deleteBackupRequests, key, signal);
     if (request === undefined) return {};
@@ -36,6 +41,9 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
         logger.info("Deletion of a backup was refused", { backup: request.spec.backupName, why: decision.why });
         await end(deps, request, [`backup deletion failed: ${decision.why}`], signal);
         return {};
+      case "cancel":
+        if (backup !== undefined) await stopBackup(deps, backup, signal);
+        return { requeueAfterMs: decision.recheckAfterMs };
       case "finish":
         await end(deps, request, [], signal);
         return {};
@@ -47,12 +55,27 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
       }
     }
   };
-  const controller = startController({ name: "backup-deletion", sources: [source(informer)], reconcile, clock, random, logger });
+  const controller = startController({
+    name: "backup-deletion",
+    sources: [
+      source(informer),
+      // One that was told to stop has stopped.
+      source(backupCache, {
+        when: (before, after) => before !== undefined && before.status?.phase !== after?.status?.phase,
+        toKeys: ({ metadata }) => informer.list().flatMap((request) => (request.spec.backupName === metadata.name ? [keyOf(request)] : [])),
+      }),
+    ],
+    reconcile,
+    clock,
+    random,
+    logger,
+  });
   return {
     ...controller,
     stop: async () => {
       await controller.stop();
       informer.stop();
+      backupCache.stop();
     },
   };
 }
@@ -65,6 +88,22 @@ async function lookUp(
   const backup = spec.backupName === "" ? undefined : await client.find(backups, { namespace, name: spec.backupName }, signal);
   const locationName = backup?.spec.storageLocation ?? "";
   return { backup, location: locationName === "" ? undefined : await client.find(backupStorageLocations, { namespace, name: locationName }, signal) };
+}
+
+/** Tells everything that works for a backup to stop; can be repeated. Its own controllers then bring it to an end. */
+async function stopBackup({ client, namespace, logger }: BackupDeletionControllerDeps, backup: Backup, signal: AbortSignal): Promise<void> {
+  const why = "its backup is being deleted";
+  if (backup.metadata.annotations?.[CANCEL_REQUESTED] === undefined) {
+    await client.patch(backups, keyOf(backup), "merge", { metadata: { annotations: { [CANCEL_REQUESTED]: why } } }, { signal });
+    logger.info("A backup that is to be deleted was told to stop", { backup: backup.metadata.name, phase: backup.status?.phase });
+  }
+  const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid}`;
+  for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal })) {
+    const phase = upload.status?.phase;
+    if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
+    await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
+  }
+  await cancelPodVolumeBackups(client, backup, why, signal);
 }
 
 /** Marks request and backup; other requests for the backup have no more to do. */

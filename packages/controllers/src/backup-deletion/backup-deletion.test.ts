@@ -39,7 +39,13 @@ describe("decide()", () => {
     ["a request is carried out", {}, { do: "carryOut" }],
     ["one without a name is refused", { backupName: "" }, { do: "refuse", why: "spec.backupName is required" }],
     ["one for nothing is refused", { backup: "absent" }, { do: "refuse", why: "backup not found" }],
-    ["one for a running backup is refused", { backup: "running" }, { do: "refuse", why: "backup is still in progress" }],
+    ["one for a running backup tells it to stop", { backup: "running", ageMs: 60_000 }, { do: "cancel", recheckAfterMs: 840_000 }],
+    [
+      "one for a backup that does not stop is refused",
+      { backup: "running", ageMs: 900_000 },
+      { do: "refuse", why: "backup is still in progress: it was told to stop and has not ended within 15 minutes" },
+    ],
+    ["one for a running backup in a read-only location stops nothing", { backup: "running", location: "readOnly" }, { do: "refuse", why: expect.stringContaining("read-only") }],
     ["one without a location is refused", { location: "absent" }, { do: "refuse", why: "backup storage location here not found" }],
     ["one in a read-only location is refused", { location: "readOnly" }, { do: "refuse", why: expect.stringContaining("read-only mode") }],
     ["one in an unavailable location is refused", { location: "unavailable" }, { do: "refuse", why: expect.stringContaining("Unavailable state") }],
@@ -166,6 +172,26 @@ describe("the backup deletion controller", () => {
     expect(client.all(backups)).toEqual([]);
     expect(client.all(deleteBackupRequests)).toEqual([]);
     expect(store.openArchives).toBe(0);
+  });
+
+  it("stops a backup that has not ended, waits for that, and deletes it then", async () => {
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, phase: "WaitingForPluginOperations" };
+    });
+    const running = upload("first-a", "");
+    client.seed(dataUploads, { ...running, metadata: { ...running.metadata, labels: { ...running.metadata.labels, "velero.io/backup-uid": client.peek(backups, key("first"))?.metadata.uid ?? "" } }, status: { phase: "InProgress" } });
+    ask();
+    await tick();
+    expect(client.peek(dataUploads, key("first-a"))).toMatchObject({ spec: { cancel: true }, status: { message: "its backup is being deleted" } });
+    expect(client.peek(backups, key("first"))?.metadata.annotations).toMatchObject({ "drayage.io/cancel-requested": "its backup is being deleted" });
+    expect(await store.listBackups()).toEqual(["first"]);
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, phase: "PartiallyFailed" };
+    });
+    await tick();
+    await controller.idle();
+    expect(client.all(backups)).toEqual([]);
+    expect(await store.listBackups()).toEqual([]);
   });
 
   it("deletes what file-system backups and ConfigMaps of an earlier try name", async () => {

@@ -4,6 +4,7 @@
  *   New ──► InProgress ──► Processed ──► deleted: at once when nothing went wrong, otherwise after a day, so that its status.errors can be read
  *    └─────── refused ────────┘
  *
+ * A backup that has not ended is told to stop first, and its end is awaited within a limit.
  * A request found InProgress was begun by a server that ended; it is carried out again, since every step can be repeated.
  * Order of the steps: velero.md 7.3 (Velero: backup_deletion_controller); they are in `delete-backup.ts`.
  */
@@ -23,6 +24,8 @@ export interface Observed {
 
 export type Decision =
   | { readonly do: "carryOut" }
+  /** The backup is told to stop; its end is seen. */
+  | { readonly do: "cancel"; readonly recheckAfterMs: number }
   /** Processed, with this as its one error. */
   | { readonly do: "refuse"; readonly why: string }
   /** Everything is gone already. */
@@ -31,6 +34,8 @@ export type Decision =
   | { readonly do: "nothing"; readonly recheckAfterMs: number };
 
 const KEPT_MS = 24 * 3_600_000;
+/** Movers answer within seconds; one on a node that was lost is ended by another agent within minutes. */
+const STOP_LIMIT_MS = 15 * 60_000;
 
 const phases: Record<Observed["phase"], (o: Observed) => Decision> = {
   New: (o) =>
@@ -47,7 +52,6 @@ const phases: Record<Observed["phase"], (o: Observed) => Decision> = {
 export const decide = (o: Observed): Decision => phases[o.phase](o);
 
 function carryOutUnless(o: Observed): Decision {
-  if (o.backup === "running") return { do: "refuse", why: "backup is still in progress" };
   switch (o.location) {
     case "absent":
       return { do: "refuse", why: `backup storage location ${o.locationName} not found` };
@@ -56,7 +60,10 @@ function carryOutUnless(o: Observed): Decision {
     case "unavailable":
       return { do: "refuse", why: `cannot delete backup because backup storage location ${o.locationName} is currently in Unavailable state` };
     case "usable":
-      return { do: "carryOut" };
+      if (o.backup !== "running") return { do: "carryOut" };
+      return o.ageMs >= STOP_LIMIT_MS
+        ? { do: "refuse", why: `backup is still in progress: it was told to stop and has not ended within ${STOP_LIMIT_MS / 60_000} minutes` }
+        : { do: "cancel", recheckAfterMs: STOP_LIMIT_MS - o.ageMs };
   }
 }
 

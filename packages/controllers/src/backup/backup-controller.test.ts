@@ -313,6 +313,31 @@ describe("a backup", () => {
     expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
   });
 
+  it("that is to be deleted stops in the middle of its work, thaws its pod and leaves nothing behind", async () => {
+    const { cluster, client, store } = await world();
+    const commands: string[] = [];
+    const cut = Promise.withResolvers<void>();
+    client.handlers.podExec = (_key, { command }) => {
+      commands.push(command.join(" "));
+      return { exitCode: 0, stdout: "", stderr: "" };
+    };
+    // The snapshots never get their handles, so that the backup waits for them.
+    client.react(volumeSnapshotContents, (before, after) => {
+      if (before !== undefined || after === undefined) return;
+      client.mutate(volumeSnapshotContents, { name: after.metadata.name ?? "" }, (content) => delete content.status);
+      cut.resolve();
+    });
+    await client.create<Backup>(backups, newBackup("doomed"));
+    await cut.promise;
+    await client.patch<Backup>(backups, { namespace: NAMESPACE, name: "doomed" }, "merge", { metadata: { annotations: { "drayage.io/cancel-requested": "it goes" } } });
+    const ended = await backupIn(cluster, "doomed", "Failed");
+    expect(ended.status?.failureReason).toBe("it was canceled: it goes");
+    expect(commands).toEqual(["/bin/sh -c echo pre", "/bin/sh -c echo post"]);
+    expect(client.all(volumeSnapshots)).toEqual([]);
+    expect(store.backups.size).toBe(0);
+    expect(store.openArchives).toBe(0);
+  });
+
   it("that was InProgress when the server ended is Failed by the next one, and its uploads are canceled", async () => {
     const { cluster, client, store, backup, operations } = await world();
     // Its post hook hangs, so that the snapshots are cut and the files are not written.

@@ -34,7 +34,7 @@ import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
-import { decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
+import { CANCEL_REQUESTED, decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
 import { cancelPodVolumeBackups } from "./pod-volume-backups.ts";
 import { prepareBackup } from "./prepare-backup.ts";
@@ -146,6 +146,13 @@ class BackupReconciler {
       }
       case "start":
         return this.#start(backup, signal);
+      case "cancel":
+        await this.#jobs.cancelOthers(key.name, undefined, decision.reason);
+        // It may have got past its own work in the meantime; its operations are canceled by who asked.
+        if (phaseOf((await client.find(backups, key, signal)) ?? backup) !== "InProgress") return {};
+        await this.#cleanUp(backup, decision.reason, signal);
+        await this.#record(backup, (current) => this.#failed(current, decision.reason), signal);
+        return {};
       case "fail":
         logger.warn("Failing a backup that was lost with its process", { backup: key.name });
         await this.#cleanUp(backup, decision.reason, signal);
@@ -162,6 +169,7 @@ class BackupReconciler {
       phase: phaseOf(backup),
       deleting: isDeleting(backup),
       running: this.#jobs.has(backup.metadata.name ?? "", uid),
+      cancelRequested: backup.metadata.annotations?.[CANCEL_REQUESTED],
       storedPosition: backup.status?.queuePosition ?? 0,
       position: place.position,
       // The cache may lag behind; the table of jobs never does.

@@ -6,6 +6,7 @@ const observed = (overrides: Partial<ObservedBackup>): ObservedBackup => ({
   phase: "New",
   deleting: false,
   running: false,
+  cancelRequested: undefined,
   storedPosition: 0,
   position: 1,
   mayStart: false,
@@ -33,6 +34,11 @@ describe("decideBackup()", () => {
   it("fails a backup that was lost with its process", () => {
     expect(decideBackup(observed({ phase: "InProgress" }))).toMatchObject({ do: "fail" });
     expect(decideBackup(observed({ phase: "InProgress", running: true }))).toEqual({ do: "nothing" });
+  });
+
+  it("ends one that is to be deleted, whether or not this process works on it", () => {
+    for (const running of [true, false])
+      expect(decideBackup(observed({ phase: "InProgress", running, cancelRequested: "it goes" }))).toEqual({ do: "cancel", reason: "it was canceled: it goes" });
   });
 
   it("does nothing with a backup that is being deleted", () => {

@@ -19,6 +19,8 @@ export interface ObservedBackup {
   readonly deleting: boolean;
   /** Whether this process works on it. */
   readonly running: boolean;
+  /** It is to stop, and why. */
+  readonly cancelRequested: string | undefined;
   /** Its place in the queue as it is stored, and as it should be. */
   readonly storedPosition: number;
   readonly position: number;
@@ -31,7 +33,12 @@ export type BackupDecision =
   | { readonly do: "enqueue"; readonly position: number }
   | { readonly do: "release" }
   | { readonly do: "start" }
-  | { readonly do: "fail"; readonly reason: string };
+  | { readonly do: "fail"; readonly reason: string }
+  /** Ends the work of this process on it, then fails it. */
+  | { readonly do: "cancel"; readonly reason: string };
+
+/** On a Backup that is to be deleted and has not ended. */
+export const CANCEL_REQUESTED = "drayage.io/cancel-requested";
 
 const nothing: BackupDecision = { do: "nothing" };
 
@@ -40,7 +47,9 @@ export const backupPhases: Readonly<Record<BackupPhase, (o: ObservedBackup) => B
   Queued: (o) => (o.mayStart ? { do: "release" } : o.storedPosition === o.position ? nothing : { do: "enqueue", position: o.position }),
   ReadyToStart: (o) => (o.running ? nothing : { do: "start" }),
   InProgress: (o) =>
-    o.running ? nothing : { do: "fail", reason: "the server was restarted while the backup was InProgress; what it had written is not usable" },
+    o.cancelRequested !== undefined
+      ? { do: "cancel", reason: `it was canceled: ${o.cancelRequested}` }
+      : o.running ? nothing : { do: "fail", reason: "the server was restarted while the backup was InProgress; what it had written is not usable" },
   FailedValidation: () => nothing,
   WaitingForPluginOperations: () => nothing,
   WaitingForPluginOperationsPartiallyFailed: () => nothing,

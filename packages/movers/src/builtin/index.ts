@@ -3,6 +3,7 @@ export { DATA_MOVER_REQUESTER, type DataMoverBackupOptions, runDataMoverBackup }
 export { type DataMoverRestoreOptions, runDataMoverRestore } from "./data-mover-restore.ts";
 export { POD_VOLUME_REQUESTER, type PodVolumeBackupOptions, runPodVolumeBackup } from "./pod-volume-backup.ts";
 export { DONE_FOLDER, type PodVolumeRestoreOptions, runPodVolumeRestore } from "./pod-volume-restore.ts";
-export { openRepositoryStorage, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
+export { loadClusterAccess, openRepositoryStorage, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
+export { type RepositoryMaintenanceOptions, runRepositoryMaintenance } from "./repository-maintenance.ts";
 export { createRepositoryService, type RepositoryService, type RepositoryServiceDeps } from "./repository-service.ts";
 export type { DataMoverOptions } from "./run-data-mover.ts";
