@@ -45,7 +45,11 @@ describe("decide()", () => {
       { backup: "running", ageMs: 900_000 },
       { do: "refuse", why: "backup is still in progress: it was told to stop and has not ended within 15 minutes" },
     ],
-    ["one for a running backup in a read-only location stops nothing", { backup: "running", location: "readOnly" }, { do: "refuse", why: expect.stringContaining("read-only") }],
+    [
+      "one for a running backup in a read-only location stops nothing",
+      { backup: "running", location: "readOnly" },
+      { do: "refuse", why: expect.stringContaining("read-only") },
+    ],
     ["one without a location is refused", { location: "absent" }, { do: "refuse", why: "backup storage location here not found" }],
     ["one in a read-only location is refused", { location: "readOnly" }, { do: "refuse", why: expect.stringContaining("read-only mode") }],
     ["one in an unavailable location is refused", { location: "unavailable" }, { do: "refuse", why: expect.stringContaining("Unavailable state") }],
@@ -179,7 +183,11 @@ describe("the backup deletion controller", () => {
       current.status = { ...current.status, phase: "WaitingForPluginOperations" };
     });
     const running = upload("first-a", "");
-    client.seed(dataUploads, { ...running, metadata: { ...running.metadata, labels: { ...running.metadata.labels, "velero.io/backup-uid": client.peek(backups, key("first"))?.metadata.uid ?? "" } }, status: { phase: "InProgress" } });
+    client.seed(dataUploads, {
+      ...running,
+      metadata: { ...running.metadata, labels: { ...running.metadata.labels, "velero.io/backup-uid": client.peek(backups, key("first"))?.metadata.uid ?? "" } },
+      status: { phase: "InProgress" },
+    });
     ask();
     await tick();
     expect(client.peek(dataUploads, key("first-a"))).toMatchObject({ spec: { cancel: true }, status: { message: "its backup is being deleted" } });

@@ -329,7 +329,9 @@ describe("a backup", () => {
     });
     await client.create<Backup>(backups, newBackup("doomed"));
     await cut.promise;
-    await client.patch<Backup>(backups, { namespace: NAMESPACE, name: "doomed" }, "merge", { metadata: { annotations: { "drayage.io/cancel-requested": "it goes" } } });
+    await client.patch<Backup>(backups, { namespace: NAMESPACE, name: "doomed" }, "merge", {
+      metadata: { annotations: { "drayage.io/cancel-requested": "it goes" } },
+    });
     const ended = await backupIn(cluster, "doomed", "Failed");
     expect(ended.status?.failureReason).toBe("it was canceled: it goes");
     expect(commands).toEqual(["/bin/sh -c echo pre", "/bin/sh -c echo post"]);

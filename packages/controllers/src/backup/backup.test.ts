@@ -38,7 +38,10 @@ describe("decideBackup()", () => {
 
   it("ends one that is to be deleted, whether or not this process works on it", () => {
     for (const running of [true, false])
-      expect(decideBackup(observed({ phase: "InProgress", running, cancelRequested: "it goes" }))).toEqual({ do: "cancel", reason: "it was canceled: it goes" });
+      expect(decideBackup(observed({ phase: "InProgress", running, cancelRequested: "it goes" }))).toEqual({
+        do: "cancel",
+        reason: "it was canceled: it goes",
+      });
   });
 
   it("does nothing with a backup that is being deleted", () => {

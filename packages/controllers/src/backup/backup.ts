@@ -49,7 +49,9 @@ export const backupPhases: Readonly<Record<BackupPhase, (o: ObservedBackup) => B
   InProgress: (o) =>
     o.cancelRequested !== undefined
       ? { do: "cancel", reason: `it was canceled: ${o.cancelRequested}` }
-      : o.running ? nothing : { do: "fail", reason: "the server was restarted while the backup was InProgress; what it had written is not usable" },
+      : o.running
+        ? nothing
+        : { do: "fail", reason: "the server was restarted while the backup was InProgress; what it had written is not usable" },
   FailedValidation: () => nothing,
   WaitingForPluginOperations: () => nothing,
   WaitingForPluginOperationsPartiallyFailed: () => nothing,
