@@ -20,13 +20,23 @@ export interface DataPathProgress {
   readonly bytesUploaded: number;
   /** Entries that could not be transferred. */
   readonly errors: number;
+  /** What most of the time went into lately, where the threads that do the work say so. */
+  readonly limitedBy?: TransferLimit;
 }
+
+/** `reading` the volume, the `processor`, or the `storage`, on which packs wait. */
+export type TransferLimit = "reading" | "processor" | "storage";
 
 export type OnProgress = (progress: DataPathProgress) => void;
 
 const EVERY_MS = 500;
 
-type Counts = { -readonly [K in keyof DataPathProgress]: DataPathProgress[K] };
+type Counts = { -readonly [K in keyof Omit<DataPathProgress, "limitedBy">]: DataPathProgress[K] };
+
+/** Of what was spent before the last telling, so much still counts: a limit that changes shows within seconds. */
+const MEMORY = 0.7;
+
+const LIMITS = ["reading", "processor", "storage"] as const;
 
 /** The counters of one transfer; whoever moves bytes adds to them. */
 export class ProgressMeter {
@@ -42,6 +52,7 @@ export class ProgressMeter {
     bytesUploaded: 0,
     errors: 0,
   };
+  readonly #spent = { reading: 0, processor: 0, storage: 0 };
   readonly #onProgress: OnProgress | undefined;
   readonly #clock: Clock;
   #cancelTimer: () => void = () => undefined;
@@ -52,10 +63,25 @@ export class ProgressMeter {
     if (onProgress !== undefined) this.#arm();
   }
 
+  /** Notes where time went, in milliseconds. */
+  spend(spent: { readonly reading: number; readonly processor: number; readonly storage: number }): void {
+    for (const limit of LIMITS) this.#spent[limit] += spent[limit];
+  }
+
+  get #limitedBy(): TransferLimit | undefined {
+    const [first] = LIMITS.toSorted((a, b) => this.#spent[b] - this.#spent[a]);
+    return first === undefined || this.#spent[first] === 0 ? undefined : first;
+  }
+
   get progress(): DataPathProgress {
     const { bytesTotal, bytesDone, filesTotal, filesDone } = this.counts;
     // What is done was there: an estimate never shows more than 100 %.
-    return { ...this.counts, bytesTotal: Math.max(bytesTotal, bytesDone), filesTotal: Math.max(filesTotal, filesDone) };
+    const limitedBy = this.#limitedBy;
+    return {
+      ...this.counts,
+      ...{ bytesTotal: Math.max(bytesTotal, bytesDone), filesTotal: Math.max(filesTotal, filesDone) },
+      ...(limitedBy === undefined ? {} : { limitedBy }),
+    };
   }
 
   enter(phase: DataPathPhase): void {
@@ -76,6 +102,7 @@ export class ProgressMeter {
   #arm(): void {
     this.#cancelTimer = this.#clock.after(EVERY_MS, () => {
       this.#onProgress?.(this.progress);
+      for (const limit of LIMITS) this.#spent[limit] *= MEMORY;
       this.#arm();
     });
   }

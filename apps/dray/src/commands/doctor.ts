@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { type ClusterOptions, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { examine, type Finding } from "../cluster/doctor.ts";
+import { kernelFinding } from "../engine/kernel-finding.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -22,7 +23,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--json", "print the findings as one JSON array")
     .action((options: ClusterOptions & { json?: boolean }) =>
       withCluster(options, terminal, async ({ client, namespace }) => {
-        const findings = await examine({ client, namespace, nowMs: terminal.clock.nowMs(), signal: terminal.signal });
+        const findings = [await kernelFinding(), ...(await examine({ client, namespace, nowMs: terminal.clock.nowMs(), signal: terminal.signal }))];
         terminal.out(options.json === true ? `${JSON.stringify(findings)}\n` : formatFindings(findings));
         if (findings.some(({ severity }) => severity === "error")) terminal.exitCode = EXIT.failed;
       }),

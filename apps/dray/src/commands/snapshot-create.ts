@@ -16,6 +16,7 @@ interface Options extends RepositoryOptions {
   readonly description?: string;
   readonly parallel?: string;
   readonly memoryBudget?: string;
+  readonly cpu?: string;
   readonly block?: boolean;
   readonly parent: string;
   readonly compression?: string;
@@ -28,7 +29,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--source <user@host:path>", "under which name it is kept (default: you, this machine, the path)")
     .option("--tag <name=value>", "a tag; may be repeated", gather)
     .option("--description <text>", "what it is for")
-    .option("--parallel <number>", "large files read side by side, as the memory budget allows (default: 2)")
+    .option("--parallel <number>", "threads that read, hash and encrypt, as the memory budget allows; 0 for none (default: one a processor)")
+    .option("--cpu <number>", "processors that they may use, in parts of one, as 0.5 (default: all)")
     .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
@@ -55,7 +57,8 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
       parent: parseParent(options.parent),
       ...(policies === undefined ? {} : { policies }),
       ...(options.description === undefined ? {} : { description: options.description }),
-      ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+      ...(options.parallel === undefined ? {} : { parallel: options.parallel === "0" ? 0 : parseCount("--parallel", options.parallel) }),
+      ...(options.cpu === undefined ? {} : { cpu: parseCpu(options.cpu) }),
       ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
       ...(options.compression === undefined ? {} : { compressor: options.compression }),
     }),
@@ -88,6 +91,14 @@ function report(view: TransferView, source: SnapshotSource, result: UploadResult
     `${formatBytes(stats.totalSize)} in ${stats.fileCount} files${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
       (isIdentical ? `Nothing has changed since snapshot ${snapshotId}\n` : `Created snapshot ${snapshotId}\n`),
   );
+}
+
+function parseCpu(text: string): number {
+  const cpu = Number(text);
+  if (!/^\d{1,3}(\.\d{1,3})?$/.test(text) || cpu < 0.05) {
+    throw new DrayError("USAGE", `Cannot read --cpu "${text}": a number of processors of at least 0.05 is wanted`);
+  }
+  return cpu;
 }
 
 function parseParent(text: string): ParentChoice {

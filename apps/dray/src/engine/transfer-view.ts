@@ -4,7 +4,7 @@
  *   {"type":"progress"|"summary"|"error",…,"schema":1}
  */
 import { formatBytes, isDrayError, messageOf } from "@drayage/base";
-import { type DataPathProgress, type EntryProblem, RateMeter } from "@drayage/datapath";
+import { type DataPathProgress, type EntryProblem, RateMeter, type TransferLimit } from "@drayage/datapath";
 import { formatElapsed } from "../output/table.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -13,6 +13,8 @@ const JSON_EVERY_MS = 1_000;
 const SCHEMA = 1;
 /** Problems printed for people; the count says how many there are. */
 const PROBLEMS_SHOWN_MAX = 20;
+
+const LIMITED_BY: Readonly<Record<TransferLimit, string>> = { reading: "reading", processor: "the processor", storage: "the storage" };
 
 export class TransferView {
   readonly #terminal: Terminal;
@@ -107,7 +109,7 @@ export class TransferView {
     }
   }
 
-  #line({ phase, bytesDone, bytesTotal, filesDone, filesTotal, errors }: DataPathProgress): string {
+  #line({ phase, bytesDone, bytesTotal, filesDone, filesTotal, errors, limitedBy }: DataPathProgress): string {
     if (phase === "preparing") return `${this.#verb}: preparing`;
     if (phase === "finishing") return `${this.#verb}: finishing`;
     const percent = bytesTotal === 0 ? "" : `${Math.floor((bytesDone * 100) / bytesTotal)} % `;
@@ -116,7 +118,8 @@ export class TransferView {
     const speed = rate === undefined ? "" : `, ${formatBytes(rate)}/s`;
     const eta = etaMs === undefined || etaMs < 1000 ? "" : `, ${formatElapsed(etaMs)} left`;
     const failed = errors === 0 ? "" : `, ${errors} failed`;
-    return `${this.#verb}: ${percent}${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}, ${filesDone} of ${filesTotal} files${speed}${eta}${failed}`;
+    const limit = limitedBy === undefined ? "" : `, limited by ${LIMITED_BY[limitedBy]}`;
+    return `${this.#verb}: ${percent}${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}, ${filesDone} of ${filesTotal} files${speed}${eta}${limit}${failed}`;
   }
 
   #event(event: Readonly<Record<string, unknown>>): void {

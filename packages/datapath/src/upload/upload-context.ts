@@ -69,7 +69,8 @@ export function countContent(meter: ProgressMeter): (written: WrittenContent, le
 
 /** The same for contents that were stored beside the walk. */
 export function countStored(meter: ProgressMeter): (counts: StoreCounts) => void {
-  return ({ hashed, known, packed }) => {
+  return ({ hashed, known, packed, readMs, workMs, waitMs }) => {
+    meter.spend({ reading: readMs, processor: workMs, storage: waitMs });
     meter.counts.bytesHashed += hashed;
     meter.counts.bytesDeduplicated += known;
     meter.counts.bytesUploaded += packed;
