@@ -8,6 +8,8 @@ export interface BodyOptions {
   /** Bytes announced, where they are. */
   readonly length: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Memory for the whole body, taken where it has exactly the announced length. */
+  readonly into?: Uint8Array | undefined;
   /** Milliseconds without a byte after which the answer counts as broken off; no limit when left out. */
   readonly idleMs?: number;
   readonly translate: (error: unknown, action: string) => DrayError;
@@ -46,7 +48,7 @@ export async function* streamBody(body: Readable | undefined, options: BodyOptio
 export async function readBody(body: Readable | undefined, options: BodyOptions): Promise<Uint8Array> {
   const { action, length } = options;
   if (length === undefined) throw new DrayError("BLOB_UNAVAILABLE", `${action}: the answer does not say its length`);
-  const bytes = new Uint8Array(length);
+  const bytes = options.into?.length === length ? options.into : new Uint8Array(length);
   let at = 0;
   for await (const chunk of streamBody(body, options)) {
     if (at + chunk.length > length) throw new DrayError("BLOB_UNAVAILABLE", `${action}: the answer is longer than its announced ${length} bytes`);

@@ -1,11 +1,12 @@
-import { DrayError, formatBytes } from "@drayage/base";
-import { contentProblem, packLengths, type VerifyMode, type VerifyReport, verifySnapshots } from "@drayage/datapath";
+import { formatBytes } from "@drayage/base";
+import { contentProblem, packLengths, type VerifyReport, verifySnapshots } from "@drayage/datapath";
 import { formatSnapshotSource, type Repository, type Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
+import { howFar, verifyMode } from "../engine/verify-mode.ts";
 import { EXIT } from "../exit-codes.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
@@ -18,9 +19,9 @@ interface Options extends RepositoryOptions {
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
-    .option("--full", "read and authenticate every byte of every snapshot")
+    .option("--full", "read, authenticate and hash every byte of every snapshot")
     .option("--sample <percent>", "read a part of the files, chosen anew each time: 5% a night is everything in some weeks")
-    .option("--parallel <number>", "files read side by side")
+    .option("--parallel <number>", "threads that decode and hash (default: the CPUs, at most 4)")
     .action(async (options: Options) => {
       if (isResticRepository(options, terminal))
         return await (await import("../restic/repository.ts")).verifyResticRepository(options.full === true, options, terminal);
@@ -30,7 +31,7 @@ export function define(command: Command, terminal: Terminal): void {
 
 /** Every content that the index names, then every snapshot. */
 async function verifyRepository(repository: Repository, options: Options, terminal: Terminal): Promise<void> {
-  const mode = modeOf(options);
+  const mode = verifyMode(options);
   const view = new TransferView(terminal, "Verifying", options.json === true);
   await view.run(async () => {
     const { signal, clock } = terminal;
@@ -73,28 +74,10 @@ async function verifyRepository(repository: Repository, options: Options, termin
         damagedSnapshots: damaged,
         repairedShards: report.repairedShards,
       },
-      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${HOW_FAR[done](filesRead)}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${howFar(report)}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
     );
     if (count > 0) terminal.exitCode = EXIT.failed;
   });
-}
-
-const HOW_FAR: Readonly<Record<VerifyMode, (filesRead: number) => string>> = {
-  quick: () => "",
-  full: () => " to the last byte",
-  sample: (filesRead) => `, ${filesRead} of them to the last byte`,
-};
-
-function modeOf({ full, sample }: Options): { readonly mode: VerifyMode; readonly samplePercent?: number } {
-  if (sample === undefined) return { mode: full === true ? "full" : "quick" };
-  const percent = /^\d{1,3}(\.\d+)?%?$/.test(sample) ? Number.parseFloat(sample) : Number.NaN;
-  if (full === true || !(percent > 0 && percent <= 100)) {
-    throw new DrayError(
-      "USAGE",
-      `Cannot verify a sample of "${sample}"${full === true ? ": --full and --sample exclude each other" : ": a part above 0% and up to 100% is wanted"}`,
-    );
-  }
-  return { mode: "sample", samplePercent: percent };
 }
 
 function damagedLines({ damaged }: VerifyReport, snapshots: readonly Snapshot[]): string[] {

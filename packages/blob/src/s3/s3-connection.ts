@@ -82,9 +82,9 @@ export class S3Connection {
     return streamBody(response.Body as Readable | undefined, { action, length: response.ContentLength, signal, translate: translateS3Error });
   }
 
-  /** The whole body of an answer, read into one array of its announced length. */
-  body(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    return readBody(response.Body as Readable | undefined, { action, length: response.ContentLength, signal, translate: translateS3Error });
+  /** The whole body of an answer, read into one array of its announced length: `into`, where that has it. */
+  body(response: Sdk.GetObjectCommandOutput, action: string, signal: AbortSignal | undefined, into?: Uint8Array): Promise<Uint8Array> {
+    return readBody(response.Body as Readable | undefined, { action, length: response.ContentLength, signal, into, translate: translateS3Error });
   }
 
   close(): Promise<void> {

@@ -50,7 +50,7 @@ class S3Storage implements BlobStorage {
             abort,
           ),
         );
-        return await this.#s3.body(response, action, signal);
+        return await this.#s3.body(response, action, signal, options.into);
       },
       length: async () => (await this.head(id, signal)).length,
     });

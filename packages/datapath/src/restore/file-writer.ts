@@ -18,6 +18,7 @@ import { HoleMap, isZero, stretchesToWrite } from "./hole-map.ts";
 import type { ContentDecoder } from "./restore-source.ts";
 import { SMALL_FILE_BYTES_MAX, SmallFiles } from "./small-files.ts";
 import {
+  CHECK,
   CONTENT,
   DEVICE_PART,
   LINK,
@@ -92,11 +93,13 @@ export class FileWriter {
   run(job: WriteJob): WriteResult {
     const run: Run = { job, badContents: [], failures: [], parts: [], owners: new Map() };
     this.#warnings = [];
+    const repairedBefore = this.#decoder.repairedShards ?? 0;
     const stopped = !this.#runContents(run);
     if (stopped) this.#small?.forget();
     else this.#makeSmall(run);
     if (!stopped) this.#readBackParts(run);
-    return { badContents: run.badContents, failures: run.failures, warnings: this.#warnings, stopped };
+    const repairedShards = (this.#decoder.repairedShards ?? 0) - repairedBefore;
+    return { badContents: run.badContents, failures: run.failures, warnings: this.#warnings, repairedShards, stopped };
   }
 
   /** False when it was stopped on the way. */
@@ -195,6 +198,7 @@ export class FileWriter {
   #write({ job, parts, owners }: Run, target: number, plain: Uint8Array): void {
     const row = target * TARGET.columns;
     const kind = job.targets[row + TARGET.kind];
+    if (kind === CHECK) return;
     const place = job.targets[row + TARGET.place] ?? 0;
     const offset = job.targets[row + TARGET.offset] ?? 0;
     const name = job.names[target] ?? "";

@@ -54,7 +54,11 @@ export class KopiaSource implements RestoreSource<Ref> {
   }
 
   pieces({ ref }: RestoreEntry<Ref>, signal?: AbortSignal): readonly Piece[] | AsyncIterable<Piece> {
-    const objectId = objectOf(ref);
+    return this.piecesOf(objectOf(ref), signal);
+  }
+
+  /** The same of any object. */
+  piecesOf(objectId: ObjectId, signal?: AbortSignal): readonly Piece[] | AsyncIterable<Piece> {
     const { indirection, compressed, contentId } = parseObjectId(objectId);
     if (indirection === 0 && !compressed) {
       const info = this.#repository.contents.info(contentId);

@@ -46,6 +46,8 @@ export interface TransferStatistics {
   readonly bytesFetched: number;
   /** Of these, bytes of contents. */
   readonly bytesNeeded: number;
+  /** Damaged parts that error correction put right in what was fetched. */
+  readonly repairedShards: number;
 }
 
 export class PlannedTransfer<T extends JobTarget> {
@@ -54,7 +56,7 @@ export class PlannedTransfer<T extends JobTarget> {
   readonly #slots = new Semaphore(RANGES_AT_ONCE);
   readonly #spare: SharedArrayBuffer[] = [];
   readonly #tasks = new Set<Promise<void>>();
-  readonly #statistics = { requests: 0, bytesFetched: 0, bytesNeeded: 0 };
+  readonly #statistics = { requests: 0, bytesFetched: 0, bytesNeeded: 0, repairedShards: 0 };
 
   constructor(options: TransferOptions<T>) {
     this.#on = options;
@@ -143,6 +145,7 @@ export class PlannedTransfer<T extends JobTarget> {
   async #write(pack: string | undefined, bytes: Uint8Array, contents: readonly WantedContent<T>[], at: number): Promise<WantedContent<T>[]> {
     const job = jobOf(pack, bytes, contents, at, this.#on.check);
     const result = await this.#on.pool.run(job);
+    this.#statistics.repairedShards += result.repairedShards;
     if (result.stopped) {
       this.#on.signal.throwIfAborted();
       throw new DrayError("INVARIANT", "Cannot go on: a writer was stopped that nobody stopped");

@@ -1,7 +1,7 @@
 /**
  * How a memory budget becomes bounds, and the threads that work within them.
  *
- *   process 112 MiB · each thread 24 MiB: its heap, and scratch memory for the longest content · ranges: what is left, 16 MiB at least and 48 at most
+ *   process 112 MiB · each thread 24 MiB: its heap, and scratch memory for the longest content · ranges: what is left, 16 MiB at least and 32 at most
  */
 import { availableParallelism } from "node:os";
 import { createKernels, type SystemCalls } from "@drayage/kernels";
@@ -14,8 +14,8 @@ const DEFAULT_MEMORY_BYTES = 352 * MIB;
 const PROCESS_BYTES = 112 * MIB;
 const THREAD_BYTES = 24 * MIB;
 const RANGES_BYTES_MIN = 16 * MIB;
-/** More in flight makes nothing faster: it covers a round trip of 50 ms at 1 GB/s. */
-const RANGES_BYTES_MAX = 48 * MIB;
+/** More in flight makes nothing faster: it covers a round trip of 30 ms at 1 GB/s. */
+const RANGES_BYTES_MAX = 32 * MIB;
 const DEFAULT_THREADS_MAX = 4;
 const THREADS_MAX = 32;
 /** Below this a thread takes longer to start than the calling one needs for the work. */
@@ -26,7 +26,7 @@ interface BudgetOptions {
   readonly memoryBudget?: number;
   readonly system?: SystemCalls;
   readonly expected?: { readonly bytes: number; readonly files: number };
-  readonly root: { readonly size: number };
+  readonly root?: { readonly size: number };
   readonly limits?: Partial<RestoreLimits>;
 }
 
@@ -34,7 +34,7 @@ interface BudgetOptions {
 export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits }: BudgetOptions): RestoreLimits {
   const left = memoryBudget - PROCESS_BYTES;
   const wanted = parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX);
-  const isSmall = (expected?.bytes ?? root.size) < WORTH_THREADS.bytes && (expected?.files ?? 1) < WORTH_THREADS.files;
+  const isSmall = (expected?.bytes ?? root?.size ?? 0) < WORTH_THREADS.bytes && (expected?.files ?? 1) < WORTH_THREADS.files;
   const affordable = Math.max(1, Math.floor((left - RANGES_BYTES_MIN) / THREAD_BYTES));
   const threads = system !== undefined || (isSmall && parallel === undefined) ? 0 : Math.min(wanted, affordable, THREADS_MAX);
   const rangeBytes = 4 * MIB;
@@ -52,8 +52,10 @@ export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, s
   };
 }
 
+type PoolContext = Pick<RestoreContext, "source" | "system" | "signal" | "overwrite" | "sparse" | "verify" | "limits">;
+
 /** Runs `work` with writers, and ends them. */
-export async function withWritePool<T>(context: RestoreContext, options: { readonly system?: SystemCalls }, work: (pool: WritePool) => Promise<T>): Promise<T> {
+export async function withWritePool<T>(context: PoolContext, options: { readonly system?: SystemCalls }, work: (pool: WritePool) => Promise<T>): Promise<T> {
   const { source, system, signal, overwrite, sparse, verify, limits } = context;
   const writerOptions = { overwrite, sparse, verify };
   let stopped = false;

@@ -112,6 +112,8 @@ export interface ContentDecoder {
   decode(stored: Uint8Array, content: StoredContent, scratch: Uint8Array): Uint8Array;
   /** Whether the plaintext is what its id says, where ids are hashes of it. */
   isGenuine(plain: Uint8Array, id: string): boolean;
+  /** Damaged parts of stored bytes that error correction put right so far, where the format has any. */
+  readonly repairedShards?: number;
 }
 
 export type StoredContent = Pick<ContentRef, "id" | "originalLength" | "form"> & { readonly pack: string };

@@ -19,6 +19,9 @@ export const PART = 2;
 /** A stretch of a block device: zeros are written, too. `mode` is a second descriptor, without direct I/O. */
 export const DEVICE_PART = 3;
 
+/** Nothing is written: the content is only looked at. */
+export const CHECK = 4;
+
 export interface WriteJob {
   readonly bytes: Uint8Array;
   /** The pack that the bytes are of. Undefined when they are the plaintext of the only content. */
@@ -46,6 +49,8 @@ export interface WriteResult {
   readonly badContents: readonly { readonly index: number; readonly error: PlainError }[];
   readonly failures: readonly { readonly target: number; readonly error: PlainError }[];
   readonly warnings: readonly { readonly target: number; readonly error: PlainError }[];
+  /** Damaged parts that error correction put right in this job. */
+  readonly repairedShards: number;
   /** Whether it was stopped: then targets may have been left out. */
   readonly stopped: boolean;
 }

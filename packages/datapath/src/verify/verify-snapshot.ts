@@ -2,10 +2,13 @@
  * Can a snapshot be restored? Walks its tree and checks that everything it needs is there, and with `full` that every byte can be read.
  *
  *   quick   every listing is read; every content of every file is in the index, and its pack is in the store with all its bytes
- *   full    besides, every file is read from front to back: decrypted, authenticated, of the stated length
+ *   full    besides, every content is read: decrypted, authenticated, hashed again and compared with its id
  *   sample  as quick, and of the files a part, chosen anew each time, as full
+ *
+ * What is read is read as a restore does it: in the order of the packs, each content once, however many files and snapshots have it.
  */
-import { type Clock, DrayError, forEachLimit, hasCode, systemClock } from "@drayage/base";
+import { type Clock, DrayError, systemClock } from "@drayage/base";
+import { systemCalls } from "@drayage/kernels";
 import {
   type ContentId,
   type ContentInfo,
@@ -19,7 +22,13 @@ import {
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
+import { KopiaSource } from "../restore/kopia-source.ts";
+import { isDamage } from "../restore/planned-transfer.ts";
+import type { RestoreLimits } from "../restore/restore-context.ts";
+import { restoreLimits, withWritePool } from "../restore/restore-limits.ts";
+import type { WritePool } from "../restore/write-pool.ts";
 import { below } from "../upload/source-entry.ts";
+import { type CheckNode, ContentChecks } from "./content-checks.ts";
 
 export type VerifyMode = "quick" | "full" | "sample";
 
@@ -30,13 +39,16 @@ export interface VerifySnapshotOptions {
   readonly mode?: VerifyMode;
   /** Of a hundred files so many are read, on average, by mode `sample`. */
   readonly samplePercent?: number;
-  /** Files being read side by side. @default 4 */
+  /** Threads that decode and hash. @default the CPUs that this process may use, 4 at most */
   readonly parallel?: number;
+  /** Bytes that the process may take. @default 352 MiB */
+  readonly memoryBudget?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
   /** Told of every problem; the report keeps the first thousand. */
   readonly onProblem?: (problem: EntryProblem) => void;
   readonly clock?: Clock;
+  readonly limits?: Partial<RestoreLimits>;
 }
 
 export interface VerifyReport {
@@ -48,6 +60,9 @@ export interface VerifyReport {
   readonly bytes: number;
   /** Files that were read from front to back: each content of a file counts once, however many snapshots share it. */
   readonly filesRead: number;
+  /** Contents that were read and are good, and their bytes. */
+  readonly contentsRead: number;
+  readonly bytesRead: number;
   /** Snapshots with something wrong, and how much. */
   readonly damaged: readonly { readonly snapshotId: string; readonly problems: number }[];
   /** What is wrong, by path below the snapshot's id; the first thousand. */
@@ -58,14 +73,13 @@ export interface VerifyReport {
   readonly progress: DataPathProgress;
 }
 
-const DEFAULT_PARALLEL = 4;
 /** Objects that were found good and are not looked at again when another snapshot shares them: some 60 bytes each. */
 const REMEMBERED_MAX = 1_000_000;
 const PACK_PREFIXES = ["p", "q"];
 
 /**
  * Verifies snapshots. What is wrong with them is in the report; throws only when the store cannot be asked (BLOB_*), and the signal's reason within a second of its abort.
- * Memory: one listing for each level of the tree, the names of the packs, and a few contents for each file read side by side.
+ * Memory: one listing for each level of the tree, the names of the packs, ranges under way within the budget, and what is remembered of a million objects.
  */
 export async function verifySnapshots(options: VerifySnapshotOptions): Promise<VerifyReport> {
   const clock = options.clock ?? systemClock;
@@ -77,15 +91,40 @@ export async function verifySnapshots(options: VerifySnapshotOptions): Promise<V
       meter.counts.bytesTotal += rootEntry?.summary?.size ?? 0;
       meter.counts.filesTotal += rootEntry?.summary?.files ?? 0;
     }
-    const verification = new Verification(options, clock, meter, await packLengths(options.repository, options.signal));
+    const packs = await packLengths(options.repository, options.signal);
     meter.enter("verifying");
-    for (const snapshot of options.snapshots) await verification.snapshot(snapshot);
+    const report = await withChecks(options, meter, async (checks) => {
+      const verification = new Verification(options, { clock, meter, packs, checks });
+      for (const snapshot of options.snapshots) await verification.snapshot(snapshot);
+      await checks.finish();
+      return verification.report(options.snapshots.length);
+    });
     endedWell = true;
     meter.close(true);
-    return verification.report(options.snapshots.length);
+    return { ...report, progress: meter.progress };
   } finally {
     if (!endedWell) meter.close(false);
   }
+}
+
+async function withChecks<T>(options: VerifySnapshotOptions, meter: ProgressMeter, work: (checks: ContentChecks) => Promise<T>): Promise<T> {
+  const { mode = "quick", samplePercent = 0 } = options;
+  const source = new KopiaSource(options.repository);
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const share = mode === "full" ? 1 : mode === "sample" ? samplePercent / 100 : 0;
+  const expected = { bytes: meter.counts.bytesTotal * share, files: meter.counts.filesTotal * share };
+  const limits = restoreLimits({ ...options, expected, ...(mode === "quick" ? { limits: { threads: 0 } } : {}) });
+  const context = { source, system: systemCalls, signal, overwrite: false, sparse: false, verify: false, limits };
+  return await withWritePool(context, {}, async (pool: WritePool) => {
+    const checks = new ContentChecks({ source, pool, signal, stop, limits, meter });
+    try {
+      return await work(checks);
+    } finally {
+      // Threads are not ended in the middle of something.
+      await checks.drain();
+    }
+  });
 }
 
 /** Bytes of every pack in the store. */
@@ -104,35 +143,46 @@ export function contentProblem(info: ContentInfo, packs: ReadonlyMap<string, num
   return undefined;
 }
 
+interface VerificationParts {
+  readonly clock: Clock;
+  readonly meter: ProgressMeter;
+  readonly packs: ReadonlyMap<string, number>;
+  readonly checks: ContentChecks;
+}
+
 class Verification {
   readonly #options: VerifySnapshotOptions;
-  readonly #meter: ProgressMeter;
-  readonly #packs: ReadonlyMap<string, number>;
+  readonly #on: VerificationParts;
   readonly #pacer: Pacer;
   readonly #problems = new ProblemList();
   readonly #good = new Set<ObjectId>();
+  /** Files whose contents are being read. */
+  readonly #reading = new Set<ObjectId>();
   #directories = 0;
   #files = 0;
   #bytes = 0;
   #filesRead = 0;
-  readonly #damaged: { snapshotId: string; problems: number }[] = [];
+  /** By snapshot; kept for those that have any. */
+  readonly #damaged = new Map<string, number>();
+  #snapshotId = "";
 
-  constructor(options: VerifySnapshotOptions, clock: Clock, meter: ProgressMeter, packs: ReadonlyMap<string, number>) {
+  constructor(options: VerifySnapshotOptions, parts: VerificationParts) {
     this.#options = options;
-    this.#meter = meter;
-    this.#packs = packs;
-    this.#pacer = new Pacer(clock, options.signal);
+    this.#on = parts;
+    this.#pacer = new Pacer(parts.clock, options.signal);
   }
 
   async snapshot({ id, rootEntry }: Snapshot): Promise<void> {
-    const before = this.#problems.count;
-    if (rootEntry === undefined) this.#bad(id, new DrayError("REPO_CORRUPT", "its manifest names no root"));
-    else if (rootEntry.type === "directory") await this.#directory(rootEntry.objectId, id);
-    else await this.#guard(id, () => this.#file(rootEntry));
-    if (this.#problems.count > before) this.#damaged.push({ snapshotId: id, problems: this.#problems.count - before });
+    this.#snapshotId = id;
+    const root = this.#node(id, undefined, undefined);
+    if (rootEntry === undefined) root.fail(new DrayError("REPO_CORRUPT", "its manifest names no root"));
+    else if (rootEntry.type === "directory") await this.#directory(rootEntry.objectId, id, root);
+    else await this.#file(rootEntry, id, root);
+    root.release();
   }
 
-  report(snapshots: number): VerifyReport {
+  report(snapshots: number): Omit<VerifyReport, "progress"> {
+    const { checks } = this.#on;
     return {
       mode: this.#options.mode ?? "quick",
       snapshots,
@@ -140,59 +190,82 @@ class Verification {
       files: this.#files,
       bytes: this.#bytes,
       filesRead: this.#filesRead,
-      damaged: this.#damaged,
+      contentsRead: checks.contents,
+      bytesRead: checks.bytes,
+      damaged: [...this.#damaged].map(([snapshotId, count]) => ({ snapshotId, problems: count })),
       problems: this.#problems.kept,
       problemCount: this.#problems.count,
-      repairedShards: this.#options.repository.contents.repairedShards,
-      progress: this.#meter.progress,
+      repairedShards: this.#options.repository.contents.repairedShards + checks.repairedShards,
     };
   }
 
-  async #directory(objectId: ObjectId, path: string): Promise<void> {
+  async #directory(objectId: ObjectId, path: string, parent: CheckNode): Promise<void> {
     if (this.#good.has(objectId)) return;
-    const { repository, signal, parallel } = this.#options;
-    const before = this.#problems.count;
+    const { repository, signal } = this.#options;
+    const node = this.#node(path, parent, () => this.#remember(objectId));
     const subdirectories: DirectoryEntry[] = [];
-    await this.#guard(path, async () => {
-      await this.#contents(objectId);
+    await this.#guard(node, async () => {
+      await this.#contents(objectId, node, this.#options.mode === "full");
       const listing = new DirectoryListing(repository.objects, objectId, signal);
       for await (const batch of listing.batches()) {
-        for (const entry of batch) if (entry.type === "directory") subdirectories.push(entry);
-        const others = batch.filter((entry) => entry.type !== "directory");
-        await forEachLimit(others, parallel ?? DEFAULT_PARALLEL, (entry) => this.#guard(below(path, entry.name), () => this.#file(entry)), signal);
-        await this.#pacer.pace(batch.length);
+        for (const entry of batch) {
+          if (entry.type === "directory") subdirectories.push(entry);
+          else await this.#file(entry, below(path, entry.name), node);
+          await this.#pacer.pace();
+        }
       }
       // What was added is read with the listing; a damaged addition shows here.
       void listing.extension;
     });
-    for (const entry of subdirectories) await this.#directory(entry.objectId, below(path, entry.name));
+    for (const entry of subdirectories) await this.#directory(entry.objectId, below(path, entry.name), node);
     this.#directories++;
-    if (this.#problems.count === before) this.#remember(objectId);
+    node.release();
   }
 
-  async #file(entry: DirectoryEntry): Promise<void> {
-    const { repository, signal } = this.#options;
-    if (!this.#good.has(entry.objectId)) {
-      let length = await this.#contents(entry.objectId);
-      if (this.#isRead()) {
-        this.#filesRead++;
-        length = 0;
-        for await (const piece of repository.objects.pieces(entry.objectId, signal === undefined ? {} : { signal })) {
-          length += piece.length;
-          this.#meter.counts.bytesHashed += piece.length;
-          await this.#pacer.pace(64);
+  async #file(entry: DirectoryEntry, path: string, parent: CheckNode): Promise<void> {
+    const { objectId, size, name } = entry;
+    const onGood = (): void => {
+      this.#remember(objectId);
+      this.#files++;
+      this.#bytes += size;
+      this.#on.meter.counts.filesDone++;
+      this.#on.meter.counts.bytesDone += size;
+    };
+    const node = this.#node(path, parent, onGood, () => void this.#reading.delete(objectId));
+    if (!this.#good.has(objectId)) {
+      await this.#guard(node, async () => {
+        const isRead = this.#isRead();
+        if (isRead && !this.#reading.has(objectId)) this.#filesRead++;
+        if (isRead) this.#reading.add(objectId);
+        const length = await this.#contents(objectId, node, isRead);
+        // The part of a file in a checkpoint of Kopia's is shorter than the file.
+        if (length !== size && !name.startsWith(CHECKPOINTED)) {
+          throw new DrayError("REPO_CORRUPT", `Cannot use object "${objectId}": it has ${length} bytes, ${size} were wanted`);
         }
-      }
-      // The part of a file in a checkpoint of Kopia's is shorter than the file.
-      if (length !== entry.size && !entry.name.startsWith(".checkpointed.")) {
-        throw new DrayError("REPO_CORRUPT", `Cannot use object "${entry.objectId}": it has ${length} bytes, ${entry.size} were wanted`);
-      }
-      this.#remember(entry.objectId);
+      });
     }
-    this.#files++;
-    this.#bytes += entry.size;
-    this.#meter.counts.filesDone++;
-    this.#meter.counts.bytesDone += entry.size;
+    node.release();
+  }
+
+  /** Checks that every content of an object is stored, lists included, has those read that are to be, and gives the object's length. */
+  async #contents(objectId: ObjectId, node: CheckNode, isRead: boolean): Promise<number> {
+    const { signal } = this.#options;
+    const { checks } = this.#on;
+    let end = 0;
+    let list: ObjectId = objectId;
+    for (; list.startsWith("I"); list = list.slice(1) as ObjectId) {
+      if (list.startsWith("II")) continue;
+      const direct = list.slice(1) as ObjectId;
+      this.#stored(parseObjectId(direct).contentId);
+      if (isRead) for await (const { content } of checks.pieces(direct, signal)) await checks.want(content, node);
+    }
+    for await (const { offset, content } of checks.pieces(objectId, signal)) {
+      this.#stored(parseObjectId(content.id).contentId);
+      end = offset + content.originalLength;
+      if (isRead) await checks.want(content, node);
+      await this.#pacer.pace();
+    }
+    return end;
   }
 
   #isRead(): boolean {
@@ -200,43 +273,40 @@ class Verification {
     return mode === "full" || (mode === "sample" && repository.random.fraction() * 100 < samplePercent);
   }
 
-  /** Checks that every content of an object is stored, lists included, and gives the object's length. */
-  async #contents(objectId: ObjectId): Promise<number> {
-    const { repository, signal } = this.#options;
-    let end = 0;
-    let list: ObjectId = objectId;
-    for (; list.startsWith("I"); list = list.slice(1) as ObjectId) if (!list.startsWith("II")) this.#stored(parseObjectId(list).contentId);
-    for await (const chunk of repository.objects.chunks(objectId, signal)) {
-      this.#stored(parseObjectId(chunk.objectId).contentId);
-      end = chunk.offset + chunk.length;
-      await this.#pacer.pace();
-    }
-    return end;
-  }
-
   #stored(id: ContentId): void {
     const info = this.#options.repository.contents.info(id);
     if (info === undefined) throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot find content "${id}": no index names it`);
-    const problem = info.deleted ? `content "${id}" is marked deleted` : contentProblem(info, this.#packs);
+    const problem = info.deleted ? `content "${id}" is marked deleted` : contentProblem(info, this.#on.packs);
     if (problem !== undefined) throw new DrayError("REPO_CORRUPT", `Cannot use what is stored: ${problem}`);
   }
 
-  async #guard(path: string, work: () => Promise<void>): Promise<void> {
+  #node(path: string, parent: CheckNode | undefined, onGood: (() => void) | undefined, onEnd?: () => void): CheckNode {
+    const snapshotId = this.#snapshotId;
+    return this.#on.checks.node({
+      ...{ parent, onGood },
+      ...(onEnd === undefined ? {} : { onEnd }),
+      onBad: (error) => {
+        const problem = this.#problems.add(path, error);
+        this.#options.onProblem?.(problem);
+        this.#damaged.set(snapshotId, (this.#damaged.get(snapshotId) ?? 0) + 1);
+        this.#on.meter.counts.errors++;
+      },
+    });
+  }
+
+  async #guard(node: CheckNode, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
-      if (!hasCode(error, "REPO_CORRUPT", "REPO_CONTENT_NOT_FOUND", "BLOB_NOT_FOUND", "BLOB_INVALID_RANGE")) throw error;
-      this.#bad(path, error);
+      if (!isDamage(error)) throw error;
+      node.fail(error);
     }
-  }
-
-  #bad(path: string, error: unknown): void {
-    const problem = this.#problems.add(path, error);
-    this.#options.onProblem?.(problem);
-    this.#meter.counts.errors++;
   }
 
   #remember(objectId: ObjectId): void {
     if (this.#good.size < REMEMBERED_MAX) this.#good.add(objectId);
   }
 }
+
+/** What the name of a file begins with that a checkpoint has a part of. */
+const CHECKPOINTED = ".checkpointed.";
