@@ -8,9 +8,13 @@ namespace {
 
 __extension__ typedef unsigned __int128 Wide;
 
-uint64_t loadLittleEndian(const uint8_t* from) {
-  uint64_t value = 0;
-  for (int index = 7; index >= 0; index--) value = (value << 8) | from[index];
+// Compilers do not always make one load of a loop over bytes, and this is called twice a block.
+inline uint64_t loadLittleEndian(const uint8_t* from) {
+  uint64_t value;
+  std::memcpy(&value, from, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  value = __builtin_bswap64(value);
+#endif
   return value;
 }
 
