@@ -160,6 +160,11 @@ export class SealingLane {
     });
   }
 
+  /** Gives back what knowing the repository's index takes. What was not delivered is lost. */
+  close(): void {
+    this.#committed.close();
+  }
+
   #isNew(hashes: Uint8Array, at: number): boolean {
     // Byte by byte: a view for each content costs more.
     for (let i = 0; i < this.digestBytes; i++) this.#key[1 + i] = hashes[at + i] ?? 0;

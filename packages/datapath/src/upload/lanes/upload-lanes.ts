@@ -124,7 +124,8 @@ export class UploadLanes {
   }
 
   range(job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<RangeResult> {
-    this.#offeredBytes += job.to - job.from;
+    // Holes are no work.
+    this.#offeredBytes += job.to - job.from - job.holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
     return this.#enqueue(job, onChunks) as Promise<RangeResult>;
   }
 
@@ -158,6 +159,8 @@ export class UploadLanes {
     const waited = this.#on.clock.sleep(STOP_MS_MAX, timeout.signal).catch(() => undefined);
     await Promise.race([ended, waited]);
     timeout.abort();
+    this.#own?.lane.close();
+    this.#own = undefined;
   }
 
   #enqueue(job: Job, onChunks: (chunks: RangeChunks) => void): Promise<FilesResult | RangeResult> {
@@ -248,6 +251,7 @@ export class UploadLanes {
     // The threads go on from here: what is not sealed into their packs need not wait for the next flush.
     if (this.#threads.some(({ ready }) => ready)) {
       this.#own?.lane.flush();
+      this.#own?.lane.close();
       this.#own = undefined;
     }
     this.#dispatch();
