@@ -10,7 +10,7 @@ import {
 } from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
-import { configMaps, persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
+import { configMaps, persistentVolumeClaims, persistentVolumes, pods } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
 import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
@@ -311,6 +311,30 @@ describe("a backup", () => {
     const ended = await backupIn(cluster, "second", "Failed");
     expect(ended.status?.failureReason).toMatch(/denied/);
     expect(client.all(dataUploads).map(({ spec }) => spec.cancel)).toEqual([true, true, true]);
+  });
+
+  it("works on several applications at once: one that waits for its hook does not keep another", async () => {
+    const { cluster, client, store } = await world();
+    const [first] = client.all(pods).filter(({ metadata }) => metadata.namespace === "notes");
+    const command = JSON.stringify(["wait"]);
+    client.seed(pods, {
+      metadata: { namespace: "notes", name: "other", annotations: { "pre.hook.backup.velero.io/command": command } },
+      spec: { containers: [{ name: "main" }] },
+      status: { phase: "Running" },
+    });
+    const frozen = new Set<string>();
+    const both = Promise.withResolvers<void>();
+    // Each of the two is let go only when the other has come as far.
+    client.handlers.podExec = async ({ name }) => {
+      frozen.add(name);
+      if (frozen.size === 2) both.resolve();
+      await both.promise;
+      return { exitCode: 0, stdout: "", stderr: "" };
+    };
+    await client.create<Backup>(backups, newBackup("wide"));
+    await backupIn(cluster, "wide", "WaitingForPluginOperations");
+    expect([...frozen].sort()).toEqual(["other", first?.metadata.name].sort());
+    expect(store.items("wide").filter(({ ref }) => ref.groupResource === "pods")).toHaveLength(2);
   });
 
   it("that is to be deleted stops in the middle of its work, thaws its pod and leaves nothing behind", async () => {

@@ -4,6 +4,7 @@ import {
   backups,
   dataDownloads,
   FINALIZERS,
+  podVolumeRestores,
   type Restore,
   restores,
   volumeSnapshotContents,
@@ -109,6 +110,47 @@ async function keepSnapshot(store: MemoryBackupStore, notes: Record<string, stri
   await store.putBackup({ ...(files ?? { backup: { metadata: { name: "second" }, spec: {} } }), archive: await writer.finish() });
   await writer.dispose();
 }
+
+describe("a restore of a volume that was read through its pod", () => {
+  it("holds the pod until the volume is filled, and has that done from the pod's own snapshot", async () => {
+    const { cluster, client } = await world();
+    await client.create<Restore>(restores, newRestore("back", { namespaceMapping: { notes: "notes-2" } }));
+    await restoreIn(cluster, "back", "WaitingForPluginOperations");
+    const [pod] = client.all(pods).filter(({ metadata }) => metadata.namespace === "notes-2");
+    expect(pod?.spec.initContainers?.[0]).toMatchObject({
+      name: "restore-wait",
+      image: "drayage/dray:test",
+      command: ["/velero-restore-helper"],
+      volumeMounts: [{ name: "fsb", mountPath: "/restores/fsb" }],
+    });
+    expect(client.all(podVolumeRestores)).toMatchObject([
+      {
+        spec: {
+          pod: { namespace: "notes-2", name: pod?.metadata.name, uid: pod?.metadata.uid },
+          snapshotID: "0ad9ce55d6b51843a114df508cb6a774",
+          sourceNamespace: "notes",
+          volume: "fsb",
+        },
+      },
+    ]);
+  });
+
+  it("says that its claim comes back empty when no pod comes back that could fill it", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Restore>(
+      restores,
+      newRestore("back", { includedResources: ["persistentvolumeclaims"], labelSelector: { matchLabels: { nothing: "fits" } } }),
+    );
+    await restoreIn(cluster, "back", "Completed");
+    await client.create<Restore>(
+      restores,
+      newRestore("claims", { includedResources: ["persistentvolumeclaims", "persistentvolumes", "datauploads.velero.io"] }),
+    );
+    await restoreIn(cluster, "claims", "WaitingForPluginOperationsPartiallyFailed");
+    expect(client.all(podVolumeRestores)).toEqual([]);
+    expect(JSON.stringify(store.restores.get("claims")?.results?.errors)).toContain('claim \\"fsb\\" comes back empty: its data was read through a pod');
+  });
+});
 
 describe("a restore from a snapshot that stayed with its storage", () => {
   const only = { namespaceMapping: { notes: "notes-2" }, includedResources: ["persistentvolumeclaims"] };
