@@ -30,6 +30,8 @@ import {
 import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import type { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
+import { modified } from "../resource-modifiers/apply-patches.ts";
+import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { mountedBy } from "./data-first.ts";
 import type { RestoreSelection } from "./restore-selection.ts";
 import { cleaned, mergedServiceAccount, mergePatchBetween, sameJson, withoutRestoreLabels, withRestoreLabels } from "./restored-form.ts";
@@ -45,6 +47,8 @@ export interface ItemRestoreOptions {
   readonly volumeInfos: ReadonlyMap<string, BackupVolumeInfo>;
   readonly selection: RestoreSelection;
   readonly actions: readonly RestoreAction[];
+  /** Applied after the actions. */
+  readonly modifiers: readonly ModifierRule[];
   /** Whether a claim of the backup gets its data back into a volume of its own, though no record of volumes says so. */
   readonly hasMovedData: (namespace: string, claim: string) => boolean;
   readonly operationLog: OperationLog;
@@ -188,13 +192,17 @@ export class ItemRestore {
     }
     this.#needData(object, id);
     if (id.groupResource === PERSISTENT_VOLUME_CLAIMS) this.#unbind(object, log);
+    object = modified(object, id.groupResource, this.#options.modifiers, {
+      log,
+      onError: (message) => this.#options.operationLog.error(id.namespace ?? "", message),
+    });
     const wanted = withRestoreLabels(
       id.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace: id.namespace } },
       restore.metadata.name ?? "",
       backup.metadata.name ?? "",
     );
     const resource = await this.#resourceOf(wanted);
-    const created = await this.#create(wanted, item, resource, id, entry, log);
+    const created = await this.#create(wanted, item, resource, { ...id, name: wanted.metadata.name ?? id.name }, entry, log);
     if (created === undefined) return;
     const context = { restore, backup, itemFromBackup: item, targetNamespace: id.namespace, log, signal: this.#options.signal };
     for (const action of this.#options.actions) if (action.groupResource === id.groupResource) await action.created?.(created, context);

@@ -2,8 +2,9 @@
 import type { Backup, BackupStorageLocation, Restore, RestoreSpec } from "@drayage/api";
 import { LABELS } from "@drayage/api";
 import { formatTime, messageOf, parseTime } from "@drayage/base";
-import { formatDuration, parseDuration } from "@drayage/kube";
+import { type ConfigMap, formatDuration, parseDuration } from "@drayage/kube";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
+import { type ModifierRule, parseResourceModifiers } from "../resource-modifiers/resource-modifiers.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { filterFaults } from "../resource-selection/name-filter.ts";
 import type { ServerSettings } from "../server-settings.ts";
@@ -14,12 +15,16 @@ export interface RestoreFacts {
   /** Every Backup of the server's namespace. */
   readonly backups: readonly Backup[];
   readonly locations: readonly BackupStorageLocation[];
+  /** The ConfigMap that spec.resourceModifier names. */
+  readonly modifierConfig?: ConfigMap | undefined;
 }
 
 export interface PreparedRestore {
   readonly restore: Restore;
   /** Both are there exactly when nothing is wrong. */
   readonly source: { readonly backup: Backup; readonly location: BackupStorageLocation } | undefined;
+  /** What is changed in objects before they are created. */
+  readonly modifiers: readonly ModifierRule[];
   readonly faults: readonly string[];
 }
 
@@ -48,11 +53,7 @@ export function prepareRestore(restore: Restore, facts: RestoreFacts): PreparedR
   }
   const policy = spec.existingResourcePolicy ?? "";
   if (policy !== "" && policy !== "none" && policy !== "update") faults.push(`spec.existingResourcePolicy is "${policy}", where "none" or "update" is wanted`);
-  if (spec.resourceModifier !== undefined && spec.resourceModifier !== null) {
-    faults.push(
-      `spec.resourceModifier names ${spec.resourceModifier.kind} "${spec.resourceModifier.name}", but resource modifiers are not supported by this version; leave it out`,
-    );
-  }
+  const modifiers = readModifiers(spec, facts, faults);
   if (spec.resourcePolicy !== undefined && spec.resourcePolicy !== null) {
     faults.push(
       `spec.resourcePolicy names ${spec.resourcePolicy.kind} "${spec.resourcePolicy.name}", but resource policies are not supported by this version; leave it out`,
@@ -67,8 +68,24 @@ export function prepareRestore(restore: Restore, facts: RestoreFacts): PreparedR
   return {
     restore: { ...restore, spec, status: { startTimestamp: formatTime(facts.nowMs) } },
     source: faults.length === 0 ? source : undefined,
+    modifiers,
     faults,
   };
+}
+
+function readModifiers({ resourceModifier }: RestoreSpec, { modifierConfig }: RestoreFacts, faults: string[]): readonly ModifierRule[] {
+  if (resourceModifier === undefined || resourceModifier === null) return [];
+  const { kind, name } = resourceModifier;
+  if (kind.toLowerCase() !== "configmap") faults.push(`spec.resourceModifier.kind is "${kind}", where "ConfigMap" is wanted`);
+  else if (modifierConfig === undefined) faults.push(`spec.resourceModifier names ConfigMap "${name}", which is not in the namespace of the Restore`);
+  else {
+    try {
+      return parseResourceModifiers(modifierConfig);
+    } catch (error) {
+      faults.push(`spec.resourceModifier: ${messageOf(error)}`);
+    }
+  }
+  return [];
 }
 
 function checkSelection(spec: RestoreSpec, faults: string[]): void {

@@ -14,6 +14,7 @@ import {
 } from "@drayage/api";
 import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf } from "@drayage/base";
 import {
+  configMaps,
   hasFinalizer,
   isDeleting,
   keyOf,
@@ -29,8 +30,9 @@ import { allOf } from "../all-of.ts";
 import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
 import { JobTable } from "../jobs.ts";
 import { recordStatus } from "../record-status.ts";
+import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
-import { prepareRestore } from "./prepare-restore.ts";
+import { type PreparedRestore, prepareRestore } from "./prepare-restore.ts";
 import { decideRestore, restorePhaseOf } from "./restore.ts";
 import { deleteDataUploadResults, runRestore } from "./run-restore.ts";
 
@@ -132,11 +134,13 @@ class RestoreReconciler {
 
   async #start(restore: Restore, signal: AbortSignal): Promise<void> {
     const { client, clock, logger, namespace } = this.#deps;
+    const modifier = restore.spec.resourceModifier?.name;
     const prepared = prepareRestore(restore, {
       nowMs: clock.nowMs(),
       settings: this.#settings,
       backups: await allOf(client.listAll<Backup>(backups, { namespace, signal })),
       locations: await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal })),
+      modifierConfig: modifier === undefined || modifier === "" ? undefined : await client.find(configMaps, { namespace, name: modifier }, signal),
     });
     const { source: from } = prepared;
     if (from === undefined) {
@@ -152,12 +156,17 @@ class RestoreReconciler {
     this.#jobs.start(
       started.metadata.name ?? "",
       started.metadata.uid ?? "",
-      (jobSignal) => this.#run(started, from.backup, from.location, jobSignal),
+      (jobSignal) => this.#run(started, from, prepared.modifiers, jobSignal),
       (error) => logger.error("A restore's job ended by a defect", { restore: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
     );
   }
 
-  async #run(restore: Restore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+  async #run(
+    restore: Restore,
+    { backup, location }: NonNullable<PreparedRestore["source"]>,
+    modifiers: readonly ModifierRule[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const { client, discovery, clock, random, logger, namespace, stores, helperImage } = this.#deps;
     try {
       const status = await runRestore({
@@ -173,6 +182,7 @@ class RestoreReconciler {
         restore,
         backup,
         location,
+        modifiers,
         signal,
       });
       await this.#record(restore, () => status, signal);

@@ -18,8 +18,10 @@ import { configMaps, type Discovery, type KubeClient, keyOf, type Pod } from "@d
 import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
 import { claimRestoreAction, createClaimDataRestoreAction } from "../actions/claim-restore-action.ts";
 import { createDataUploadRestoreAction, DataUploadResults } from "../actions/data-upload-restore-action.ts";
+import { admissionRestoreActions, apiServiceRestoreAction, definitionRestoreAction } from "../actions/definition-restore-actions.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
+import { createImageActions, createNodeSelectionAction, createStorageClassActions } from "../actions/mapping-restore-actions.ts";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-action.ts";
@@ -30,6 +32,7 @@ import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../action
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
+import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import type { ServerSettings } from "../server-settings.ts";
 import { splitAtData } from "./data-first.ts";
 import { ItemRestore } from "./item-restore.ts";
@@ -52,6 +55,8 @@ export interface RunRestoreOptions {
   readonly restore: Restore;
   readonly backup: Backup;
   readonly location: BackupStorageLocation;
+  /** What is changed in objects before they are created. */
+  readonly modifiers: readonly ModifierRule[];
   readonly signal: AbortSignal;
 }
 
@@ -110,6 +115,7 @@ class RestoreRun {
       archive: this.#archive,
       volumeInfos: await this.#volumeInfos(),
       selection,
+      modifiers: this.#options.modifiers,
       actions: this.#actions(await this.#podVolumeBackups()),
       hasMovedData: (namespace, claim) => this.#moved.of(namespace, claim) !== undefined,
       operationLog: this.#operationLog,
@@ -166,6 +172,9 @@ class RestoreRun {
       createVolumeSnapshotBackupRestoreAction({ client, namespace, moved: this.#moved }),
       createDataUploadRestoreAction(client, results),
       claimRestoreAction,
+      // Before a DataDownload is made, whose volume is of the class and on the node that the claim names.
+      ...createStorageClassActions({ client, namespace }),
+      createNodeSelectionAction({ client, namespace }),
       createClaimDataRestoreAction({
         client,
         random,
@@ -183,6 +192,10 @@ class RestoreRun {
       createSecretRestoreAction(client),
       jobRestoreAction,
       ...roleBindingRestoreActions,
+      ...createImageActions({ client, namespace }),
+      definitionRestoreAction,
+      apiServiceRestoreAction,
+      ...admissionRestoreActions,
     ];
   }
 

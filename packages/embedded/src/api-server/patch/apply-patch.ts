@@ -1,12 +1,12 @@
 /** A PATCH request as an update of the object. */
+import { hasCode, messageOf } from "@drayage/base";
+import { mergePatch, strategicMergePatch } from "@drayage/kube/patch";
 import { clone, isObject, type Json, type JsonObject } from "../json.ts";
 import type { Operations, WriteOptions } from "../operations.ts";
 import { type ServedResource, schemaOf } from "../served-resource.ts";
 import { badRequest, StatusError } from "../status-error.ts";
 import { jsonPatch } from "./json-patch.ts";
-import { mergePatch } from "./merge-patch.ts";
 import { serverSideApply } from "./server-side-apply.ts";
-import { strategicMergePatch } from "./strategic-merge.ts";
 
 export type PatchKind = "json" | "merge" | "strategic" | "apply";
 
@@ -52,5 +52,9 @@ function patched(current: JsonObject, kind: Exclude<PatchKind, "apply">, patch: 
   const target = clone(current);
   if (kind === "json") return jsonPatch(target, patch);
   if (kind === "merge") return mergePatch(target, patch) as JsonObject;
-  return strategicMergePatch(target, patch as JsonObject, schemaOf(resource));
+  try {
+    return strategicMergePatch(target, patch as JsonObject, schemaOf(resource));
+  } catch (error) {
+    throw hasCode(error, "VALIDATION_FAILED") ? badRequest(messageOf(error)) : error;
+  }
 }

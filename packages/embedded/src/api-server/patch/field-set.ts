@@ -2,9 +2,10 @@
  * Sets of fields, as metadata.managedFields keeps them: a tree whose keys are `f:name` for a field, `k:{"key":…}` for an item of a list with keys, `v:…` for a member of a
  * set of scalars; `.` says that the node itself belongs to the set. Here a set is the paths of its members.
  */
+
+import { fieldSchema, itemSchema, resolveSchema } from "@drayage/kube/patch";
 import type { OpenApiSchema } from "@drayage/protocols/kubernetes";
 import { equal, isObject, type Json, type JsonObject } from "../json.ts";
-import { fieldSchema, itemSchema, resolveSchema } from "./schema-walk.ts";
 
 /** Members by their paths, with what stands there; containers that are members stand for themselves with `null`. */
 export type FieldValues = ReadonlyMap<string, Json>;

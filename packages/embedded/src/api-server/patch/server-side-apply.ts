@@ -2,6 +2,8 @@
  * Server-side apply: the configuration is merged into the object; what the same manager applied before and left out now goes, unless somebody else owns it; what others own
  * and the configuration would change is a conflict, or is taken over by force.
  */
+
+import { fieldSchema, itemSchema, resolveSchema } from "@drayage/kube/patch";
 import type { OpenApiSchema } from "@drayage/protocols/kubernetes";
 import { type ApiObject, clone, equal, isObject, type Json, type JsonObject, textAt } from "../json.ts";
 import { type ManagedEntry, managedEntries } from "../managed-fields.ts";
@@ -10,7 +12,6 @@ import { apiVersionOf, schemaOf } from "../served-resource.ts";
 import { badRequest, invalidObject, required, StatusError } from "../status-error.ts";
 import type { PatchRequest } from "./apply-patch.ts";
 import { type FieldSet, fieldValues, isAtomicMap, itemKey, ownsBelow, pathText, removeAt } from "./field-set.ts";
-import { fieldSchema, itemSchema, resolveSchema } from "./schema-walk.ts";
 
 export function serverSideApply(request: PatchRequest): ReturnType<Operations["update"]> {
   const { operations, resource, namespace, name, subresource, patch, options } = request;

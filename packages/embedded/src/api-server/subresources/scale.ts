@@ -1,11 +1,11 @@
 /** The scale of workloads and of custom resources that declare one. */
 import type { IncomingMessage } from "node:http";
+import { mergePatch } from "@drayage/kube/patch";
 import { decodeJson, decodeObject, mediaTypeOf } from "../content.ts";
 import { atSimplePath } from "../custom-resource.ts";
 import { type ApiObject, clone, ensureObject, type JsonObject, numberAt, objectAt, textAt } from "../json.ts";
 import type { Operations } from "../operations.ts";
 import { jsonPatch } from "../patch/json-patch.ts";
-import { mergePatch } from "../patch/merge-patch.ts";
 import type { ResourceRequest } from "../request-info.ts";
 import { writeOptions } from "../resource-handler.ts";
 import { resourceName, type ServedResource } from "../served-resource.ts";

@@ -1,6 +1,6 @@
 /** Following a published schema: references resolved, the wrappers around them joined. */
 import { builtInSchemas, type OpenApiSchema } from "@drayage/protocols/kubernetes";
-import { isObject } from "../json.ts";
+import { isObject } from "./json.ts";
 
 const resolved = new WeakMap<object, OpenApiSchema>();
 const PREFIX = "#/components/schemas/";

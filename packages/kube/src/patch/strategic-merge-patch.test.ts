@@ -1,8 +1,8 @@
 import { builtInSchemas } from "@drayage/protocols/kubernetes";
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../json.ts";
+import type { JsonObject } from "./json.ts";
 import { mergePatch } from "./merge-patch.ts";
-import { strategicMergePatch } from "./strategic-merge.ts";
+import { strategicMergePatch } from "./strategic-merge-patch.ts";
 
 const schema = builtInSchemas()["io.k8s.api.apps.v1.Deployment"];
 const patched = (target: JsonObject, patch: JsonObject): JsonObject => strategicMergePatch(target, patch, schema);

@@ -2,15 +2,15 @@
  * Strategic merge patches: as a merge patch, but lists of objects are merged by a key, lists of scalars as sets, where the schema says so. Directives in the patch:
  * `$patch: delete|replace|merge`, `$deleteFromPrimitiveList/<field>`, `$setElementOrder/<field>`, `$retainKeys`.
  */
+import { DrayError } from "@drayage/base";
 import type { OpenApiSchema } from "@drayage/protocols/kubernetes";
-import { clone, equal, isObject, type Json, type JsonObject, setOwn } from "../json.ts";
-import { badRequest } from "../status-error.ts";
+import { clone, equal, isObject, type Json, type JsonObject, setOwn } from "./json.ts";
 import { fieldSchema, itemSchema } from "./schema-walk.ts";
 
 const ORDER = "$setElementOrder/";
 const DELETE = "$deleteFromPrimitiveList/";
 
-/** The patched copy. Throws BadRequest for directives that make no sense. */
+/** The patched copy. Throws VALIDATION_FAILED for directives that make no sense. */
 export function strategicMergePatch(target: JsonObject, patch: JsonObject, schema: OpenApiSchema | undefined): JsonObject {
   return mergeObjects(target, patch, schema);
 }
@@ -19,7 +19,7 @@ function mergeObjects(target: JsonObject, patch: JsonObject, schema: OpenApiSche
   const directive = patch["$patch"];
   if (directive === "replace") return withoutDirectives(patch);
   if (directive === "delete") return {};
-  if (directive !== undefined && directive !== "merge") throw badRequest(`unknown patch type: ${String(directive)}`);
+  if (directive !== undefined && directive !== "merge") throw invalidPatch(`unknown patch type: ${String(directive)}`);
   const out: JsonObject = { ...target };
   const retained = patch["$retainKeys"];
   if (Array.isArray(retained)) for (const key of Object.keys(out)) if (!retained.includes(key)) delete out[key];
@@ -75,9 +75,9 @@ function mergeScalars(current: readonly Json[], patch: readonly Json[]): Json[] 
 function mergeByKey(current: readonly Json[], patch: readonly Json[], key: string, schema: OpenApiSchema | undefined): Json[] {
   const out = [...current];
   for (const item of patch) {
-    if (!isObject(item)) throw badRequest(`expected all elements to be map in a strategic merge patch of a list with merge key ${key}`);
+    if (!isObject(item)) throw invalidPatch(`expected all elements to be map in a strategic merge patch of a list with merge key ${key}`);
     const id = item[key];
-    if (id === undefined) throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`);
+    if (id === undefined) throw invalidPatch(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`);
     const at = out.findIndex((it) => isObject(it) && equal(it[key], id));
     if (item["$patch"] === "delete") {
       if (at >= 0) out.splice(at, 1);
@@ -121,4 +121,9 @@ function withoutDirectives<T extends Json>(value: T): T {
     if (!key.startsWith("$patch") && !key.startsWith(ORDER) && !key.startsWith(DELETE) && key !== "$retainKeys" && child !== undefined && child !== null)
       setOwn(out, key, withoutDirectives(child));
   return clone(out) as T;
+}
+
+/** In the words of the API server, which are told to its clients as they are. */
+function invalidPatch(what: string): DrayError {
+  return new DrayError("VALIDATION_FAILED", what);
 }

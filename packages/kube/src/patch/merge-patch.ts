@@ -1,4 +1,4 @@
-import { clone, isObject, type Json, type JsonObject, setOwn } from "../json.ts";
+import { clone, isObject, type Json, type JsonObject, setOwn } from "./json.ts";
 
 /** RFC 7386: objects are merged, null removes, anything else replaces. */
 export function mergePatch(target: Json | undefined, patch: Json): Json {
