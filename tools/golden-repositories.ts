@@ -17,7 +17,7 @@ interface Recipe {
   /** One compressor for each folder. */
   readonly compressors: readonly string[];
   /** What else is run before the repository is kept. */
-  readonly then?: readonly (readonly string[])[];
+  readonly afterwards?: readonly (readonly string[])[];
 }
 
 const recipes: readonly Recipe[] = [
@@ -41,11 +41,11 @@ const recipes: readonly Recipe[] = [
     name: "maintained",
     create: ["--format-version=1"],
     compressors: ["none"],
-    then: [["maintenance", "run", "--full", "--safety=none"]],
+    afterwards: [["maintenance", "run", "--full", "--safety=none"]],
   },
 ];
 
-async function make({ name, create, compressors, then = [] }: Recipe): Promise<void> {
+async function make({ name, create, compressors, afterwards = [] }: Recipe): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "golden-"));
   try {
     const [home, repository, source] = ["home", "repository", "source"].map((part) => join(folder, part)) as [string, string, string];
@@ -66,7 +66,7 @@ async function make({ name, create, compressors, then = [] }: Recipe): Promise<v
       }
       commands.push(["policy", "set", at, `--compression=${compressor}`]);
     }
-    commands.push(["snapshot", "create", source], ...then.map((command) => [...command]));
+    commands.push(["snapshot", "create", source], ...afterwards.map((command) => [...command]));
     for (const command of commands) await kopia(...command);
     const blobs = Object.fromEntries(
       readdirSync(repository, { recursive: true, withFileTypes: true })
