@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 import { createKernels, type SystemCalls } from "@drayage/kernels";
 import { FileWriter } from "./file-writer.ts";
 import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
-import { InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
+import { GrowingPool, InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
 
 const MIB = 1 << 20;
 const DEFAULT_MEMORY_BYTES = 352 * MIB;
@@ -55,7 +55,11 @@ export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, s
 type PoolContext = Pick<RestoreContext, "source" | "system" | "signal" | "overwrite" | "sparse" | "verify" | "limits">;
 
 /** Runs `work` with writers, and ends them. */
-export async function withWritePool<T>(context: PoolContext, options: { readonly system?: SystemCalls }, work: (pool: WritePool) => Promise<T>): Promise<T> {
+export async function withWritePool<T>(
+  context: PoolContext,
+  options: Pick<BudgetOptions, "system" | "parallel" | "limits">,
+  work: (pool: WritePool) => Promise<T>,
+): Promise<T> {
   const { source, system, signal, overwrite, sparse, verify, limits } = context;
   const writerOptions = { overwrite, sparse, verify };
   let stopped = false;
@@ -64,10 +68,15 @@ export async function withWritePool<T>(context: PoolContext, options: { readonly
   };
   // Calls that a test has put in the place of the system's must be the ones that are made.
   const createFiles = options.system === undefined ? (await createKernels()).createFiles : undefined;
+  const { worker } = source;
+  // Whoever says how many threads there are to be gets them from the start.
+  const isSaid = options.parallel !== undefined || options.limits?.threads !== undefined;
+  const worth = isSaid ? { bytes: 0, contents: 0 } : { bytes: WORTH_THREADS.bytes, contents: WORTH_THREADS.files };
+  const inline = new InlinePool(new FileWriter(await source.createDecoder(), writerOptions, system, () => stopped, createFiles), onStop);
   const pool =
-    source.worker === undefined || limits.threads === 0 || options.system !== undefined
-      ? new InlinePool(new FileWriter(await source.createDecoder(), writerOptions, system, () => stopped, createFiles), onStop)
-      : new ThreadPool(limits.threads, source.worker, writerOptions);
+    worker === undefined || limits.threads === 0 || options.system !== undefined
+      ? inline
+      : new GrowingPool(inline, worth, () => new ThreadPool(limits.threads, worker, writerOptions));
   const stop = (): void => pool.stop();
   signal.addEventListener("abort", stop, { once: true });
   try {

@@ -38,6 +38,43 @@ export class InlinePool implements WritePool {
   async close(): Promise<void> {}
 }
 
+/** Does the first jobs in the calling thread, and starts others when there is enough to do for them: how much is decoded shows only on the way, in a file of holes for one. */
+export class GrowingPool implements WritePool {
+  readonly #inline: WritePool;
+  readonly #worth: { readonly bytes: number; readonly contents: number };
+  readonly #start: () => WritePool;
+  #threads: WritePool | undefined;
+  #bytes = 0;
+  #contents = 0;
+  #stopped = false;
+
+  constructor(inline: WritePool, worth: { readonly bytes: number; readonly contents: number }, start: () => WritePool) {
+    this.#inline = inline;
+    this.#worth = worth;
+    this.#start = start;
+  }
+
+  async run(job: WriteJob): Promise<WriteResult> {
+    if (this.#threads === undefined) {
+      this.#bytes += job.bytes.length;
+      this.#contents += job.contentIds.length;
+      if (this.#stopped || (this.#bytes <= this.#worth.bytes && this.#contents <= this.#worth.contents)) return await this.#inline.run(job);
+      this.#threads = this.#start();
+    }
+    return await this.#threads.run(job);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#inline.stop();
+    this.#threads?.stop();
+  }
+
+  async close(): Promise<void> {
+    await this.#threads?.close();
+  }
+}
+
 interface Running {
   readonly resolve: (result: WriteResult) => void;
   readonly reject: (error: unknown) => void;

@@ -116,7 +116,7 @@ async function withChecks<T>(options: VerifySnapshotOptions, meter: ProgressMete
   const expected = { bytes: meter.counts.bytesTotal * share, files: meter.counts.filesTotal * share };
   const limits = restoreLimits({ ...options, expected, ...(mode === "quick" ? { limits: { threads: 0 } } : {}) });
   const context = { source, system: systemCalls, signal, overwrite: false, sparse: false, verify: false, limits };
-  return await withWritePool(context, {}, async (pool: WritePool) => {
+  return await withWritePool(context, options, async (pool: WritePool) => {
     const checks = new ContentChecks({ source, pool, signal, stop, limits, meter });
     try {
       return await work(checks);
