@@ -1,10 +1,11 @@
 /**
  * Two writers and maintenance on one repository under virtual time, driven by a seed: writers keep sessions open across maintenance, deduplicate against
- * contents that are being collected, delete snapshots, die, and are hours apart. Whatever happens, every snapshot that was saved and not deleted reads back.
+ * contents that are being collected, delete snapshots, die, and are hours apart; maintenance is cut off by a storage that fails. Whatever happens, every snapshot that was saved and not deleted reads back.
  */
-import { type RandomSource, utf8 } from "@drayage/base";
+import { isDrayError, type RandomSource, utf8 } from "@drayage/base";
 import { seededRandom, VirtualClock } from "@drayage/base/testing";
-import { MemoryStorage } from "@drayage/blob/testing";
+import type { BlobStorage } from "@drayage/blob";
+import { type Fault, FaultyStorage, faultAt, MemoryStorage } from "@drayage/blob/testing";
 import { expect, it } from "vitest";
 import { ObjectWriter } from "../object/object-writer.ts";
 import { createRepository, openRepository } from "../open-repository.ts";
@@ -32,6 +33,8 @@ interface Writer {
 class Simulation {
   readonly #clock = new VirtualClock(Date.UTC(2026, 0, 1));
   readonly #storage = new MemoryStorage(this.#clock);
+  /** The same storage as maintenance sees it. */
+  readonly #failing = new FaultyStorage(this.#storage);
   readonly #random: RandomSource;
   readonly #saved: Saved[] = [];
   readonly #writers: Writer[] = [];
@@ -45,7 +48,7 @@ class Simulation {
   async run(): Promise<void> {
     await (await createRepository(this.#storage, { password: PASSWORD, clock: this.#clock, random: seededRandom(99) })).close();
     for (let i = 0; i < 2; i++) this.#writers.push({ repository: await this.#open(), pending: [] });
-    const maintainer = await this.#open();
+    let maintainer = await this.#open(this.#failing);
     for (let step = 0; step < STEPS; step++) {
       const writer = this.#pick(this.#writers);
       const dice = this.#below(10);
@@ -53,7 +56,7 @@ class Simulation {
       else if (dice < 6) await this.#save(writer);
       else if (dice === 6) await this.#delete(writer);
       else if (dice === 7) await this.#die(writer);
-      else await this.#maintain(maintainer);
+      else maintainer = await this.#maintain(maintainer);
       this.#clock.jump(this.#below(9) * HOUR_MS);
       if (step % 20 === 19) await this.#check();
     }
@@ -112,10 +115,24 @@ class Simulation {
     this.#say("die");
   }
 
-  async #maintain(repository: Repository): Promise<void> {
+  /** One run in four is cut off by a call that fails; another process then goes on, as a Job that is started again does. */
+  async #maintain(repository: Repository): Promise<Repository> {
     await repository.manifests.refresh();
-    const report = await maintainRepository(repository, { mode: this.#below(3) === 0 ? "quick" : "full" });
-    this.#say("maintain", report.tasks.map(({ task, skipped, figures }) => `${task} ${skipped ?? JSON.stringify(figures)}`).join("; "));
+    const fails = this.#below(4) === 0;
+    const fault = this.#pick<Fault>([{ kind: "fail" }, { kind: "appliedButTimedOut" }, { kind: "torn", bytes: 7 }]);
+    this.#failing.plan = fails ? faultAt(this.#failing.calls + 1 + this.#below(60), fault) : undefined;
+    try {
+      const report = await maintainRepository(repository, { mode: this.#below(3) === 0 ? "quick" : "full" });
+      this.#say("maintain", report.tasks.map(({ task, skipped, figures }) => `${task} ${skipped ?? JSON.stringify(figures)}`).join("; "));
+      return repository;
+    } catch (error) {
+      if (!fails || !isDrayError(error)) throw error;
+      this.#say("maintain, cut off", fault.kind, error.message);
+      this.#failing.plan = undefined;
+      return await this.#open(this.#failing);
+    } finally {
+      this.#failing.plan = undefined;
+    }
   }
 
   async #check(): Promise<void> {
@@ -137,8 +154,8 @@ class Simulation {
     return (await writer.finish()).objectId;
   }
 
-  #open(): Promise<Repository> {
-    return openRepository(this.#storage, { password: PASSWORD, clock: this.#clock, random: seededRandom(this.#below(1 << 30) + this.#opened++) });
+  #open(storage: BlobStorage = this.#storage): Promise<Repository> {
+    return openRepository(storage, { password: PASSWORD, clock: this.#clock, random: seededRandom(this.#below(1 << 30) + this.#opened++) });
   }
 
   #below(limit: number): number {
