@@ -1,4 +1,4 @@
-import { backups, type DataDownload, dataDownloads, type Restore, type RestoreSpec, restores, schedules } from "@drayage/api";
+import { backups, type DataDownload, DRAYAGE_ANNOTATIONS, dataDownloads, type Restore, type RestoreSpec, restores, schedules } from "@drayage/api";
 import { DrayError, formatTime } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { type Command, Option } from "commander";
@@ -28,6 +28,11 @@ interface Options extends ClusterOptions {
   readonly excludeResources?: string[];
   readonly namespaceMappings?: string[];
   readonly selector?: string;
+  readonly orSelector?: string;
+  readonly statusIncludeResources?: string[];
+  readonly statusExcludeResources?: string[];
+  readonly resourceModifierConfigmap?: string;
+  readonly dataFirst?: boolean;
   readonly labels?: string[];
   readonly annotations?: string[];
   readonly restoreVolumes?: boolean;
@@ -54,6 +59,11 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--exclude-resources <names>", "resources to leave out", collect)
     .option("--namespace-mappings <pairs>", "restore into other namespaces, as old:new", collect)
     .option("-l, --selector <labels>", "only resources with these labels")
+    .option("--or-selector <selectors>", 'only resources that one of these fits, as "a=b or c=d"')
+    .option("--status-include-resources <names>", "resources whose status comes back, * for all", collect)
+    .option("--status-exclude-resources <names>", "resources whose status does not come back", collect)
+    .option("--resource-modifier-configmap <name>", "a ConfigMap that says what is changed in resources on their way back")
+    .option("--data-first", "create workloads only when their volumes have their data")
     .option("--labels <pairs>", "labels of the restore", collect)
     .option("--annotations <pairs>", "annotations of the restore", collect)
     .addOption(boolean("restore-volumes", "restore volumes and their data"))
@@ -70,7 +80,7 @@ export function define(command: Command, terminal: Terminal): void {
       if ((options.fromBackup === undefined) === (options.fromSchedule === undefined))
         throw new DrayError("USAGE", "Cannot create restore: one of --from-backup and --from-schedule is wanted");
       const name = given ?? `${options.fromBackup ?? options.fromSchedule}-${formatTime(terminal.clock.nowMs()).replaceAll(/\D/g, "")}`;
-      const asked: Asked = { metadata: metadataFrom(name, options), spec: restoreSpecFrom(options), timeoutMs: parseTimeout(options.timeout) };
+      const asked: Asked = { metadata: restoreMetadata(name, options), spec: restoreSpecFrom(options), timeoutMs: parseTimeout(options.timeout) };
       return withCluster(options, terminal, (access) => create(name, asked, options, access, terminal));
     });
 }
@@ -155,6 +165,11 @@ async function follow(client: KubeClient, namespace: string, name: string, downl
   }
 }
 
+function restoreMetadata(name: string, options: Options): Restore["metadata"] {
+  const metadata = metadataFrom(name, options);
+  return options.dataFirst === true ? { ...metadata, annotations: { ...metadata.annotations, [DRAYAGE_ANNOTATIONS.dataFirst]: "true" } } : metadata;
+}
+
 /** The spec that these flags mean. Throws USAGE. */
 export function restoreSpecFrom(options: Options): RestoreSpec {
   const set = <K extends keyof RestoreSpec>(key: K, value: RestoreSpec[K] | undefined): Partial<RestoreSpec> =>
@@ -169,6 +184,12 @@ export function restoreSpecFrom(options: Options): RestoreSpec {
     ...(options.writeSparseFiles === undefined ? {} : { writeSparseFiles: options.writeSparseFiles }),
     ...(parallel === undefined ? {} : { parallelFilesDownload: parallel }),
   };
+  if (options.selector !== undefined && options.orSelector !== undefined)
+    throw new DrayError("USAGE", "Cannot use --selector and --or-selector together: one of them is wanted");
+  const status = {
+    ...(options.statusIncludeResources === undefined ? {} : { includedResources: parseList(options.statusIncludeResources) ?? [] }),
+    ...(options.statusExcludeResources === undefined ? {} : { excludedResources: parseList(options.statusExcludeResources) ?? [] }),
+  };
   return {
     ...set("backupName", options.fromBackup),
     ...set("scheduleName", options.fromSchedule),
@@ -178,6 +199,12 @@ export function restoreSpecFrom(options: Options): RestoreSpec {
     ...set("excludedResources", parseList(options.excludeResources)),
     ...set("namespaceMapping", options.namespaceMappings === undefined ? undefined : parsePairs(options.namespaceMappings, "--namespace-mappings", ":")),
     ...set("labelSelector", options.selector === undefined ? undefined : (parseLabelSelector(options.selector) as RestoreSpec["labelSelector"])),
+    ...set(
+      "orLabelSelectors",
+      options.orSelector === undefined ? undefined : (options.orSelector.split(/ +or +/).map(parseLabelSelector) as unknown as RestoreSpec["orLabelSelectors"]),
+    ),
+    ...set("restoreStatus", options.statusIncludeResources === undefined && options.statusExcludeResources === undefined ? undefined : status),
+    ...set("resourceModifier", options.resourceModifierConfigmap === undefined ? undefined : { kind: "ConfigMap", name: options.resourceModifierConfigmap }),
     ...set("restorePVs", options.restoreVolumes),
     ...set("includeClusterResources", options.includeClusterResources),
     ...set("preserveNodePorts", options.preserveNodeports),
