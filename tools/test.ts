@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 const root = resolve(import.meta.dirname, "..");
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
 const peersFolder = process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin");
-const PEERS = ["kopia", "versitygw", "fake-gcs-server", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] as const;
+const PEERS = ["kopia", "restic", "versitygw", "fake-gcs-server", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] as const;
 
 interface VitestReport {
   readonly numPassedTests: number;

@@ -118,7 +118,10 @@ describe("a request", () => {
     const spec = { ...place, csiSnapshot, datamover: "acme", operationTimeout: "10m", snapshotType: "CSI" as const };
     await harness.client.create(dataUploads, { apiVersion: "velero.io/v2alpha1", kind: "DataUpload", metadata, spec });
     const { status } = await harness.until(dataUploads, metadata, (found) => found.status?.phase !== undefined);
-    expect(status).toMatchObject({ phase: "Failed", message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage"' });
+    expect(status).toMatchObject({
+      phase: "Failed",
+      message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage", "drayage-volsync"',
+    });
     await harness.expectNothingLeft();
   });
 
