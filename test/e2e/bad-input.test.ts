@@ -120,7 +120,7 @@ describe("a request", () => {
     const { status } = await harness.until(dataUploads, metadata, (found) => found.status?.phase !== undefined);
     expect(status).toMatchObject({
       phase: "Failed",
-      message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage", "drayage-volsync"',
+      message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage"',
     });
     await harness.expectNothingLeft();
   });

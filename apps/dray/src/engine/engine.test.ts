@@ -229,7 +229,7 @@ describe("snapshots", () => {
       ["snapshot create data --tag path=x", 2, 'Cannot store a snapshot with tag "path": that name is taken'],
       ["snapshot create data --source nonsense", 2, "user@host:path is wanted"],
       ["snapshot create data --parent nonsense", 2, "auto, none or the id of a snapshot is wanted"],
-      ["snapshot create data --parallel 0", 2, 'Cannot read --parallel "0"'],
+      ["snapshot create data --parallel some", 2, 'Cannot read --parallel "some"'],
       ["snapshot create data/hello --block", 2, 'Cannot upload "/folder/data/hello" as a block device: it is none'],
     ];
     for (const [line, exitCode, why] of cases) expect(await dray(line), line).toMatchObject({ exitCode, err: expect.stringContaining(why) });

@@ -25,6 +25,8 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
   return {
     type: dataDownloads,
     noun: "data download",
+    // What VolSync left is read, never added to.
+    alsoServedBy: [VOLSYNC_DATA_MOVER],
     podLabel: LABELS.dataDownload,
     stampsStartOnEnd: false,
     startStatus: {},

@@ -1,4 +1,4 @@
-import { BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER, FINALIZERS, VOLSYNC_DATA_MOVER } from "@drayage/api";
+import { BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER, FINALIZERS } from "@drayage/api";
 
 /** Which values of `spec.datamover` this installation serves, and what becomes of a name that nobody serves. */
 export interface DataMoverClaims {
@@ -19,7 +19,7 @@ export interface DataMoverClaimOptions {
 export function dataMoverClaims(options: DataMoverClaimOptions): DataMoverClaims {
   const builtin = options.mode === "standalone" || options.claimBuiltin === true;
   return {
-    serves: [...(builtin ? BUILTIN_DATA_MOVERS : []), DRAYAGE_DATA_MOVER, VOLSYNC_DATA_MOVER],
+    serves: [...(builtin ? BUILTIN_DATA_MOVERS : []), DRAYAGE_DATA_MOVER],
     unknown: options.mode === "standalone" && (options.others?.length ?? 0) === 0 ? "fail" : "leave",
   };
 }

@@ -46,6 +46,8 @@ export interface MovementKind<T extends DataMovement> {
   readonly pinnedTo?: (movement: T) => string;
   /** Instead of the one that goes with its data mover. */
   readonly finalizer?: string;
+  /** Movers that serve this kind alone, in every way of running. */
+  readonly alsoServedBy?: readonly string[];
   /** Whether a start time is also given to what never started (Velero does so for uploads). */
   readonly stampsStartOnEnd: boolean;
   /** Fields of the status that come with InProgress. */

@@ -37,7 +37,8 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   };
   const phase = phaseOf(movement);
   const datamover = movement.spec.datamover ?? "";
-  const ours = claims.serves.includes(datamover);
+  const serves = [...claims.serves, ...(kind.alsoServedBy ?? [])];
+  const ours = serves.includes(datamover);
   const claim = ours ? "ours" : claims.unknown === "fail" ? "nobodys" : "others";
   const ending = endingOf(movement);
   const pinned = kind.pinnedTo?.(movement);
@@ -71,7 +72,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     delivering,
     noun: kind.noun,
     datamover,
-    knownMovers: claims.serves.filter((name) => name !== ""),
+    knownMovers: serves.filter((name) => name !== ""),
     ownerNode,
   } as const;
   const blockedBy = phase === "New" && ours && !cancelRequested && role === "owner" ? await kind.blockedBy(movement) : undefined;
