@@ -2,11 +2,15 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemRandom } from "@drayage/base";
+import { VirtualClock } from "@drayage/base/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../main.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
 
+const MINUTE_MS = 60_000;
 let folder: string;
+/** Snapshots of one moment have no order. */
+let nowMs = Date.parse("2026-11-28T00:00:00Z");
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "dray-policies-"));
@@ -17,10 +21,12 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function dray(line: string) {
+  nowMs += MINUTE_MS;
   const terminal = new RecordingTerminal({
     env: { DRAY_REPOSITORY: `file://${folder}/repository`, DRAY_REPOSITORY_PASSWORD: "secret horse" },
     cwd: folder,
     random: systemRandom,
+    clock: new VirtualClock(nowMs),
   });
   const exitCode = await run(line.split(" "), terminal);
   return { exitCode, out: terminal.text, err: terminal.errors };
@@ -68,7 +74,7 @@ describe("expiry", () => {
     expect(out.match(/[0-9a-f]{32}/g)).toHaveLength(1);
     const { out: left } = await dray("snapshot list --json");
     expect((JSON.parse(left) as { id: string }[]).map(({ id }) => id)).toContain(pinnedId);
-    expect([second, third].filter((id) => left.includes(id))).toHaveLength(1);
+    expect([second, third].filter((id) => left.includes(id))).toEqual([third]);
     expect((await dray(`snapshot pin ${pinnedId} --remove audit --json`)).out).toContain('"pins":[]');
   });
 });

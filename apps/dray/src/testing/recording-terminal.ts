@@ -12,7 +12,7 @@ export class RecordingTerminal implements Terminal {
   readonly columns = 80;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly random: RandomSource;
   readonly abort = new AbortController();
   readonly #input: Uint8Array;
@@ -23,10 +23,12 @@ export class RecordingTerminal implements Terminal {
       readonly cwd?: string;
       readonly input?: Uint8Array;
       readonly random?: RandomSource;
+      readonly clock?: VirtualClock;
     } = {},
   ) {
     // Several clients of one repository need randomness of their own each: with one seed they would give their packs the same names.
     this.random = options.random ?? seededRandom(1);
+    this.clock = options.clock ?? new VirtualClock();
     this.env = options.env ?? {};
     this.cwd = options.cwd ?? "/";
     this.#input = options.input ?? new Uint8Array();
