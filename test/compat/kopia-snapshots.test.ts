@@ -160,13 +160,20 @@ describe("kopia on snapshots that we made", () => {
   it("reads a checkpoint of ours as the incomplete snapshot that it is", async () => {
     const [root, path] = [plainTree(), await createOurs()];
     const controller = new AbortController();
-    let checkpoints = 0;
-    const fence = async () => {
-      if (++checkpoints === 3) controller.abort(new Error("killed"));
+    const interrupted = async (repository: Repository): Promise<unknown> => {
+      const flush = repository.flush.bind(repository);
+      // As soon as a checkpoint is durable.
+      repository.flush = async (signal) => {
+        await flush(signal);
+        controller.abort(new Error("killed"));
+      };
+      try {
+        return await upload(repository, root, { checkpointEveryMs: 0, parallel: 0, signal: controller.signal });
+      } finally {
+        repository.flush = flush;
+      }
     };
-    await expect(withOurs(path, (repository) => upload(repository, root, { checkpointEveryMs: 0, fence, signal: controller.signal }))).rejects.toThrow(
-      "killed",
-    );
+    await expect(withOurs(path, interrupted)).rejects.toThrow("killed");
     const kopia = await client(path);
     const all = JSON.parse(await kopia("snapshot", "list", "--all", "--incomplete", "--json")) as { incomplete?: string }[];
     expect(all).toMatchObject([{ incomplete: "checkpoint" }]);
