@@ -5,12 +5,12 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
+import { compatSuites } from "./compat-suites.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
 const peersFolder = process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin");
-const PEERS = ["kopia", "restic", "versitygw", "fake-gcs-server", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] as const;
 
 interface VitestReport {
   readonly numPassedTests: number;
@@ -36,13 +36,18 @@ function count(name: string, status: number | null): void {
   }
 }
 
-function runProject(project: string): void {
+/** Runs a project of tests, or only the given files of it. */
+function runProject(project: string, files: readonly string[] = []): void {
   const folder = mkdtempSync(join(tmpdir(), "drayage-test-"));
   const reportPath = join(folder, "report.json");
-  const { status } = spawnSync(bin("vitest"), ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`], {
-    cwd: root,
-    stdio: "inherit",
-  });
+  const { status } = spawnSync(
+    bin("vitest"),
+    ["run", ...files, "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`],
+    {
+      cwd: root,
+      stdio: "inherit",
+    },
+  );
   if (existsSync(reportPath)) {
     const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
     passed += report.numPassedTests;
@@ -59,20 +64,28 @@ function runProject(project: string): void {
   rmSync(folder, { recursive: true, force: true });
 }
 
+/** Whether a program that suites compare with is there. */
+function isThere(name: string): boolean {
+  return name === "azurite" ? existsSync(join(root, "test", "azurite", "node_modules", "azurite")) : existsSync(join(peersFolder, name));
+}
+
 count("npm run check", spawnSync(process.execPath, [join(root, "tools", "check.ts"), "--fast"], { cwd: root, stdio: "inherit" }).status);
 runProject("unit");
 runProject("e2e");
-const azurite = join(root, "test", "azurite", "node_modules", "azurite");
-const missing = [
-  ...PEERS.filter((name) => !existsSync(join(peersFolder, name))),
-  ...(existsSync(azurite) ? [] : ["azurite (npm ci --prefix test/azurite --ignore-scripts)"]),
-];
-if (missing.length === 0) {
-  runProject("compat");
-} else if (process.env["CI"] !== undefined && process.env["CI"] !== "") {
-  count(`the compat tests need ${missing.join(", ")} in ${peersFolder}`, 1);
-} else {
-  process.stdout.write(`\nLeft out: test/compat, which needs ${missing.join(", ")} in ${peersFolder} (or PEERS_BIN). Build them with ../shared/peers/build.\n`);
+const suites = compatSuites(join(root, "test", "compat"));
+const missing = [...new Set(suites.flatMap((suite) => suite.needs))].filter((name) => !isThere(name)).sort();
+const complete = suites.filter((suite) => !suite.needs.some((name) => missing.includes(name)));
+if (complete.length > 0) {
+  const files = complete.map((suite) => relative(root, suite.path));
+  runProject("compat", files);
+}
+if (missing.length > 0) {
+  const leftOut = suites.filter((suite) => !complete.includes(suite)).map((suite) => relative(root, suite.path));
+  const peers = missing.filter((name) => name !== "azurite");
+  process.stdout.write(`\nLeft out: ${leftOut.join(", ")}. Not found: ${missing.join(", ")}.\n`);
+  if (peers.length > 0) process.stdout.write(`Build them into ${peersFolder} with ../shared/peers/build (PEERS_BIN names another folder).\n`);
+  if (missing.includes("azurite")) process.stdout.write("Install azurite with: npm ci --prefix test/azurite --ignore-scripts\n");
+  if (process.env["CI"] !== undefined && process.env["CI"] !== "") count(`compat suites whose programs are missing: ${missing.join(", ")}`, 1);
 }
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 ? 1 : 0;
