@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     passWithNoTests: false,
+    // Every core: what is left free by default would be half of a machine with two.
+    maxWorkers: "100%",
     projects: [
       { test: { name: "unit", include: ["packages/**/*.test.ts", "apps/**/*.test.ts", "tools/**/*.test.ts"], testTimeout: 120_000 } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false } },
