@@ -74,6 +74,7 @@ export function loadConnection(source: ConnectionSource, clock: Clock): Connecti
   if (paths.length > 0) return kubeconfigConnection(paths.map(readConfig), source.context, clock);
   if (env["KUBERNETES_SERVICE_HOST"] !== undefined) return inClusterConnection(env, clock);
   throw new DrayError("KUBE_CONFIG", "Cannot find a Kubernetes cluster: there is no kubeconfig, and this is not a pod", {
+    context: { absent: true },
     hint: "Give --kubeconfig, set KUBECONFIG, or start a cluster of your own with `dray cluster up`.",
   });
 }

@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { kernelFinding } from "./kernel-finding.ts";
+import { kernelFinding } from "./kernels.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 

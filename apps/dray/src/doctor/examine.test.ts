@@ -1,9 +1,10 @@
-import { backupStorageLocations, type DataUpload, dataUploads, volumeSnapshotClasses } from "@drayage/api";
+import { backupStorageLocations, backups, type DataUpload, dataUploads, deleteBackupRequests, schedules, volumeSnapshotClasses } from "@drayage/api";
 import { DrayError, formatTime } from "@drayage/base";
-import { customResourceDefinitions, daemonSets, deployments, pods, secrets, storageClasses } from "@drayage/kube";
+import { customResourceDefinitions, daemonSets, deployments, nodes, pods, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { beforeEach, describe, expect, it } from "vitest";
-import { examine, type Finding } from "./doctor.ts";
+import { examine } from "./examine.ts";
+import type { Finding } from "./finding.ts";
 
 const namespace = "velero";
 let client: FakeKubeClient;
@@ -34,6 +35,24 @@ const upload = (name: string, phase: "Accepted" | "InProgress", ageMs: number): 
   metadata: { namespace, name, creationTimestamp: formatTime(client.clock.nowMs() - ageMs) },
   spec: { snapshotType: "CSI", sourceNamespace: "shop", sourcePVC: "files", backupStorageLocation: "default", operationTimeout: "10m" },
   status: { phase },
+});
+const node = (name: string, ready: "True" | "False", forMs: number) => ({
+  metadata: { name },
+  status: {
+    conditions: [
+      { type: "Ready", status: ready, message: "Kubelet stopped posting node status.", lastTransitionTime: formatTime(client.clock.nowMs() - forMs) },
+    ],
+  },
+});
+const schedule = (name: string, lastBackupAgoMs: number, spec: { paused?: boolean } = {}) => ({
+  metadata: { namespace, name },
+  spec: { schedule: "@every 1h", template: {}, ...spec },
+  status: { phase: "Enabled" as const, lastBackup: formatTime(client.clock.nowMs() - lastBackupAgoMs) },
+});
+const backup = (name: string, phase: "Completed" | "Failed", ageMs: number) => ({
+  metadata: { namespace, name, labels: { "velero.io/schedule-name": "hourly" } },
+  spec: {},
+  status: { phase, startTimestamp: formatTime(client.clock.nowMs() - ageMs), ...(phase === "Failed" ? { failureReason: "the bucket is full" } : {}) },
 });
 const troubles = async (): Promise<Finding[]> => {
   const findings = await examine({ client, namespace, nowMs: client.clock.nowMs(), signal: new AbortController().signal });
@@ -95,7 +114,59 @@ describe("examine", () => {
           metadata: { namespace, name: "left", labels: { "velero.io/data-upload": "gone" }, creationTimestamp: formatTime(client.clock.nowMs() - 3_600_000) },
           spec: { containers: [] },
         }),
-      { severity: "warning", what: 'Pod "left" belongs to nobody', fix: "kubectl -n velero delete pod left" },
+      { severity: "warning", what: 'Pod "left" belongs to nobody', fix: "dray doctor --remove-orphans" },
+    ],
+    [
+      "a node that has gone silent",
+      () => client.seed(nodes, node("n2", "False", 120_000)),
+      { severity: "error", what: 'Node "n2" has not been ready for 2m', why: "Kubelet stopped posting node status." },
+    ],
+    [
+      "a schedule that cannot be",
+      () => client.seed(schedules, { ...schedule("nightly", 3_600_000), status: { phase: "FailedValidation", validationErrors: ["invalid schedule"] } }),
+      { severity: "error", what: 'Schedule "nightly" is not valid', why: "invalid schedule" },
+    ],
+    [
+      "a schedule that is paused",
+      () => client.seed(schedules, schedule("nightly", 3_600_000, { paused: true })),
+      { severity: "warning", what: 'Schedule "nightly" is paused' },
+    ],
+    [
+      "a schedule that nobody carries out",
+      () => client.seed(schedules, schedule("hourly", 4 * 3_600_000)),
+      { severity: "error", what: 'Schedule "hourly" is 3h late' },
+    ],
+    [
+      "a schedule whose latest backup failed",
+      () => {
+        client.seed(schedules, schedule("hourly", 1_800_000));
+        client.seed(backups, backup("hourly-1", "Completed", 7_200_000));
+        client.seed(backups, backup("hourly-2", "Failed", 3_600_000));
+      },
+      {
+        severity: "error",
+        what: 'The latest backup of schedule "hourly" is Failed: "hourly-2"',
+        why: "the bucket is full; the last one that completed is 120m old.",
+      },
+    ],
+    [
+      "a backup that should be gone",
+      () =>
+        client.seed(backups, {
+          ...backup("old", "Completed", 86_400_000),
+          status: { phase: "Completed", expiration: formatTime(client.clock.nowMs() - 3 * 3_600_000) },
+        }),
+      { severity: "warning", what: "1 expired backup is still there: old" },
+    ],
+    [
+      "a deletion that did not work",
+      () =>
+        client.seed(deleteBackupRequests, {
+          metadata: { namespace, name: "d" },
+          spec: { backupName: "old" },
+          status: { phase: "Processed", errors: ["no such location"] },
+        }),
+      { severity: "warning", what: 'Backup "old" could not be deleted', why: "no such location" },
     ],
   ])("finds %s", async (_what, harm, finding) => {
     harm();

@@ -1,7 +1,7 @@
 /** What `dray doctor` says of the hot loops: which build runs here, and how fast it is. */
 import { performance } from "node:perf_hooks";
 import { createKernels, DEFAULT_ENCRYPTION, DEFAULT_HASH, DEFAULT_SPLITTER } from "@drayage/kernels";
-import type { Finding } from "../cluster/doctor.ts";
+import type { Finding } from "./finding.ts";
 
 const PIECE_BYTES = 1 << 20;
 const PIECES = 8;
