@@ -76,6 +76,10 @@ export const DRAYAGE_ANNOTATIONS = {
   dataFirst: "drayage.io/data-first",
   /** "true" on a DataDownload or VolumeSnapshotRestore: no pod will choose the node of a volume whose class waits for its first consumer, so the mover does. */
   ignoreDelayBinding: "drayage.io/ignore-delay-binding",
+  /** On a Restore: how often another process went on with it after the one before had ended. */
+  resumed: "drayage.io/resumed",
+  /** On a restored pod: for which restore its hooks have run, and how they ended. */
+  restoreHooks: "drayage.io/restore-hooks",
 } as const;
 
 export const FINALIZERS = {

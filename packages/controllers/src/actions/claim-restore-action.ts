@@ -16,10 +16,11 @@ import {
 } from "@drayage/api";
 import { DrayError, type RandomSource, randomSuffix } from "@drayage/base";
 import { type GenericObject, type KubeClient, type PersistentVolumeClaim, persistentVolumeClaims } from "@drayage/kube";
+import { allOf } from "../all-of.ts";
 import { volumeOfClaim } from "./claim-backup-action.ts";
 import type { DataUploadResult, DataUploadResults } from "./data-upload-restore-action.ts";
 import { PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
-import { isDataFirst, type RestoreAction, type RestoreActionContext } from "./restore-action.ts";
+import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
 import { fillFromSnapshot } from "./snapshot-restore.ts";
 import type { MovedVolumes } from "./volume-snapshot-backup-restore-action.ts";
 
@@ -72,7 +73,8 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
       const claim = structuredClone(item) as unknown as PersistentVolumeClaim;
       const { restore, backup, itemFromBackup, targetNamespace = "", log, signal } = context;
       const name = claim.metadata.name ?? "";
-      if ((await options.client.find(persistentVolumeClaims, { namespace: targetNamespace, name }, signal)) !== undefined) {
+      const existing = await options.client.find(persistentVolumeClaims, { namespace: targetNamespace, name }, signal);
+      if (existing !== undefined && !isRestoredBy(restore, existing as unknown as GenericObject)) {
         log.warn(`Claim "${targetNamespace}/${name}" exists already: its data is left as it is`);
         return { item };
       }
@@ -108,9 +110,10 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
       const result = theResult(options.results, claim);
       const operationId = validLabelValue(`${OPERATION_ID_PREFIXES.dataDownload}${restore.metadata.uid}.${itemFromBackup.metadata.uid}`);
       const awaiting = awaitingVolume(claim, targetNamespace, options.random);
-      const download = await createDataDownload(options, { operationId, result, name, targetNamespace }, context);
-      log.info(`DataDownload "${options.namespace}/${download.metadata.name}" was created`);
-      return { item: awaiting, operationId };
+      const earlier = await earlierDataDownload(options, operationId, context);
+      const download = earlier ?? (await createDataDownload(options, { operationId, result, name, targetNamespace }, context));
+      log.info(`DataDownload "${options.namespace}/${download.metadata.name}" was ${earlier === undefined ? "created" : "found"}`);
+      return { item: awaiting, operationId, operationCreated: earlier?.metadata.creationTimestamp };
     },
   };
 }
@@ -150,6 +153,17 @@ interface DownloadSubject {
   readonly result: DataUploadResult;
   readonly name: string;
   readonly targetNamespace: string;
+}
+
+/** One that a process of before made for the same operation. */
+async function earlierDataDownload(
+  { client, namespace }: ClaimDataRestoreOptions,
+  operationId: string,
+  { restore, signal }: RestoreActionContext,
+): Promise<DataDownload | undefined> {
+  if (resumesOf(restore) === 0) return undefined;
+  const [found] = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.asyncOperationId}=${operationId}`, signal }));
+  return found;
 }
 
 function createDataDownload(

@@ -17,7 +17,7 @@ import { allOf } from "../all-of.ts";
 import { RESTORE_WAIT } from "../pod-volume/pod-volume.ts";
 import { claimNameOf } from "../pod-volume/pod-volume-path.ts";
 import { PODS } from "./item-id.ts";
-import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+import { type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
 
 export interface PodVolumeRestoreActionOptions {
   readonly client: KubeClient;
@@ -54,7 +54,12 @@ export function createPodVolumeRestoreAction(options: PodVolumeRestoreActionOpti
       return { item: pod as unknown as GenericObject };
     },
     async created(item, context) {
+      const earlier = await earlierRestores(options, item, context);
       for (const source of volumesToFill(options.backups, context.restore, context.itemFromBackup)) {
+        if (earlier.some(({ spec }) => spec.volume === source.spec.volume)) {
+          await noteFilled(options, item as unknown as Pod, source, context.signal);
+          continue;
+        }
         const created = await createRestore(options, item as unknown as Pod, source, context);
         context.log.info(`PodVolumeRestore "${created.metadata.name}" was created for volume "${source.spec.volume}"`);
       }
@@ -70,6 +75,17 @@ function volumesToFill(backups: readonly PodVolumeBackup[], restore: Restore, { 
     ({ spec, status }) =>
       spec.pod.namespace === metadata.namespace && spec.pod.name === metadata.name && (status?.snapshotID ?? "") !== "" && names.has(spec.volume),
   );
+}
+
+/** Those that a process of before made for the same pod. */
+async function earlierRestores(
+  { client, namespace }: PodVolumeRestoreActionOptions,
+  { metadata }: GenericObject,
+  { restore, signal }: RestoreActionContext,
+): Promise<readonly PodVolumeRestore[]> {
+  if (resumesOf(restore) === 0) return [];
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid},${LABELS.podUid}=${metadata.uid}`;
+  return allOf(client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal }));
 }
 
 function waitContainer(
@@ -102,16 +118,15 @@ function waitContainer(
 }
 
 async function createRestore(
-  { client, namespace, filled }: PodVolumeRestoreActionOptions,
+  options: PodVolumeRestoreActionOptions,
   pod: Pod,
   source: PodVolumeBackup,
   { restore, backup, signal }: RestoreActionContext,
 ): Promise<PodVolumeRestore> {
+  const { client, namespace } = options;
   const { name: restoreName = "", uid: restoreUid = "" } = restore.metadata;
   const { name: podName = "", namespace: podNamespace = "", uid: podUid = "" } = pod.metadata;
-  const claim = await claimOf(client, pod, source, signal);
-  const claimUid = claim?.metadata.uid;
-  if (claim !== undefined) filled.add(`${podNamespace}/${claim.metadata.name}`);
+  const claimUid = (await noteFilled(options, pod, source, signal))?.metadata.uid;
   const parallel = restore.spec.uploaderConfig?.parallelFilesDownload ?? 0;
   const size = source.status?.progress?.totalBytes ?? 0;
   return client.create<PodVolumeRestore>(
@@ -152,6 +167,13 @@ async function createRestore(
 
 function locationOf({ spec }: Backup): string {
   return spec.storageLocation ?? "";
+}
+
+/** The claim behind a volume that is being filled. */
+async function noteFilled({ client, filled }: PodVolumeRestoreActionOptions, pod: Pod, source: PodVolumeBackup, signal: AbortSignal) {
+  const claim = await claimOf(client, pod, source, signal);
+  if (claim !== undefined) filled.add(`${pod.metadata.namespace}/${claim.metadata.name}`);
+  return claim;
 }
 
 async function claimOf(client: KubeClient, pod: Pod, source: PodVolumeBackup, signal: AbortSignal): Promise<PersistentVolumeClaim | undefined> {

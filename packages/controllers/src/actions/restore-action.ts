@@ -1,6 +1,6 @@
 /** What happens to an item of a backup on its way back into a cluster. */
-import { type Backup, DRAYAGE_ANNOTATIONS, type Restore } from "@drayage/api";
-import type { Logger } from "@drayage/base";
+import { type Backup, DRAYAGE_ANNOTATIONS, LABELS, type Restore, validLabelValue } from "@drayage/api";
+import { type Logger, parseTime } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
 import type { ItemId } from "./item-id.ts";
 
@@ -23,6 +23,8 @@ export interface RestoreActionResult {
   readonly skip?: boolean;
   /** Id of work that goes on after the item was created. */
   readonly operationId?: string;
+  /** When that work was asked for, where that was not just now. */
+  readonly operationCreated?: string | undefined;
 }
 
 /** A step for items of one resource, on the result of the step before. One that throws keeps the item out and is recorded as an error. */
@@ -38,6 +40,22 @@ export interface RestoreAction {
 /** The namespace that a restore puts the contents of another into. */
 export function targetNamespaceOf(restore: Restore, namespace: string): string {
   return restore.spec.namespaceMapping?.[namespace] ?? namespace;
+}
+
+/** How often a process went on with a restore that another one had left InProgress. */
+export function resumesOf({ metadata }: Restore): number {
+  const count = Number(metadata.annotations?.[DRAYAGE_ANNOTATIONS.resumed] ?? 0);
+  return Number.isSafeInteger(count) && count > 0 ? count : 0;
+}
+
+/**
+ * Whether an object was created by this very restore, and not by one of that name which there was before: it carries its label and is no older.
+ * What a process left half done when it ended is recognised by this. Both times are the API server's.
+ */
+export function isRestoredBy(restore: Restore, { metadata }: GenericObject): boolean {
+  const [createdMs, restoreMs] = [parseTime(metadata.creationTimestamp), parseTime(restore.metadata.creationTimestamp)];
+  const isLabelled = metadata.labels?.[LABELS.restoreName] === validLabelValue(restore.metadata.name ?? "");
+  return isLabelled && createdMs !== undefined && restoreMs !== undefined && createdMs >= restoreMs;
 }
 
 /** Whether workloads are created only when their volumes have their data (restore/data-first.ts). */

@@ -20,8 +20,9 @@ import {
   volumeSnapshotRestores,
 } from "@drayage/api";
 import { messageOf } from "@drayage/base";
-import { type KubeClient, persistentVolumeClaims } from "@drayage/kube";
-import { isDataFirst, type RestoreAction, type RestoreActionContext } from "./restore-action.ts";
+import { type GenericObject, type KubeClient, persistentVolumeClaims } from "@drayage/kube";
+import { allOf } from "../all-of.ts";
+import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
 
 export const VOLUME_SNAPSHOT_BACKUPS = "volumesnapshotbackups.datamover.oadp.openshift.io";
 /** As OADP's plug-in is called in the records of operations. */
@@ -77,7 +78,12 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
   moved.add(sourceNamespace, facts.claimName, problem);
   // The claim says so itself.
   if (problem !== undefined) return { item, skip: true };
-  if ((await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: facts.claimName }, signal)) !== undefined) {
+  const earlier = await earlierRestore(options, targetNamespace, facts.claimName, context);
+  if (earlier !== undefined) {
+    return { item, skip: true, operationId: `${targetNamespace}/${earlier.metadata.name}`, operationCreated: earlier.metadata.creationTimestamp };
+  }
+  const claim = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: facts.claimName }, signal);
+  if (claim !== undefined && !isRestoredBy(restore, claim as unknown as GenericObject)) {
     log.warn(`Claim "${targetNamespace}/${facts.claimName}" exists already: its data is left as it is`);
     return { item, skip: true };
   }
@@ -88,6 +94,19 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
   );
   log.info(`VolumeSnapshotRestore "${targetNamespace}/${created.metadata.name}" was created`);
   return { item, skip: true, operationId: `${targetNamespace}/${created.metadata.name}` };
+}
+
+/** One that a process of before made for the same claim. */
+async function earlierRestore(
+  { client }: VolumeSnapshotBackupActionOptions,
+  namespace: string,
+  claim: string,
+  { restore, signal }: RestoreActionContext,
+): Promise<VolumeSnapshotRestore | undefined> {
+  if (resumesOf(restore) === 0) return undefined;
+  const labelSelector = `${LABELS.restoreName}=${validLabelValue(restore.metadata.name ?? "")},${VSM_LABELS.claimName}=${validLabelValue(claim)}`;
+  const found = await allOf(client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores, { namespace, labelSelector, signal }));
+  return found.find(({ metadata }) => metadata.annotations?.[VSR_ANNOTATIONS.restoreUid] === restore.metadata.uid);
 }
 
 interface Facts {

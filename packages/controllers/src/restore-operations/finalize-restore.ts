@@ -1,28 +1,25 @@
 /**
- * The last part of a restore, when every volume has its data: volumes get back the reclaim policy and labels that they had, the hooks run in the pods that are up now,
- * and what came of it is added to the restore's files. Can be repeated after a crash; hooks may then run a second time.
+ * The last part of a restore, when every volume has its data: volumes get back the reclaim policy and labels that they had, the hooks of the last pods run,
+ * and what came of it is added to the restore's files. Can be repeated after a crash.
  */
-import { type Backup, type DataDownload, dataDownloads, LABELS, type PodVolumeRestore, podVolumeRestores, type Restore, validLabelValue } from "@drayage/api";
+import { type Backup, type DataDownload, dataDownloads, LABELS, type PodVolumeRestore, podVolumeRestores, type Restore } from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, isAbort, type Logger, messageOf } from "@drayage/base";
 import {
   type KubeClient,
   type PersistentVolume,
   type PersistentVolumeClaim,
-  type Pod,
   persistentVolumeClaims,
   persistentVolumes,
-  pods,
   type StorageClass,
   storageClasses,
 } from "@drayage/kube";
-import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { targetNamespaceOf } from "../actions/restore-action.ts";
 import { allOf } from "../all-of.ts";
 import type { HookCounts } from "../hooks/exec-hook.ts";
-import { RestoreHooks, runRestoreHooks } from "../hooks/restore-hooks.ts";
+import type { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
 import type { BackupStore, BackupVolumeInfo, ItemOperation } from "../ports.ts";
-import { claimsWithoutData, loadRestoreMovements } from "./restore-movements.ts";
+import { loadPodData, loadRestoreMovements } from "./restore-movements.ts";
 
 export interface FinalizeRestoreOptions {
   readonly client: KubeClient;
@@ -32,6 +29,8 @@ export interface FinalizeRestoreOptions {
   readonly store: BackupStore;
   readonly restore: Restore;
   readonly backup: Backup;
+  /** Those of pods whose data was there early may have run already. */
+  readonly hookRuns: RestoreHookRuns;
   readonly resourceTimeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -49,7 +48,7 @@ const POLL_FACTOR = 1.5;
 const POLL_MAX_MS = 2_000;
 
 export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<FinalizedRestore> {
-  const { client, clock, store, restore, backup, signal } = options;
+  const { store, restore, backup, hookRuns, signal } = options;
   const name = restore.metadata.name ?? "";
   const log = options.logger.child({ restore: `${options.namespace}/${name}` });
   const errors = new ResultCollector();
@@ -81,18 +80,19 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
     },
     signal,
   );
-  const restoredPods = await allOf(client.listAll(pods, { labelSelector: `${LABELS.restoreName}=${validLabelValue(name)}`, signal }));
-  const hooks = await runRestoreHooks({
-    client,
-    clock,
-    hooks: new RestoreHooks(restore.spec),
-    pods: restoredPods,
-    problemOf: await problemsOfPods(operations, options),
-    waitTimeoutMs: options.resourceTimeoutMs,
-    log,
-    signal,
-    onFailure: (namespace, message) => errors.add(namespace, message),
+  const movements = await loadRestoreMovements(options, restore, operations, signal);
+  const dataOf = await loadPodData(options, restore, operations, movements, signal);
+  // What has not come by now does not come: every operation has ended.
+  await hookRuns.offer((pod) => {
+    const data = dataOf(pod);
+    return data.state === "pending" ? { state: "missing", why: data.why } : data;
   });
+  const hooks: HookCounts = { attempted: 0, failed: 0 };
+  for (const pod of await hookRuns.results()) {
+    hooks.attempted += pod.attempted;
+    hooks.failed += pod.failed;
+    for (const message of pod.errors) errors.add(pod.namespace, message);
+  }
   const results = await store.getRestoreResults(name, signal);
   await store.putRestore(
     {
@@ -103,29 +103,6 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
     signal,
   );
   return { hooks, errors: errors.count, warnings: warnings.count };
-}
-
-/** What keeps a pod from coming up: data of its volumes that did not come back. */
-async function problemsOfPods(
-  operations: readonly ItemOperation[],
-  { client, namespace, restore, signal }: FinalizeRestoreOptions,
-): Promise<(pod: Pod) => string | undefined> {
-  const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
-  const claims = claimsWithoutData(operations, movements);
-  const pods = new Map<string, string>();
-  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
-  for await (const { spec, status } of client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal })) {
-    if (status?.phase === "Completed") continue;
-    pods.set(`${spec.pod.namespace}/${spec.pod.name}`, `its volume "${spec.volume}" was not filled: ${status?.message ?? status?.phase ?? "New"}`);
-  }
-  return (pod) => {
-    const { namespace: podNamespace = "", name } = pod.metadata;
-    for (const claim of claimsOfPod(pod)) {
-      const reason = claims.get(`${podNamespace}/${claim.name}`);
-      if (reason !== undefined) return `the data of its claim "${claim.name}" was not restored: ${reason}`;
-    }
-    return pods.get(`${podNamespace}/${name}`);
-  };
 }
 
 /** `namespace/name` of the claims that this restore created. */

@@ -1,9 +1,21 @@
 /** The objects that bring the data of a restore back, as its asynchronous operations see them: DataDownloads, and the VolumeSnapshotRestores of OADP's first data mover. */
-import { type DataDownload, dataDownloads, LABELS, type Restore, type VolumeSnapshotRestore, validLabelValue, volumeSnapshotRestores } from "@drayage/api";
-import { formatKey, type KubeClient, keyOf } from "@drayage/kube";
+import {
+  type DataDownload,
+  dataDownloads,
+  LABELS,
+  type PodVolumeRestore,
+  podVolumeRestores,
+  type Restore,
+  type VolumeSnapshotRestore,
+  validLabelValue,
+  volumeSnapshotRestores,
+} from "@drayage/api";
+import { formatKey, type KubeClient, keyOf, type Pod } from "@drayage/kube";
+import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { VOLUME_SNAPSHOT_BACKUP_ACTION } from "../actions/volume-snapshot-backup-restore-action.ts";
 import { allOf } from "../all-of.ts";
-import type { Movement } from "../backup-operations/operations.ts";
+import { hasEnded, type Movement } from "../backup-operations/operations.ts";
+import type { PodData } from "../hooks/restore-hook-runs.ts";
 import type { ItemOperation } from "../ports.ts";
 import { OWNER_ANNOTATION } from "../volume-snapshot-restore/apply.ts";
 
@@ -41,16 +53,54 @@ export function claimsWithoutData(
 ): ReadonlyMap<string, string> {
   const reasons = new Map<string, string>();
   for (const { spec, status } of operations) {
-    if (status.phase !== "Failed") continue;
-    const { Namespace, Name } = spec.resourceIdentifier;
-    // Such an operation belongs to the record of the old mover; its claim is another item.
-    const claim =
-      spec.restoreItemAction === VOLUME_SNAPSHOT_BACKUP_ACTION
-        ? moved?.get(spec.operationID)?.[0]?.spec?.volumeSnapshotMoverBackupRef?.sourcePVCData?.name
-        : Name;
-    if (claim !== undefined) reasons.set(`${Namespace}/${claim}`, status.error ?? "its data was not restored");
+    const claim = status.phase === "Failed" ? claimOfOperation({ spec, status }, moved) : undefined;
+    if (claim !== undefined) reasons.set(claim, status.error ?? "its data was not restored");
   }
   return reasons;
+}
+
+/** `namespace/name` of the claim that an operation fills. */
+function claimOfOperation({ spec }: ItemOperation, moved: RestoreMovements["volumeSnapshotRestores"]): string | undefined {
+  const { Namespace, Name } = spec.resourceIdentifier;
+  // Such an operation belongs to the record of the old mover; its claim is another item.
+  const claim =
+    spec.restoreItemAction === VOLUME_SNAPSHOT_BACKUP_ACTION
+      ? moved?.get(spec.operationID)?.[0]?.spec?.volumeSnapshotMoverBackupRef?.sourcePVCData?.name
+      : Name;
+  return claim === undefined ? undefined : `${Namespace}/${claim}`;
+}
+
+/** What is known of the data of each pod: of its claims by the operations as they are judged now, of volumes that are filled through the pod by their PodVolumeRestores. */
+export async function loadPodData(
+  { client, namespace }: { readonly client: KubeClient; readonly namespace: string },
+  restore: Restore,
+  operations: readonly ItemOperation[],
+  movements: Pick<RestoreMovements, "volumeSnapshotRestores">,
+  signal: AbortSignal,
+): Promise<(pod: Pod) => PodData> {
+  const claims = new Map<string, PodData>();
+  for (const operation of operations) {
+    const claim = hasEnded(operation) ? undefined : claimOfOperation(operation, movements.volumeSnapshotRestores);
+    if (claim !== undefined) claims.set(claim, { state: "pending", why: `the data of its claim "${claim}" is not there yet` });
+  }
+  for (const [claim, reason] of claimsWithoutData(operations, movements))
+    claims.set(claim, { state: "missing", why: `the data of its claim "${claim.slice(claim.indexOf("/") + 1)}" was not restored: ${reason}` });
+  const filled = new Map<string, PodData[]>();
+  const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
+  for await (const { spec, status } of client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal })) {
+    const phase = status?.phase ?? "New";
+    if (phase === "Completed") continue;
+    const state = phase === "Failed" || phase === "Canceled" ? "missing" : "pending";
+    const pod = `${spec.pod.namespace}/${spec.pod.name}`;
+    filled.set(pod, [...(filled.get(pod) ?? []), { state, why: `its volume "${spec.volume}" was not filled: ${status?.message ?? phase}` }]);
+  }
+  return (pod) => {
+    const { namespace: podNamespace = "", name } = pod.metadata;
+    const data = [...claimsOfPod(pod).map((claim) => claims.get(`${podNamespace}/${claim.name}`)), ...(filled.get(`${podNamespace}/${name}`) ?? [])].filter(
+      (found) => found !== undefined,
+    );
+    return data.find(({ state }) => state === "missing") ?? data.find(({ state }) => state === "pending") ?? { state: "ready" };
+  };
 }
 
 export function operationIdOf({ metadata }: DataDownload): string {

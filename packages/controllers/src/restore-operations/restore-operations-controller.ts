@@ -36,12 +36,13 @@ import {
 } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
 import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
+import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { finalizeRestore } from "./finalize-restore.ts";
-import { loadRestoreMovements, MOVED_RECHECK_MS, operationIdOf } from "./restore-movements.ts";
+import { loadPodData, loadRestoreMovements, MOVED_RECHECK_MS, operationIdOf, type RestoreMovements } from "./restore-movements.ts";
 
 export interface RestoreOperationsControllerDeps {
   readonly client: KubeClient;
@@ -87,6 +88,7 @@ export function startRestoreOperationsController(deps: RestoreOperationsControll
     async stop() {
       await controller.stop();
       await jobs.stop();
+      reconciler.stop();
       restoreCache.stop();
       downloadCache.stop();
     },
@@ -105,13 +107,23 @@ function isFinalizing(status: RestoreStatus | undefined): boolean {
   return status?.phase === "Finalizing" || status?.phase === "FinalizingPartiallyFailed";
 }
 
+interface KnownRestore {
+  readonly uid: string;
+  readonly abort: AbortController;
+  readonly hookRuns: RestoreHookRuns;
+  /** As they were read from the bucket; they change there only by our own hand. */
+  operations: readonly ItemOperation[] | undefined;
+  /** How many operations had ended when pods were last looked at. */
+  hooksOfferedAt: number;
+}
+
 class RestoreOperationsReconciler {
   readonly #deps: RestoreOperationsControllerDeps;
   readonly #settings: ServerSettings;
   readonly #jobs: JobTable;
   readonly #enqueue: (key: ObjectKey, afterMs: number) => void;
-  /** Operations as they were read from the bucket, by UID; they change there only by our own hand. */
-  readonly #operations = new Map<string, readonly ItemOperation[]>();
+  /** What is kept of restores between two looks, by name. */
+  readonly #known = new Map<string, KnownRestore>();
 
   constructor(deps: RestoreOperationsControllerDeps, jobs: JobTable, enqueue: (key: ObjectKey, afterMs: number) => void) {
     this.#deps = deps;
@@ -125,7 +137,8 @@ class RestoreOperationsReconciler {
     const restore = await client.find(restores, key, signal);
     const goingOn = restore !== undefined && !isDeleting(restore) && isOurs(restore);
     await this.#jobs.cancelOthers(key.name, goingOn ? restore.metadata.uid : undefined, "The Restore was deleted");
-    if (!goingOn) return {};
+    const known = this.#knownOf(key.name, goingOn ? restore : undefined);
+    if (!goingOn || known === undefined) return {};
     const backup = await client.find<Backup>(backups, { namespace, name: restore.spec.backupName ?? "" }, signal);
     const location =
       backup === undefined
@@ -140,11 +153,11 @@ class RestoreOperationsReconciler {
       );
       return {};
     }
-    if (isWaiting(restore.status)) return this.#wait(restore, await stores.open(location, signal), signal);
+    if (isWaiting(restore.status)) return this.#wait(restore, known, await stores.open(location, signal), signal);
     this.#jobs.start(
       key.name,
       restore.metadata.uid ?? "",
-      (jobSignal) => this.#finalize(restore, backup, location, jobSignal).catch((error: unknown) => this.#endIfHopeless(restore, error, jobSignal)),
+      (jobSignal) => this.#finalize(restore, known, backup, location, jobSignal).catch((error: unknown) => this.#endIfHopeless(restore, error, jobSignal)),
       (error) => {
         this.#deps.logger.warn("Finalizing a restore failed and is tried again", { restore: key.name, ...errorFields(error) });
         this.#enqueue(key, FINALIZE_AGAIN_MS);
@@ -153,10 +166,31 @@ class RestoreOperationsReconciler {
     return {};
   }
 
-  async #wait(restore: Restore, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
+  /** Ends what hooks of others run, too. */
+  stop(): void {
+    for (const name of [...this.#known.keys()]) this.#knownOf(name, undefined);
+  }
+
+  /** What is kept of a restore. Of one that is over, or is another by now, nothing is, and its hooks are ended. */
+  #knownOf(name: string, restore: Restore | undefined): KnownRestore | undefined {
+    const before = this.#known.get(name);
+    if (before !== undefined && before.uid === restore?.metadata.uid) return before;
+    before?.abort.abort(new DOMException("The Restore has ended", "AbortError"));
+    this.#known.delete(name);
+    if (restore === undefined) return undefined;
+    const { client, clock, logger, namespace } = this.#deps;
+    const abort = new AbortController();
+    const log = logger.child({ restore: `${namespace}/${name}` });
+    const hookRuns = new RestoreHookRuns({ client, clock, restore, waitTimeoutMs: this.#settings.resourceTimeoutMs, log, signal: abort.signal });
+    const known: KnownRestore = { uid: restore.metadata.uid ?? "", abort, hookRuns, operations: undefined, hooksOfferedAt: -1 };
+    this.#known.set(name, known);
+    return known;
+  }
+
+  async #wait(restore: Restore, known: KnownRestore, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, clock, namespace } = this.#deps;
-    const { uid = "", name = "" } = restore.metadata;
-    const operations = this.#operations.get(uid) ?? (await store.getRestoreItemOperations(name, signal));
+    const { name = "" } = restore.metadata;
+    const operations = known.operations ?? (await store.getRestoreItemOperations(name, signal));
     const attempted = restore.status?.restoreItemOperationsAttempted ?? 0;
     if (operations.length < attempted) {
       const failureReason = `the bucket has the record of ${operations.length} of its ${attempted} operations; whether their data came back is not known`;
@@ -176,12 +210,21 @@ class RestoreOperationsReconciler {
     const status = statusAfter(restore.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataDownloads.
     if (outcome.hasNewFailure || !outcome.inProgress) await store.putRestore({ restoreName: name, itemOperations: outcome.operations }, signal);
-    if (outcome.inProgress) this.#operations.set(uid, outcome.operations);
-    else this.#operations.delete(uid);
+    known.operations = outcome.operations;
+    await this.#offerHooks(restore, known, outcome, movements, signal);
     if (!sameCounts(restore.status ?? {}, status)) await this.#write(restore, status, signal);
     if (outcome.nextTimeoutMs === undefined) return {};
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
     return { requeueAfterMs: moved === undefined ? timeoutMs : Math.min(timeoutMs, MOVED_RECHECK_MS) };
+  }
+
+  /** Pods whose own data is there need not wait for that of others. */
+  async #offerHooks(restore: Restore, known: KnownRestore, outcome: OperationsOutcome, movements: RestoreMovements, signal: AbortSignal): Promise<void> {
+    const ended = outcome.completed + outcome.failed;
+    if (ended === known.hooksOfferedAt || !outcome.inProgress) return;
+    const { client, namespace } = this.#deps;
+    await known.hookRuns.offer(await loadPodData({ client, namespace }, restore, outcome.operations, movements, signal));
+    known.hooksOfferedAt = ended;
   }
 
   async #cancelVolumeSnapshotRestore(found: VolumeSnapshotRestore, signal: AbortSignal): Promise<void> {
@@ -193,7 +236,7 @@ class RestoreOperationsReconciler {
     }
   }
 
-  async #finalize(restore: Restore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
+  async #finalize(restore: Restore, { hookRuns }: KnownRestore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
     const { client, clock, random, logger, namespace, stores } = this.#deps;
     const store = await stores.open(location, signal);
     const { hooks, errors, warnings } = await finalizeRestore({
@@ -204,6 +247,7 @@ class RestoreOperationsReconciler {
       store,
       restore,
       backup,
+      hookRuns,
       resourceTimeoutMs: this.#settings.resourceTimeoutMs,
       signal,
     });

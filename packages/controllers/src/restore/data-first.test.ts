@@ -127,6 +127,31 @@ describe("hooks after a restore", () => {
     expect(commands).toEqual(["web: /bin/sh -c cat /files/a"]);
   });
 
+  it("run in a pod once its own data is there, whatever others still wait for", async () => {
+    const { cluster, client } = await waitingForData({}, {});
+    const commands: string[] = [];
+    client.handlers.podExec = ({ name }, { command }) => {
+      commands.push(`${name}: ${command.join(" ")}`);
+      return { exitCode: 0, stdout: "", stderr: "" };
+    };
+    // A second pod, which mounts only one of the two claims.
+    const [web] = client.all(pods).filter(({ metadata }) => metadata.namespace === "notes");
+    const annotations = { "post.hook.restore.velero.io/command": "hello" };
+    const running = { name: "web", ready: true, restartCount: 0, state: { running: {} } };
+    client.seed<Pod>(pods, {
+      metadata: { namespace: "notes", name: "early", annotations, labels: web?.metadata.labels ?? {} },
+      spec: { containers: [{ name: "web" }], volumes: [{ name: "files", persistentVolumeClaim: { claimName: "files" } }] },
+      status: { phase: "Running", containerStatuses: [running] },
+    });
+    const of = (claim: string) => client.all(dataDownloads).find(({ spec }) => spec.targetVolume.pvc === claim)?.metadata.name ?? "";
+    client.mutate(dataDownloads, { namespace: NAMESPACE, name: of("files") }, (download) => {
+      download.status = { phase: "Completed" };
+    });
+    await eventually(cluster.clock, () => (commands.length > 0 ? true : undefined));
+    expect(commands).toEqual(["early: hello"]);
+    expect(client.peek(restores, { namespace: NAMESPACE, name: "back" })?.status?.phase).toBe("WaitingForPluginOperations");
+  });
+
   it("fail at once in a pod whose data did not come back", async () => {
     const { cluster, client, store } = await waitingForData({}, {});
     endDownloads(client, { phase: "Failed", message: "disk is full" });

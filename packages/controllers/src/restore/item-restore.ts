@@ -27,7 +27,7 @@ import {
   SERVICE_ACCOUNTS,
   storedIdentifier,
 } from "../actions/item-id.ts";
-import { type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
+import { isRestoredBy, type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
 import type { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
 import { modified } from "../resource-modifiers/apply-patches.ts";
@@ -221,7 +221,7 @@ export class ItemRestore {
           resourceIdentifier: storedIdentifier(id),
           operationID: result.operationId,
         },
-        status: { phase: "New", created: formatTime(clock.nowMs()) },
+        status: { phase: "New", created: result.operationCreated ?? formatTime(clock.nowMs()) },
       });
     }
     if (result.skip === true) return undefined;
@@ -311,7 +311,7 @@ export class ItemRestore {
     return resource;
   }
 
-  /** The object when it was created; undefined when it was there. */
+  /** The object when this restore created it; undefined when it was there. */
   async #create(
     wanted: GenericObject,
     item: GenericObject,
@@ -329,9 +329,13 @@ export class ItemRestore {
       const existing =
         hasCode(error, "KUBE_ALREADY_EXISTS") || isPortTaken(error) ? await client.find<GenericObject>(resource, keyOfId(id), signal) : undefined;
       if (existing === undefined) throw error;
-      entry.exists = true;
-      await this.#meetExisting(existing, wanted, resource, id, entry, log);
-      return undefined;
+      if (!isRestoredBy(this.#options.restore, existing)) {
+        entry.exists = true;
+        await this.#meetExisting(existing, wanted, resource, id, entry, log);
+        return undefined;
+      }
+      // Made by this restore: by a process that ended before it was done, or by a request whose answer was lost.
+      created = existing;
     }
     Object.assign(entry, { outcome: "created", exists: true });
     await this.#restoreStatus(created, item, resource, id);

@@ -403,7 +403,7 @@ describe("a restore", () => {
     expect((await restoreIn(cluster, "back", "Failed")).status?.failureReason).toMatch(/ends in the middle/);
   });
 
-  it("that was InProgress when the server ended is Failed by the next one, and its downloads are canceled", async () => {
+  it("that was InProgress when the server ended is gone on with by the next one, and nothing is made twice", async () => {
     const { cluster, client, store, restore, operations } = await world();
     const hanging = Promise.withResolvers<void>();
     client.intercept = ({ verb, resource }) => {
@@ -416,10 +416,32 @@ describe("a restore", () => {
     await Promise.all([restore.stop(), operations.stop()]);
     client.intercept = undefined;
     start(cluster, store);
-    const ended = await restoreIn(cluster, "back", "Failed");
-    expect(ended.status?.failureReason).toMatch(/restarted/);
-    expect(client.all(dataDownloads).map(({ spec }) => spec.cancel)).toEqual([true, true]);
+    await restoreIn(cluster, "back", "WaitingForPluginOperations");
     expect(client.all(configMaps).filter(({ metadata }) => metadata.namespace === NAMESPACE)).toEqual([]);
+    expect(client.all(dataDownloads)).toHaveLength(2);
+    bindClaims(cluster);
+    runPods(cluster);
+    endDownloads(client, COMPLETED);
+    const ended = await restoreIn(cluster, "back", "Completed", "PartiallyFailed");
+    expect(ended.status).toMatchObject({ phase: "Completed", restoreItemOperationsCompleted: 2 });
+    expect(ended.status?.warnings).toBeUndefined();
+    expect(ended.metadata.annotations).toEqual({ "drayage.io/resumed": "1" });
+    expect(store.restores.get("back")?.resourceList?.["v1/PersistentVolumeClaim"]).toEqual([
+      "notes/disk(created)",
+      "notes/files(created)",
+      "notes/fsb(created)",
+    ]);
+  });
+
+  it("that ends its server again and again is Failed in the end, and its downloads are canceled", async () => {
+    const { cluster, client } = await world();
+    const restore = newRestore("back");
+    client.seed<Restore>(restores, {
+      ...restore,
+      metadata: { ...restore.metadata, finalizers: ["restores.velero.io/external-resources-finalizer"], annotations: { "drayage.io/resumed": "5" } },
+      status: { phase: "InProgress" },
+    });
+    expect((await restoreIn(cluster, "back", "Failed")).status?.failureReason).toMatch(/the server ended 6 times while it worked on this restore/);
   });
 
   it("that waits for its downloads survives a restart of the server", async () => {

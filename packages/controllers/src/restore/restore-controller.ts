@@ -5,6 +5,7 @@ import {
   backupStorageLocations,
   backups,
   type DataDownload,
+  DRAYAGE_ANNOTATIONS,
   dataDownloads,
   FINALIZERS,
   LABELS,
@@ -26,6 +27,7 @@ import {
   withFinalizer,
   withoutFinalizer,
 } from "@drayage/kube";
+import { resumesOf } from "../actions/restore-action.ts";
 import { allOf } from "../all-of.ts";
 import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
 import { JobTable } from "../jobs.ts";
@@ -107,6 +109,7 @@ class RestoreReconciler {
       hasFinalizer: hasFinalizer(restore, FINALIZERS.restoreFiles),
       running: this.#jobs.has(key.name, restore.metadata.uid ?? ""),
       slotFree: this.#jobs.size < CONCURRENT_RESTORES,
+      resumes: resumesOf(restore),
     });
     switch (decision.do) {
       case "nothing":
@@ -124,24 +127,32 @@ class RestoreReconciler {
       case "start":
         await this.#start(restore, signal);
         return {};
+      case "resume":
+        await this.#resume(restore, signal);
+        return {};
       case "fail":
-        logger.warn("Failing a restore that was lost with its process", { restore: key.name });
+        logger.warn("Failing a restore that was lost with its process once more", { restore: key.name });
         await this.#cleanUp(restore, decision.reason, signal);
         await client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, decision.reason) }, { signal });
         return {};
     }
   }
 
-  async #start(restore: Restore, signal: AbortSignal): Promise<void> {
-    const { client, clock, logger, namespace } = this.#deps;
+  async #prepare(restore: Restore, signal: AbortSignal): Promise<PreparedRestore> {
+    const { client, clock, namespace } = this.#deps;
     const modifier = restore.spec.resourceModifier?.name;
-    const prepared = prepareRestore(restore, {
+    return prepareRestore(restore, {
       nowMs: clock.nowMs(),
       settings: this.#settings,
       backups: await allOf(client.listAll<Backup>(backups, { namespace, signal })),
       locations: await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal })),
       modifierConfig: modifier === undefined || modifier === "" ? undefined : await client.find(configMaps, { namespace, name: modifier }, signal),
     });
+  }
+
+  async #start(restore: Restore, signal: AbortSignal): Promise<void> {
+    const { client } = this.#deps;
+    const prepared = await this.#prepare(restore, signal);
     const { source: from } = prepared;
     if (from === undefined) {
       // The start of what never started is of no use; everything else is shown.
@@ -153,11 +164,32 @@ class RestoreReconciler {
       return;
     }
     const started = await client.replace<Restore>(restores, { ...prepared.restore, status: { ...prepared.restore.status, phase: "InProgress" } }, { signal });
+    this.#startJob(started, from, prepared.modifiers);
+  }
+
+  /** Goes on with a restore that an earlier process left. That this was tried is stored first, so that tries are counted. */
+  async #resume(restore: Restore, signal: AbortSignal): Promise<void> {
+    const { client, logger, namespace } = this.#deps;
+    const prepared = await this.#prepare(restore, signal);
+    if (prepared.source === undefined) {
+      const reason = `the server was restarted while the restore was InProgress, and cannot go on: ${prepared.faults.join("; ")}`;
+      await this.#cleanUp(restore, reason, signal);
+      await client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, reason) }, { signal });
+      return;
+    }
+    logger.info("Going on with a restore that was left InProgress", { restore: `${namespace}/${restore.metadata.name}`, resumes: resumesOf(restore) + 1 });
+    const annotations = { ...restore.metadata.annotations, [DRAYAGE_ANNOTATIONS.resumed]: String(resumesOf(restore) + 1) };
+    const resumed = await client.replace<Restore>(restores, { ...restore, metadata: { ...restore.metadata, annotations } }, { signal });
+    this.#startJob(resumed, prepared.source, prepared.modifiers);
+  }
+
+  #startJob(restore: Restore, from: NonNullable<PreparedRestore["source"]>, modifiers: readonly ModifierRule[]): void {
+    const { logger, namespace } = this.#deps;
     this.#jobs.start(
-      started.metadata.name ?? "",
-      started.metadata.uid ?? "",
-      (jobSignal) => this.#run(started, from, prepared.modifiers, jobSignal),
-      (error) => logger.error("A restore's job ended by a defect", { restore: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
+      restore.metadata.name ?? "",
+      restore.metadata.uid ?? "",
+      (signal) => this.#run(restore, from, modifiers, signal),
+      (error) => logger.error("A restore's job ended by a defect", { restore: `${namespace}/${restore.metadata.name}`, ...errorFields(error) }),
     );
   }
 

@@ -4,9 +4,10 @@
  *   New ──► InProgress ──► WaitingForPluginOperations[PartiallyFailed] ──► (restore-operations)
  *    │          │    └───► Finalizing[PartiallyFailed] ──────────────────► (restore-operations)
  *    ▼          ▼
- *  FailedValidation   Failed: its backup could not be read, or the server was restarted meanwhile
+ *  FailedValidation   Failed: its backup could not be read, or it took server after server with it
  *
- * A restore runs as a job of this process, one at a time, so one that is InProgress without a job was lost with its process. Its files in the bucket go with it: a finalizer sees to that.
+ * A restore runs as a job of this process, one at a time, so one that is InProgress without a job was left by a process that ended. It is gone on with from its first item: whatever it
+ * created carries its name, and is taken for done. Its files in the bucket go with it when it is deleted: a finalizer sees to that.
  */
 import type { Restore, RestoreStatus } from "@drayage/api";
 
@@ -20,7 +21,12 @@ export interface ObservedRestore {
   readonly running: boolean;
   /** Whether there is room for another job. */
   readonly slotFree: boolean;
+  /** How often it was gone on with after a process had ended. */
+  readonly resumes: number;
 }
+
+/** A restore that ends its server each time must not do so for ever. */
+export const RESUMES_MAX = 5;
 
 export type RestoreDecision =
   | { readonly do: "nothing" }
@@ -28,6 +34,7 @@ export type RestoreDecision =
   | { readonly do: "addFinalizer" }
   | { readonly do: "removeFiles" }
   | { readonly do: "start" }
+  | { readonly do: "resume" }
   | { readonly do: "fail"; readonly reason: string };
 
 const nothing: RestoreDecision = { do: "nothing" };
@@ -35,7 +42,16 @@ const nothing: RestoreDecision = { do: "nothing" };
 export const restorePhases: Readonly<Record<RestorePhase, (o: ObservedRestore) => RestoreDecision>> = {
   New: (o) => (o.running ? nothing : !o.hasFinalizer ? { do: "addFinalizer" } : o.slotFree ? { do: "start" } : { do: "wait" }),
   InProgress: (o) =>
-    o.running ? nothing : { do: "fail", reason: "the server was restarted while the restore was InProgress; delete what it left unfinished, or restore again" },
+    o.running
+      ? nothing
+      : o.resumes >= RESUMES_MAX
+        ? {
+            do: "fail",
+            reason: `the server ended ${o.resumes + 1} times while it worked on this restore; delete what it left unfinished, and look into the server's log`,
+          }
+        : o.slotFree
+          ? { do: "resume" }
+          : { do: "wait" },
   FailedValidation: () => nothing,
   WaitingForPluginOperations: () => nothing,
   WaitingForPluginOperationsPartiallyFailed: () => nothing,

@@ -25,14 +25,17 @@ import { createImageActions, createNodeSelectionAction, createStorageClassAction
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-action.ts";
-import { isDataFirst, type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
+import { isDataFirst, type RestoreAction, resumesOf, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
 import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
 import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
+import { advanceOperations } from "../backup-operations/operations.ts";
+import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
-import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo } from "../ports.ts";
+import type { ArchivedItemRef, BackupArchiveReader, BackupStore, BackupStores, BackupVolumeInfo, ItemOperation } from "../ports.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
+import { loadPodData, loadRestoreMovements } from "../restore-operations/restore-movements.ts";
 import type { ServerSettings } from "../server-settings.ts";
 import { splitAtData } from "./data-first.ts";
 import { ItemRestore } from "./item-restore.ts";
@@ -105,6 +108,10 @@ class RestoreRun {
   async run(): Promise<RestoreStatus> {
     const { client, discovery, clock, settings, restore, backup, signal } = this.#options;
     discovery.invalidate();
+    if (resumesOf(restore) > 0) {
+      this.#log.info("An earlier process ended while it worked on this restore: what it created is taken for done");
+      await this.#forgetResults();
+    }
     const selection = await RestoreSelection.of(restore.spec, discovery, signal);
     const items = new ItemRestore({
       client,
@@ -142,7 +149,20 @@ class RestoreRun {
       );
     }
     const { random, namespace } = this.#options;
-    await waitForPodVolumes({ client, clock, random, namespace, restore, operationLog: this.#operationLog, timeoutMs: settings.fsBackupTimeoutMs, signal });
+    const hookRuns = new RestoreHookRuns({ client, clock, restore, waitTimeoutMs: settings.resourceTimeoutMs, log: this.#log, signal });
+    await waitForPodVolumes({
+      client,
+      clock,
+      random,
+      namespace,
+      restore,
+      operationLog: this.#operationLog,
+      timeoutMs: settings.fsBackupTimeoutMs,
+      onSomeEnded: () => this.#offerHooks(hookRuns, items.operations),
+      signal,
+    });
+    // Whoever goes on with the restore finds their notes.
+    await hookRuns.results();
     return this.#persist(items);
   }
 
@@ -163,6 +183,20 @@ class RestoreRun {
     this.#log.info("Workloads wait until their volumes have their data", { operations: items.operations.length });
     items.withoutData = await waitForData({ client, clock, random, namespace, restore, operations: items.operations, log: this.#log, signal });
     await this.#restoreAll(refs, items);
+  }
+
+  /** Runs the hooks of pods whose own volumes are filled, while others are not. */
+  async #offerHooks(hookRuns: RestoreHookRuns, operations: readonly ItemOperation[]): Promise<void> {
+    const { client, clock, namespace, restore, signal } = this.#options;
+    const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
+    // Whether one took too long is decided later, by the controller that waits for them.
+    const { operations: current } = advanceOperations(operations, {
+      kind: "DataDownload",
+      nowMs: clock.nowMs(),
+      timeoutMs: Number.POSITIVE_INFINITY,
+      movementsOf: (id) => movements.movementsOf(id),
+    });
+    await hookRuns.offer(await loadPodData({ client, namespace }, restore, current, movements, signal));
   }
 
   #actions(backups: readonly PodVolumeBackup[]): RestoreAction[] {

@@ -13,18 +13,21 @@ export interface WaitForPodVolumesOptions {
   readonly restore: Restore;
   readonly operationLog: OperationLog;
   readonly timeoutMs: number;
+  /** Called, one call at a time, when some of them have ended and others have not. */
+  readonly onSomeEnded: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
 /** Waits until every PodVolumeRestore of a restore has ended, by a watch. One that failed, or takes too long and is told to stop, is an error of the restore. */
 export async function waitForPodVolumes(options: WaitForPodVolumesOptions): Promise<void> {
-  const { client, clock, random, namespace, restore, operationLog, timeoutMs, signal } = options;
+  const { client, clock, random, namespace, restore, operationLog, timeoutMs, onSomeEnded, signal } = options;
   const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
   const waiting = new Set(
     (await allOf(client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace, labelSelector, signal }))).map(({ metadata }) => metadata.name ?? ""),
   );
   if (waiting.size === 0) return;
   const all = Promise.withResolvers<"ended" | "timeout">();
+  let changed = Promise.withResolvers<"changed">();
   const cache = startInformer<PodVolumeRestore>(podVolumeRestores, { client, clock, random, logger: nullLogger, namespace, labelSelector });
   cache.onChange((before, after) => {
     const found = after ?? before;
@@ -32,13 +35,20 @@ export async function waitForPodVolumes(options: WaitForPodVolumesOptions): Prom
     waiting.delete(found.metadata.name ?? "");
     if (after === undefined || found.status?.phase !== "Completed") report(operationLog, found, after === undefined);
     if (waiting.size === 0) all.resolve("ended");
+    else changed.resolve("changed");
   });
   const onAbort = (): void => all.reject(signal.reason);
   const cancelTimer = clock.after(timeoutMs, () => all.resolve("timeout"));
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     signal.throwIfAborted();
-    if ((await all.promise) === "ended") return;
+    for (;;) {
+      const seen = await Promise.race([all.promise, changed.promise]);
+      if (seen === "ended") return;
+      if (seen === "timeout") break;
+      changed = Promise.withResolvers();
+      await onSomeEnded();
+    }
     for (const name of waiting) {
       operationLog.error("", `PodVolumeRestore "${name}" has not ended within ${timeoutMs / 1000} s; it was told to stop`);
       await client.patch<PodVolumeRestore>(podVolumeRestores, { namespace, name }, "merge", { spec: { cancel: true } }, { signal });
