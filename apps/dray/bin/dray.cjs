@@ -13,15 +13,15 @@ function main() {
     process.stdout.write(`dray ${JSON.parse(fs.readFileSync(path.join(here, "package.json"), "utf8")).version}\n`);
     return;
   }
-  const entry = path.join(here, "src", "main.ts");
+  const checkout = path.resolve(here, "..", "..");
   if (Number(process.versions.node.split(".")[0]) >= WANTED_MAJOR) {
-    require("node:module").enableCompileCache?.(process.env.NODE_COMPILE_CACHE || path.resolve(here, "..", "..", "node_modules", ".cache", "compile"));
+    require("node:module").enableCompileCache?.(process.env.NODE_COMPILE_CACHE || path.join(checkout, "node_modules", ".cache", "compile"));
+    const entry = require(path.join(checkout, "scripts", "program.cjs")).programEntry(checkout);
     void import(require("node:url").pathToFileURL(entry).href).then((program) => program.main());
     return;
   }
-  const launcher = path.resolve(here, "..", "..", "scripts", "node24.cjs");
-  process.argv.splice(2, process.argv.length, "node", entry, ...args);
-  require(launcher);
+  process.argv.splice(2, process.argv.length, "dray", ...args);
+  require(path.join(checkout, "scripts", "node24.cjs"));
 }
 
 main();

@@ -15,11 +15,11 @@ export function clusterFolder(dir: string | undefined, { env, cwd }: Pick<Termin
 }
 
 /** A role is this program again: the same Node, started directly, so that a signal reaches it and nothing else. */
-export function roleCommand(role: ClusterRole, env: Terminal["env"]): RoleCommand {
+export function roleCommand(role: ClusterRole, env: Terminal["env"], main: string = programMain): RoleCommand {
   const words = role.role === "node" ? ["embedded", "node", "--name", role.nodeName] : ["embedded", "control-plane"];
   return {
     command: process.execPath,
-    args: [programMain, ...words, "--dir", role.directory],
+    args: [main, ...words, "--dir", role.directory],
     // A cache of compiled code would be written when the process ends, which costs more than it gains a process that is started once.
     env,
   };

@@ -1,11 +1,12 @@
 /** What stands behind this program's own image in the embedded cluster: the program itself, as the real image has it, at `/velero` and `/dray`. */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { ImageMapping } from "@drayage/embedded/kubelet";
 
 /** The folder that holds the program, its packages and its dependencies. */
-export const programRoot: string = resolve(import.meta.dirname, "..", "..", "..", "..");
-export const programMain: string = resolve(import.meta.dirname, "..", "main.ts");
+export const programRoot: string = resolve(fileURLToPath(new URL("../../../../", import.meta.url)));
+export const programMain: string = fileURLToPath(new URL("../main.ts", import.meta.url));
 
 /** Where the program's folder of commands is in a container. */
 const BIN = "/.dray/bin";

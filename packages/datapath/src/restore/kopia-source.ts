@@ -38,7 +38,7 @@ export class KopiaSource implements RestoreSource<Ref> {
   }
 
   get worker(): DecoderModule | undefined {
-    return this.#decoderOptions === undefined ? undefined : { module: new URL("kopia-decoder.ts", import.meta.url).href, options: this.#decoderOptions };
+    return this.#decoderOptions === undefined ? undefined : { module: new URL("./kopia-decoder.ts", import.meta.url).href, options: this.#decoderOptions };
   }
 
   get bytesFetched(): number {

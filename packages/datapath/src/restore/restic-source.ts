@@ -68,7 +68,7 @@ export class ResticSource implements RestoreSource<ResticRef> {
   }
 
   get worker(): DecoderModule {
-    return { module: new URL("restic-decoder.ts", import.meta.url).href, options: this.#repository.decoderOptions };
+    return { module: new URL("./restic-decoder.ts", import.meta.url).href, options: this.#repository.decoderOptions };
   }
 
   get bytesFetched(): number {

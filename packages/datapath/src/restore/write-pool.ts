@@ -123,7 +123,7 @@ export class ThreadPool implements WritePool {
 
   #startThread(workerData: WorkerStart): Thread {
     const resourceLimits = { maxOldGenerationSizeMb: HEAP_MIB_MAX, maxYoungGenerationSizeMb: NURSERY_MIB };
-    const worker = new Worker(new URL("write-worker.ts", import.meta.url), { workerData, resourceLimits, execArgv: [] });
+    const worker = new Worker(new URL("./write-worker.ts", import.meta.url), { workerData, resourceLimits, execArgv: [] });
     const running = new Map<number, Running>();
     worker.on("message", (said: { readonly id: number; readonly result: WriteResult } | { readonly failed: PlainError }) => {
       if ("failed" in said) return this.#break(errorOf(said.failed));

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** What the addon is compiled from and where it may be kept. */
 export interface AddonPlaces {
@@ -19,7 +20,7 @@ export interface AddonPlaces {
 
 /** `native/build` of this package, else the XDG cache folder. */
 export function addonPlaces(env: NodeJS.ProcessEnv = process.env): AddonPlaces {
-  const native = join(import.meta.dirname, "..", "..", "native");
+  const native = fileURLToPath(new URL("../../native/", import.meta.url));
   const cache = env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
   return {
     source: join(native, "kernels.cc"),

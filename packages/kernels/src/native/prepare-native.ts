@@ -9,6 +9,7 @@
 import { execFile, spawn } from "node:child_process";
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Clock, messageOf, systemClock } from "@drayage/base";
 import { type AddonPlaces, addonName, addonPlaces, COMPILER_FLAGS, findAddon } from "./addon-file.ts";
@@ -70,7 +71,7 @@ export function prepareNativeInBackground(env: NodeJS.ProcessEnv = process.env):
   const places = addonPlaces(env);
   if (env["DRAY_KERNELS"] === "portable" || addonName(places) === undefined || findCompiler(places.searchPath) === undefined) return;
   if (findAddon(places) !== undefined) return;
-  const child = spawn(process.execPath, [join(import.meta.dirname, "prepare-native-process.ts")], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("./prepare-native-process.ts", import.meta.url))], {
     detached: true,
     stdio: "ignore",
     // No more of the environment than a compiler needs: it may hold passwords.
@@ -95,7 +96,7 @@ async function compile({ compiler, headers, source, target, signal }: Compilatio
   try {
     await run(compiler, [...COMPILER_FLAGS, "-I", headers, "-o", part, source], limits);
     // In a process of its own: a wrong instruction would end the one that tries it.
-    await run(process.execPath, [join(import.meta.dirname, "check-addon-process.ts"), part], limits);
+    await run(process.execPath, [fileURLToPath(new URL("./check-addon-process.ts", import.meta.url)), part], limits);
     // Not writable for a group, whatever the umask: such a file is not trusted.
     chmodSync(part, 0o755);
     renameSync(part, target);

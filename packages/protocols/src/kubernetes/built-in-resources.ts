@@ -72,7 +72,9 @@ export function builtInSchemas(): Readonly<Record<string, OpenApiSchema>> {
 let resources: readonly BuiltInResource[] | undefined;
 let schemas: Readonly<Record<string, OpenApiSchema>> | undefined;
 
+const data = new URL("./data/", import.meta.url);
+
 /** A table of the data folder. Loaded on first use, so that a program that never serves the API does not pay for it. */
 export function readTable<T>(name: string): Record<string, T> {
-  return JSON.parse(readFileSync(new URL(`./data/${name}`, import.meta.url), "utf8")) as Record<string, T>;
+  return JSON.parse(readFileSync(new URL(name, data), "utf8")) as Record<string, T>;
 }

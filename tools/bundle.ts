@@ -1,0 +1,173 @@
+/**
+ * Bundles the program: a few JavaScript files instead of some hundred TypeScript ones, which is most of what starting a process costs.
+ *
+ *   npm run build                    the bundle of this checkout, under node_modules/.cache; the launcher uses it until a source changes (scripts/program.cjs)
+ *   node tools/bundle.ts DIRECTORY   the same to ship: with the data files that the program reads beside it, and nothing that refers to this checkout
+ *
+ * Entries are `main.js`, the threads and the small processes that the sources start by `new URL("./thread.ts", import.meta.url)`. Every such address is rewritten here;
+ * one that cannot be fails the build. Packages with compiled code (`koffi`, `@napi-rs/…`) are found at run time through `createRequire` and stay outside.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Plugin } from "rolldown";
+
+const root = resolve(import.meta.dirname, "..");
+/** The program as it is written. */
+export const programSources: string = join(root, "apps", "dray", "src", "main.ts");
+const { bundleFolder, sourceFingerprint } = createRequire(import.meta.url)("../scripts/program.cjs") as {
+  bundleFolder(root: string): string;
+  sourceFingerprint(root: string): { readonly name: string; readonly settled: boolean } | undefined;
+};
+
+/** Bundles of earlier states of the sources that are kept: processes started from them load more of their files as they need them. */
+const KEPT_MS = 24 * 60 * 60 * 1000;
+const SETTLE_MS = 1100;
+const SETTLE_TRIES = 20;
+
+/** An address relative to the module that names it. */
+const ADDRESS = /new URL\(\s*(["'`])([^"'`]*)\1\s*,\s*import\.meta\.url\s*\)/g;
+/** Other ways to ask where a module is, which a bundle answers differently. `createRequire` only wants a place below node_modules. */
+const PLACE = /import\.meta\.(dirname|filename|resolve|url)/g;
+const PLACE_ALLOWED = [/createRequire\(import\.meta\.url\)/g, /statSync\(import\.meta\.filename,/g];
+
+export interface BundleOptions {
+  /** Made anew; nothing of it may be there before. */
+  readonly directory: string;
+  /** Whether data files are copied into the bundle, or used where they are in this checkout, as large packages then are. */
+  readonly dataFiles: "copy" | "refer";
+}
+
+/** Writes the bundle and returns the path of its entry. Throws where a module refers to a file in a way that would not hold in a bundle. */
+export async function bundleProgram({ directory, dataFiles }: BundleOptions): Promise<string> {
+  // Where only what the program needs at run time is installed, there is none.
+  const { rolldown } = await import("rolldown");
+  mkdirSync(directory, { recursive: true });
+  const build = await rolldown({
+    cwd: root,
+    input: { main: programSources },
+    platform: "node",
+    // Packages that are large and seldom needed; here they load as well from where they are, and half of the work is saved.
+    external: dataFiles === "refer" ? [/^@azure\//, /^google-auth-library/, /^@kubernetes\/client-node/] : [],
+    plugins: [addresses(directory, dataFiles)],
+    onLog(level, log, defaultHandler) {
+      if (level === "warn" && log.code === "UNRESOLVED_IMPORT") throw new Error(`Cannot bundle the program: ${log.message}`);
+      // What packages of others do (eval, circular imports) is theirs; what matters is that the bundle runs, which the tests see.
+      if (level !== "warn") defaultHandler(level, log);
+    },
+  });
+  try {
+    await build.write({
+      dir: directory,
+      format: "esm",
+      entryFileNames: "[name].js",
+      chunkFileNames: "[name]-[hash].js",
+      // Names stay: stack traces and error classes show them.
+      minify: { mangle: false, compress: true, codegen: true },
+      comments: { legal: false },
+    });
+  } finally {
+    await build.close();
+  }
+  writeFileSync(join(directory, "package.json"), '{ "type": "module" }\n');
+  return join(directory, "main.js");
+}
+
+/** Makes the addresses in our own sources hold in a bundle, which is one flat folder. */
+function addresses(directory: string, dataFiles: BundleOptions["dataFiles"]): Plugin {
+  const entries = new Map<string, string>();
+  return {
+    name: "addresses",
+    transform: {
+      filter: { id: /\.ts$/, code: /import\.meta\./ },
+      handler(code, id) {
+        if (id.includes("node_modules")) return null;
+        const file = relative(root, id);
+        const rewritten = code.replaceAll(ADDRESS, (_, _quote, address: string) => {
+          const target = resolve(dirname(id), address);
+          if (address.includes("$") || !existsSync(target)) throw new Error(`Cannot bundle ${file}: there is no file "${address}" beside it`);
+          if (target.endsWith(".ts")) return emitted(target, (name) => this.emitFile({ type: "chunk", id: target, fileName: `${name}.js` }));
+          if (dataFiles === "refer") return `new URL(${JSON.stringify(pathToFileURL(target).href + (statSync(target).isDirectory() ? "/" : ""))})`;
+          return target === root ? 'new URL("./", import.meta.url)' : copied(target);
+        });
+        const rest = PLACE_ALLOWED.reduce(
+          (text, allowed) => text.replaceAll(allowed, ""),
+          rewritten.replaceAll(/new URL\("\.[^"]*", import\.meta\.url\)/g, ""),
+        );
+        const place = PLACE.exec(rest)?.[0];
+        PLACE.lastIndex = 0;
+        if (place !== undefined) throw new Error(`Cannot bundle ${file}: it uses ${place}; new URL("./file", import.meta.url) holds in a bundle as well`);
+        return { code: rewritten };
+      },
+    },
+  };
+
+  function emitted(target: string, emit: (name: string) => void): string {
+    const name = basename(target, ".ts");
+    const known = entries.get(name);
+    if (known !== undefined && known !== target) throw new Error(`Cannot bundle ${target}: ${known} would have the same name`);
+    if (known === undefined && name !== "main") {
+      entries.set(name, target);
+      emit(name);
+    }
+    return `new URL("./${name}.js", import.meta.url)`;
+  }
+
+  function copied(target: string): string {
+    const isFolder = statSync(target).isDirectory();
+    const name = isFolder ? `${basename(target)}/` : basename(target);
+    cpSync(target, join(directory, name), { recursive: true, filter: (path) => basename(path) !== "build" });
+    return `new URL("./${name}", import.meta.url)`;
+  }
+}
+
+/** The bundle of the sources as they are now, made where it is missing. Returns its entry, or the sources' where they change all the time. */
+export async function ensureBundle(): Promise<string> {
+  const kept = bundleFolder(root);
+  for (let attempt = 0; attempt < SETTLE_TRIES; attempt++) {
+    const fingerprint = sourceFingerprint(root);
+    if (fingerprint === undefined) break;
+    const directory = join(kept, fingerprint.name);
+    if (existsSync(join(directory, "main.js"))) return join(directory, "main.js");
+    if (!fingerprint.settled) {
+      await new Promise((settled) => setTimeout(settled, SETTLE_MS));
+      continue;
+    }
+    const part = `${directory}.${process.pid}.part`;
+    rmSync(part, { recursive: true, force: true });
+    try {
+      await bundleProgram({ directory: part, dataFiles: "refer" });
+      // A source that was changed meanwhile may be in it or not: it is neither the old state nor the new.
+      if (sourceFingerprint(root)?.name === fingerprint.name) moveInto(part, directory);
+    } finally {
+      rmSync(part, { recursive: true, force: true });
+    }
+    removeOld(kept);
+  }
+  return programSources;
+}
+
+/** Two processes may have made the same bundle: the first one stays. */
+function moveInto(part: string, directory: string): void {
+  try {
+    renameSync(part, directory);
+  } catch (error) {
+    if (!existsSync(join(directory, "main.js"))) throw error;
+  }
+}
+
+function removeOld(kept: string): void {
+  const names = readdirSync(kept).map((name) => join(kept, name));
+  const now = Date.now();
+  for (const path of names) if (now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? now) > KEPT_MS) rmSync(path, { recursive: true, force: true });
+}
+
+if (import.meta.main) {
+  const [directory] = process.argv.slice(2);
+  if (directory === undefined) process.stdout.write(`${await ensureBundle()}\n`);
+  else {
+    if (existsSync(directory) && readdirSync(directory).length > 0) throw new Error(`Cannot bundle into "${directory}": it is not empty`);
+    process.stdout.write(`${await bundleProgram({ directory: resolve(directory), dataFiles: "copy" })}\n`);
+  }
+}
