@@ -7,7 +7,19 @@ import { podExec } from "./pod-exec.ts";
 import { apiVersionOf, collectionPath, formatKey, groupResourceOf, objectPath, type ResourceAddress } from "./resource.ts";
 import { errorFromStatus, type Status } from "./status-error.ts";
 import { Transport } from "./transport.ts";
-import type { DeleteOptions, KubeClient, KubeList, KubeObject, ListOptions, ObjectKey, PatchType, ResourceType, WatchEvent, WriteOptions } from "./types.ts";
+import type {
+  DeleteOptions,
+  KubeClient,
+  KubeList,
+  KubeObject,
+  ListOptions,
+  ObjectKey,
+  PatchType,
+  PodLogOptions,
+  ResourceType,
+  WatchEvent,
+  WriteOptions,
+} from "./types.ts";
 
 export interface KubeClientOptions extends ConnectionSource {
   /** A connection that was loaded already; the sources are then not looked at. */
@@ -222,14 +234,17 @@ class HttpKubeClient implements ConnectedClient {
     });
   }
 
-  podLog(
-    key: ObjectKey,
-    options: { readonly container?: string; readonly follow?: boolean; readonly tailLines?: number; readonly signal?: AbortSignal } = {},
-  ): AsyncIterable<Uint8Array> {
+  podLog(key: ObjectKey, options: PodLogOptions = {}): AsyncIterable<Uint8Array> {
     return this.#transport.stream({
       method: "GET",
       path: objectPath(pods, key, "log"),
-      query: { container: options.container, follow: options.follow, tailLines: options.tailLines },
+      query: {
+        container: options.container,
+        follow: options.follow,
+        previous: options.previous,
+        tailLines: options.tailLines,
+        limitBytes: options.limitBytes,
+      },
       accept: "*/*",
       action: `read the log of ${describe(pods, key)}`,
       signal: options.signal,

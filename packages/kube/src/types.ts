@@ -134,11 +134,8 @@ export interface KubeClient {
   ): AsyncIterable<WatchEvent<T>>;
   /** Any other request: discovery, subresources such as `token`, `eviction`, `binding`. JSON in, JSON out. */
   request<R = unknown>(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, options?: RequestOptions): Promise<R>;
-  /** The log of a container, as it stands; with `follow` until the container ends. */
-  podLog(
-    key: ObjectKey,
-    options?: { readonly container?: string; readonly follow?: boolean; readonly tailLines?: number; readonly signal?: AbortSignal },
-  ): AsyncIterable<Uint8Array>;
+  /** The log of a container, as it stands; with `follow` until the container ends; with `previous` that of the run before its last restart. */
+  podLog(key: ObjectKey, options?: PodLogOptions): AsyncIterable<Uint8Array>;
   /** Runs a command in a container. A command that exits non-zero is a result; a container that is not there is an error. */
   podExec(key: ObjectKey, options: PodExecOptions): Promise<PodExecResult>;
   close(): Promise<void>;
@@ -150,6 +147,15 @@ export interface RequestOptions {
   readonly contentType?: string;
   readonly accept?: string;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface PodLogOptions {
+  readonly container?: string;
+  readonly follow?: boolean;
+  readonly previous?: boolean;
+  readonly tailLines?: number;
+  readonly limitBytes?: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface PodExecOptions {

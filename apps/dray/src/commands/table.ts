@@ -89,6 +89,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["fs", "diff"], summary: "Show what differs between two places in snapshots", load: () => import("./fs-diff.ts") },
   { words: ["install"], summary: "Install Drayage in a cluster", load: () => import("./install.ts") },
   { words: ["uninstall"], summary: "Remove Drayage from a cluster; the bucket stays", load: () => import("./uninstall.ts") },
+  { words: ["support-bundle"], summary: "Collect what somebody else needs to help, without secrets", load: () => import("./support-bundle.ts") },
   { words: ["doctor"], summary: "Say what is wrong with an installation, why, and what to do", load: () => import("./doctor.ts") },
   { words: ["cluster", "up"], summary: "Start a Kubernetes cluster on this machine", load: () => import("./cluster-up.ts") },
   { words: ["cluster", "down"], summary: "Stop it; its state is kept", load: () => import("./cluster-down.ts") },
