@@ -4,6 +4,8 @@ export * from "./volumesnapshotrestores.ts";
 export * from "./volumegroupsnapshotclasses.ts";
 export * from "./volumegroupsnapshotcontents.ts";
 export * from "./volumegroupsnapshots.ts";
+export * from "./cloudstorages.ts";
+export * from "./dataprotectionapplications.ts";
 export * from "./volumesnapshotclasses.ts";
 export * from "./volumesnapshotcontents.ts";
 export * from "./volumesnapshots.ts";
