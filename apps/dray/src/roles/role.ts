@@ -25,14 +25,18 @@ export interface Role {
 
 /** The options of every role. What Velero's programs know and ours does not need is accepted, so that what deploys Velero deploys us. */
 export function withRoleOptions(command: Command): Command {
-  return command
-    .option("--log-level <level>", "debug, info, warn or error", "info")
-    .option("--log-format <format>", "accepted; the log is JSON")
-    .option("--kubeconfig <file>", "a kubeconfig instead of the pod's service account")
-    .option("-n, --namespace <name>", "the namespace of the installation (VELERO_NAMESPACE, else velero)")
-    .option("--client-qps <n>", "requests a second to the API server", "100")
-    .option("--client-burst <n>", "requests at once", "100")
-    .allowUnknownOption();
+  return (
+    command
+      .option("--log-level <level>", "debug, info, warn or error", "info")
+      .option("--log-format <format>", "accepted; the log is JSON")
+      .option("--kubeconfig <file>", "a kubeconfig instead of the pod's service account")
+      .option("-n, --namespace <name>", "the namespace of the installation (VELERO_NAMESPACE, else velero)")
+      .option("--client-qps <n>", "requests a second to the API server", "100")
+      .option("--client-burst <n>", "requests at once", "100")
+      .allowUnknownOption()
+      // An option that is not known counts as an argument.
+      .allowExcessArguments()
+  );
 }
 
 /** Runs `work` until it ends or the process is asked to; then closes the client. */

@@ -1,9 +1,10 @@
 /** `dray server`: the controllers of Backup, Restore, locations, repositories and requests, one leader at a time. Also answers to `velero server` with its arguments. */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeFolders, randomHex } from "@drayage/base";
+import { DrayError, makeFolders, randomHex } from "@drayage/base";
 import {
   defaultServerSettings,
+  type RestorePriorities,
   type ServerSettings,
   startBackupController,
   startBackupDeletionController,
@@ -23,7 +24,8 @@ import {
 import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
 import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { parseOptionalBoolean } from "../cluster/access.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
@@ -48,6 +50,10 @@ interface Options extends RoleOptions {
   readonly backupRepositoryConfigmap?: string;
   readonly repoMaintenanceJobConfigmap?: string;
   readonly scheduleSkipImmediately?: boolean;
+  readonly restoreResourcePriorities?: string;
+  readonly backupSyncPeriod?: string;
+  readonly storeValidationFrequency?: string;
+  readonly disableControllers?: readonly ControllerName[];
 }
 
 const HOUR_MS = 3_600_000;
@@ -61,8 +67,8 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--default-item-operation-timeout <duration>", "how long moving data may take")
     .option("--csi-snapshot-timeout <duration>", "how long a snapshot may take")
     .option("--resource-timeout <duration>", "how long resources are waited for")
-    .option("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise")
-    .option("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise")
+    .addOption(yesOrNo("--default-snapshot-move-data", "move the data of snapshots unless a backup says otherwise"))
+    .addOption(yesOrNo("--default-volumes-to-fs-backup", "read volumes through the file system unless a backup says otherwise"))
     .option("--concurrent-backups <n>", "backups at once")
     .option("--fs-backup-timeout <duration>", "how long reading or filling one volume through its file system may take")
     .option("--item-block-worker-count <n>", "applications of one backup that are worked on at once")
@@ -70,7 +76,11 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--backup-repository-configmap <name>", "ConfigMap with the settings of new repositories")
     .option("--repo-maintenance-job-configmap <name>", "ConfigMap with affinity, resources and history of maintenance Jobs")
     .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
-    .option("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise")
+    .addOption(yesOrNo("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise"))
+    .option("--restore-resource-priorities <names>", 'the order in which resources come back: those before "-" first, those after it last')
+    .option("--backup-sync-period <duration>", "how often locations are looked through for backups that do not say")
+    .option("--store-validation-frequency <duration>", "how often locations are checked that do not say")
+    .option("--disable-controllers <names>", "controllers that do not run, as Velero calls them", parseControllers)
     .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
 
@@ -80,6 +90,36 @@ interface ServeSettings extends ServerSettings {
   readonly maintenanceFrequencyMs?: number;
   readonly repositoryConfigMap?: string;
   readonly maintenanceConfigMap?: string;
+  readonly syncPeriodMs?: number;
+  readonly validationFrequencyMs?: number;
+  readonly disabled: ReadonlySet<ControllerName>;
+}
+
+/** Velero's names of the controllers that can be switched off. */
+const CONTROLLERS = [
+  ...(["backup", "backup-operations", "backup-deletion", "backup-finalizer", "backup-sync", "download-request", "gc", "backup-repo"] as const),
+  ...(["restore", "restore-operations", "restore-finalizer", "schedule", "server-status-request"] as const),
+];
+type ControllerName = (typeof CONTROLLERS)[number];
+
+function parseControllers(text: string): ControllerName[] {
+  const names = text.split(",").map((name) => name.trim());
+  const unknown = names.find((name) => !(CONTROLLERS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new DrayError("USAGE", `Cannot switch off controller "${unknown}": ${CONTROLLERS.join(", ")} are known`);
+  return names as ControllerName[];
+}
+
+/** Velero's programs are given `--flag`, `--flag=true` and `--flag=false`. */
+function yesOrNo(flag: string, description: string): Option {
+  return new Option(`${flag} [true|false]`, description).preset(true).argParser(parseOptionalBoolean(flag));
+}
+
+/** Names before "-" come first, those after it last. */
+function parsePriorities(text: string): RestorePriorities {
+  const names = text.split(",").map((name) => name.trim());
+  const middle = names.indexOf("-");
+  const given = (part: readonly string[]): string[] => part.filter((name) => name !== "");
+  return middle < 0 ? { high: given(names), low: [] } : { high: given(names.slice(0, middle)), low: given(names.slice(middle + 1)) };
 }
 
 function settingsFrom(options: Options): ServeSettings {
@@ -102,6 +142,10 @@ function settingsFrom(options: Options): ServeSettings {
     ...(options.repoMaintenanceJobConfigmap === undefined ? {} : { maintenanceConfigMap: options.repoMaintenanceJobConfigmap }),
     garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
+    disabled: new Set(options.disableControllers),
+    ...(options.restoreResourcePriorities === undefined ? {} : { restorePriorities: parsePriorities(options.restoreResourcePriorities) }),
+    ...(options.backupSyncPeriod === undefined ? {} : { syncPeriodMs: duration(options.backupSyncPeriod, HOUR_MS) }),
+    ...(options.storeValidationFrequency === undefined ? {} : { validationFrequencyMs: duration(options.storeValidationFrequency, HOUR_MS) }),
   };
 }
 
@@ -137,15 +181,24 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
   if (!servesVolumeSnapshotRestores)
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
   const image = await ownImage(client, namespace, signal);
+  const unless = <T>(name: ControllerName, start: () => T): T[] => (settings.disabled.has(name) ? [] : [start()]);
   const running = [
-    startBackupLocationController({ ...base, stores }),
-    startBackupSyncController({ ...base, stores }),
-    startBackupRepositoryController({
+    startBackupLocationController({
       ...base,
-      repositories,
-      ...(settings.maintenanceFrequencyMs === undefined ? {} : { maintenanceFrequencyMs: settings.maintenanceFrequencyMs }),
-      ...(settings.repositoryConfigMap === undefined ? {} : { configMapName: settings.repositoryConfigMap }),
+      stores,
+      ...(settings.validationFrequencyMs === undefined ? {} : { validationFrequencyMs: settings.validationFrequencyMs }),
     }),
+    ...unless("backup-sync", () =>
+      startBackupSyncController({ ...base, stores, ...(settings.syncPeriodMs === undefined ? {} : { syncPeriodMs: settings.syncPeriodMs }) }),
+    ),
+    ...unless("backup-repo", () =>
+      startBackupRepositoryController({
+        ...base,
+        repositories,
+        ...(settings.maintenanceFrequencyMs === undefined ? {} : { maintenanceFrequencyMs: settings.maintenanceFrequencyMs }),
+        ...(settings.repositoryConfigMap === undefined ? {} : { configMapName: settings.repositoryConfigMap }),
+      }),
+    ),
     startRepositoryMaintenanceController({
       ...base,
       image,
@@ -153,16 +206,18 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
     }),
-    startBackupController({ ...base, discovery, stores, settings, movers: [] }),
-    startBackupOperationsController({ ...base, stores }),
-    startRestoreController({ ...base, discovery, stores, settings, helperImage: image }),
-    startRestoreOperationsController({ ...base, stores, settings }),
-    startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs }),
-    startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),
-    startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs }),
-    startDownloadRequestController({ ...base, stores }),
+    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, movers: [] })),
+    ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores })),
+    ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image })),
+    ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings })),
+    ...unless("backup-deletion", () => startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs })),
+    ...unless("schedule", () =>
+      startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),
+    ),
+    ...unless("gc", () => startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs })),
+    ...unless("download-request", () => startDownloadRequestController({ ...base, stores })),
     ...(servesVolumeSnapshotRestores ? [startVolumeSnapshotRestoreController(base)] : []),
-    startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: BUILT_IN_PLUGINS }),
+    ...unless("server-status-request", () => startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: BUILT_IN_PLUGINS })),
   ];
   logger.info("Leading");
   await untilAborted(signal);
