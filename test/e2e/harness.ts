@@ -63,6 +63,8 @@ export interface HarnessOptions {
   readonly serverArgs?: readonly string[];
   readonly nodeAgentArgs?: readonly string[];
   readonly nodeAgentConfig?: NodeAgentConfig;
+  /** Another way to install than from the manifests. */
+  readonly installBy?: (harness: Harness) => Promise<void>;
 }
 
 /** Which objects of a kind are watched. */
@@ -131,7 +133,8 @@ export class Harness {
 
   /** Installs, or brings the arguments of what is installed up to date, and waits until it works. */
   async install(over: Partial<HarnessOptions> = {}): Promise<void> {
-    const { serverArgs, nodeAgentArgs = [], nodeAgentConfig } = { ...this.#options, ...over };
+    const { serverArgs, nodeAgentArgs = [], nodeAgentConfig, installBy } = { ...this.#options, ...over };
+    if (installBy !== undefined) return installBy(this);
     const manifests = installManifests({
       namespace: VELERO,
       image: "drayage/dray:e2e",

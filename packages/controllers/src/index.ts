@@ -8,6 +8,7 @@ export { type DataDownloadControllerDeps, startDataDownloadController } from "./
 export * from "./data-movement/index.ts";
 export { type DataUploadControllerDeps, startDataUploadController } from "./data-upload/data-upload.ts";
 export { type DownloadRequestControllerDeps, startDownloadRequestController } from "./download-request/download-request-controller.ts";
+export { type DpaControllerDeps, startDpaController } from "./dpa/dpa-controller.ts";
 export * from "./exposers/index.ts";
 export { type GarbageCollectionControllerDeps, startGarbageCollectionController } from "./garbage-collection/garbage-collection-controller.ts";
 export * from "./ports.ts";

@@ -1,2 +1,3 @@
 export * from "./manifests.ts";
+export * from "./operator.ts";
 export * from "./recovery-file.ts";

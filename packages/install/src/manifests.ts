@@ -23,18 +23,22 @@ export interface InstallLocation {
   readonly default?: boolean;
 }
 
-export interface InstallOptions {
+/** What the workloads are made from. */
+export interface WorkloadOptions {
   readonly namespace: string;
   readonly image: string;
-  readonly location?: InstallLocation;
   /** AWS-style credentials file, mounted where the roles expect it; not kept anywhere else. */
   readonly credentials?: string;
-  readonly repositoryPassword: string;
-  readonly nodeAgent: boolean;
   readonly logLevel?: string;
   /** Extra arguments of the roles, as given. */
   readonly serverArgs?: readonly string[];
   readonly nodeAgentArgs?: readonly string[];
+}
+
+export interface InstallOptions extends WorkloadOptions {
+  readonly location?: InstallLocation;
+  readonly repositoryPassword: string;
+  readonly nodeAgent: boolean;
 }
 
 export const SERVER_NAME = "drayage";
@@ -54,12 +58,17 @@ export function installManifests(options: InstallOptions): Manifest[] {
     ),
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
     ...permissions(namespace, options.nodeAgent),
-    secret(namespace, REPO_CREDENTIALS, { "repository-password": options.repositoryPassword }),
+    repositoryPasswordSecret(namespace, options.repositoryPassword),
     ...(options.credentials === undefined ? [] : [secret(namespace, CLOUD_CREDENTIALS, { cloud: options.credentials })]),
     ...(options.location === undefined ? [] : [backupLocation(namespace, options.location) as unknown as Manifest]),
     server(options),
     ...(options.nodeAgent ? [nodeAgent(options)] : []),
   ];
+}
+
+/** The Secret that every repository of the installation opens with. */
+export function repositoryPasswordSecret(namespace: string, password: string): Manifest {
+  return secret(namespace, REPO_CREDENTIALS, { "repository-password": password });
 }
 
 function secret(namespace: string, name: string, data: Record<string, string>): Manifest {
@@ -85,7 +94,8 @@ export function backupLocation(namespace: string, location: InstallLocation): Ba
   };
 }
 
-interface Rule {
+/** A rule of a Role or ClusterRole. */
+export interface Rule {
   readonly apiGroups?: readonly string[];
   readonly resources?: readonly string[];
   readonly nonResourceURLs?: readonly string[];
@@ -145,7 +155,8 @@ const MOVER_OWN_RULES: readonly Rule[] = [
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
 ];
 
-function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
+/** Service accounts of the roles, and what each may do. */
+export function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
   return [
     ...role(namespace, SERVER_NAME, SERVER_RULES, SERVER_OWN_RULES),
     ...(withNodeAgent ? role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES) : []),
@@ -154,7 +165,8 @@ function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
   ];
 }
 
-function role(namespace: string, account: string, clusterRules: readonly Rule[], ownRules: readonly Rule[]): Manifest[] {
+/** A service account with these permissions, in the whole cluster and in its own namespace. */
+export function role(namespace: string, account: string, clusterRules: readonly Rule[], ownRules: readonly Rule[]): Manifest[] {
   const rbac = "rbac.authorization.k8s.io";
   const labels = component(account);
   const subjects = [{ kind: "ServiceAccount", name: account, namespace }];
@@ -196,7 +208,7 @@ function fieldRef(name: string, fieldPath: string): object {
 /** Where both roles find the store's credentials; empty when the location brings its own. */
 const CREDENTIALS_PATH = "/credentials/cloud";
 
-function podParts(options: InstallOptions): { env: object[]; volumeMounts: object[]; volumes: object[] } {
+function podParts(options: WorkloadOptions): { env: object[]; volumeMounts: object[]; volumes: object[] } {
   const withCredentials = options.credentials !== undefined;
   return {
     env: [
@@ -216,7 +228,8 @@ function podParts(options: InstallOptions): { env: object[]; volumeMounts: objec
   };
 }
 
-function server(options: InstallOptions): Manifest {
+/** The Deployment of the server. */
+export function server(options: WorkloadOptions): Manifest {
   const { namespace, image } = options;
   const labels = { ...component("server"), deploy: SERVER_NAME };
   const { env, volumeMounts, volumes } = podParts(options);
@@ -258,7 +271,8 @@ function server(options: InstallOptions): Manifest {
   };
 }
 
-function nodeAgent(options: InstallOptions): Manifest {
+/** The DaemonSet of the node-agents. */
+export function nodeAgent(options: WorkloadOptions): Manifest {
   const { namespace, image } = options;
   const labels = { ...component("node-agent"), name: NODE_AGENT_NAME, role: NODE_AGENT_NAME };
   const { env, volumeMounts, volumes } = podParts(options);

@@ -1,7 +1,7 @@
 /** Brings an installation's manifests into a cluster, and waits until they work. Used by `dray install` and by the demo. */
 import { backupStorageLocations, dataDownloads, dataUploads, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
-import { type Manifest, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
+import { type Manifest, NODE_AGENT_NAME, OPERATOR_NAME, SERVER_NAME } from "@drayage/install";
 import {
   clusterRoleBindings,
   clusterRoles,
@@ -68,13 +68,23 @@ async function waitForCrd(client: KubeClient, name: string, terminal: Terminal):
   }
 }
 
+/** Waits until the operator runs. Throws TIMED_OUT saying why not, as far as the cluster says. */
+export function waitForOperator(client: KubeClient, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
+  return waitWhile(() => deploymentTrouble(client, namespace, { name: OPERATOR_NAME, what: "the operator" }, terminal.signal), namespace, terminal, limitMs);
+}
+
 /** Waits until server and node-agents run and the location is there to write to. Throws TIMED_OUT saying what is missing and why, as far as the cluster says. */
-export async function waitForInstallation(client: KubeClient, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
+export function waitForInstallation(client: KubeClient, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
+  return waitWhile(() => whatIsMissing(client, namespace, terminal.signal), namespace, terminal, limitMs);
+}
+
+/** Waits while something is missing. */
+async function waitWhile(look: () => Promise<string | undefined>, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
   const untilMs = terminal.clock.monotonicMs() + limitMs;
   const live = new LiveLine(terminal);
   try {
     for (;;) {
-      const missing = await whatIsMissing(client, namespace, terminal.signal);
+      const missing = await look();
       if (missing === undefined) return;
       live.show(`Waiting: ${missing}`);
       if (terminal.clock.monotonicMs() > untilMs) {
@@ -90,9 +100,8 @@ export async function waitForInstallation(client: KubeClient, namespace: string,
 }
 
 async function whatIsMissing(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string | undefined> {
-  const server = await client.find(deployments, { namespace, name: SERVER_NAME }, signal);
-  if (Number(server?.status?.["availableReplicas"] ?? 0) < 1)
-    return `the server is not available${await podTrouble(client, namespace, `deploy=${SERVER_NAME}`, signal)}`;
+  const trouble = await deploymentTrouble(client, namespace, { name: SERVER_NAME, what: "the server" }, signal);
+  if (trouble !== undefined) return trouble;
   const agents = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);
   if (agents !== undefined) {
     const wanted = Number(agents.status?.["desiredNumberScheduled"] ?? -1);
@@ -105,6 +114,17 @@ async function whatIsMissing(client: KubeClient, namespace: string, signal: Abor
   return bad === undefined
     ? undefined
     : `backup location "${bad.metadata.name}" is ${bad.status?.phase ?? "not looked at yet"}${bad.status?.message === undefined ? "" : `: ${withoutRepetition(bad.status.message)}`}`;
+}
+
+async function deploymentTrouble(
+  client: KubeClient,
+  namespace: string,
+  { name, what }: { readonly name: string; readonly what: string },
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const deployment = await client.find(deployments, { namespace, name }, signal);
+  if (Number(deployment?.status?.["availableReplicas"] ?? 0) >= 1) return undefined;
+  return `${what} is not available${await podTrouble(client, namespace, `deploy=${name}`, signal)}`;
 }
 
 /** Velero's form of the message names the location once more. */

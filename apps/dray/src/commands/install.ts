@@ -11,17 +11,19 @@ import {
   type InstallLocation,
   installManifests,
   type Manifest,
+  operatorManifests,
   REPO_CREDENTIALS,
   type RecoveryFile,
   type RecoveryLocation,
   readRecoveryFile,
+  repositoryPasswordSecret,
   writeRecoveryFile,
 } from "@drayage/install";
 import { type KubeClient, namespaces, type ObjectKey, secrets } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
-import { applyManifests, waitForInstallation } from "../cluster/installation.ts";
+import { applyManifests, waitForInstallation, waitForOperator } from "../cluster/installation.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import { parseLogLevel } from "../roles/process-logger.ts";
 import type { Terminal } from "../terminal.ts";
@@ -43,6 +45,7 @@ interface Options extends ClusterOptions {
   readonly cacert?: string;
   readonly image?: string;
   readonly useNodeAgent: boolean;
+  readonly operator?: boolean;
   readonly recoveryFile?: string;
   readonly repositoryPasswordFile?: string;
   readonly adopt?: boolean;
@@ -69,6 +72,7 @@ export function define(command: Command, terminal: Terminal): void {
         .default(true)
         .argParser(parseOptionalBoolean("--use-node-agent")),
     )
+    .option("--operator", "the operator alone: a DataProtectionApplication says what it installs")
     .option("--recovery-file <file>", "where the repository password is kept, or comes back from")
     .option("--repository-password-file <file>", "a password of your own instead of a generated one")
     .option("--adopt", "the bucket's repositories have that password already, whatever it is")
@@ -86,7 +90,7 @@ export async function install(options: Options, { client, namespace }: ClusterAc
   // Everything is read and checked before anything is written or created.
   const recovery = options.recoveryFile === undefined ? undefined : resolve(terminal.cwd, options.recoveryFile);
   const recovered = recovery !== undefined && existsSync(recovery) ? readRecoveryFile(recovery) : undefined;
-  const location = locationFrom(options, recovered, terminal);
+  const location = options.operator === true ? noLocation(options) : locationFrom(options, recovered, terminal);
   const given = options.secretFile === undefined ? undefined : readText(options.secretFile, "--secret-file", terminal);
   const existing = dryRun ? NOTHING : await existingInstallation(client, namespace, terminal.signal);
   const credentials = given ?? existing.credentials;
@@ -95,33 +99,69 @@ export async function install(options: Options, { client, namespace }: ClusterAc
       hint: "Give its keys with --secret-file FILE, or say --no-secret where the nodes have a role of their own.",
     });
   }
+  if (options.operator === true && existing.password === undefined && recovery === undefined && options.repositoryPasswordFile === undefined) {
+    // The operator makes one for the first application, and says so.
+    return bringIn(operatorManifests({ namespace, ...imageAndLogLevel(options) }), options, { client, namespace, timeoutMs }, terminal);
+  }
   const password = choosePassword(options, { existing: existing.password, recovered, recovery }, terminal);
   if (recovery !== undefined && !dryRun)
     keepRecovery(recovery, recovered, { password, locations: [...existing.locations, ...(location ? [location] : [])] }, terminal);
+  if (options.operator === true) {
+    const manifests = [...operatorManifests({ namespace, ...imageAndLogLevel(options) }), repositoryPasswordSecret(namespace, password)];
+    return bringIn(manifests, options, { client, namespace, timeoutMs }, terminal);
+  }
   const manifests = installManifests({
     namespace,
-    image: options.image ?? `drayage/dray:${programVersion()}`,
+    ...imageAndLogLevel(options),
     repositoryPassword: password,
     nodeAgent: options.useNodeAgent,
     ...(location === undefined ? {} : { location }),
     ...(credentials === undefined ? {} : { credentials }),
-    ...(options.logLevel === undefined ? {} : { logLevel: parseLogLevel(options.logLevel) }),
   });
   // Every location that the file knows comes back with it; which one is the default, the first says.
   const known = new Set([location?.name, ...existing.locations.map(({ name }) => name)]);
   for (const other of options.bucket === undefined ? (recovered?.locations ?? []) : [])
     if (!known.has(other.name)) manifests.push(backupLocation(namespace, { ...other, default: false }) as unknown as Manifest);
-  if (dryRun) {
+  return bringIn(manifests, options, { client, namespace, timeoutMs }, terminal);
+}
+
+function imageAndLogLevel({ image, logLevel }: Options): { readonly image: string; readonly logLevel?: string } {
+  return { image: image ?? `drayage/dray:${programVersion()}`, ...(logLevel === undefined ? {} : { logLevel: parseLogLevel(logLevel) }) };
+}
+
+/** With the operator, locations are a matter of the DataProtectionApplication. Throws USAGE. */
+function noLocation({ provider, bucket, prefix, secretFile }: Options): undefined {
+  const given = Object.entries({ "--provider": provider, "--bucket": bucket, "--prefix": prefix, "--secret-file": secretFile }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (given === undefined) return undefined;
+  throw new DrayError("USAGE", `Cannot install the operator with ${given[0]}: a DataProtectionApplication says where backups are kept`, {
+    hint: "Install the operator without it, create the credentials as a Secret, and name both in spec.backupLocations.",
+  });
+}
+
+/** Applies the manifests, or prints them. */
+async function bringIn(
+  manifests: readonly Manifest[],
+  options: Options,
+  { client, namespace, timeoutMs }: ClusterAccess & { readonly timeoutMs: number },
+  terminal: Terminal,
+): Promise<void> {
+  if (options.dryRun === true) {
     // A Secret in a file, a pipe or a log is none any more; one with a made-up value would be taken for the password when it is applied.
     const shown = manifests.filter(({ kind }) => kind !== "Secret");
     terminal.out(shown.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
     const left = manifests.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name);
-    terminal.err(`Left out, for what they hold: Secrets ${left.join(" and ")} of namespace "${namespace}".\n`);
+    if (left.length > 0) terminal.err(`Left out, for what they hold: Secrets ${left.join(" and ")} of namespace "${namespace}".\n`);
     return;
   }
   await applyManifests(client, manifests, terminal);
-  terminal.out(`Drayage is installed in namespace "${namespace}".\n`);
-  if (options.wait === true) {
+  const what = options.operator === true ? "Drayage's operator" : "Drayage";
+  terminal.out(`${what} is installed in namespace "${namespace}".\n`);
+  if (options.wait === true && options.operator === true) {
+    await waitForOperator(client, namespace, terminal, timeoutMs);
+    terminal.out("The operator is ready for a DataProtectionApplication.\n");
+  } else if (options.wait === true) {
     await waitForInstallation(client, namespace, terminal, timeoutMs);
     terminal.out("Server, node-agents and backup location are ready.\n");
   }

@@ -97,6 +97,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
   { words: ["server"], summary: "Decide: Backups, Restores, locations, repositories", hidden: true, load: () => import("../roles/server.ts") },
+  { words: ["operator"], summary: "Install what DataProtectionApplications ask for", hidden: true, load: () => import("../roles/operator.ts") },
   { words: ["data-mover", "backup"], summary: "Move one volume into its repository", hidden: true, load: () => import("../roles/data-mover-backup.ts") },
   { words: ["data-mover", "restore"], summary: "Move one volume back", hidden: true, load: () => import("../roles/data-mover-restore.ts") },
   { words: ["pod-volume", "backup"], summary: "Read a volume of a pod into its repository", hidden: true, load: () => import("../roles/pod-volume-backup.ts") },

@@ -1,5 +1,5 @@
 import { DrayError } from "@drayage/base";
-import { installManifests } from "@drayage/install";
+import { installManifests, type Manifest, operatorManifests } from "@drayage/install";
 import type { Command } from "commander";
 import { type ClusterOptions, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { removeInstallation } from "../cluster/installation.ts";
@@ -27,10 +27,16 @@ export function define(command: Command, terminal: Terminal): void {
       }
       const limitMs = parseTimeout(options.timeout) ?? LIMIT_MS;
       return withCluster(options, terminal, async ({ client, namespace }) => {
-        const manifests = installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true });
+        const own = installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true });
+        // What is last goes first: an operator that is there would make everything again.
+        const manifests = [...own, ...operatorManifests({ namespace, image: "" }).filter(({ kind, metadata }) => !has(own, kind, metadata.name))];
         const removed = await removeInstallation(client, manifests, { withKinds: options.withKinds === true, limitMs }, terminal);
         for (const line of removed) terminal.out(`${line} removed\n`);
         if (removed.length === 0) terminal.out(`Nothing of Drayage was found in namespace "${namespace}".\n`);
       });
     });
+}
+
+function has(manifests: readonly Manifest[], kind: string, name: string): boolean {
+  return manifests.some((manifest) => manifest.kind === kind && manifest.metadata.name === name);
 }

@@ -31,7 +31,9 @@ export const kinds: Question["ask"] = async ({ client, signal }) => {
 
 export const workloads: Question["ask"] = async ({ client, namespace, signal }) => {
   const findings: Finding[] = [];
-  const server = await client.find(deployments, { namespace, name: SERVER_NAME }, signal);
+  // By its own name, or by the one that the operator gives it.
+  const server =
+    (await client.find(deployments, { namespace, name: SERVER_NAME }, signal)) ?? (await client.find(deployments, { namespace, name: "velero" }, signal));
   if (server === undefined)
     findings.push({
       severity: "error",
@@ -43,8 +45,8 @@ export const workloads: Question["ask"] = async ({ client, namespace, signal }) 
     findings.push({
       severity: "error",
       what: "The server does not run",
-      why: `Deployment ${namespace}/${SERVER_NAME} has no available pod.`,
-      fix: `kubectl -n ${namespace} describe pods -l deploy=${SERVER_NAME}`,
+      why: `Deployment ${namespace}/${server.metadata.name} has no available pod.`,
+      fix: `kubectl -n ${namespace} describe pods -l deploy=${server.metadata.name}`,
     });
   else findings.push({ severity: "ok", what: "The server runs" });
   const agents = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);

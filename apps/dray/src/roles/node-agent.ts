@@ -17,6 +17,7 @@ interface Options extends RoleOptions {
   readonly kubeletRootDir: string;
   readonly guest?: boolean;
   readonly claimBuiltin?: boolean;
+  readonly daemonsetName: string;
 }
 
 export function define(command: Command, terminal: Terminal): void {
@@ -26,6 +27,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--data-mover-prepare-timeout <duration>", "how long a volume may take to be ready for its mover")
     .option("--kubelet-root-dir <path>", "the kubelet's folder on the nodes", "/var/lib/kubelet")
     .option("--guest", "a Velero server decides: take only what names drayage as its mover")
+    .option("--daemonset-name <name>", "the DaemonSet whose image the movers run", NODE_AGENT_NAME)
     .option("--claim-builtin", "with --guest: also take what Velero's own node-agent would; that one must not run")
     .action((options: Options) => runRole("node-agent", options, terminal, (role) => serve(role, options, terminal)));
 }
@@ -39,7 +41,7 @@ async function serve(role: Role, options: Options, terminal: Terminal): Promise<
     ...role,
     nodeName,
     claims: dataMoverClaims({ mode: options.guest === true ? "guest" : "standalone", claimBuiltin: options.claimBuiltin === true }),
-    pod: { image: await ownImage(role), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${options.logLevel}`] },
+    pod: { image: await ownImage(role, options.daemonsetName), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${options.logLevel}`] },
     kubeletRoot: options.kubeletRootDir,
     config: await loadConfig(role, options.nodeAgentConfigmap),
     ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),
@@ -51,8 +53,8 @@ async function serve(role: Role, options: Options, terminal: Terminal): Promise<
 }
 
 /** Movers run the image that the node-agents run. */
-async function ownImage({ client, namespace, signal }: Role): Promise<string> {
-  const set = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);
+async function ownImage({ client, namespace, signal }: Role, name: string): Promise<string> {
+  const set = await client.find(daemonSets, { namespace, name }, signal);
   return set?.spec.template.spec.containers[0]?.image ?? `drayage/dray:${programVersion()}`;
 }
 

@@ -8,9 +8,11 @@ import {
   backupStorageLocations,
   backups,
   type DataDownload,
+  type DataProtectionApplication,
   type DataUpload,
   DRAYAGE_DATA_MOVER,
   dataDownloads,
+  dataProtectionApplications,
   dataUploads,
   deleteBackupRequests,
   MOVER_SECRET_KEYS,
@@ -19,15 +21,16 @@ import {
   type Restore,
   restores,
   volumeSnapshotContents,
+  volumeSnapshotLocations,
   volumeSnapshots,
 } from "@drayage/api";
 import { nullLogger, systemClock, systemRandom } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { openFilesystemStorage } from "@drayage/blob";
-import { dataMoverClaims, startBackupDeletionController, startNodeAgent, startRestoreController } from "@drayage/controllers";
+import { dataMoverClaims, startBackupDeletionController, startDpaController, startNodeAgent, startRestoreController } from "@drayage/controllers";
 import { emptyCluster, eventually, MemoryBackupStore, newRestore, recordedBackup, SimulatedStorage } from "@drayage/controllers/testing";
-import { installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
-import { nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
+import { installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, OPERATOR_OWN_RULES, SERVER_NAME } from "@drayage/install";
+import { daemonSets, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
 import { FakeKubeClient, type PermissionRule, type Permissions, permittedClient } from "@drayage/kube/testing";
 import { runDataMoverBackup } from "@drayage/movers/builtin";
 import { createRepository } from "@drayage/repo";
@@ -163,6 +166,56 @@ describe("the server", () => {
     await deleting.stop();
     expect(permitted.denied).toEqual([]);
     expect(permitted.unused().filter((entry) => entry.startsWith("deletecollection"))).toEqual([]);
+  });
+});
+
+describe("the operator", () => {
+  it("makes, changes and takes away an installation with what it is permitted in its own namespace", async () => {
+    const clock = new VirtualClock();
+    const fake = new FakeKubeClient({ clock, random: seededRandom(7) });
+    fake.seed(secrets, { metadata: { namespace: NS, name: "cloud-credentials" }, data: { cloud: Buffer.from("x").toString("base64") } });
+    const permitted = permittedClient(fake, { cluster: [], namespaced: { namespace: NS, rules: OPERATOR_OWN_RULES as readonly PermissionRule[] } });
+    const operator = startDpaController({
+      client: permitted.client,
+      clock,
+      random: seededRandom(3),
+      logger: nullLogger,
+      namespace: NS,
+      image: "drayage/dray:test",
+    });
+    const velero = { provider: "aws", default: true, objectStorage: { bucket: "b" } };
+    const dpa: DataProtectionApplication = {
+      metadata: { namespace: NS, name: "dpa" },
+      spec: {
+        backupImages: false,
+        backupLocations: [{ velero }, { name: "second", velero: { ...velero, default: false } }],
+        snapshotLocations: [{ velero: { provider: "aws", config: { region: "r" } } }],
+        configuration: { velero: { defaultPlugins: ["aws"] }, nodeAgent: { enable: true, uploaderType: "kopia", cacheLimitMB: 1 } },
+      },
+    };
+    fake.seed(dataProtectionApplications, dpa);
+    const settled = (locations: number) =>
+      eventually(clock, () => (fake.all(backupStorageLocations).length === locations && fake.all(daemonSets).length === locations - 1 ? true : undefined));
+    await settled(2);
+    await clock.advance(1_000);
+    await settle();
+    await fake.patch(dataProtectionApplications, { namespace: NS, name: "dpa" }, "merge", {
+      spec: { backupLocations: [{ velero }], snapshotLocations: [], configuration: { nodeAgent: null } },
+    });
+    await settled(1);
+    await clock.advance(1_000);
+    await settle();
+    await operator.stop();
+    expect(permitted.denied).toEqual([]);
+    expect(fake.all(volumeSnapshotLocations)).toEqual([]);
+    // What is applied is created where it is not there, which the server checks and the fake does not; the lease is the role's, a ConfigMap may hold arguments, a Deployment and a Secret go only when they are replaced.
+    expect(permitted.unused().filter((entry) => !/^create|leases/.test(entry))).toEqual([
+      "get cloudstorages.oadp.openshift.io",
+      "delete deployments.apps",
+      "get configmaps",
+      "delete secrets",
+      "patch events",
+    ]);
   });
 });
 

@@ -1,0 +1,126 @@
+import { backupStorageLocations, type CloudStorage, cloudStorages, dataProtectionApplications, volumeSnapshotLocations } from "@drayage/api";
+import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import {
+  type ConfigMap,
+  configMaps,
+  createEventRecorder,
+  daemonSets,
+  deployments,
+  type Informer,
+  type InformerOptions,
+  type KubeClient,
+  type KubeObject,
+  type ObjectKey,
+  type ResourceType,
+  type Secret,
+  secrets,
+  source,
+  startController,
+  startInformer,
+} from "@drayage/kube";
+import type { RunningController } from "../backup/backup-controller.ts";
+import { apply } from "./apply.ts";
+import { decide } from "./dpa.ts";
+import { observe } from "./observe.ts";
+import { DPA_NAME_LABEL, OADP_LABEL } from "./owned-manifest.ts";
+
+export interface DpaControllerDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  /** The one whose applications are looked after: permissions of the workloads came with the operator, in this namespace. */
+  readonly namespace: string;
+  /** Image of this operator; what it makes runs the same. */
+  readonly image: string;
+}
+
+/** What nobody tells of (a Secret that is missing and comes without a label) is looked for again at this pace. */
+const RESYNC_MS = 60_000;
+const CONFLICT_MS = 500;
+const EVENTS_FLUSH_MS = 2_000;
+
+/** Keeps the installation of each DataProtectionApplication as it should be. */
+export function startDpaController(deps: DpaControllerDeps): RunningController {
+  const { client, clock, random, logger, namespace, image } = deps;
+  const informer = <T extends KubeObject>(type: ResourceType<T>, options: InformerOptions<T> = {}): Informer<T> =>
+    startInformer(type, { client, clock, random, logger, namespace, ...options });
+  const applications = informer(dataProtectionApplications);
+  const ours = { labelSelector: `${OADP_LABEL}=True` };
+  const owned = [
+    informer(configMaps, ours) as Informer<KubeObject>,
+    informer(deployments, ours) as Informer<KubeObject>,
+    informer(daemonSets, ours) as Informer<KubeObject>,
+    informer(backupStorageLocations, ours) as Informer<KubeObject>,
+    informer(volumeSnapshotLocations, ours) as Informer<KubeObject>,
+  ];
+  const labelled: Informer<Secret> = informer(secrets, ours);
+  const buckets: Informer<CloudStorage> = informer(cloudStorages);
+  const all = (): ObjectKey[] => applications.list().map(({ metadata }) => ({ namespace, name: metadata.name ?? "" }));
+  const ownersOf = ({ metadata }: KubeObject): ObjectKey[] =>
+    (metadata.ownerReferences ?? []).filter(({ kind }) => kind === dataProtectionApplications.kind).map(({ name }) => ({ namespace, name }));
+  const events = createEventRecorder({ client, clock, random, logger, component: "drayage-operator" });
+  const observer = { client, namespace, image, all: () => applications.list() };
+  const applier = { client, namespace, logger, random, events, nowMs: () => clock.nowMs() };
+
+  const controller = startController({
+    name: "data-protection-application",
+    clock,
+    random,
+    logger,
+    resyncMs: RESYNC_MS,
+    sources: [
+      // One that comes or goes matters to the others of its namespace.
+      source(applications, {
+        toKeys: ({ metadata }) => [{ namespace, name: metadata.name ?? "" }, ...all().filter(({ name }) => name !== metadata.name)],
+        when: (before, after) => after === undefined || before === undefined || stampOf(before) !== stampOf(after),
+      }),
+      // Their status changes all the time and says nothing here.
+      ...owned.map((cache) =>
+        source(cache, { toKeys: ownersOf, when: (before, after) => before === undefined || after === undefined || stampOf(before) !== stampOf(after) }),
+      ),
+      source(labelled, {
+        toKeys: ({ metadata }) => {
+          const name = metadata.labels?.[DPA_NAME_LABEL];
+          return name === undefined ? [] : [{ namespace, name }];
+        },
+      }),
+      source(buckets, { toKeys: all }),
+    ],
+    async reconcile(key, signal) {
+      const dpa = await client.find(dataProtectionApplications, key, signal);
+      if (dpa === undefined) return {};
+      for (const step of decide(await observe(observer, dpa, signal))) {
+        try {
+          await apply(applier, dpa, step, signal);
+        } catch (error) {
+          if (!hasCode(error, "KUBE_CONFLICT")) throw error;
+          return { requeueAfterMs: CONFLICT_MS };
+        }
+      }
+      return {};
+    },
+  });
+  return {
+    idle: () => controller.idle(),
+    async stop() {
+      await controller.stop();
+      for (const cache of [applications, ...owned, labelled, buckets]) cache.stop();
+      await events.flush(EVENTS_FLUSH_MS);
+    },
+  };
+}
+
+/** Changes with what somebody wants: the generation of what has one, the contents of a ConfigMap, labels and owners. */
+function stampOf(object: KubeObject): string {
+  const { generation, labels, annotations, ownerReferences, deletionTimestamp } = object.metadata;
+  return JSON.stringify([
+    generation,
+    labels,
+    annotations,
+    ownerReferences,
+    deletionTimestamp,
+    (object as ConfigMap).data,
+    generation === undefined ? (object as { spec?: unknown }).spec : undefined,
+  ]);
+}
