@@ -2,9 +2,10 @@
  * Drayage installed in an embedded cluster of a test file's own, beside a bucket that this process serves, so that a test can make the store fail at a chosen request.
  * Everything lies below one temporary folder and ends with `destroy`, which fails when a process, a mount or a loop device is left.
  */
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import {
   type Backup,
   type BackupStorageLocation,
@@ -125,6 +126,13 @@ export class Harness {
       await (harness?.destroy() ?? cluster.destroy());
       throw error;
     }
+  }
+
+  /** Runs the command line as a user would, against the cluster. Throws with its messages when it does not end with 0. */
+  async dray(...args: readonly string[]): Promise<string> {
+    const main = join(import.meta.dirname, "..", "..", "apps", "dray", "src", "main.ts");
+    const env = { ...process.env, KUBECONFIG: this.cluster.kubeconfigPath };
+    return (await promisify(execFile)(process.execPath, [main, ...args], { env, maxBuffer: 64 << 20 })).stdout;
   }
 
   get client(): ConnectedClient {

@@ -1,8 +1,9 @@
 /** The flags that say what a backup takes; `backup create` and `schedule create` have them. */
 import type { BackupSpec } from "@drayage/api";
 import { DrayError } from "@drayage/base";
+import type { ObjectMeta } from "@drayage/kube";
 import { type Command, Option } from "commander";
-import { collect, parseLabelSelector, parseList, parseOptionalBoolean } from "./access.ts";
+import { collect, parseLabelSelector, parseList, parseOptionalBoolean, parsePairs } from "./access.ts";
 import { checkDuration } from "./timeout.ts";
 
 export interface BackupFlags {
@@ -109,4 +110,13 @@ function parseOrdered(text: string): Record<string, string> {
       return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
     }),
   );
+}
+
+/** What the flags say of an object's metadata. Throws USAGE. */
+export function metadataFrom(name: string, { labels, annotations }: { readonly labels?: string[]; readonly annotations?: string[] }): ObjectMeta {
+  return {
+    name,
+    ...(labels === undefined ? {} : { labels: parsePairs(labels, "--labels") }),
+    ...(annotations === undefined ? {} : { annotations: parsePairs(annotations, "--annotations") }),
+  };
 }

@@ -3,8 +3,8 @@ import { DrayError, hasCode } from "@drayage/base";
 import { backupFromSchedule } from "@drayage/controllers/schedule";
 import type { KubeClient } from "@drayage/kube";
 import type { Command } from "commander";
-import { type ClusterAccess, type ClusterOptions, collect, getNamed, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
-import { type BackupFlags, backupSpecFrom, withBackupFlags } from "../cluster/backup-flags.ts";
+import { type ClusterAccess, type ClusterOptions, collect, getNamed, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { type BackupFlags, backupSpecFrom, metadataFrom, withBackupFlags } from "../cluster/backup-flags.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import { formatProgress, reasonsOf, waitForObject } from "../cluster/wait.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -155,15 +155,6 @@ async function followUploads(client: KubeClient, namespace: string, name: string
   } catch {
     return;
   }
-}
-
-/** What the flags say of an object's metadata. Throws USAGE. */
-export function metadataFrom(name: string, { labels, annotations }: { readonly labels?: string[]; readonly annotations?: string[] }): Backup["metadata"] {
-  return {
-    name,
-    ...(labels === undefined ? {} : { labels: parsePairs(labels, "--labels") }),
-    ...(annotations === undefined ? {} : { annotations: parsePairs(annotations, "--annotations") }),
-  };
 }
 
 /** A name that is taken already is the reader's to change. */

@@ -2,10 +2,11 @@ import { type BackupStorageLocation, backupStorageLocations } from "@drayage/api
 import { DrayError } from "@drayage/base";
 import type { Command } from "commander";
 import { type ClusterOptions, collect, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { metadataFrom } from "../cluster/backup-flags.ts";
 import { parseAccessMode, parseCredential, readCaCert } from "../cluster/location-flags.ts";
 import { checkDuration } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
-import { explainTaken, metadataFrom } from "./backup-create.ts";
+import { explainTaken } from "./backup-create.ts";
 
 export interface LocationOptions extends ClusterOptions {
   readonly provider?: string;

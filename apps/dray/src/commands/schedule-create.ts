@@ -3,9 +3,9 @@ import { DrayError } from "@drayage/base";
 import { parseCron } from "@drayage/controllers/schedule";
 import { type Command, Option } from "commander";
 import { type ClusterOptions, collect, parseOptionalBoolean, withCluster, withClusterOptions } from "../cluster/access.ts";
-import { type BackupFlags, backupSpecFrom, withBackupFlags } from "../cluster/backup-flags.ts";
+import { type BackupFlags, backupSpecFrom, metadataFrom, withBackupFlags } from "../cluster/backup-flags.ts";
 import type { Terminal } from "../terminal.ts";
-import { explainTaken, metadataFrom } from "./backup-create.ts";
+import { explainTaken } from "./backup-create.ts";
 
 interface Options extends ClusterOptions, BackupFlags {
   readonly schedule?: string;

@@ -2,9 +2,10 @@ import { type VolumeSnapshotLocation, volumeSnapshotLocations } from "@drayage/a
 import { DrayError } from "@drayage/base";
 import type { Command } from "commander";
 import { type ClusterOptions, collect, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { metadataFrom } from "../cluster/backup-flags.ts";
 import { parseCredential } from "../cluster/location-flags.ts";
 import type { Terminal } from "../terminal.ts";
-import { explainTaken, metadataFrom } from "./backup-create.ts";
+import { explainTaken } from "./backup-create.ts";
 
 interface Options extends ClusterOptions {
   readonly provider?: string;

@@ -25,6 +25,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["backup", "download"], summary: "Fetch the resources of a backup", load: () => import("./backup-download.ts") },
   { words: ["backup", "delete"], summary: "Delete backups and everything they stored", load: () => import("./backup-delete.ts") },
   { words: ["restore", "create"], summary: "Bring a backup back", load: () => import("./restore-create.ts") },
+  { words: ["restore", "plan"], summary: "Show what a restore would create, change and fetch", load: () => import("./restore-plan.ts") },
   { words: ["restore", "get"], summary: "List restores", load: () => import("./restore-get.ts") },
   { words: ["restore", "describe"], summary: "Show what a restore is and did", load: () => import("./restore-describe.ts") },
   { words: ["restore", "logs"], summary: "Show the log of a restore", load: () => import("./restore-logs.ts") },

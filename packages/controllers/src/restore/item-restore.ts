@@ -4,18 +4,7 @@
  */
 import type { Backup, Restore } from "@drayage/api";
 import { type Clock, DrayError, formatTime, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
-import {
-  type DiscoveredResource,
-  type Discovery,
-  type GenericObject,
-  type Job,
-  type KubeClient,
-  type Namespace,
-  namespaces,
-  type PersistentVolume,
-  type PersistentVolumeClaim,
-  type Pod,
-} from "@drayage/kube";
+import { type DiscoveredResource, type Discovery, type GenericObject, type Job, type KubeClient, type Namespace, namespaces, type Pod } from "@drayage/kube";
 import {
   CUSTOM_RESOURCE_DEFINITIONS,
   formatItemName,
@@ -24,7 +13,6 @@ import {
   PERSISTENT_VOLUME_CLAIMS,
   PERSISTENT_VOLUMES,
   PODS,
-  SERVICE_ACCOUNTS,
   storedIdentifier,
 } from "../actions/item-id.ts";
 import { isRestoredBy, type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
@@ -33,8 +21,10 @@ import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperat
 import { modified } from "../resource-modifiers/apply-patches.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { mountedBy } from "./data-first.ts";
+import { meetExisting } from "./existing-object.ts";
 import type { RestoreSelection } from "./restore-selection.ts";
-import { cleaned, mergedServiceAccount, mergePatchBetween, sameJson, withoutRestoreLabels, withRestoreLabels } from "./restored-form.ts";
+import { cleaned, sameJson, withRestoreLabels } from "./restored-form.ts";
+import { RestoredVolumes } from "./restored-volumes.ts";
 
 export interface ItemRestoreOptions {
   readonly client: KubeClient;
@@ -58,9 +48,20 @@ export interface ItemRestoreOptions {
 }
 
 /** What became of an item. */
+export interface RestoredItem {
+  /** `apps/v1/Deployment` */
+  readonly kind: string;
+  /** `namespace/name` where it goes. */
+  readonly name: string;
+  readonly outcome: "created" | "updated" | "failed" | "skipped";
+  /** Why it was not created, or how it differs from the one in the backup. */
+  readonly reason?: string;
+}
+
 interface Entry {
   readonly kind: string;
   readonly name: string;
+  reason?: string;
   outcome: "created" | "updated" | "failed" | "skipped" | undefined;
   /** Whether the object is in the cluster now, whoever made it. */
   exists: boolean;
@@ -71,24 +72,43 @@ const POLL_FACTOR = 1.5;
 const POLL_MAX_MS = 1_000;
 /** Set by the API server on every namespace, from its own name. */
 const NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name";
+/** Actions by which users have things changed. */
+const MAPPINGS: ReadonlySet<string> = new Set(["velero.io/change-storage-class", "velero.io/change-pvc-node-selector", "velero.io/change-image-name"]);
 const MIRROR_POD = "kubernetes.io/config.mirror";
 
 export class ItemRestore {
   readonly operations: ItemOperation[] = [];
-  /** Claims, where they go, whose data comes back only through a pod that mounts them. */
-  readonly toFill: { readonly namespace: string; readonly name: string }[] = [];
+  /** Items that were not tried at all, with the reason. */
+  readonly leftOut: RestoredItem[] = [];
+  /** Kinds (`example.com/v1 Database`) that the cluster does not serve. */
+  readonly missingKinds = new Set<string>();
   /** Claims (`namespace/name`) whose data was waited for and did not come, with the reason: what mounts them is left out. */
   withoutData: ReadonlyMap<string, string> = new Map();
   readonly #options: ItemRestoreOptions;
   readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
   readonly #readyNamespaces = new Set<string>();
-  /** Volumes that are not restored: their claims get new ones. */
-  readonly #toProvision = new Set<string>();
+  readonly #volumes: RestoredVolumes;
 
   constructor(options: ItemRestoreOptions) {
     this.#options = options;
     this.#log = options.operationLog.logger;
+    this.#volumes = new RestoredVolumes(options);
+  }
+
+  /** Claims, where they go, whose data comes back only through a pod that mounts them. */
+  get toFill(): readonly { readonly namespace: string; readonly name: string }[] {
+    return this.#volumes.toFill;
+  }
+
+  /** What was tried, in that order. */
+  get items(): readonly RestoredItem[] {
+    return [...this.#entries.values()].map(({ kind, name, outcome, reason }) => ({
+      kind,
+      name,
+      outcome: outcome ?? "skipped",
+      ...(reason === undefined ? {} : { reason }),
+    }));
   }
 
   /** How many items were tried. */
@@ -119,6 +139,7 @@ export class ItemRestore {
       if (target !== undefined) await this.ensureNamespace(ref.namespace ?? "", target);
       if (isCompleted(item, ref.groupResource)) {
         this.#log.info(`${ref.groupResource} "${formatItemName(ref)}" is complete and is not restored`);
+        this.leftOut.push({ kind: `${item.apiVersion}/${item.kind}`, name: formatItemName(id), outcome: "skipped", reason: "it has done its work" });
         return false;
       }
       const key = `${ref.groupResource} ${formatItemName(id)}`;
@@ -132,7 +153,7 @@ export class ItemRestore {
       return entry.exists;
     } catch (error) {
       if (isAbort(error, signal)) throw error;
-      if (entry !== undefined) entry.outcome = "failed";
+      if (entry !== undefined) Object.assign(entry, { outcome: "failed", reason: messageOf(error) });
       operationLog.error(target ?? "", `error restoring ${ref.groupResource}/${formatItemName(id)}: ${messageOf(error)}`);
       return false;
     }
@@ -176,26 +197,36 @@ export class ItemRestore {
     const log = this.#log.child({ groupResource: id.groupResource, namespace: id.namespace ?? "", "original name": ref.name });
     if (id.groupResource === PODS && item.metadata.annotations?.[MIRROR_POD] !== undefined) {
       log.info("Not restoring a mirror pod: its kubelet makes it");
+      entry.reason = "it is a mirror pod: its kubelet makes it";
       return;
     }
-    const original = id.groupResource === PERSISTENT_VOLUMES ? this.#volumeToRestore(item, log) : item;
+    const original = id.groupResource === PERSISTENT_VOLUMES ? this.#volumes.toRestore(item, log) : item;
     if (original === undefined) {
       // What there is to say of it was said of its claim.
-      entry.outcome = "skipped";
+      Object.assign(entry, { outcome: "skipped", reason: "its claim gets a new volume" });
       return;
     }
+    const changes = id.namespace === ref.namespace ? [] : [`namespace "${ref.namespace}" becomes "${id.namespace}"`];
     let object: GenericObject | undefined = cleaned(original);
     for (const action of this.#options.actions) {
       if (action.groupResource !== id.groupResource) continue;
+      const before: GenericObject = object;
       object = await this.#act(action, object, item, id, log);
-      if (object === undefined) return;
+      if (object === undefined) {
+        entry.reason = `${action.name} takes care of it`;
+        return;
+      }
+      if (MAPPINGS.has(action.name) && !sameJson(before, object)) changes.push(`changed by ${action.name}`);
     }
     this.#needData(object, id);
-    if (id.groupResource === PERSISTENT_VOLUME_CLAIMS) this.#unbind(object, log);
+    if (id.groupResource === PERSISTENT_VOLUME_CLAIMS) this.#volumes.unbind(object, log);
+    const unmodified = object;
     object = modified(object, id.groupResource, this.#options.modifiers, {
       log,
       onError: (message) => this.#options.operationLog.error(id.namespace ?? "", message),
     });
+    if (!sameJson(unmodified, object)) changes.push("changed by the resource modifiers");
+    if (changes.length > 0) entry.reason = changes.join("; ");
     const wanted = withRestoreLabels(
       id.namespace === undefined ? object : { ...object, metadata: { ...object.metadata, namespace: id.namespace } },
       restore.metadata.name ?? "",
@@ -253,61 +284,13 @@ export class ItemRestore {
     );
   }
 
-  /** The volume as it comes back, or undefined when its claim gets a new one. */
-  #volumeToRestore(item: GenericObject, log: Logger): GenericObject | undefined {
-    const { volumeInfos, restore, operationLog } = this.#options;
-    const volume = structuredClone(item) as unknown as PersistentVolume;
-    const name = volume.metadata.name ?? "";
-    const info = volumeInfos.get(name);
-    const method = info?.backupMethod;
-    const claim = volume.spec.claimRef;
-    const claimNamespace = targetNamespaceOf(restore, claim?.namespace ?? "");
-    const isMoved = this.#options.hasMovedData(claim?.namespace ?? "", claim?.name ?? "");
-    if (
-      isMoved ||
-      method === "CSISnapshot" ||
-      method === "PodVolumeBackup" ||
-      method === "NativeSnapshot" ||
-      volume.spec.persistentVolumeReclaimPolicy === "Delete"
-    ) {
-      this.#toProvision.add(name);
-      log.info("Not restoring the volume: its claim gets a new one");
-      if (method === "PodVolumeBackup" && info?.result !== "failed") this.toFill.push({ namespace: claimNamespace, name: claim?.name ?? "" });
-      if (method === "PodVolumeBackup" && info?.result === "failed") {
-        operationLog.error(claimNamespace, `claim "${claim?.name}" comes back empty: reading it had failed, so its data is not in the backup`);
-      } else if (method === "NativeSnapshot") {
-        operationLog.error(
-          claimNamespace,
-          `claim "${claim?.name}" comes back empty: its data is in a snapshot of the cloud provider, which this version cannot restore`,
-        );
-      }
-      if (info?.skipped === true)
-        operationLog.warn(
-          claimNamespace,
-          `claim "${claim?.name}" comes back empty: its data is not in the backup, because ${info.skippedReason ?? "it was skipped"}`,
-        );
-      return undefined;
-    }
-    log.info("Restoring the volume as it is: its data was not backed up, and it is not deleted with its claim");
-    if (claim?.namespace !== undefined) claim.namespace = claimNamespace;
-    forgetBinding(volume as unknown as GenericObject);
-    return volume as unknown as GenericObject;
-  }
-
-  #unbind(object: GenericObject, log: Logger): void {
-    const claim = object as unknown as PersistentVolumeClaim;
-    const volume = claim.spec.volumeName;
-    if (volume === undefined || volume === "") return;
-    forgetBinding(object);
-    if (!this.#toProvision.has(volume)) return;
-    log.info("The claim gets a new volume");
-    delete claim.spec.volumeName;
-  }
-
   async #resourceOf(object: GenericObject): Promise<DiscoveredResource> {
     const { discovery, signal } = this.#options;
     const resource = await discovery.forKind(object.apiVersion ?? "", object.kind ?? "", signal);
-    if (resource === undefined) throw new DrayError("KUBE_NOT_FOUND", `the cluster does not serve ${object.apiVersion} ${object.kind}`);
+    if (resource === undefined) {
+      this.missingKinds.add(`${object.apiVersion} ${object.kind}`);
+      throw new DrayError("KUBE_NOT_FOUND", `the cluster does not serve ${object.apiVersion} ${object.kind}`);
+    }
     return resource;
   }
 
@@ -331,7 +314,7 @@ export class ItemRestore {
       if (existing === undefined) throw error;
       if (!isRestoredBy(this.#options.restore, existing)) {
         entry.exists = true;
-        await this.#meetExisting(existing, wanted, resource, id, entry, log);
+        Object.assign(entry, await meetExisting(this.#options, { existing, wanted, resource, key: keyOfId(id), log }));
         return undefined;
       }
       // Made by this restore: by a process that ended before it was done, or by a request whose answer was lost.
@@ -342,36 +325,6 @@ export class ItemRestore {
     await this.#restoreFieldManagers(item, resource, id, log);
     if (id.groupResource === CUSTOM_RESOURCE_DEFINITIONS) await this.#untilServed(id.name);
     return created;
-  }
-
-  async #meetExisting(existing: GenericObject, wanted: GenericObject, resource: DiscoveredResource, id: ItemId, entry: Entry, log: Logger): Promise<void> {
-    const { client, restore, backup, operationLog, signal } = this.#options;
-    const [restoreName, backupName] = [restore.metadata.name ?? "", backup.metadata.name ?? ""];
-    const current = cleaned(existing);
-    const update = restore.spec.existingResourcePolicy === "update";
-    const isAccount = id.groupResource === SERVICE_ACCOUNTS;
-    // An account that was there is not marked as restored: it only gets what it lacks.
-    const target = isAccount ? mergedServiceAccount(current, withoutRestoreLabels(wanted)) : wanted;
-    if (sameJson(withRestoreLabels(current, restoreName, backupName), withRestoreLabels(target, restoreName, backupName))) {
-      log.info("It exists already and is the same as the one in the backup");
-      if (update) await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { labels: wanted.metadata.labels } }, { signal });
-      return;
-    }
-    if (!isAccount && !update) {
-      operationLog.warn(
-        id.namespace ?? "",
-        `could not restore, ${wanted.kind} "${wanted.metadata.name}" already exists and is different from the one in the backup; it was left as it is`,
-      );
-      return;
-    }
-    try {
-      await client.patch<GenericObject>(resource, keyOfId(id), "merge", mergePatchBetween(current, target), { signal });
-      entry.outcome = "updated";
-    } catch (error) {
-      if (isAbort(error, signal)) throw error;
-      operationLog.warn(id.namespace ?? "", `could not update, ${wanted.kind} "${wanted.metadata.name}": ${messageOf(error)}`);
-      if (update) await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { labels: wanted.metadata.labels } }, { signal });
-    }
   }
 
   async #restoreStatus(created: GenericObject, item: GenericObject, resource: DiscoveredResource, id: ItemId): Promise<void> {
@@ -424,17 +377,6 @@ export class ItemRestore {
 
 function keyOfId(id: ItemId): { readonly namespace: string | undefined; readonly name: string } {
   return { namespace: id.namespace, name: id.name };
-}
-
-/** Notes of the controllers that had bound a claim and its volume, which would keep them from being bound again. */
-function forgetBinding(object: GenericObject): void {
-  const { claimRef } = (object as unknown as PersistentVolume).spec;
-  if (claimRef !== undefined) {
-    delete claimRef.uid;
-    delete claimRef.resourceVersion;
-  }
-  delete object.metadata.annotations?.["pv.kubernetes.io/bind-completed"];
-  delete object.metadata.annotations?.["pv.kubernetes.io/bound-by-controller"];
 }
 
 /** Pods and jobs that have done their work are not run again. */

@@ -15,7 +15,6 @@ import {
 } from "@drayage/api";
 import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf } from "@drayage/base";
 import {
-  configMaps,
   hasFinalizer,
   isDeleting,
   keyOf,
@@ -28,7 +27,6 @@ import {
   withoutFinalizer,
 } from "@drayage/kube";
 import { resumesOf } from "../actions/restore-action.ts";
-import { allOf } from "../all-of.ts";
 import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
 import { JobTable } from "../jobs.ts";
 import { recordStatus } from "../record-status.ts";
@@ -36,7 +34,9 @@ import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { type PreparedRestore, prepareRestore } from "./prepare-restore.ts";
 import { decideRestore, restorePhaseOf } from "./restore.ts";
-import { deleteDataUploadResults, runRestore } from "./run-restore.ts";
+import { loadRestoreFacts } from "./restore-facts.ts";
+import { deleteDataUploadResults } from "./restore-items.ts";
+import { runRestore } from "./run-restore.ts";
 
 export interface RestoreControllerDeps extends Omit<BackupControllerDeps, "movers" | "newSpool"> {
   /** Of the init container that holds a restored pod until its volumes are filled: the image of this program. */
@@ -140,14 +140,7 @@ class RestoreReconciler {
 
   async #prepare(restore: Restore, signal: AbortSignal): Promise<PreparedRestore> {
     const { client, clock, namespace } = this.#deps;
-    const modifier = restore.spec.resourceModifier?.name;
-    return prepareRestore(restore, {
-      nowMs: clock.nowMs(),
-      settings: this.#settings,
-      backups: await allOf(client.listAll<Backup>(backups, { namespace, signal })),
-      locations: await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal })),
-      modifierConfig: modifier === undefined || modifier === "" ? undefined : await client.find(configMaps, { namespace, name: modifier }, signal),
-    });
+    return prepareRestore(restore, await loadRestoreFacts(restore, { client, namespace, settings: this.#settings, nowMs: clock.nowMs(), signal }));
   }
 
   async #start(restore: Restore, signal: AbortSignal): Promise<void> {

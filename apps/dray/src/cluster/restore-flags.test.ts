@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { restoreSpecFrom } from "./restore-create.ts";
+import { restoreSpecFrom } from "./restore-flags.ts";
 
 describe("restoreSpecFrom()", () => {
   it("says what the flags say", () => {
