@@ -9,6 +9,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { CODES } from "../packages/base/src/errors.ts";
 import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
+import { metricsPage } from "./metrics-page.ts";
 import { providersPage } from "./providers-page.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -80,6 +81,7 @@ function runExamples(path: string, text: string): void {
 writeOrCompare(join(root, "docs", "errors.md"), errorsPage());
 writeOrCompare(join(root, "docs", "cli.md"), await cliPage());
 writeOrCompare(join(root, "docs", "providers.md"), providersPage());
+writeOrCompare(join(root, "docs", "monitoring", "metrics.md"), metricsPage());
 writeOrCompare(join(root, "docs", "formats", "compatibility.md"), await compatibilityPage());
 for (const path of markdownFiles()) {
   const text = readFileSync(path, "utf8");

@@ -11,6 +11,7 @@ export { type DownloadRequestControllerDeps, startDownloadRequestController } fr
 export { type DpaControllerDeps, startDpaController } from "./dpa/dpa-controller.ts";
 export * from "./exposers/index.ts";
 export { type GarbageCollectionControllerDeps, startGarbageCollectionController } from "./garbage-collection/garbage-collection-controller.ts";
+export * from "./metrics/index.ts";
 export * from "./ports.ts";
 export { type RepositoryMaintenanceControllerDeps, startRepositoryMaintenanceController } from "./repository-maintenance/maintenance-controller.ts";
 export type { FetchEstimate } from "./restore/fetch-estimate.ts";
@@ -19,6 +20,7 @@ export { type PlannedVolume, type PlanRestoreOptions, planRestore, type RestoreP
 export { type RestoreControllerDeps, startRestoreController } from "./restore/restore-controller.ts";
 export { type RestoreOperationsControllerDeps, startRestoreOperationsController } from "./restore-operations/restore-operations-controller.ts";
 export * from "./schedule/index.ts";
+export { type ServerCaches, startServerCaches } from "./server-caches.ts";
 export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";

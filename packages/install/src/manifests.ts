@@ -205,6 +205,11 @@ function fieldRef(name: string, fieldPath: string): object {
   return { name, valueFrom: { fieldRef: { fieldPath } } };
 }
 
+/** Where both roles show their metrics, and how Prometheus is told. */
+const METRICS_PORT = 8085;
+const METRICS_PORTS = [{ name: "metrics", containerPort: METRICS_PORT }];
+const SCRAPED = { "prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "prometheus.io/port": String(METRICS_PORT) };
+
 /** Where both roles find the store's credentials; empty when the location brings its own. */
 const CREDENTIALS_PATH = "/credentials/cloud";
 
@@ -215,6 +220,7 @@ function podParts(options: WorkloadOptions): { env: object[]; volumeMounts: obje
       fieldRef("VELERO_NAMESPACE", "metadata.namespace"),
       fieldRef("NODE_NAME", "spec.nodeName"),
       fieldRef("POD_NAME", "metadata.name"),
+      fieldRef("POD_IP", "status.podIP"),
       ...(withCredentials ? [{ name: "AWS_SHARED_CREDENTIALS_FILE", value: CREDENTIALS_PATH }] : []),
     ],
     volumeMounts: [
@@ -248,7 +254,7 @@ export function server(options: WorkloadOptions): Manifest {
       replicas: 1,
       selector: { matchLabels: { deploy: SERVER_NAME } },
       template: {
-        metadata: { labels },
+        metadata: { labels, annotations: SCRAPED },
         spec: {
           serviceAccountName: SERVER_NAME,
           restartPolicy: "Always",
@@ -261,6 +267,7 @@ export function server(options: WorkloadOptions): Manifest {
               args,
               env,
               volumeMounts,
+              ports: METRICS_PORTS,
               securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
             },
           ],
@@ -284,12 +291,12 @@ export function nodeAgent(options: WorkloadOptions): Manifest {
     spec: {
       selector: { matchLabels: { name: NODE_AGENT_NAME } },
       template: {
-        metadata: { labels },
+        metadata: { labels, annotations: SCRAPED },
         spec: {
           serviceAccountName: NODE_AGENT_NAME,
           restartPolicy: "Always",
           securityContext: { runAsUser: 0 },
-          containers: [{ name: NODE_AGENT_NAME, image, imagePullPolicy: "IfNotPresent", command: ["/velero"], args, env, volumeMounts }],
+          containers: [{ name: NODE_AGENT_NAME, image, imagePullPolicy: "IfNotPresent", command: ["/velero"], args, env, volumeMounts, ports: METRICS_PORTS }],
           volumes,
         },
       },

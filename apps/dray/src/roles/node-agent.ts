@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
-import { type Role, type RoleOptions, runRole, untilAborted, withRoleOptions } from "./role.ts";
+import { type MeteredRole, type Role, type RoleOptions, runMeteredRole, untilAborted, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
   readonly nodeName?: string;
@@ -29,10 +29,10 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--guest", "a Velero server decides: take only what names drayage as its mover")
     .option("--daemonset-name <name>", "the DaemonSet whose image the movers run", NODE_AGENT_NAME)
     .option("--claim-builtin", "with --guest: also take what Velero's own node-agent would; that one must not run")
-    .action((options: Options) => runRole("node-agent", options, terminal, (role) => serve(role, options, terminal)));
+    .action((options: Options) => runMeteredRole("node-agent", options, terminal, (role) => serve(role, options, terminal)));
 }
 
-async function serve(role: Role, options: Options, terminal: Terminal): Promise<void> {
+async function serve(role: MeteredRole, options: Options, terminal: Terminal): Promise<void> {
   const { client, namespace, signal } = role;
   const nodeName = options.nodeName ?? terminal.env["NODE_NAME"];
   if (nodeName === undefined || nodeName === "") throw new DrayError("USAGE", "Cannot run the node-agent: NODE_NAME is not set and --node-name not given");

@@ -1,5 +1,6 @@
 /** What every long-running role has: a client of the cluster it runs in, a log, the namespace of the installation, and a signal to end. */
 import type { Clock, Logger, RandomSource } from "@drayage/base";
+import type { Metrics } from "@drayage/controllers";
 import { type ConnectedClient, createKubeClient } from "@drayage/kube";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
@@ -12,6 +13,7 @@ export interface RoleOptions {
   readonly namespace?: string;
   readonly clientQps: string;
   readonly clientBurst: string;
+  readonly metricsAddress: string;
 }
 
 export interface Role {
@@ -21,6 +23,11 @@ export interface Role {
   readonly logger: Logger;
   readonly namespace: string;
   readonly signal: AbortSignal;
+}
+
+/** A role that others ask how it is doing. */
+export interface MeteredRole extends Role {
+  readonly metrics: Metrics;
 }
 
 /** The options of every role. What Velero's programs know and ours does not need is accepted, so that what deploys Velero deploys us. */
@@ -33,6 +40,7 @@ export function withRoleOptions(command: Command): Command {
       .option("-n, --namespace <name>", "the namespace of the installation (VELERO_NAMESPACE, else velero)")
       .option("--client-qps <n>", "requests a second to the API server", "100")
       .option("--client-burst <n>", "requests at once", "100")
+      .option("--metrics-address <address>", "where metrics are shown, as host:port or :port; empty for nowhere", ":8085")
       .allowUnknownOption()
       // An option that is not known counts as an argument.
       .allowExcessArguments()
@@ -60,6 +68,19 @@ export async function runRole(name: string, options: RoleOptions, terminal: Term
     await client.close();
     logger.info("Ended");
   }
+}
+
+/** Runs `work` as `runRole` does, with metrics that are shown while it runs. */
+export async function runMeteredRole(name: string, options: RoleOptions, terminal: Terminal, work: (role: MeteredRole) => Promise<void>): Promise<void> {
+  await runRole(name, options, terminal, async (role) => {
+    const { startMetricsServer } = await import("./metrics-server.ts");
+    const shown = await startMetricsServer({ address: options.metricsAddress, podAddress: terminal.env["POD_IP"], logger: role.logger });
+    try {
+      await work({ ...role, metrics: shown.metrics });
+    } finally {
+      await shown.close();
+    }
+  });
 }
 
 /** Resolves when the signal is aborted. */

@@ -18,6 +18,8 @@ import {
   startRestoreController,
   startRestoreOperationsController,
   startScheduleController,
+  startServerCaches,
+  startServerMetrics,
   startServerStatusController,
   startVolumeSnapshotRestoreController,
 } from "@drayage/controllers";
@@ -31,7 +33,7 @@ import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { LocationStores } from "./backup-stores.ts";
 import { BUILT_IN_PLUGINS } from "./built-in-plugins.ts";
-import { type Role, type RoleOptions, runRole, untilAborted, withRoleOptions } from "./role.ts";
+import { type MeteredRole, type RoleOptions, runMeteredRole, untilAborted, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
   readonly defaultBackupStorageLocation: string;
@@ -81,7 +83,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--backup-sync-period <duration>", "how often locations are looked through for backups that do not say")
     .option("--store-validation-frequency <duration>", "how often locations are checked that do not say")
     .option("--disable-controllers <names>", "controllers that do not run, as Velero calls them", parseControllers)
-    .action((options: Options) => runRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
+    .action((options: Options) => runMeteredRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
 
 /** What is said of this process and of what it has made, beside what its controllers decide by. */
@@ -149,7 +151,7 @@ function settingsFrom(options: Options): ServeSettings {
   };
 }
 
-async function serve(role: Role, settings: ServeSettings, terminal: Terminal): Promise<void> {
+async function serve(role: MeteredRole, settings: ServeSettings, terminal: Terminal): Promise<void> {
   const { client, clock, random, logger, namespace, signal } = role;
   const pod = terminal.env["POD_NAME"];
   const identity = `${pod ?? "server"}_${randomHex(random, 4)}`;
@@ -169,7 +171,8 @@ async function ownImage(client: KubeClient, namespace: string, signal: AbortSign
   return `drayage/dray:${programVersion()}`;
 }
 
-async function lead({ client, clock, random, logger, namespace }: Role, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
+async function lead(role: MeteredRole, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
+  const { client, clock, random, logger, namespace, metrics } = role;
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
   makeFolders(temporaryFolder, 0o700);
   const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
@@ -181,6 +184,8 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
   if (!servesVolumeSnapshotRestores)
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
   const image = await ownImage(client, namespace, signal);
+  const caches = startServerCaches(base);
+  const endCounting = startServerMetrics(caches, metrics);
   const unless = <T>(name: ControllerName, start: () => T): T[] => (settings.disabled.has(name) ? [] : [start()]);
   const running = [
     startBackupLocationController({
@@ -222,4 +227,6 @@ async function lead({ client, clock, random, logger, namespace }: Role, settings
   logger.info("Leading");
   await untilAborted(signal);
   for (const controller of running.reverse()) await controller.stop();
+  endCounting();
+  caches.stop();
 }

@@ -4,6 +4,8 @@ import { type KubeClient, nodes } from "@drayage/kube";
 import { startDataDownloadController } from "../data-download/data-download.ts";
 import { startDataUploadController } from "../data-upload/data-upload.ts";
 import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
+import { type Metrics, noMetrics } from "../metrics/metrics.ts";
+import { startMovementMetrics } from "../metrics/movement-metrics.ts";
 import { startPodVolumeBackupController, startPodVolumeRestoreController } from "../pod-volume/pod-volume.ts";
 import { startDataMovementCaches } from "./caches.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
@@ -23,6 +25,8 @@ export interface NodeAgentDeps {
   readonly pod: MoverPodSettings;
   readonly config: NodeAgentConfig;
   readonly prepareTimeoutMs?: number;
+  /** Where what moves on this node is counted; nowhere when left out. */
+  readonly metrics?: Metrics;
   /** The kubelet's folder on the nodes; `/var/lib/kubelet` when left out. */
   readonly kubeletRoot?: string;
 }
@@ -34,6 +38,7 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   const { client, clock, logger, namespace, nodeName, config } = deps;
   const node = await client.find(nodes, { name: nodeName });
   const caches = startDataMovementCaches(deps);
+  const endCounting = startMovementMetrics(caches, nodeName, deps.metrics ?? noMetrics);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
   const shared = { ...deps, caches, slots, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
   const controllers = [
@@ -60,6 +65,7 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
     stop: async () => {
       ending.abort(new DOMException("The node-agent was stopped", "AbortError"));
       for (const controller of controllers) await controller.stop();
+      endCounting();
       caches.stop();
       await sweeping;
     },
