@@ -1,0 +1,5 @@
+export * from "./data-mover.ts";
+export * from "./description.ts";
+export * from "./parameters.ts";
+export * from "./pod-contract.ts";
+export * from "./store.ts";
