@@ -1,6 +1,7 @@
 /** The demo's world on this machine: clusters in folders below one temporary folder, and a bucket beside them as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -36,6 +37,16 @@ export async function createLocalWorld(terminal: Terminal, nodes: number): Promi
   });
   const up = new Set<string>();
   const at = (name: string): string => join(folder, name);
+  // Tens of thousands of files are gone at once under their names; that their blocks are freed is nothing to wait for (some seconds where a file system discards them one by one).
+  const removals: Promise<void>[] = [];
+  const remove = (path: string): void => {
+    if (!existsSync(path)) return;
+    const lost = `${path}.lost`;
+    renameSync(path, lost);
+    const removal = rm(lost, { recursive: true, force: true });
+    removal.catch(() => undefined);
+    removals.push(removal);
+  };
 
   const destroy = async (name: string): Promise<void> => {
     try {
@@ -44,7 +55,7 @@ export async function createLocalWorld(terminal: Terminal, nodes: number): Promi
       // It may never have come to be.
       if (!hasCode(error, "PATH_NOT_FOUND")) throw error;
     }
-    rmSync(at(name), { recursive: true, force: true });
+    remove(at(name));
     up.delete(name);
   };
 
@@ -74,7 +85,8 @@ export async function createLocalWorld(terminal: Terminal, nodes: number): Promi
         await destroy(name).catch((error: unknown) => terminal.err(`The ${name} cluster was left behind: ${messageOf(error)}\n`));
       }
       await endProcess(child, terminal);
-      if (up.size === 0) rmSync(folder, { recursive: true, force: true });
+      await Promise.all(removals);
+      if (up.size === 0) await rm(folder, { recursive: true, force: true });
     },
     farewell: `To end it:  dray cluster down --dir ${at("second")} && kill ${child.pid} && rm -rf ${folder}`,
   };

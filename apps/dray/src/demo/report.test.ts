@@ -1,4 +1,18 @@
-import { chmodSync, linkSync, lutimesSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemCalls } from "@drayage/kernels";
@@ -65,6 +79,22 @@ describe("comparing a restore with what was remembered", () => {
     unlinkSync(at(name));
     make();
   };
+
+  it("tells bytes that moved among zeros, and a run of zeros that became longer", () => {
+    const size = 8 << 20;
+    const make = (offset: number, length = size): readonly InventoryEntry[] => {
+      replace("holes", () => writeFileSync(at("holes"), new Uint8Array(0)));
+      truncateSync(at("holes"), length);
+      const fd = openSync(at("holes"), "r+");
+      writeSync(fd, "bytes", offset);
+      closeSync(fd);
+      return inventory().filter(({ path }) => path === "holes");
+    };
+    const remembered = make(1 << 20);
+    expect(differing(remembered, make(1 << 20)).filter((aspect) => aspect === "bytes")).toEqual([]);
+    for (const offset of [0, (1 << 20) + 1, 5 << 20, size - 5]) expect(differing(remembered, make(offset))).toContain("bytes");
+    expect(differing(remembered, make(1 << 20, size + 1))).toContain("bytes");
+  });
 
   it.each<[what: string, change: Partial<InventoryEntry>, aspect: Aspect]>([
     ["another owner", { uid: 4242 }, "owners"],

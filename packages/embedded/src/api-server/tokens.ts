@@ -11,6 +11,8 @@ import type { Storage } from "./storage.ts";
 
 export const ISSUER = "https://kubernetes.default.svc.cluster.local";
 const USER_ISSUER = "drayage-embedded";
+/** Tokens whose signature is known to be good: every request carries one, and checking it again costs as much as answering a small request. */
+const VERIFIED_MAX = 1000;
 
 export interface User {
   readonly name: string;
@@ -37,6 +39,8 @@ export class TokenIssuer {
   readonly #clock: Clock;
   readonly #random: RandomSource;
   readonly #storage: Storage;
+  /** Claims by token; what else decides whether a token is good is looked at each time. */
+  readonly #verified = new Map<string, JsonObject>();
 
   /** Loads the signing key from `service-account.key` of a folder, or makes it there. */
   constructor(directory: string, storage: Storage, clock: Clock, random: RandomSource) {
@@ -129,6 +133,16 @@ export class TokenIssuer {
   }
 
   #read(token: string): JsonObject | undefined {
+    const known = this.#verified.get(token);
+    if (known !== undefined) return known;
+    const claims = this.#readSigned(token);
+    if (claims === undefined) return undefined;
+    if (this.#verified.size >= VERIFIED_MAX) this.#verified.clear();
+    this.#verified.set(token, claims);
+    return claims;
+  }
+
+  #readSigned(token: string): JsonObject | undefined {
     const [head, body, signature, ...rest] = token.split(".");
     if (head === undefined || body === undefined || signature === undefined || rest.length > 0) return undefined;
     const good = verify("sha256", Buffer.from(`${head}.${body}`), { key: this.#public, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"));

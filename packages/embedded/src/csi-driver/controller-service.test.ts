@@ -128,7 +128,7 @@ describe("DeleteVolume", () => {
     const { volumeId } = await create(driver);
     await driver.controller.DeleteVolume({ volumeId });
     expect(existsSync(dataOf(volumeId))).toBe(false);
-    expect(inStorage("tmp")).toEqual([]);
+    await expect.poll(() => inStorage("tmp")).toEqual([]);
     await driver.controller.DeleteVolume({ volumeId });
     await expect(driver.controller.DeleteVolume({ volumeId: "" })).rejects.toMatchObject({ code: "CSI_INVALID" });
   });

@@ -101,7 +101,7 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
         for (const id of freed) taken.push(await storage.takeAway("snapshots", id));
         return { record, result: taken };
       });
-      for (const path of leftovers) await removeTree(path);
+      storage.discard(leftovers);
       return {};
     });
   };
@@ -156,7 +156,7 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
         for (const id of freed) taken.push(await storage.takeAway("snapshots", id));
         return { record, result: taken };
       });
-      for (const path of leftovers) await removeTree(path);
+      storage.discard(leftovers);
       return {};
     });
   };

@@ -71,7 +71,11 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   const intercept = faultyInterceptor({ faults: options.faults ?? { faults: [] }, clock, random, logger });
   const server = await serveCsi(socketPath, implementations, intercept);
   logger.info("CSI driver listens", { socketPath, mount: abilities.mount, loopDevices: abilities.loopDevices });
-  return { name, socketPath, topologyKey: shared.topologyKey, abilities, stop: () => server.stop() };
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    await storage.settled();
+  };
+  return { name, socketPath, topologyKey: shared.topologyKey, abilities, stop };
 }
 
 function identity(name: string, vendorVersion: string): NonNullable<CsiImplementations["Identity"]> {

@@ -29,6 +29,7 @@ export interface NewContent {
 export class VolumeStorage {
   readonly folder: string;
   readonly #random: RandomSource;
+  readonly #removals = new Set<Promise<void>>();
 
   constructor(folder: string, random: RandomSource) {
     this.folder = folder;
@@ -97,6 +98,24 @@ export class VolumeStorage {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;
     }
+  }
+
+  /**
+   * Removes what was taken away, and lets nobody wait for it: the content is gone already under its name, and freeing the blocks of thousands of files takes
+   * seconds where the disk is told of each. What is cut short by the end of this process is removed by `open`, as everything below tmp is.
+   */
+  discard(paths: readonly (string | undefined)[]): void {
+    for (const path of paths) {
+      const removal: Promise<void> = removeTree(path)
+        .catch(() => undefined)
+        .finally(() => this.#removals.delete(removal));
+      this.#removals.add(removal);
+    }
+  }
+
+  /** Resolves when nothing is being removed. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#removals);
   }
 
   /** Makes the image of a volume larger, and its file system too unless a node has it in use and must do that itself. */
