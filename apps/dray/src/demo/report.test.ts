@@ -82,7 +82,7 @@ describe("comparing a restore with what was remembered", () => {
 
   it("tells bytes that moved among zeros, and a run of zeros that became longer", () => {
     const size = 8 << 20;
-    const make = (offset: number, length = size): readonly InventoryEntry[] => {
+    const make = (offset: number, length = size): InventoryEntry[] => {
       replace("holes", () => writeFileSync(at("holes"), new Uint8Array(0)));
       truncateSync(at("holes"), length);
       const fd = openSync(at("holes"), "r+");
