@@ -1,5 +1,5 @@
 /**
- * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
+ * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings docs/velero-compatibility.md from the tables of test/compat-fields and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
  * checks that relative links lead somewhere, and runs every TypeScript example:
  * a fenced block that starts with ```ts is type-checked and executed as a module of this repository.
  */
@@ -11,6 +11,7 @@ import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { providersPage } from "./providers-page.ts";
+import { fieldFaults, veleroCompatibilityPage } from "./velero-compatibility.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const check = process.argv.includes("--check");
@@ -80,6 +81,8 @@ function runExamples(path: string, text: string): void {
 
 writeOrCompare(join(root, "docs", "errors.md"), errorsPage());
 writeOrCompare(join(root, "docs", "cli.md"), await cliPage());
+writeOrCompare(join(root, "docs", "velero-compatibility.md"), veleroCompatibilityPage());
+problems.push(...fieldFaults());
 writeOrCompare(join(root, "docs", "providers.md"), providersPage());
 writeOrCompare(join(root, "docs", "monitoring", "metrics.md"), metricsPage());
 writeOrCompare(join(root, "docs", "formats", "compatibility.md"), await compatibilityPage());

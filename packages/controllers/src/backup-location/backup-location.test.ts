@@ -81,6 +81,13 @@ describe("the backup location controller", () => {
     expect(status()).toEqual({ phase: "Available", lastValidationTime: formatTime(clock.nowMs()) });
   });
 
+  it("sets none of the fields that Velero has given up: status.accessMode and status.lastSyncedRevision", async () => {
+    seed();
+    await tick();
+    expect(Object.keys(status() ?? {})).not.toContain("accessMode");
+    expect(Object.keys(status() ?? {})).not.toContain("lastSyncedRevision");
+  });
+
   it("looks again after a minute, and not because of its own writes", async () => {
     seed();
     await tick();

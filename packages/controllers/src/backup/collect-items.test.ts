@@ -63,6 +63,12 @@ describe("collectItems()", () => {
     expect(await collect({ includedNamespaces: ["shop"] })).toEqual(["pods/shop/p", "configmaps/shop/a", "configmaps/shop/b", "namespaces/shop"]);
   });
 
+  it("takes of each namespace what the list of its scope names", async () => {
+    const wanted = ["configmaps/shop/a", "configmaps/shop/b"];
+    expect(await collect({ includedNamespaces: ["shop"], includedNamespaceScopedResources: ["configmaps"] })).toEqual(expect.arrayContaining(wanted));
+    expect(await collect({ includedNamespaces: ["shop"], includedNamespaceScopedResources: ["configmaps"] })).not.toContain("pods/shop/p");
+  });
+
   it("resolves globs of namespaces against those that exist", async () => {
     expect(await collect({ includedNamespaces: ["shop*"], excludedNamespaces: ["*-dev"], includedResources: ["configmaps"] })).toEqual([
       "configmaps/shop/a",

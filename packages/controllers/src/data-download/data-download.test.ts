@@ -105,6 +105,10 @@ describe("a DataDownload", () => {
     const result = await until(w, ended);
     await stop();
     expect(result.status).toMatchObject({ phase: "Completed", node: "node-1", progress: { bytesDone: 1500096, totalBytes: 1500096 } });
+    const times = [result.status?.acceptedTimestamp, result.status?.startTimestamp, result.status?.completionTimestamp].map((time) => Date.parse(time ?? ""));
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect(times).not.toContain(Number.NaN);
+    expect(result.status?.acceptedByNode).toBe("node-1");
     expect(result.metadata.annotations).toBeUndefined();
     const target = w.client.peek(persistentVolumeClaims, TARGET);
     expect(target?.status?.phase).toBe("Bound");

@@ -95,7 +95,14 @@ describe("a PodVolumeBackup", () => {
     storage.options = { nodeName: "node-1", mover: "succeeds" };
     storage.nudge();
     await pass(5_000);
-    expect(statusOf()).toMatchObject({ phase: "Completed", snapshotID: "af9e484ddc77f57e45f5667014ff3f86", progress: { totalBytes: 1500096 } });
+    expect(statusOf()).toMatchObject({
+      phase: "Completed",
+      snapshotID: "af9e484ddc77f57e45f5667014ff3f86",
+      progress: { bytesDone: 1500096, totalBytes: 1500096 },
+      acceptedTimestamp: expect.stringMatching(/Z$/),
+      startTimestamp: expect.stringMatching(/Z$/),
+      completionTimestamp: expect.stringMatching(/Z$/),
+    });
     expect(client.peek(pods, { namespace: NS, name: "read" })).toBeUndefined();
     expect(client.peek(secrets, { namespace: NS, name: "read" })).toBeUndefined();
     expect(client.peek(podVolumeBackups, { namespace: NS, name: "read" })?.metadata.finalizers).toBeUndefined();
@@ -169,7 +176,34 @@ it("a PodVolumeRestore waits until its pod holds the volume in its init containe
   storage.options = { nodeName: "node-1", mover: "succeeds" };
   storage.nudge();
   await pass(5_000);
-  expect(phase()).toMatchObject({ phase: "Completed", node: "node-1", progress: { bytesDone: 1500096, totalBytes: 1500096 } });
+  expect(phase()).toMatchObject({
+    phase: "Completed",
+    node: "node-1",
+    progress: { bytesDone: 1500096, totalBytes: 1500096 },
+    acceptedTimestamp: expect.stringMatching(/Z$/),
+    startTimestamp: expect.stringMatching(/Z$/),
+    completionTimestamp: expect.stringMatching(/Z$/),
+  });
+});
+
+it("a PodVolumeRestore that is canceled stops its mover, and says what went wrong with one that failed", async () => {
+  const pod = seedPod({ phase: "Pending", initContainerStatuses: [{ name: "restore-wait", ready: false, restartCount: 0, state: { running: {} } }] });
+  await agentOn("node-1");
+  const place = { backupStorageLocation: "default", pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" }, repoIdentifier: "" };
+  const spec = { ...place, snapshotID: "a".repeat(32), sourceNamespace: "notes", uploaderType: "kopia" as const, volume: "cache" };
+  const statusOfRestore = (name: string) => client.peek(podVolumeRestores, { namespace: NS, name })?.status;
+  client.seed(podVolumeRestores, { metadata: { namespace: NS, name: "bad" }, spec: { ...spec, volume: "nothing" } });
+  await pass(5_000);
+  expect(statusOfRestore("bad")).toMatchObject({ phase: "Failed", message: expect.stringContaining('volume "nothing"') });
+  storage.options = { nodeName: "node-1", mover: "waits" };
+  client.seed(podVolumeRestores, { metadata: { namespace: NS, name: "fill" }, spec });
+  await pass(5_000);
+  client.mutate(podVolumeRestores, { namespace: NS, name: "fill" }, (restore) => {
+    restore.spec.cancel = true;
+  });
+  storage.nudge();
+  await pass(10_000);
+  expect(statusOfRestore("fill")?.phase).toBe("Canceled");
 });
 
 describe("where the kubelet keeps a volume", () => {

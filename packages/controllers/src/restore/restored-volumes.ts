@@ -61,7 +61,9 @@ export class RestoredVolumes {
   }
 
   #explainData(info: BackupVolumeInfo | undefined, claimNamespace: string, claim: string): void {
-    const { operationLog } = this.#options;
+    const { operationLog, restore } = this.#options;
+    // Nobody wants the data then.
+    if (restore.spec.restorePVs === false) return;
     const method = info?.backupMethod;
     const failed = info?.result === "failed";
     if (method === "PodVolumeBackup" && !failed) this.toFill.push({ namespace: claimNamespace, name: claim });
