@@ -14,6 +14,7 @@ import { programVersion } from "./version.ts";
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const words = arrange(args);
   const debug = words.includes("--debug");
+  terminal.debug = debug;
   try {
     const program = await buildProgram(words, terminal);
     await program.parseAsync(words.filter((word) => word !== "--debug") as string[], { from: "user" });
@@ -66,7 +67,7 @@ async function buildProgram(args: readonly string[], terminal: Terminal): Promis
   const program = configure(new Command("dray"), terminal)
     .description("Moves the data of Kubernetes volumes to object storage and brings stateful applications back")
     .version(`dray ${programVersion()}`, "--version", "print the version")
-    .option("--debug", "show where an error comes from")
+    .option("--debug", "show where an error comes from, and what was asked of the store")
     .helpCommand(true);
   const groups = new Map<string, Command>([["", program]]);
   for (const entry of commandTable) {

@@ -1,22 +1,72 @@
-/** Where a repository is, as one URL, opened with retries. What a URL may say is the blob package's to know. */
-import { DrayError } from "@drayage/base";
-import { type BlobStorage, type ObjectStore, RetryingObjectStore, RetryingStorage } from "@drayage/blob";
+/**
+ * Where a repository is, as one URL. What a URL may say is the blob package's to know; here its storage gets what every command's has around it:
+ *
+ *   copies on this machine ─► retries ─► limits (dray repo throttle) ─► counting (--debug) ─► the provider
+ */
+import { DrayError, formatBytes } from "@drayage/base";
+import {
+  type BlobCache,
+  type BlobStorage,
+  CachedStorage,
+  MeteredStorage,
+  type ObjectStore,
+  RetryingObjectStore,
+  RetryingStorage,
+  STORAGE_OPERATIONS,
+  Throttle,
+  ThrottledObjectStore,
+  ThrottledStorage,
+} from "@drayage/blob";
 import { openObjectStoreUrl, openStorageUrl, type StorageFromUrlOptions } from "@drayage/blob/locations";
+import { isCopied, localCopies } from "./engine/local-copies.ts";
+import { followThrottle } from "./engine/throttle-settings.ts";
 import type { Terminal } from "./terminal.ts";
 
-type Context = Pick<Terminal, "env" | "clock" | "random">;
+type Context = Pick<Terminal, "env" | "cwd" | "clock" | "random" | "err" | "debug">;
+
+export interface StorageOptions extends StorageFromUrlOptions {
+  /** Answer from copies on this machine what never changes. Not where the question is what the store holds. @default false */
+  readonly copies?: boolean;
+}
 
 /** The storage at a URL. Throws USAGE for a URL that cannot be read, naming what is wrong with it, NOT_SUPPORTED for a repository of restic's. */
-export async function storageFromUrl(text: string, context: Context, options: StorageFromUrlOptions = {}): Promise<BlobStorage> {
+export async function storageFromUrl(text: string, context: Context, options: StorageOptions = {}): Promise<BlobStorage> {
   if (text.startsWith("restic+")) {
     throw new DrayError("NOT_SUPPORTED", `Cannot use the restic repository "${text}" for this: what restic wrote is only read here`, {
       hint: "It can be listed, shown, restored, searched and verified: dray snapshot list|show|restore, dray fs ls|cat|cp|find, dray repo status|verify.",
     });
   }
-  return new RetryingStorage(await openStorageUrl(text, context, options), { clock: context.clock, random: context.random });
+  const { clock, random } = context;
+  const throttle = throttleOf(text, context);
+  const opened = await openStorageUrl(text, context, options);
+  const copies = options.copies === true ? localCopies(text, opened.description, context) : undefined;
+  const counted =
+    context.debug === true ? new MeteredStorage(opened, { clock, onClose: (storage) => context.err(`dray: ${totalsOf(storage, copies)}\n`) }) : opened;
+  const retried = new RetryingStorage(new ThrottledStorage(counted, throttle), { clock, random });
+  return copies === undefined ? retried : new CachedStorage(retried, copies, isCopied);
 }
 
 /** What lies at a URL as objects under slashed keys: how other programs than kopia keep their repositories. Throws USAGE. */
 export async function objectStoreFromUrl(text: string, context: Context): Promise<ObjectStore> {
-  return new RetryingObjectStore(await openObjectStoreUrl(text, context), { clock: context.clock, random: context.random });
+  const { clock, random } = context;
+  const throttle = throttleOf(text, context);
+  return new RetryingObjectStore(new ThrottledObjectStore(await openObjectStoreUrl(text, context), throttle), { clock, random });
+}
+
+function throttleOf(url: string, context: Context): Throttle {
+  const follow = followThrottle(url, context);
+  return new Throttle({ ...follow(), follow, clock: context.clock });
+}
+
+function totalsOf(storage: MeteredStorage, copies: BlobCache | undefined): string {
+  const parts = STORAGE_OPERATIONS.flatMap((operation) => {
+    const { calls, failures, bytes, durationMs } = storage.totals(operation);
+    if (calls === 0) return [];
+    const size = bytes === 0 ? "" : ` of ${formatBytes(bytes)}`;
+    return [`${calls} ${operation}${size} in ${(durationMs / 1000).toFixed(2)} s${failures === 0 ? "" : `, ${failures} of them failed`}`];
+  });
+  const { hits, misses } = copies?.lookups ?? { hits: 0, misses: 0 };
+  return [`${storage.description}: ${parts.join("; ")}`, ...(hits + misses === 0 ? [] : [`${hits} of ${hits + misses} answers were on this machine`])].join(
+    "; ",
+  );
 }

@@ -20,6 +20,8 @@ export interface Terminal {
   readonly signal: AbortSignal;
   /** What the process will exit with; a command that ends without an error may set it (3: partially failed). */
   exitCode: number;
+  /** Whether --debug was given: then it is also told what a command asked of its store. */
+  debug?: boolean;
   /** Asks for a secret without echo. Throws USAGE when nobody can be asked. */
   askSecret(prompt: string): Promise<string>;
   /** All of standard input. */

@@ -2,7 +2,11 @@ export { type DirectoryStoreOptions, openDirectoryStore } from "./filesystem/dir
 export { type FilesystemStorageOptions, openFilesystemStorage } from "./filesystem/filesystem-storage.ts";
 export * from "./object-store.ts";
 export * from "./storage.ts";
+export * from "./wrappers/blob-cache.ts";
+export * from "./wrappers/cached-storage.ts";
 export * from "./wrappers/metered-storage.ts";
 export * from "./wrappers/retrying-object-store.ts";
 export * from "./wrappers/retrying-storage.ts";
+export * from "./wrappers/throttle.ts";
+export * from "./wrappers/throttled-object-store.ts";
 export * from "./wrappers/throttled-storage.ts";

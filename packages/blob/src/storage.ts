@@ -28,6 +28,8 @@ export interface GetBlobOptions {
    * After a failure it holds anything.
    */
   readonly into?: Uint8Array;
+  /** From the store itself, past copies that a wrapper keeps: what was read before did not prove right. */
+  readonly fresh?: boolean;
   readonly signal?: AbortSignal;
 }
 

@@ -19,7 +19,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--dry-run", "say what would be done, and change nothing")
     .option("--safety <level>", "full; none leaves out every waiting time, and is only safe while nobody else uses the repository", "full")
     .action((options: Options) =>
-      withRepository(options, terminal, { readOnly: false }, async (repository) => {
+      withRepository(options, terminal, { readOnly: false, fresh: true }, async (repository) => {
         keepYoungGenerationSmall();
         if (options.safety !== "full" && options.safety !== "none")
           throw new DrayError("USAGE", `Cannot maintain with --safety "${options.safety}": full or none is wanted`);

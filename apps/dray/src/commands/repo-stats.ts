@@ -20,7 +20,7 @@ const BLOB_KINDS: Readonly<Record<string, string>> = {
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command).action((options: RepositoryOptions) =>
-    withRepository(options, terminal, { readOnly: true }, async (repository) => {
+    withRepository(options, terminal, { readOnly: true, fresh: true }, async (repository) => {
       const statistics = await repositoryStatistics(repository, terminal.signal);
       terminal.out(options.json === true ? formatJson({ type: "summary", repository: repository.description, ...statistics }) : describe(statistics));
     }),

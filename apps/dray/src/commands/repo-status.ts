@@ -1,7 +1,8 @@
 import { formatBytes, toHex } from "@drayage/base";
 import type { Repository } from "@drayage/repo";
 import type { Command } from "commander";
-import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { copiesInUse, type LocalCopies } from "../engine/local-copies.ts";
+import { type RepositoryOptions, repositoryUrl, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatJson } from "../engine/values.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
@@ -24,6 +25,7 @@ async function showStatus(repository: Repository, options: RepositoryOptions, te
     originalBytes += info.originalLength;
   }
   const { format } = repository;
+  const copies = copiesInUse(repositoryUrl(options, terminal), repository.description, terminal);
   if (options.json === true) {
     terminal.out(
       formatJson({
@@ -36,6 +38,7 @@ async function showStatus(repository: Repository, options: RepositoryOptions, te
         contents,
         originalBytes,
         packedBytes,
+        localCopies: copies,
       }),
     );
     return;
@@ -52,6 +55,14 @@ async function showStatus(repository: Repository, options: RepositoryOptions, te
     ...(format.ecc === undefined ? [] : [["Correction", `${format.ecc.algorithm}, ${format.ecc.overheadPercent} %`] as const]),
     ["Snapshots", `${snapshots.length}${unreadable.length === 0 ? "" : `, and ${unreadable.length} that cannot be read`}`],
     ["Contents", `${contents}, ${formatBytes(originalBytes)} in ${formatBytes(packedBytes)}`],
+    ["Copies", copiesLine(copies)],
   ];
   terminal.out(lines.map(([name, value]) => `${`${name}:`.padEnd(13)}${value}\n`).join(""));
+}
+
+function copiesLine({ indexBytes, blobs }: LocalCopies): string {
+  const indexes = `${formatBytes(indexBytes)} of indexes`;
+  if (blobs === undefined) return `${indexes}; no blobs`;
+  const others = blobs.bytesOfAll === blobs.bytes ? "" : `, ${formatBytes(blobs.bytesOfAll)} with other repositories`;
+  return `${indexes}; ${formatBytes(blobs.bytes)} of blobs${others}, of at most ${formatBytes(blobs.bytesMax)} in ${blobs.folder}`;
 }

@@ -24,7 +24,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--no-read-back", "do not read every blob back from the copy")
     .action((url: string, options: Options) => {
       const parallel = options.parallel === undefined ? undefined : parseCount("--parallel", options.parallel);
-      return withRepository(options, terminal, { readOnly: true }, async (repository) => {
+      return withRepository(options, terminal, { readOnly: true, fresh: true }, async (repository) => {
         if (options.dryRun === true) return await plan(repository, url, options, terminal);
         const target = await storageFromUrl(url, terminal, { create: true });
         try {

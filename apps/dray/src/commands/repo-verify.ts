@@ -25,7 +25,7 @@ export function define(command: Command, terminal: Terminal): void {
     .action(async (options: Options) => {
       if (isResticRepository(options, terminal))
         return await (await import("../restic/repository.ts")).verifyResticRepository(options.full === true, options, terminal);
-      await withRepository(options, terminal, { readOnly: true }, (repository) => verifyRepository(repository, options, terminal));
+      await withRepository(options, terminal, { readOnly: true, fresh: true }, (repository) => verifyRepository(repository, options, terminal));
     });
 }
 

@@ -22,7 +22,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--sample <percent>", "read a part of the files, chosen anew each time: 5% a night is everything in some weeks")
     .option("--parallel <number>", "threads that decode and hash (default: the CPUs, at most 4)")
     .action((ids: string[], options: Options) =>
-      withRepository(options, terminal, { readOnly: true }, (repository) => verify(repository, ids, options, terminal)),
+      withRepository(options, terminal, { readOnly: true, fresh: true }, (repository) => verify(repository, ids, options, terminal)),
     );
 }
 

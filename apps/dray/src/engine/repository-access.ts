@@ -1,12 +1,13 @@
 /** How engine commands reach a repository: its URL and its password, from flags, environment, file or prompt. A password is never an argument: others can see those. */
 import { readFile } from "node:fs/promises";
-import { homedir, hostname, userInfo } from "node:os";
+import { hostname, userInfo } from "node:os";
 import { join } from "node:path";
 import { DrayError, type Logger, loggerTo } from "@drayage/base";
 import type { Repository, RepositoryIdentity } from "@drayage/repo";
 import type { Command } from "commander";
 import { storageFromUrl } from "../repository-url.ts";
 import type { Terminal } from "../terminal.ts";
+import { stateFolder } from "./state-folder.ts";
 
 export interface RepositoryOptions {
   readonly repository?: string;
@@ -15,23 +16,30 @@ export interface RepositoryOptions {
 }
 
 export function withRepositoryOptions(command: Command): Command {
+  return withPlaceOptions(command).option(
+    "--password-file <file>",
+    "a file holding the password, - for standard input (DRAY_REPOSITORY_PASSWORD, else asked for)",
+  );
+}
+
+/** Of commands that need no password. */
+export function withPlaceOptions(command: Command): Command {
   return command
     .option(
       "-r, --repository <url>",
       "file:///path, s3://bucket/prefix?endpoint=…, azure://container/prefix?storageAccount=… or gs://bucket/prefix, with restic+ before it to read what restic wrote (DRAY_REPOSITORY)",
     )
-    .option("--password-file <file>", "a file holding the password, - for standard input (DRAY_REPOSITORY_PASSWORD, else asked for)")
     .option("--json", "events and results as JSON, one a line");
 }
 
-/** Opens the repository, runs `work` and closes it again. */
+/** Opens the repository, runs `work` and closes it again. With `fresh`, everything is read from the store itself, past copies on this machine. */
 export async function withRepository(
   options: RepositoryOptions,
   terminal: Terminal,
-  settings: { readonly readOnly: boolean; readonly nextPassword?: () => Promise<string> },
+  settings: { readonly readOnly: boolean; readonly fresh?: boolean; readonly nextPassword?: () => Promise<string> },
   work: (repository: Repository) => Promise<void>,
 ): Promise<void> {
-  const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal);
+  const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal, { copies: settings.fresh !== true });
   try {
     const password = await repositoryPassword(options, terminal);
     const nextPassword = await settings.nextPassword?.();
@@ -49,14 +57,6 @@ export async function withRepository(
   } finally {
     await storage.close();
   }
-}
-
-/** Where this user's copies and notes lie: DRAY_STATE_DIR, else a folder of ours in the XDG cache. All of it can be made again. */
-export function stateFolder(env: Terminal["env"]): string {
-  const chosen = env["DRAY_STATE_DIR"];
-  if (chosen !== undefined && chosen !== "") return chosen;
-  const cache = env["XDG_CACHE_HOME"];
-  return join(cache !== undefined && cache !== "" ? cache : join(env["HOME"] ?? homedir(), ".cache"), "drayage");
 }
 
 /** Throws USAGE when nothing says which repository is meant. */

@@ -7,6 +7,7 @@ export class RecordingTerminal implements Terminal {
   text = "";
   errors = "";
   exitCode = 0;
+  debug = false;
   readonly outIsTerminal = false;
   readonly errIsTerminal = false;
   readonly columns = 80;

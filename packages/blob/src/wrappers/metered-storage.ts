@@ -1,7 +1,8 @@
 import { type Clock, isDrayError } from "@drayage/base";
 import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
 
-export type StorageOperation = "get" | "head" | "put" | "delete" | "list" | "extendRetention";
+export const STORAGE_OPERATIONS = ["get", "head", "put", "delete", "list", "extendRetention"] as const;
+export type StorageOperation = (typeof STORAGE_OPERATIONS)[number];
 
 export interface OperationTotals {
   readonly calls: number;
@@ -23,6 +24,8 @@ export interface StorageCall {
 export interface MeterOptions {
   readonly clock: Clock;
   readonly onCall?: (call: StorageCall) => void;
+  /** When the storage is closed, with all totals. */
+  readonly onClose?: (storage: MeteredStorage) => void;
 }
 
 /** Counts calls, bytes, failures and time by operation. */
@@ -102,8 +105,9 @@ export class MeteredStorage implements BlobStorage {
     );
   }
 
-  close(): Promise<void> {
-    return this.#inner.close();
+  async close(): Promise<void> {
+    this.#options.onClose?.(this);
+    await this.#inner.close();
   }
 
   async #measured<T>(operation: StorageOperation, bytesOf: (result: T) => number, work: () => Promise<T>): Promise<T> {
