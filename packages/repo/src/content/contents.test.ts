@@ -1,6 +1,6 @@
 import { concat, equalBytes, hasCode, toHex, utf8 } from "@drayage/base";
 import { settle, VirtualClock } from "@drayage/base/testing";
-import type { BlobStorage } from "@drayage/blob";
+import type { BlobStorage, GetBlobOptions } from "@drayage/blob";
 import { FaultyStorage, faultAt, faultWhen, MemoryStorage } from "@drayage/blob/testing";
 import { describe, expect, it } from "vitest";
 import type { ContentId } from "../content-port.ts";
@@ -33,6 +33,31 @@ const kinds = async (storage: BlobStorage): Promise<string> =>
   (await namesOf(storage)).map((id) => (id.startsWith("kopia.") ? "" : id.slice(0, id.startsWith("x") ? 2 : 1))).join("");
 
 describe("contents", () => {
+  it("are read from the store itself when a copy on the way does not open", async () => {
+    const repository = await newTestRepository();
+    const writer = await repository.open();
+    const { id } = await writer.write(utf8("a directory"), { prefix: "k" });
+    await writer.flush();
+    // A copy of before the repair of a damaged pack, whole as a copy.
+    const [pack = ""] = await namesOf(repository.storage, "q");
+    const asked: boolean[] = [];
+    const copies: BlobStorage = Object.create(repository.storage, {
+      get: {
+        value: async (blobId: string, options: GetBlobOptions = {}) => {
+          const bytes = await repository.storage.get(blobId, options);
+          if (blobId !== pack) return bytes;
+          asked.push(options.fresh === true);
+          return options.fresh === true ? bytes : bytes.map((byte) => byte ^ 1);
+        },
+      },
+      head: { value: (blobId: string) => repository.storage.head(blobId) },
+      list: { value: (prefix: string) => repository.storage.list(prefix) },
+    });
+    const reader = await openTestContents(copies, repository.clock);
+    expect(text(await reader.get(id))).toBe("a directory");
+    expect(asked).toEqual([false, true]);
+  });
+
   it("come back from memory, after a flush, and in another client", async () => {
     const repository = await newTestRepository();
     const contents = await repository.open();

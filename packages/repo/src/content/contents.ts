@@ -481,7 +481,9 @@ export class Contents implements ContentWriter {
   async #read(id: ContentId, entry: IndexEntry, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted();
     const info = infoOf(id, entry);
-    const plain = this.codec.open(this.#stored(info) ?? (await this.#packs.read(entry, signal)), info);
+    const stored = this.#stored(info);
+    const open = (bytes: Uint8Array): Uint8Array => this.codec.open(bytes, info);
+    const plain = stored === undefined ? await this.#packs.readOpened(entry, open, signal) : open(stored);
     this.#statistics.readContents++;
     this.#statistics.readBytes += plain.length;
     return plain;

@@ -58,6 +58,20 @@ export class PackReader {
     return out;
   }
 
+  /** A content, opened. What does not open is read once more from the store itself, past every copy on the way: one may be damaged, or be of before a repair. */
+  async readOpened(range: StoredRange, open: (stored: Uint8Array) => Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+    try {
+      return open(await this.read(range, signal));
+    } catch (error) {
+      if (!hasCode(error, "REPO_CORRUPT")) throw error;
+    }
+    const { packBlobId, packOffset, packedLength } = range;
+    for (const key of this.#blocks.keys()) if (key.startsWith(`${packBlobId}/`)) this.#blocks.delete(key);
+    this.#lengths.delete(packBlobId);
+    this.#bytesFetched += packedLength;
+    return open(await this.readRange(packBlobId, packOffset, packedLength, { fresh: true, ...(signal === undefined ? {} : { signal }) }));
+  }
+
   /** A range of a pack, past the cache. */
   async readRange(packBlobId: string, offset: number, length: number, options: Omit<GetBlobOptions, "offset" | "length"> = {}): Promise<Uint8Array> {
     try {
