@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseBackupDataPathResult, parseDataPathProgress, parseRestoreDataPathResult } from "./data-path.ts";
+import { parseBackupDataPathResult, parseDataPathProgress, parseRestoreDataPathResult, parseTransferDetails } from "./data-path.ts";
 
 describe("parseDataPathProgress()", () => {
   // Messages of Velero 1.18.3's own mover.
@@ -13,6 +13,36 @@ describe("parseDataPathProgress()", () => {
 
   it.each(["", "null", "[]", "12", '{"doneBytes":-1}', '{"doneBytes":"1"}', '{"doneBytes":1e300}'])("refuses %s", (message) => {
     expect(parseDataPathProgress(message)).toBeUndefined();
+  });
+});
+
+describe("details of a transfer", () => {
+  const details = {
+    phase: "transferring",
+    filesDone: 1,
+    filesTotal: 2,
+    bytesHashed: 30,
+    bytesDeduplicated: 10,
+    bytesStored: 15,
+    errors: 0,
+    bytesPerSecond: 7,
+    limitedBy: "storage",
+  };
+
+  it("travel beside Velero's numbers, and in an annotation with their time", () => {
+    expect(parseDataPathProgress(JSON.stringify({ totalBytes: 9, doneBytes: 3, details }))).toEqual({ totalBytes: 9, doneBytes: 3, details });
+    const at = "2026-01-01T00:00:00Z";
+    expect(parseTransferDetails(JSON.stringify({ ...details, at }))).toEqual({ ...details, at });
+  });
+
+  it.each([
+    ["nothing", ""],
+    ["no time", JSON.stringify(details)],
+    ["no phase", JSON.stringify({ ...details, phase: undefined, at: "2026-01-01T00:00:00Z" })],
+    ["a phase that is a book", JSON.stringify({ ...details, phase: "x".repeat(1000), at: "2026-01-01T00:00:00Z" })],
+    ["fewer than no files", JSON.stringify({ ...details, filesDone: -1, at: "2026-01-01T00:00:00Z" })],
+  ])("are left out when they are rubbish: %s", (_what, text) => {
+    expect(parseTransferDetails(text)).toBeUndefined();
   });
 });
 

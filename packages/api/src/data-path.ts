@@ -19,6 +19,9 @@ export const DATA_PATH_EVENTS = {
 /** How the termination message of a canceled data path ends. */
 export const DATA_PATH_CANCELED = "data path is canceled";
 
+/** Of a word for people. */
+const WORD_LENGTH_MAX = 40;
+
 /** The kubelet keeps no more of a termination message. */
 export const TERMINATION_MESSAGE_BYTES_MAX = 4096;
 
@@ -26,6 +29,34 @@ export const TERMINATION_MESSAGE_BYTES_MAX = 4096;
 export interface DataPathProgress {
   readonly totalBytes?: number;
   readonly doneBytes?: number;
+  /** Ours; Velero's node-agent does not look at it. */
+  readonly details?: TransferDetails;
+}
+
+/** How a transfer goes, for people: in the message of the progress Event, and from there in an annotation of its object. */
+export interface TransferDetails {
+  readonly phase: string;
+  readonly filesDone: number;
+  readonly filesTotal: number;
+  /** Read from the volume and hashed, or written to it. */
+  readonly bytesHashed: number;
+  /** Of these, what the repository had already. */
+  readonly bytesDeduplicated: number;
+  /** Sent to the store after compression and encryption, or fetched from it. */
+  readonly bytesStored: number;
+  /** Entries that could not be moved. */
+  readonly errors: number;
+  /** Over the last seconds. */
+  readonly bytesPerSecond?: number;
+  readonly etaSeconds?: number;
+  /** What most of the time goes into: `reading`, `processor` or `storage`. */
+  readonly limitedBy?: string;
+}
+
+/** Details as they were at a time, as JSON in `DRAYAGE_ANNOTATIONS.transfer`. */
+export interface NotedTransferDetails extends TransferDetails {
+  /** RFC 3339. */
+  readonly at: string;
 }
 
 interface AccessPoint {
@@ -51,12 +82,46 @@ export interface RestoreDataPathResult {
 }
 
 /** The progress in an Event's message, or undefined when it is not one. */
-export function parseDataPathProgress(message: string): { readonly totalBytes: number; readonly doneBytes: number } | undefined {
+export function parseDataPathProgress(
+  message: string,
+): { readonly totalBytes: number; readonly doneBytes: number; readonly details?: TransferDetails } | undefined {
   const value = parseObject(message);
   if (value === undefined) return undefined;
   const totalBytes = count(value["totalBytes"]);
   const doneBytes = count(value["doneBytes"]);
-  return totalBytes === undefined || doneBytes === undefined ? undefined : { totalBytes, doneBytes };
+  if (totalBytes === undefined || doneBytes === undefined) return undefined;
+  const details = detailsOf(value["details"]);
+  return { totalBytes, doneBytes, ...(details === undefined ? {} : { details }) };
+}
+
+/** The details that an annotation holds, or undefined when it holds none. */
+export function parseTransferDetails(text: string): NotedTransferDetails | undefined {
+  const value = parseObject(text);
+  const details = detailsOf(value);
+  const at = value?.["at"];
+  return details === undefined || typeof at !== "string" ? undefined : { ...details, at };
+}
+
+/** Whoever may write Events or annotations may write anything: only what has the right form is taken over. */
+function detailsOf(value: unknown): TransferDetails | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const fields = value as Readonly<Record<string, unknown>>;
+  const { phase, limitedBy } = fields;
+  if (typeof phase !== "string" || phase.length > WORD_LENGTH_MAX) return undefined;
+  const [filesDone, filesTotal, bytesHashed] = [count(fields["filesDone"]), count(fields["filesTotal"]), count(fields["bytesHashed"])];
+  const [bytesDeduplicated, bytesStored, errors] = [count(fields["bytesDeduplicated"]), count(fields["bytesStored"]), count(fields["errors"])];
+  if (filesDone === undefined || filesTotal === undefined || bytesHashed === undefined) return undefined;
+  if (bytesDeduplicated === undefined || bytesStored === undefined || errors === undefined) return undefined;
+  const optional = (name: "bytesPerSecond" | "etaSeconds"): object => {
+    const number = fields[name] === undefined ? undefined : count(fields[name]);
+    return number === undefined ? {} : { [name]: number };
+  };
+  return {
+    ...{ phase, filesDone, filesTotal, bytesHashed, bytesDeduplicated, bytesStored, errors },
+    ...optional("bytesPerSecond"),
+    ...optional("etaSeconds"),
+    ...(typeof limitedBy === "string" && limitedBy.length <= WORD_LENGTH_MAX ? { limitedBy } : {}),
+  };
 }
 
 /** The result of a backup in a termination message, or undefined when it is not one that names a snapshot. */

@@ -74,6 +74,8 @@ export const ANNOTATIONS = {
 export const DRAYAGE_ANNOTATIONS = {
   /** "true" on a Restore: workloads are created only when their volumes have their data. */
   dataFirst: "drayage.io/data-first",
+  /** JSON of NotedTransferDetails, on what moves: how fast it goes and what holds it up; at most every ten seconds. */
+  transfer: "drayage.io/transfer",
   /** "true" on a DataDownload or VolumeSnapshotRestore: no pod will choose the node of a volume whose class waits for its first consumer, so the mover does. */
   ignoreDelayBinding: "drayage.io/ignore-delay-binding",
   /** On a Restore: how often another process went on with it after the one before had ended. */

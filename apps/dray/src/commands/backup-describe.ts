@@ -1,4 +1,4 @@
-import { backups, type DataUpload, dataUploads } from "@drayage/api";
+import { backups, type DataUpload, dataUploads, LABELS, validLabelValue } from "@drayage/api";
 import type { Command } from "commander";
 import { type ClusterAccess, type ClusterOptions, getNamed, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { downloadJson } from "../cluster/download.ts";
@@ -33,9 +33,13 @@ async function describe(name: string, options: Options, access: ClusterAccess, t
   }
   if (!ended) {
     const uploads: DataUpload[] = [];
-    for await (const upload of client.listAll(dataUploads, { namespace, labelSelector: `velero.io/backup-name=${name}`, signal: terminal.signal }))
+    for await (const upload of client.listAll(dataUploads, {
+      namespace,
+      labelSelector: `${LABELS.backupName}=${validLabelValue(name)}`,
+      signal: terminal.signal,
+    }))
       uploads.push(upload);
-    details = { ...details, uploads };
+    details = { ...details, uploads, nowMs: terminal.clock.nowMs() };
   } else if (options.details === true) {
     details = {
       ...details,

@@ -34,7 +34,7 @@ async function describe(name: string, options: Options, access: ClusterAccess, t
     const downloads: DataDownload[] = [];
     for await (const download of client.listAll(dataDownloads, { namespace, labelSelector: `velero.io/restore-name=${name}`, signal: terminal.signal }))
       downloads.push(download);
-    details = { ...details, downloads };
+    details = { ...details, downloads, nowMs: terminal.clock.nowMs() };
   } else if (options.details === true) {
     details = {
       ...details,

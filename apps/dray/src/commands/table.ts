@@ -47,6 +47,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["backup-location", "get"], summary: "List backup locations", load: () => import("./backup-location-get.ts") },
   { words: ["data-upload", "get"], summary: "List data uploads", load: () => import("./data-upload-get.ts") },
   { words: ["data-upload", "describe"], summary: "Show where a data upload is, and what happened to it", load: () => import("./data-upload-describe.ts") },
+  { words: ["data-upload", "watch"], summary: "Show how data uploads go until they have ended", load: () => import("./data-upload-watch.ts") },
   { words: ["data-upload", "cancel"], summary: "Ask data uploads to stop", load: () => import("./data-upload-cancel.ts") },
   { words: ["data-download", "get"], summary: "List data downloads", load: () => import("./data-download-get.ts") },
   {
@@ -54,6 +55,7 @@ export const commandTable: readonly CommandEntry[] = [
     summary: "Show where a data download is, and what happened to it",
     load: () => import("./data-download-describe.ts"),
   },
+  { words: ["data-download", "watch"], summary: "Show how data downloads go until they have ended", load: () => import("./data-download-watch.ts") },
   { words: ["data-download", "cancel"], summary: "Ask data downloads to stop", load: () => import("./data-download-cancel.ts") },
   { words: ["repo", "maintain"], summary: "Keep a repository small and quick", load: () => import("./repo-maintain.ts") },
   { words: ["repo", "get"], summary: "List the BackupRepositories of a cluster", load: () => import("./repo-get.ts") },

@@ -1,6 +1,5 @@
 import type { Backup, BackupSpec, DataUpload } from "@drayage/api";
 import { formatBytes } from "@drayage/base";
-import { formatProgress } from "../cluster/wait.ts";
 import {
   formatFacts,
   formatGoTime,
@@ -14,6 +13,7 @@ import {
   formatTristate,
   type PodVolumeInfo,
 } from "./facts.ts";
+import { formatMovement } from "./transfer.ts";
 
 /** What `describe` found beside the object itself; what was not asked for or is not there is left out. */
 export interface BackupDetails {
@@ -22,6 +22,8 @@ export interface BackupDetails {
   readonly resourceList?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly volumes?: readonly VolumeInfo[] | undefined;
   readonly uploads?: readonly DataUpload[] | undefined;
+  /** The time, for how fast uploads go. */
+  readonly nowMs?: number;
 }
 
 interface VolumeInfo {
@@ -189,10 +191,10 @@ function formatHooks(spec: BackupSpec): string {
 function formatOperationSection({ status }: Backup, details: BackupDetails): string {
   const attempted = status?.backupItemOperationsAttempted ?? 0;
   if (details.operations !== undefined && details.operations.length > 0) return `Backup Item Operations:\n${formatOperations(details.operations, "Backup")}`;
-  const running = (details.uploads ?? []).map(
-    (upload) =>
-      `  ${upload.spec.sourceNamespace}/${upload.spec.sourcePVC}: ${upload.status?.phase ?? "New"}, ${formatProgress(upload.status?.progress?.bytesDone, upload.status?.progress?.totalBytes)}\n`,
-  );
+  const running = (details.uploads ?? []).map((upload) => {
+    const volume = `${upload.spec.sourceNamespace}/${upload.spec.sourcePVC}`;
+    return `  ${formatMovement(volume, upload, details.nowMs)}\n`;
+  });
   if (running.length > 0) return `Backup Item Operations:\n${running.join("")}`;
   if (attempted === 0) return "";
   return `Backup Item Operations:  ${status?.backupItemOperationsCompleted ?? 0} of ${attempted} completed successfully, ${status?.backupItemOperationsFailed ?? 0} failed (specify --details for more information)\n`;

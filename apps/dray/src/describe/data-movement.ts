@@ -1,9 +1,10 @@
 import type { DataDownload, DataUpload } from "@drayage/api";
-import { parseTime } from "@drayage/base";
+import { formatBytes, parseTime } from "@drayage/base";
 import type { CoreEvent } from "@drayage/kube";
 import { formatProgress } from "../cluster/wait.ts";
 import { formatElapsed } from "../output/table.ts";
 import { formatFacts, formatGoTime, formatMap } from "./facts.ts";
+import { formatTransfer, transferFacts } from "./transfer.ts";
 
 /** A DataUpload or DataDownload for people: where it is, how far, and what happened to it. */
 export function describeDataMovement(object: DataUpload | DataDownload, events: readonly CoreEvent[], nowMs: number): string {
@@ -11,6 +12,7 @@ export function describeDataMovement(object: DataUpload | DataDownload, events: 
   const isUpload = "sourcePVC" in spec;
   const startedMs = parseTime(status?.startTimestamp);
   const endedMs = parseTime(status?.completionTimestamp);
+  const { details } = transferFacts(object, nowMs);
   const volume = isUpload ? `${spec.sourceNamespace}/${spec.sourcePVC}` : `${spec.targetVolume.namespace}/${spec.targetVolume.pvc}`;
   const facts = formatFacts([
     ["Name", metadata.name ?? ""],
@@ -34,6 +36,16 @@ export function describeDataMovement(object: DataUpload | DataDownload, events: 
     ["Completed", formatGoTime(status?.completionTimestamp)],
     ["Took", startedMs === undefined ? "<n/a>" : formatElapsed((endedMs ?? nowMs) - startedMs)],
     ["Progress", formatProgress(status?.progress?.bytesDone, status?.progress?.totalBytes)],
+    ["Speed", formatTransfer(object, nowMs) || "<none>"],
+    ...(details === undefined
+      ? []
+      : ([
+          ["Files", `${details.filesDone} of ${details.filesTotal}${details.errors === 0 ? "" : `, ${details.errors} not moved`}`],
+          [
+            isUpload ? "Stored" : "Fetched",
+            isUpload ? `${formatBytes(details.bytesStored)}, ${formatBytes(details.bytesDeduplicated)} were there already` : formatBytes(details.bytesStored),
+          ],
+        ] as const)),
   ]);
   const timeOf = (event: CoreEvent): string => event.lastTimestamp ?? event.metadata.creationTimestamp ?? "";
   const lines = [...events]

@@ -1,5 +1,4 @@
 import type { DataDownload, Restore } from "@drayage/api";
-import { formatProgress } from "../cluster/wait.ts";
 import {
   formatFacts,
   formatGoTime,
@@ -13,6 +12,7 @@ import {
   formatTristate,
   type PodVolumeInfo,
 } from "./facts.ts";
+import { formatMovement } from "./transfer.ts";
 
 export interface RestoreDetails {
   readonly results?: { readonly errors?: object; readonly warnings?: object } | undefined;
@@ -20,6 +20,8 @@ export interface RestoreDetails {
   readonly resourceList?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly volumes?: readonly RestoredVolume[] | undefined;
   readonly downloads?: readonly DataDownload[] | undefined;
+  /** The time, for how fast downloads go. */
+  readonly nowMs?: number;
 }
 
 interface RestoredVolume {
@@ -35,10 +37,10 @@ export function describeRestore(restore: Restore, details: RestoreDetails): stri
   const { metadata, spec, status } = restore;
   const phase = status?.phase ?? "New";
   const failed = phase === "Failed" || phase === "PartiallyFailed";
-  const downloads = (details.downloads ?? []).map(
-    ({ spec: { targetVolume }, status: state }) =>
-      `  ${targetVolume.namespace}/${targetVolume.pvc}: ${state?.phase ?? "New"}, ${formatProgress(state?.progress?.bytesDone, state?.progress?.totalBytes)}\n`,
-  );
+  const downloads = (details.downloads ?? []).map((download) => {
+    const { namespace, pvc } = download.spec.targetVolume;
+    return `  ${formatMovement(`${namespace}/${pvc}`, download, details.nowMs)}\n`;
+  });
   const sections = [
     formatFacts([
       ["Name", metadata.name ?? ""],

@@ -1,6 +1,6 @@
 /** Runs one step. Each makes at most one write to the object itself, which fails when the object is not the one that was looked at. */
 
-import { LABELS } from "@drayage/api";
+import { DRAYAGE_ANNOTATIONS, LABELS } from "@drayage/api";
 import { dispositionOf, errorFields, formatTime, fromUtf8, hasCode, type Logger, messageOf } from "@drayage/base";
 import { type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
 import { finalizerFor } from "./data-movers.ts";
@@ -52,8 +52,10 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
       return write(withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.cancelSeen]: now }));
     case "requestCancel":
       return write(withStatus({ ...movement, spec: { ...movement.spec, cancel: true } }, { message: step.message }));
-    case "reportProgress":
-      return write(withStatus(movement, { progress: { totalBytes: step.totalBytes, bytesDone: step.doneBytes } }));
+    case "reportProgress": {
+      const details = step.details === undefined ? {} : { [DRAYAGE_ANNOTATIONS.transfer]: JSON.stringify({ ...step.details, at: now }) };
+      return write(withStatus(withAnnotations(movement, details), { progress: { totalBytes: step.totalBytes, bytesDone: step.doneBytes } }));
+    }
     case "recordEnding": {
       if (step.phase === "Failed") await logMover(deps, movement);
       const { phase, message, status } = step;

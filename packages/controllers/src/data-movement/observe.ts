@@ -1,12 +1,12 @@
 /** Sees everything that `decide` needs to know about one object, and nothing else. Reads only. */
-import { DATA_PATH_CANCELED, parseDataPathProgress } from "@drayage/api";
+import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, parseDataPathProgress, parseTransferDetails } from "@drayage/api";
 import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
 import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Node, type Pod, requireDuration } from "@drayage/kube";
 import { failureMessage, successMessage } from "../exposers/hosting-pod.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
 import { type DataMovement, endingOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
-import { type DataPath, mayConclude, type Observed, type Role } from "./phases.ts";
+import { type DataPath, type MovementProgress, mayConclude, type Observed, type Role } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 import { done, failed, type Work, wait } from "./work.ts";
 
@@ -68,6 +68,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     queueFull: deps.prepareQueueLength > 0 && deps.caches.exposing().length >= deps.prepareQueueLength,
     slotFree: deps.slots.isFree(slotKey(kind, movement)),
     dataPath,
+    detailsForMs: ageOfDetails(movement, nowMs),
     reported: { totalBytes: movement.status?.progress?.totalBytes ?? 0, doneBytes: movement.status?.progress?.bytesDone ?? 0 },
     delivering,
     noun: kind.noun,
@@ -182,17 +183,28 @@ function resultOf<T extends DataMovement>(
 }
 
 /** Progress never goes back, whichever of the Events comes last. A total that is not known yet stays what was reported. */
-function latestProgress(events: readonly CoreEvent[], movement: DataMovement): { totalBytes: number; doneBytes: number } | undefined {
-  let best: { totalBytes: number; doneBytes: number } | undefined;
+function latestProgress(events: readonly CoreEvent[], movement: DataMovement): MovementProgress | undefined {
+  let best: MovementProgress | undefined;
   for (const { message, involvedObject } of events) {
     if (involvedObject.uid !== undefined && involvedObject.uid !== movement.metadata.uid) continue;
     const progress = parseDataPathProgress(message ?? "");
     if (progress === undefined) continue;
-    best = { totalBytes: Math.max(best?.totalBytes ?? 0, progress.totalBytes), doneBytes: Math.max(best?.doneBytes ?? 0, progress.doneBytes) };
+    const details = best !== undefined && best.doneBytes > progress.doneBytes ? best.details : progress.details;
+    best = {
+      totalBytes: Math.max(best?.totalBytes ?? 0, progress.totalBytes),
+      doneBytes: Math.max(best?.doneBytes ?? 0, progress.doneBytes),
+      ...(details === undefined ? {} : { details }),
+    };
   }
   if (best === undefined) return undefined;
   return {
     totalBytes: Math.max(best.totalBytes, movement.status?.progress?.totalBytes ?? 0),
     doneBytes: Math.max(best.doneBytes, movement.status?.progress?.bytesDone ?? 0),
+    ...(best.details === undefined ? {} : { details: best.details }),
   };
+}
+
+function ageOfDetails({ metadata }: DataMovement, nowMs: number): number | undefined {
+  const atMs = parseTime(parseTransferDetails(metadata.annotations?.[DRAYAGE_ANNOTATIONS.transfer] ?? "")?.at);
+  return atMs === undefined ? undefined : nowMs - atMs;
 }

@@ -183,6 +183,15 @@ describe("decide() of a data movement", () => {
     expect(told(changes)).toBe(wanted);
   });
 
+  it("writes details for people with progress, but at most every ten seconds", () => {
+    const details = { phase: "transferring", filesDone: 1, filesTotal: 2, bytesHashed: 3, bytesDeduplicated: 0, bytesStored: 3, errors: 0 };
+    const dataPath = { state: "running" as const, progress: { totalBytes: 9, doneBytes: 3, details } };
+    const steps = (detailsForMs: number | undefined) => phases.InProgress(observed({ phase: "InProgress", dataPath, detailsForMs })).steps;
+    expect(steps(undefined)).toEqual([{ do: "reportProgress", totalBytes: 9, doneBytes: 3, details }]);
+    expect(steps(10_000)).toEqual([{ do: "reportProgress", totalBytes: 9, doneBytes: 3, details }]);
+    expect(steps(9_999)).toEqual([{ do: "reportProgress", totalBytes: 9, doneBytes: 3 }]);
+  });
+
   it("answers every phase", () => {
     expect(Object.keys(phases).sort()).toEqual(["Accepted", "Canceled", "Canceling", "Completed", "Failed", "InProgress", "New", "Prepared"]);
   });

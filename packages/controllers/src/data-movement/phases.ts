@@ -11,6 +11,7 @@
  *
  * Every way to an end is the same three steps: the ending is written on the object, what was made on the way is taken away, the phase is set; then the finalizer goes.
  */
+import type { TransferDetails } from "@drayage/api";
 import type { Ending, Phase, TerminalPhase } from "./movement.ts";
 import { isTerminal } from "./movement.ts";
 import type { Work } from "./work.ts";
@@ -18,10 +19,16 @@ import type { Work } from "./work.ts";
 /** What this node-agent is to an object: the one that acts on it, the one that may take over since that one's node is dead, or neither. */
 export type Role = "owner" | "heir" | "bystander";
 
+export interface MovementProgress {
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  readonly details?: TransferDetails;
+}
+
 export type DataPath =
   | { readonly state: "absent" }
   | { readonly state: "starting" }
-  | { readonly state: "running"; readonly progress?: { readonly totalBytes: number; readonly doneBytes: number } }
+  | { readonly state: "running"; readonly progress?: MovementProgress }
   | { readonly state: "succeeded"; readonly result: { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } }
   /** `status` is what can be kept of a failure: a snapshot that lacks some entries. */
   | { readonly state: "failed"; readonly message: string; readonly canceled: boolean; readonly status?: Readonly<Record<string, unknown>> };
@@ -51,6 +58,8 @@ export interface Observed {
   readonly dataPath: DataPath;
   /** Progress as it stands in the status. */
   readonly reported: { readonly totalBytes: number; readonly doneBytes: number };
+  /** How old the details are that stand in the annotation; undefined for none. */
+  readonly detailsForMs?: number | undefined;
   readonly delivering: boolean;
   /** What is next in this stage: exposing, delivering or cleaning up. Absent where this agent has nothing to do with it. */
   readonly work: Work | undefined;
@@ -68,7 +77,8 @@ export type Step =
   | { readonly do: "recordEnding"; readonly phase: TerminalPhase; readonly message?: string; readonly status?: Readonly<Record<string, unknown>> }
   | { readonly do: "conclude"; readonly ending: Ending }
   | { readonly do: "setPhase"; readonly to: "Prepared" | "InProgress" | "Canceling" }
-  | { readonly do: "reportProgress"; readonly totalBytes: number; readonly doneBytes: number };
+  /** With details only when those that are there are old enough: they are for people, and each is a write. */
+  | ({ readonly do: "reportProgress" } & MovementProgress);
 
 export interface Decision {
   readonly steps: readonly Step[];
@@ -86,6 +96,7 @@ const ENDING_ABANDONED_MS = 2 * 60_000;
 
 const POLL_MS = 500;
 const QUEUE_MS = 5_000;
+const DETAILS_EVERY_MS = 10_000;
 const TICK_MS = 60_000;
 
 const nothing: Decision = { steps: [] };
@@ -196,7 +207,9 @@ function running(o: Observed): Decision {
   if (o.cancelRequested && o.phase === "InProgress") return step({ do: "setPhase", to: "Canceling" });
   const progress = o.dataPath.state === "running" ? o.dataPath.progress : undefined;
   if (progress !== undefined && (progress.doneBytes !== o.reported.doneBytes || progress.totalBytes !== o.reported.totalBytes)) {
-    return { steps: [{ do: "reportProgress", ...progress }], recheckAfterMs: TICK_MS };
+    const { details, ...numbers } = progress;
+    const isDue = details !== undefined && (o.detailsForMs === undefined || o.detailsForMs >= DETAILS_EVERY_MS);
+    return { steps: [{ do: "reportProgress", ...numbers, ...(isDue ? { details } : {}) }], recheckAfterMs: TICK_MS };
   }
   return waitFor("the mover", TICK_MS);
 }

@@ -1,7 +1,7 @@
 /** Counts what the server's kinds do, from how their objects change. */
 import type { Backup, BackupRepository, BackupStorageLocation, DeleteBackupRequest, Restore, Schedule } from "@drayage/api";
 import { parseTime } from "@drayage/base";
-import type { Informer, KubeObject } from "@drayage/kube";
+import type { Informer } from "@drayage/kube";
 import { backupChanges, deletionChanges, restoreChanges, scheduleOf, successChanges } from "./backup-metrics.ts";
 import { type MetricChange, type Metrics, report } from "./metrics.ts";
 
@@ -22,24 +22,24 @@ export function startServerMetrics(sources: ServerMetricSources, metrics: Metric
   const scheduleOfBackup = new Map<string, string>();
   for (const name of INITIALLY_ZERO) metrics.add(name, { schedule: "" }, 0);
   const ends = [
-    watch(backups, (before, after) => {
+    backups.onChange((before, after) => {
       if (after !== undefined) scheduleOfBackup.set(after.metadata.name ?? "", scheduleOf(after));
       metrics.set("velero_backup_total", {}, backups.list().length);
       report(metrics, [...backupChanges(before, after), ...(before === undefined && after !== undefined ? successChanges(after) : [])]);
     }),
-    watch(restores, (before, after) => {
+    restores.onChange((before, after) => {
       metrics.set("velero_restore_total", {}, restores.list().length);
       report(metrics, restoreChanges(before, after));
     }),
-    watch(schedules, (before, after) => report(metrics, scheduleChanges(before, after))),
-    watch(deletions, (before, after) => {
+    schedules.onChange((before, after) => report(metrics, scheduleChanges(before, after))),
+    deletions.onChange((before, after) => {
       const name = (after ?? before)?.spec.backupName ?? "";
       report(metrics, deletionChanges(before, after, scheduleOfBackup.get(name) ?? ""));
       if (backups.list().every(({ metadata }) => metadata.name !== name) && (after === undefined || after.status?.phase === "Processed"))
         scheduleOfBackup.delete(name);
     }),
-    watch(locations, (_before, after) => report(metrics, locationChanges(after))),
-    watch(repositories, (before, after) => report(metrics, maintenanceChanges(before, after))),
+    locations.onChange((_before, after) => report(metrics, locationChanges(after))),
+    repositories.onChange((before, after) => report(metrics, maintenanceChanges(before, after))),
   ];
   return () => {
     for (const end of ends) end();
@@ -66,13 +66,6 @@ const INITIALLY_ZERO = [
   "velero_volume_snapshot_success_total",
   "velero_volume_snapshot_failure_total",
 ] as const;
-
-/** What is cached already, as if it had come now, and every change after it. */
-function watch<T extends KubeObject>(informer: Informer<T>, seen: (before: T | undefined, after: T | undefined) => void): () => void {
-  const end = informer.onChange(seen);
-  for (const object of informer.list()) seen(undefined, object);
-  return end;
-}
 
 export function scheduleChanges(before: Schedule | undefined, after: Schedule | undefined): readonly MetricChange[] {
   const schedule = (after ?? before)?.metadata.name ?? "";

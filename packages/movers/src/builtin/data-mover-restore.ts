@@ -48,7 +48,7 @@ export async function restoreInto<T>(
       flush: true,
       sparse: settings["WriteSparseFiles"] === "true",
       signal,
-      onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
+      onProgress,
       clock,
       ...(parallel === undefined ? {} : { parallel }),
       ...(memoryBudget === undefined ? {} : { memoryBudget }),

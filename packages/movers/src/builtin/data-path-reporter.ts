@@ -1,5 +1,5 @@
 /** Tells the node-agent how the data path goes, by Events about its object (see `data-path.ts` of the api). */
-import { DATA_PATH_EVENTS, type DataPathProgress } from "@drayage/api";
+import { DATA_PATH_EVENTS, type DataPathProgress, type TransferDetails } from "@drayage/api";
 import { type Clock, errorFields, formatTime, hasCode, type Logger, type RandomSource, randomHex } from "@drayage/base";
 import { type CoreEvent, events, type KubeClient, type KubeObject } from "@drayage/kube";
 
@@ -11,6 +11,13 @@ export interface DataPathReporterOptions {
   /** The custom resource, with apiVersion and kind. */
   readonly about: KubeObject;
   readonly nodeName: string;
+}
+
+/** What is told while bytes move. */
+export interface TransferProgress {
+  readonly totalBytes: number;
+  readonly doneBytes: number;
+  readonly details: TransferDetails;
 }
 
 /** Progress is told this often. */
@@ -45,8 +52,9 @@ export class DataPathReporter {
     this.#tell({ reason: DATA_PATH_EVENTS.started, type: "Normal", message: `Data path for ${this.#name} started` });
   }
 
-  progress({ totalBytes, doneBytes }: { readonly totalBytes: number; readonly doneBytes: number }): void {
-    this.#latest = JSON.stringify(withoutZeros({ totalBytes, doneBytes }));
+  progress(progress: TransferProgress): void {
+    const { totalBytes, doneBytes, details } = progress;
+    this.#latest = JSON.stringify({ ...withoutZeros({ totalBytes, doneBytes }), details });
     this.#pump();
   }
 
@@ -185,7 +193,6 @@ export class DataPathReporter {
 }
 
 /** The form on the wire: Velero leaves zeros out. */
-export function withoutZeros(progress: Required<DataPathProgress>): DataPathProgress {
-  const { totalBytes, doneBytes } = progress;
+export function withoutZeros({ totalBytes, doneBytes }: { readonly totalBytes: number; readonly doneBytes: number }): DataPathProgress {
   return { ...(totalBytes === 0 ? {} : { totalBytes }), ...(doneBytes === 0 ? {} : { doneBytes }) };
 }

@@ -37,7 +37,7 @@ async function backUp(options: DataMoverOptions, { object, access, signal, onPro
       policy: "velero",
       fence,
       signal,
-      onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
+      onProgress,
       clock,
       logger,
       ...(parallel === undefined ? {} : { parallel }),

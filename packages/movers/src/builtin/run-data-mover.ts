@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { DATA_PATH_CANCELED, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, TERMINATION_MESSAGE_BYTES_MAX } from "@drayage/api";
 import { asBuffer, type Clock, DrayError, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
+import { type OnProgress, RateMeter } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
 import { DataPathReporter } from "./data-path-reporter.ts";
 import { Canceled, watchMovement } from "./movement-watch.ts";
@@ -47,7 +48,7 @@ export interface TransferContext<T> {
   readonly object: T;
   readonly access: RepositoryAccess;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: { readonly totalBytes: number; readonly doneBytes: number }) => void;
+  readonly onProgress: OnProgress;
   /** Throws when this mover is no longer the one that moves the object; called before anything becomes visible. */
   readonly fence: () => Promise<void>;
 }
@@ -82,7 +83,7 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
       object,
       access: await accessFor(options, object),
       signal,
-      onProgress: (progress) => telling.progress(progress),
+      onProgress: tellProgress(telling, clock),
       fence: () => fence(options, type, object),
     });
     return end(options, telling, outcome);
@@ -104,6 +105,26 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
     await reporter?.stop(LAST_EVENTS_MS);
     watch.stop();
   }
+}
+
+/** Progress as it is told: Velero's two numbers, and how fast it goes. */
+function tellProgress(reporter: DataPathReporter, clock: Clock): OnProgress {
+  const meter = new RateMeter();
+  return ({ phase, bytesTotal, bytesDone, filesDone, filesTotal, bytesHashed, bytesDeduplicated, bytesUploaded, errors, limitedBy }) => {
+    meter.note(clock.monotonicMs(), bytesDone);
+    const rate = meter.perSecond;
+    const etaMs = meter.etaMs(bytesTotal);
+    reporter.progress({
+      totalBytes: bytesTotal,
+      doneBytes: bytesDone,
+      details: {
+        ...{ phase, filesDone, filesTotal, bytesHashed, bytesDeduplicated, bytesStored: bytesUploaded, errors },
+        ...(rate === undefined ? {} : { bytesPerSecond: Math.round(rate) }),
+        ...(etaMs === undefined ? {} : { etaSeconds: Math.ceil(etaMs / 1000) }),
+        ...(limitedBy === undefined ? {} : { limitedBy }),
+      },
+    });
+  };
 }
 
 function end(options: DataMoverOptions, reporter: DataPathReporter, { result, problem }: Outcome): number {

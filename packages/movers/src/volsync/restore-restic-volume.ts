@@ -38,7 +38,7 @@ export async function restoreResticVolume(options: DataMoverOptions, { object, a
         keepGoing: true,
         signal,
         clock,
-        onProgress: ({ bytesTotal, bytesDone }) => onProgress({ totalBytes: bytesTotal, doneBytes: bytesDone }),
+        onProgress,
         ...(memoryBudget === undefined ? {} : { memoryBudget }),
       });
       for (const { path, message } of result.warnings) logger.warn("An entry was not restored as it was", { path, message });
