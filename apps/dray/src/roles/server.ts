@@ -211,7 +211,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
     }),
-    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, movers: [] })),
+    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, movers: [] })),
     ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores })),
     ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image })),
     ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings })),

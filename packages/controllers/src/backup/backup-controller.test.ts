@@ -3,6 +3,7 @@ import {
   backupStorageLocations,
   backups,
   dataUploads,
+  LABELS,
   volumeSnapshotClasses,
   volumeSnapshotContents,
   volumeSnapshotLocations,
@@ -13,6 +14,7 @@ import { seededRandom } from "@drayage/base/testing";
 import { configMaps, persistentVolumeClaims, persistentVolumes, pods } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
+import { noMetrics } from "../metrics/metrics.ts";
 import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
 import { createMemorySpool } from "../testing/memory-spool.ts";
 import { backupIn, endUploads, eventually, NAMESPACE, newBackup, type RecordedCluster, recordedCluster } from "../testing/recorded-cluster.ts";
@@ -62,6 +64,14 @@ describe("a backup", () => {
     expect(completed.status?.errors).toBeUndefined();
     expect(store.backups.get("second")?.backup.status?.phase).toBe("Completed");
     expect(store.openArchives).toBe(0);
+  });
+
+  it("tells the size of its tarball", async () => {
+    const sizes: unknown[] = [];
+    const { cluster, client } = await world({ metrics: { ...noMetrics, set: (...figure) => sizes.push(figure) } });
+    await client.create<Backup>(backups, { ...newBackup("sized"), metadata: { ...newBackup("sized").metadata, labels: { [LABELS.scheduleName]: "nightly" } } });
+    await backupIn(cluster, "sized", "WaitingForPluginOperations");
+    expect(sizes).toEqual([["velero_backup_tarball_size_bytes", { schedule: "nightly" }, expect.any(Number)]]);
   });
 
   it("runs its hooks around the snapshots, and before any data is moved", async () => {

@@ -30,6 +30,7 @@ import {
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -52,6 +53,8 @@ export interface BackupControllerDeps {
   /** Names of movers beside the built-in one; undefined where they are not known. */
   readonly movers?: readonly string[];
   readonly settings?: ServerSettings;
+  /** Where what only a running backup knows is counted; nowhere when left out. */
+  readonly metrics?: Metrics;
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: () => Promise<ItemSpool>;
 }
@@ -224,7 +227,7 @@ class BackupReconciler {
     found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined },
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, discovery, clock, random, logger, namespace, stores, newSpool } = this.#deps;
+    const { client, discovery, clock, random, logger, namespace, stores, newSpool, metrics } = this.#deps;
     const { itemBlockWorkers: blockWorkers, fsBackupTimeoutMs } = this.#settings;
     try {
       const status = await runBackup({
@@ -240,6 +243,7 @@ class BackupReconciler {
         blockWorkers,
         fsBackupTimeoutMs,
         random,
+        metrics,
         signal,
       });
       await this.#record(backup, () => status, signal);

@@ -17,6 +17,8 @@ import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
 import { isOfSnapshot, loadSnapshots, snapshotCounts } from "../backup-operations/snapshot-operations.ts";
 import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
+import { scheduleOf } from "../metrics/backup-metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -39,6 +41,8 @@ export interface RunBackupOptions {
   readonly logger: Logger;
   readonly namespace: string;
   readonly stores: BackupStores;
+  /** Where its size is counted. */
+  readonly metrics?: Metrics | undefined;
   readonly backup: Backup;
   readonly location: BackupStorageLocation;
   /** What the ConfigMap of spec.resourcePolicy says. */
@@ -332,6 +336,7 @@ class BackupRun {
       },
       signal,
     );
+    this.#options.metrics?.set("velero_backup_tarball_size_bytes", { schedule: scheduleOf(backup) }, archive.lengthBytes);
     return status;
   }
 
