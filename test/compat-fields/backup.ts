@@ -63,7 +63,13 @@ export const backupFields: FieldTable = {
   "spec.storageLocation": supported(controller("with %s fails validation")),
   "spec.ttl": supported(fields(times)),
   "spec.uploaderConfig.parallelFilesUpload": supported(fields("carries what its mover has to know")),
-  "spec.volumeGroupSnapshotLabelKey": different("checked and stored, but volumes of a group are snapshot one by one", controller("with %s fails validation")),
+  "spec.volumeGroupSnapshotLabelKey": different(
+    "a group is cut by one VolumeGroupSnapshot as Velero does it; tried with a simulated snapshot controller only",
+    testsOf(`${folder}/actions/volume-group-snapshots.test.ts`)(
+      "are cut by one VolumeGroupSnapshot, which then goes and leaves their snapshots to the movers",
+      "GROUP_LABEL",
+    ),
+  ),
   "spec.volumeSnapshotLocations": different(
     "checked as Velero checks it; snapshots of cloud providers, which it is for, are not made",
     controller("with %s fails validation"),

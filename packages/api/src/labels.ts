@@ -38,6 +38,8 @@ export const LABELS = {
   /** Marks the VolumeSnapshotClass that backups should use. */
   volumeSnapshotClass: "velero.io/csi-volumesnapshot-class",
   volumeGroup: "velero.io/volume-group",
+  /** "true" on the VolumeGroupSnapshotClass that backups should use. */
+  volumeGroupSnapshotClass: "velero.io/csi-volumegroupsnapshot-class",
   /** "true" keeps an object (or a whole namespace) out of every backup. */
   excludeFromBackup: "velero.io/exclude-from-backup",
 } as const;
@@ -56,6 +58,10 @@ export const ANNOTATIONS = {
   snapshotRestoreSize: "velero.io/csi-volumesnapshot-restore-size",
   csiDriverName: "velero.io/csi-driver-name",
   volumeGroupSnapshotHandle: "velero.io/csi-volumegroupsnapshot-handle",
+  /** On a PVC: the VolumeGroupSnapshotClass for its group. */
+  volumeGroupSnapshotClassOfClaim: "velero.io/csi-volume-group-snapshot-class",
+  /** On a Backup, followed by `_` and the driver: the VolumeGroupSnapshotClass for that driver. */
+  volumeGroupSnapshotClass: "velero.io/csi-volumegroupsnapshot-class",
   contentDeletionPolicy: "velero.io/csi-vsc-deletion-policy",
   mustIncludeAdditionalItems: "backup.velero.io/must-include-additional-items",
   mustIncludeAdditionalItemsOnRestore: "restore.velero.io/must-include-additional-items",

@@ -34,6 +34,7 @@ import {
 import type { ClaimChoice } from "../resource-policy/volume-choice.ts";
 import type { BackupAction, BackupActionContext, BackupActionResult } from "./backup-action.ts";
 import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS } from "./item-id.ts";
+import { groupOf, type VolumeGroupSnapshots } from "./volume-group-snapshots.ts";
 import { selectVolumeSnapshotClass } from "./volume-snapshot-class.ts";
 
 export interface ClaimSnapshotActionOptions {
@@ -43,6 +44,8 @@ export interface ClaimSnapshotActionOptions {
   readonly namespace: string;
   /** What becomes of a claim's data. */
   readonly choose: (claim: PersistentVolumeClaim, volume: PersistentVolume | undefined, signal: AbortSignal) => Promise<ClaimChoice>;
+  /** Cuts claims that belong together at one moment. */
+  readonly groups: VolumeGroupSnapshots;
 }
 
 /** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. */
@@ -86,10 +89,13 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
   if (claim.spec.storageClassName === undefined || claim.spec.storageClassName === "") {
     throw new DrayError("SNAPSHOT_FAILED", `Cannot take a snapshot of claim "${name}": it has no storage class, so its copy cannot be provisioned`);
   }
+  const group = groupOf(claim, backup);
   const className = choice.parameters["snapshotClass"];
   const subject = { driver, claim, backup, ...(typeof className === "string" ? { policyClass: className } : {}) };
-  const snapshotClass = await selectVolumeSnapshotClass(client, subject, log, signal);
-  const snapshot = await createSnapshot(client, claim, backup, snapshotClass, signal);
+  const snapshot =
+    group === undefined
+      ? await createSnapshot(client, claim, backup, await selectVolumeSnapshotClass(client, subject, log, signal), signal)
+      : await options.groups.snapshotOf(subject, group, log, signal);
   const marked = (annotations: Readonly<Record<string, string>>): GenericObject => withMarks(claim, backup, snapshot, annotations);
   if (backup.spec.snapshotMoveData !== true)
     return orRemove(client, snapshot, log, () => keepSnapshot(options, { claim, snapshot, backup, marked }, log, signal));
@@ -97,7 +103,7 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
     await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
     const mover = choice.parameters["dataMover"];
     const chosen = typeof mover === "string" ? { ...backup, spec: { ...backup.spec, datamover: mover } } : backup;
-    return createDataUpload(options, { backup: chosen, claim, volume, snapshot, snapshotClass }, signal);
+    return createDataUpload(options, { backup: chosen, claim, volume, snapshot }, signal);
   });
   const { name: snapshotName = "" } = snapshot.metadata;
   const { name: uploadName = "" } = uploaded.metadata;
@@ -250,11 +256,11 @@ interface DataUploadSubject {
   readonly claim: PersistentVolumeClaim;
   readonly volume: PersistentVolume;
   readonly snapshot: VolumeSnapshot;
-  readonly snapshotClass: VolumeSnapshotClass;
 }
 
 function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUploadSubject, signal: AbortSignal): Promise<DataUpload> {
-  const { backup, claim, volume, snapshot, snapshotClass } = subject;
+  const { backup, claim, volume, snapshot } = subject;
+  const snapshotClass = snapshot.spec.volumeSnapshotClassName ?? "";
   const { name: backupName = "", uid: backupUid = "" } = backup.metadata;
   const claimUid = claim.metadata.uid ?? "";
   const parallel = backup.spec.uploaderConfig?.parallelFilesUpload ?? 0;
@@ -279,7 +285,7 @@ function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUplo
         backupStorageLocation: backup.spec.storageLocation ?? "",
         csiSnapshot: {
           driver: volume.spec.csi?.driver ?? "",
-          snapshotClass: snapshotClass.metadata.name ?? "",
+          ...(snapshotClass === "" ? {} : { snapshotClass }),
           storageClass: claim.spec.storageClassName ?? "",
           volumeSnapshot: snapshot.metadata.name ?? "",
         },

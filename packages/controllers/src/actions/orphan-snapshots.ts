@@ -4,6 +4,7 @@ import { hasCode, parseTime } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { removeSnapshot } from "./claim-snapshot-action.ts";
+import { removeOrphanGroups } from "./volume-group-snapshots.ts";
 
 /** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's; `kept` (`namespace/name`) are the backup's own. */
 export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, signal: AbortSignal, kept: ReadonlySet<string> = new Set()): Promise<number> {
@@ -11,7 +12,7 @@ export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, 
     client.listAll<DataUpload>(dataUploads, { namespace: backup.metadata.namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal }),
   );
   const taken = new Set(uploads.map(({ spec }) => `${spec.sourceNamespace}/${spec.csiSnapshot?.volumeSnapshot ?? ""}`));
-  let count = 0;
+  let count = await removeOrphanGroups(client, backup, signal);
   try {
     const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
     for (const snapshot of await allOf(client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal }))) {

@@ -38,7 +38,7 @@ const volume = (name: string): PersistentVolume => ({ apiVersion: "v1", kind: "P
 async function blocksOf(
   cluster: readonly (Pod | PersistentVolumeClaim | PersistentVolume)[],
   collected: readonly string[],
-  options: { ordered?: boolean; refused?: readonly string[] } = {},
+  options: { ordered?: boolean; refused?: readonly string[]; groupLabel?: string } = {},
 ) {
   const client = new FakeKubeClient();
   const spool = await createMemorySpool();
@@ -63,6 +63,7 @@ async function blocksOf(
     spool,
     itemBackup,
     pods: new NamespacePods(client, new AbortController().signal),
+    groupLabel: options.groupLabel ?? "",
     log: nullLogger,
     signal: new AbortController().signal,
   })) {
@@ -72,6 +73,23 @@ async function blocksOf(
 }
 
 describe("item blocks", () => {
+  it("hold the claims of a group, with the pods of each", async () => {
+    const grouped = (name: string, group: string): PersistentVolumeClaim => {
+      const one = claim(name, `pv-${name}`);
+      return { ...one, metadata: { ...one.metadata, labels: { together: group } } };
+    };
+    const cluster = [pod("one", ["a"]), pod("two", ["b"]), pod("three", ["c"]), grouped("a", "x"), grouped("b", "x"), grouped("c", "y")];
+    const volumes = ["a", "b", "c"].map((name) => volume(`pv-${name}`));
+    expect(await blocksOf([...cluster, ...volumes], ["one", "two", "three"], { groupLabel: "together" })).toEqual([
+      ["one", "a", "pv-a", "b", "pv-b", "two"],
+      ["three", "c", "pv-c"],
+    ]);
+    expect(await blocksOf([...cluster, ...volumes], ["one", "two"])).toEqual([
+      ["one", "a", "pv-a"],
+      ["two", "b", "pv-b"],
+    ]);
+  });
+
   it("hold a pod, its claims and their volumes", async () => {
     const cluster = [pod("web", ["a", "b"]), claim("a", "pv-a"), claim("b", "pv-b"), volume("pv-a"), volume("pv-b")];
     expect(await blocksOf(cluster, ["web", "a", "b"])).toEqual([["web", "a", "pv-a", "b", "pv-b"]]);

@@ -1,9 +1,18 @@
 /**
- * Items that must be backed up together: a pod, the claims it mounts, their volumes, and every other pod that mounts one of those claims. The pre hooks of all its pods
+ * Items that must be backed up together: a pod, the claims it mounts, their volumes, every other pod that mounts one of those claims, and the claims of a group whose snapshots are cut
+ * at one moment. The pre hooks of all its pods
  * run before any of a block's items is backed up, and the post hooks after the last one.
  */
 import { hasCode, type Logger } from "@drayage/base";
-import type { DiscoveredResource, Discovery, GenericObject, KubeClient, PersistentVolumeClaim, Pod } from "@drayage/kube";
+import {
+  type DiscoveredResource,
+  type Discovery,
+  type GenericObject,
+  type KubeClient,
+  type PersistentVolumeClaim,
+  type Pod,
+  persistentVolumeClaims,
+} from "@drayage/kube";
 import { volumeOfClaim } from "../actions/claim-backup-action.ts";
 import { formatItemName, type ItemId, itemKey, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
@@ -25,6 +34,8 @@ export interface ItemBlocksOptions {
   readonly spool: ItemSpool;
   readonly itemBackup: Pick<ItemBackup, "belongs">;
   readonly pods: NamespacePods;
+  /** The label by which claims belong together; "" when none does that. */
+  readonly groupLabel: string;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -93,6 +104,22 @@ class BlockBuilder {
     const volume = volumeOfClaim(object as unknown as PersistentVolumeClaim);
     if (volume === undefined) return [];
     const users = (await this.#options.pods.using(object as unknown as PersistentVolumeClaim)).filter(isRunning);
-    return [volume, ...users.map((pod) => ({ groupResource: PODS, namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" }))];
+    return [
+      volume,
+      ...(await this.#grouped(object)),
+      ...users.map((pod) => ({ groupResource: PODS, namespace: pod.metadata.namespace, name: pod.metadata.name ?? "" })),
+    ];
+  }
+
+  /** The other claims of a claim's group. */
+  async #grouped({ metadata }: GenericObject): Promise<ItemId[]> {
+    const { client, groupLabel, signal } = this.#options;
+    const group = groupLabel === "" ? undefined : metadata.labels?.[groupLabel];
+    if (group === undefined || group === "") return [];
+    const ids: ItemId[] = [];
+    const { namespace } = metadata;
+    for await (const claim of client.listAll<PersistentVolumeClaim>(persistentVolumeClaims, { namespace, labelSelector: `${groupLabel}=${group}`, signal }))
+      ids.push({ groupResource: PERSISTENT_VOLUME_CLAIMS, namespace, name: claim.metadata.name ?? "" });
+    return ids;
   }
 }

@@ -12,6 +12,7 @@ import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
+import { VolumeGroupSnapshots } from "../actions/volume-group-snapshots.ts";
 import { createVolumeSnapshotActions } from "../actions/volume-snapshot-actions.ts";
 import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
@@ -91,6 +92,7 @@ class BackupRun {
   readonly #hooks: BackupHooks;
   readonly #volumes = new VolumeRecords();
   readonly #pods: NamespacePods;
+  readonly #groups: VolumeGroupSnapshots;
   /** Claims that are to be read through the file system, and why. */
   readonly #toRead = new Map<string, { readonly namespace: string; readonly name: string; readonly why: string }>();
   #progressWrittenMs = 0;
@@ -103,6 +105,7 @@ class BackupRun {
     this.#archive = archive;
     this.#hooks = new BackupHooks(options.backup.spec);
     this.#pods = new NamespacePods(options.client, options.signal);
+    this.#groups = new VolumeGroupSnapshots(options);
   }
 
   async run(): Promise<BackupStatus> {
@@ -130,7 +133,17 @@ class BackupRun {
         log: this.#log,
         signal,
       });
-      const blocks = itemBlocks({ client, discovery, items, spool, itemBackup, pods: this.#pods, log: this.#log, signal });
+      const blocks = itemBlocks({
+        client,
+        discovery,
+        items,
+        spool,
+        itemBackup,
+        pods: this.#pods,
+        groupLabel: backup.spec.volumeGroupSnapshotLabelKey ?? "",
+        log: this.#log,
+        signal,
+      });
       // What one application waits for, a snapshot or a hook, does not keep the others.
       const afterBlock = async (block: readonly BlockItem[]): Promise<void> => {
         await this.#backUpBlock(block, itemBackup, volumes);
@@ -141,7 +154,7 @@ class BackupRun {
       await forEachLimit(blocks, this.#options.blockWorkers, afterBlock, signal);
       this.#noteUnread(volumes);
       await this.#backUpDefinitions(itemBackup, selection);
-      if (this.#operationLog.errorCount > 0) await this.#removeOrphans(itemBackup.operations);
+      if (this.#operationLog.errorCount > 0 || this.#groups.wereCut) await this.#removeOrphans(itemBackup.operations);
       this.#log.info(`Backed up a total of ${itemBackup.count} items`);
       await this.#writeProgress({ totalItems: itemBackup.count, itemsBackedUp: itemBackup.count }, true);
       return await this.#persist(itemBackup, volumes.ended);
@@ -191,7 +204,7 @@ class BackupRun {
       podBackupAction,
       createServiceAccountBackupAction(client),
       claimBackupAction,
-      createClaimSnapshotAction({ client, clock, namespace, choose }),
+      createClaimSnapshotAction({ client, clock, namespace, choose, groups: this.#groups }),
       ...createVolumeSnapshotActions({ client, clock }),
     ];
   }
@@ -347,7 +360,7 @@ class BackupRun {
     return allOf(client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal }));
   }
 
-  /** A request whose answer was lost may have cut a snapshot that its item, given up, does not know of. */
+  /** A request whose answer was lost may have cut a snapshot that its item, given up, does not know of; and a group may have had claims that the backup does not take. */
   async #removeOrphans(operations: readonly ItemOperation[]): Promise<void> {
     const { client, backup, signal } = this.#options;
     try {

@@ -129,7 +129,7 @@ export function emptyCluster(): RecordedCluster {
     deletionPolicy: "Delete",
   });
   client.react(volumeSnapshots, (before, after) => {
-    if (before !== undefined || after === undefined) return;
+    if (before !== undefined || after === undefined || after.status?.boundVolumeSnapshotContentName !== undefined) return;
     const contentName = `snapcontent-${after.metadata.uid}`;
     client.seed<VolumeSnapshotContent>(volumeSnapshotContents, {
       metadata: { name: contentName },
