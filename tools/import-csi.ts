@@ -18,7 +18,7 @@ const WELL_KNOWN = ["google/protobuf/timestamp.proto", "google/protobuf/wrappers
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** Structure only: no options, no comments, no extensions (they extend google.protobuf.*Options, which nothing here needs at run time). */
-function withoutOptions(node: Json): Json {
+export function withoutOptions(node: Json): Json {
   if (node === null || typeof node !== "object" || Array.isArray(node)) return node;
   const out: { [key: string]: Json } = {};
   for (const [key, child] of Object.entries(node)) {

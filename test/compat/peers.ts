@@ -19,7 +19,9 @@ export type PeerName =
   | "kube-scheduler"
   | "kubelet"
   | "kubectl"
-  | "velero";
+  | "velero"
+  | "velero-plugin-for-aws"
+  | "velero-plugin-asynchronous";
 
 /** The path of a peer's binary. Throws when it is not there, saying how to build it. */
 export function peer(name: PeerName): string {

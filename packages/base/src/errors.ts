@@ -71,6 +71,10 @@ export const CODES = {
   CSI_BUSY: "retry",
   CSI_UNAVAILABLE: "retry",
   CSI_FAILED: "retry",
+  // plug-ins of Velero's
+  PLUGIN_BROKEN: "wait",
+  PLUGIN_LOST: "retry",
+  PLUGIN_FAILED: "terminal",
   // archive
   ARCHIVE_CORRUPT: "terminal",
   ARCHIVE_UNSUPPORTED: "terminal",

@@ -7,6 +7,8 @@ import { type ObjectStore, RetryingObjectStore } from "@drayage/blob";
 import { openLocationStore } from "@drayage/blob/locations";
 import { type BackupStore, type BackupStores, type LocationSecrets, readLocationSecrets } from "@drayage/controllers";
 import type { KubeClient } from "@drayage/kube";
+import type { PluginHost } from "@drayage/plugin-host";
+import { openPluginStore } from "./plugin-store.ts";
 
 export interface LocationStoresOptions {
   readonly client: KubeClient;
@@ -14,6 +16,8 @@ export interface LocationStoresOptions {
   readonly temporaryFolder: string;
   readonly clock: Clock;
   readonly random: RandomSource;
+  /** A store that a plug-in offers is used before our own. */
+  readonly plugins?: PluginHost;
 }
 
 /** More locations than this at once are not kept open. */
@@ -37,11 +41,17 @@ export class LocationStores implements BackupStores {
       .digest("hex");
     const known = this.#open.get(name);
     if (known?.fingerprint === fingerprint) return known.store;
-    const store = new ArchiveBackupStore({ store: await openObjectStore(location, secrets, this.#options), temporaryFolder, clock });
+    const store = new ArchiveBackupStore({ store: await this.#openStore(location, secrets, signal), temporaryFolder, clock });
     if (this.#open.size >= STORES_MAX) this.#open.clear();
     // The one before may still be in use by a backup under way; it is left to end with it.
     this.#open.set(name, { fingerprint, store });
     return store;
+  }
+
+  async #openStore(location: BackupStorageLocation, secrets: LocationSecrets, signal: AbortSignal | undefined): Promise<ObjectStore> {
+    const { plugins, temporaryFolder } = this.#options;
+    const offered = plugins === undefined ? undefined : await openPluginStore(plugins, location, secrets, temporaryFolder, signal);
+    return offered ?? openObjectStore(location, secrets, this.#options);
   }
 }
 

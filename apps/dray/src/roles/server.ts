@@ -26,6 +26,7 @@ import {
 import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
 import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
+import { PluginHost } from "@drayage/plugin-host";
 import { type Command, Option } from "commander";
 import { parseOptionalBoolean } from "../cluster/access.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
@@ -52,6 +53,7 @@ interface Options extends RoleOptions {
   readonly backupRepositoryConfigmap?: string;
   readonly repoMaintenanceJobConfigmap?: string;
   readonly scheduleSkipImmediately?: boolean;
+  readonly pluginDir: string;
   readonly restoreResourcePriorities?: string;
   readonly backupSyncPeriod?: string;
   readonly storeValidationFrequency?: string;
@@ -78,6 +80,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--backup-repository-configmap <name>", "ConfigMap with the settings of new repositories")
     .option("--repo-maintenance-job-configmap <name>", "ConfigMap with affinity, resources and history of maintenance Jobs")
     .option("--garbage-collection-frequency <duration>", "how often a backup whose time is over is tried again when it cannot be deleted")
+    .option("--plugin-dir <folder>", "where plug-ins made for Velero are looked for", "/plugins")
     .addOption(yesOrNo("--schedule-skip-immediately", "schedules leave out the time that has come since their creation, unless they say otherwise"))
     .option("--restore-resource-priorities <names>", 'the order in which resources come back: those before "-" first, those after it last')
     .option("--backup-sync-period <duration>", "how often locations are looked through for backups that do not say")
@@ -95,6 +98,7 @@ interface ServeSettings extends ServerSettings {
   readonly syncPeriodMs?: number;
   readonly validationFrequencyMs?: number;
   readonly disabled: ReadonlySet<ControllerName>;
+  readonly pluginFolder: string;
 }
 
 /** Velero's names of the controllers that can be switched off. */
@@ -145,6 +149,7 @@ function settingsFrom(options: Options): ServeSettings {
     garbageCollectionPeriodMs: duration(options.garbageCollectionFrequency, defaultServerSettings.garbageCollectionPeriodMs),
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
     disabled: new Set(options.disableControllers),
+    pluginFolder: options.pluginDir,
     ...(options.restoreResourcePriorities === undefined ? {} : { restorePriorities: parsePriorities(options.restoreResourcePriorities) }),
     ...(options.backupSyncPeriod === undefined ? {} : { syncPeriodMs: duration(options.backupSyncPeriod, HOUR_MS) }),
     ...(options.storeValidationFrequency === undefined ? {} : { validationFrequencyMs: duration(options.storeValidationFrequency, HOUR_MS) }),
@@ -175,7 +180,9 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   const { client, clock, random, logger, namespace, metrics } = role;
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
   makeFolders(temporaryFolder, 0o700);
-  const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
+  const pluginHost = await PluginHost.open({ folder: settings.pluginFolder, temporaryFolder, env: terminal.env, clock, logger }, signal);
+  const plugins = pluginHost.items;
+  const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random, plugins: pluginHost });
   const repositories = createRepositoryService({ client, namespace, clock, random, logger });
   const discovery = createDiscovery(client);
   const base = { client, clock, random, logger, namespace };
@@ -211,22 +218,27 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
     }),
-    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, movers: [] })),
-    ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores })),
-    ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image })),
-    ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings })),
-    ...unless("backup-deletion", () => startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs })),
+    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, movers: [], plugins })),
+    ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores, plugins, discovery })),
+    ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image, plugins })),
+    ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings, plugins })),
+    ...unless("backup-deletion", () =>
+      startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs, plugins: { items: plugins, discovery } }),
+    ),
     ...unless("schedule", () =>
       startScheduleController({ ...base, zone: new Intl.DateTimeFormat().resolvedOptions().timeZone, skipImmediately: settings.scheduleSkipImmediately }),
     ),
     ...unless("gc", () => startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs })),
     ...unless("download-request", () => startDownloadRequestController({ ...base, stores })),
     ...(servesVolumeSnapshotRestores ? [startVolumeSnapshotRestoreController(base)] : []),
-    ...unless("server-status-request", () => startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: BUILT_IN_PLUGINS })),
+    ...unless("server-status-request", () =>
+      startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [...BUILT_IN_PLUGINS, ...pluginHost.plugins] }),
+    ),
   ];
   logger.info("Leading");
   await untilAborted(signal);
   for (const controller of running.reverse()) await controller.stop();
+  await pluginHost.stop();
   endCounting();
   caches.stop();
 }

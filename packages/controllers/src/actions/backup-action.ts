@@ -32,5 +32,12 @@ export interface BackupAction {
   /** As operations name it: `velero.io/csi-pvc-backupper`. */
   readonly name: string;
   readonly groupResource: string;
+  /** Instead of `groupResource`, for a step that chooses its items otherwise. */
+  matches?(id: ItemId, item: GenericObject): boolean;
   execute(item: GenericObject, context: BackupActionContext): Promise<BackupActionResult>;
+}
+
+/** Whether a step is for an item. */
+export function isFor(action: Pick<BackupAction, "groupResource" | "matches">, id: ItemId, item: GenericObject): boolean {
+  return action.matches === undefined ? action.groupResource === id.groupResource : action.matches(id, item);
 }

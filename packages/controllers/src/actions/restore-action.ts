@@ -19,6 +19,8 @@ export interface RestoreActionResult {
   readonly item: GenericObject;
   /** Items of the backup that are restored before this one; in the namespaces they came from. */
   readonly additionalItems?: readonly ItemId[];
+  /** Resolves when the additional items are fit for use; throws when they do not become so. */
+  readonly untilReady?: () => Promise<void>;
   /** The item itself is not restored. */
   readonly skip?: boolean;
   /** Id of work that goes on after the item was created. */
@@ -32,6 +34,8 @@ export interface RestoreAction {
   /** As operations name it: `velero.io/csi-pvc-restorer`. */
   readonly name: string;
   readonly groupResource: string;
+  /** Instead of `groupResource`, for a step that chooses its items otherwise. */
+  matches?(id: ItemId, item: GenericObject): boolean;
   execute(item: GenericObject, context: RestoreActionContext): Promise<RestoreActionResult>;
   /** Called once the item has been created, with the object as it is in the cluster. Not called for one that was there already. */
   created?(object: GenericObject, context: RestoreActionContext): Promise<void>;

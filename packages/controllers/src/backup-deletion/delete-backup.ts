@@ -2,11 +2,14 @@
  * The steps that take a backup away. What goes wrong in one is written down and the next is made all the same, except that
  * the bucket's files go only when the data they point to has gone, and the Backup only when everything has: either is what a second try starts from.
  */
+import type { ItemPlugins } from "@drayage/api";
 import { type Backup, type BackupStorageLocation, backups, dataUploads, LABELS, restores, validLabelValue, volumeSnapshots } from "@drayage/api";
 import { type Clock, DrayError, errorFields, forEachLimit, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
+import type { Discovery } from "@drayage/kube";
 import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
 import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
 import { isOfThisRun } from "../actions/orphan-snapshots.ts";
+import { runDeletePlugins } from "../actions/plugin-actions.ts";
 import { allOf } from "../all-of.ts";
 import { ensureBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
 import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
@@ -23,6 +26,8 @@ export interface DeleteBackupDeps {
   readonly repositories: RepositoryService;
   /** How long a repository is waited for. */
   readonly resourceTimeoutMs: number;
+  /** Plug-ins of others, and where their resources are looked up. */
+  readonly plugins?: { readonly items: ItemPlugins; readonly discovery: Discovery };
 }
 
 const RESTORES_GONE_MS = 60_000;
@@ -51,6 +56,12 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
   if (store === undefined) return problems;
   const opened: BackupStore = store;
 
+  const { plugins } = deps;
+  // Before anything goes that they may want to look at.
+  if (plugins !== undefined)
+    await attempt("error invoking delete item actions", () =>
+      runDeletePlugins(plugins.items, backup, () => opened.openArchive(name, signal), { discovery: plugins.discovery, signal }),
+    );
   let kept: readonly KeptSnapshot[] = [];
   await attempt("error deleting moved snapshot data", async () => {
     const found = await snapshotsOf(client, opened, backup, signal);

@@ -9,6 +9,7 @@
  * Everything is read again each time: the operations lie in the bucket, their progress is in the DataUploads. Changes of DataUploads are watched, so nothing polls;
  * the only clock is each operation's timeout, counted from its stored creation.
  */
+
 import {
   type Backup,
   type BackupStatus,
@@ -17,12 +18,15 @@ import {
   backups,
   type DataUpload,
   dataUploads,
+  type ItemPlugins,
   LABELS,
+  NO_ITEM_PLUGINS,
   type VolumeSnapshotContent,
   validLabelValue,
   volumeSnapshotContents,
 } from "@drayage/api";
 import { type Clock, formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import type { Discovery } from "@drayage/kube";
 import {
   type Controller,
   type Informer,
@@ -41,6 +45,7 @@ import type { RunningController } from "../backup/backup-controller.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { finalizeBackup } from "./finalize-backup.ts";
 import { advanceOperations, hasEnded, type OperationsOutcome } from "./operations.ts";
+import { askPlugins, backupOperationPlugins, cancelPluginOperations, PLUGIN_LOOK_MS } from "./plugin-operations.ts";
 import { isOfSnapshot, loadSnapshots, snapshotCounts } from "./snapshot-operations.ts";
 
 export interface BackupOperationsControllerDeps {
@@ -50,6 +55,12 @@ export interface BackupOperationsControllerDeps {
   readonly logger: Logger;
   readonly namespace: string;
   readonly stores: BackupStores;
+  /** Needed where plug-ins are. */
+  readonly discovery?: Discovery;
+  /** Plug-ins of others; none when left out. */
+  readonly plugins?: ItemPlugins;
+  /** How often they are asked how far their operations are; every 10 s when left out. */
+  readonly pluginLookMs?: number;
 }
 
 const BY_OWNER = "backup-uid";
@@ -169,13 +180,17 @@ class BackupOperationsReconciler {
       operations.filter((operation) => !hasEnded(operation)),
       signal,
     );
+    const plugins = backupOperationPlugins(this.#deps.plugins ?? NO_ITEM_PLUGINS, backup, signal);
+    const pluginAnswers = await askPlugins(operations, plugins, logger);
     const outcome = advanceOperations(operations, {
       kind: "DataUpload",
+      pluginAnswers,
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
       movementsOf: (id) => uploads.filter(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === id),
     });
+    await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
     for (const upload of uploads) if (outcome.toCancel.includes(upload.metadata.labels?.[LABELS.asyncOperationId] ?? "")) await this.#cancel(upload, signal);
     const status = statusAfter(backup.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataUploads.
@@ -187,9 +202,10 @@ class BackupOperationsReconciler {
     if (outcome.nextTimeoutMs === undefined) return {};
     logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
-    if (!outcome.operations.some((operation) => isOfSnapshot(operation) && !hasEnded(operation))) return { requeueAfterMs: timeoutMs };
+    const lookMs = pluginAnswers.size > 0 ? Math.min(timeoutMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : timeoutMs;
+    if (!outcome.operations.some((operation) => isOfSnapshot(operation) && !hasEnded(operation))) return { requeueAfterMs: lookMs };
     this.#watchSnapshots();
-    return { requeueAfterMs: Math.min(timeoutMs, SNAPSHOT_LOOK_MS) };
+    return { requeueAfterMs: Math.min(lookMs, SNAPSHOT_LOOK_MS) };
   }
 
   async #finalize(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
@@ -199,7 +215,7 @@ class BackupOperationsReconciler {
       const failureReason = `the DataUploads of ${lost.join(", ")} are gone, so a restore will not find the data that they moved`;
       return { ...this.#ended(backup, "PartiallyFailed"), failureReason };
     };
-    await this.#write(backup, await finalizeBackup({ client, namespace, store, backup, ended, signal }), signal);
+    await this.#write(backup, await finalizeBackup({ client, namespace, store, backup, ended, discovery: this.#deps.discovery, signal }), signal);
     return {};
   }
 

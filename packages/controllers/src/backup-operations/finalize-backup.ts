@@ -1,7 +1,7 @@
 /** The last files of a backup: the DataUploads as they ended, and the snapshots that stay, go into the tarball, since a restore finds the data by them, and into the record of volumes. */
 import { type Backup, type BackupStatus, type DataUpload, dataUploads } from "@drayage/api";
-import type { GenericObject, KubeClient, KubeObject } from "@drayage/kube";
-import { DATA_UPLOADS, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
+import { apiVersionOf, type Discovery, type GenericObject, groupResourceOf, type KubeClient, type KubeObject } from "@drayage/kube";
+import { DATA_UPLOADS, type StoredIdentifier, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { retainSnapshot } from "../actions/volume-snapshot-actions.ts";
 import { completeFromSnapshot, completeFromUpload } from "../backup/volume-records.ts";
 import type { ArchivedItemRef, BackupStore } from "../ports.ts";
@@ -14,6 +14,8 @@ export interface FinalizeBackupOptions {
   readonly backup: Backup;
   /** The status that is to be stored, in view of the volumes (`namespace/claim`) whose data was moved and whose DataUpload is gone: a restore will not find their data. */
   readonly ended: (lost: readonly string[]) => BackupStatus;
+  /** Where resources of others are looked up: what a plug-in's operation names is read again when it has ended. */
+  readonly discovery?: Discovery | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -24,9 +26,15 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   const operations = await store.getItemOperations(name, signal);
   const uploads = new Map<string, DataUpload>();
   const lost: string[] = [];
+  const others: StoredItem[] = [];
   const kept = operations.filter(isOfSnapshot);
   for (const { spec, status } of operations.filter((operation) => !isOfSnapshot(operation))) {
     for (const item of spec.postOperationItems ?? []) {
+      if (!isUpload(item)) {
+        const read = await readAgain(options, item);
+        if (read !== undefined) others.push(read);
+        continue;
+      }
       const upload = await client.find(dataUploads, { namespace: item.Namespace === "" ? namespace : item.Namespace, name: item.Name }, signal);
       if (upload !== undefined) uploads.set(spec.operationID, upload);
       else if (status.phase === "Completed") lost.push(`${spec.resourceIdentifier.Namespace}/${spec.resourceIdentifier.Name}`);
@@ -35,7 +43,7 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   const status = options.ended(lost);
   const backup: Backup = { ...options.backup, apiVersion: "velero.io/v1", kind: "Backup", status };
   const snapshots = await loadSnapshots(client, kept, signal);
-  if (uploads.size === 0 && kept.length === 0) {
+  if (uploads.size === 0 && kept.length === 0 && others.length === 0) {
     await store.putBackup({ backup }, signal);
     return status;
   }
@@ -47,6 +55,7 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
     return operation === undefined ? info : completeFromSnapshot(info, operation, snapshots.get(operation.spec.operationID));
   });
   const objects = [
+    ...others,
     ...[...uploads.values()].map((upload) => stored(DATA_UPLOADS, dataUploads.version, "velero.io/v2alpha1", "DataUpload", upload)),
     ...[...snapshots.values()].flatMap(({ snapshot, content }) => [
       stored(VOLUME_SNAPSHOTS, "v1", "snapshot.storage.k8s.io/v1", "VolumeSnapshot", snapshot),
@@ -69,13 +78,28 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   return status;
 }
 
-function stored(
-  groupResource: string,
-  version: string,
-  apiVersion: string,
-  kind: string,
-  object: KubeObject,
-): { readonly ref: ArchivedItemRef; readonly object: GenericObject } {
+interface StoredItem {
+  readonly ref: ArchivedItemRef;
+  readonly object: GenericObject;
+}
+
+function isUpload({ Group, Resource }: StoredIdentifier): boolean {
+  return Resource === dataUploads.plural && (Group === "" || Group === dataUploads.group);
+}
+
+/** An item that is gone by now stays in the backup as it was. */
+async function readAgain(
+  { client, discovery, signal }: FinalizeBackupOptions,
+  { Group, Resource, Namespace, Name }: StoredIdentifier,
+): Promise<StoredItem | undefined> {
+  const groupResource = Group === "" ? Resource : `${Resource}.${Group}`;
+  const type = await discovery?.find(groupResource, signal);
+  if (type === undefined) return undefined;
+  const object = await client.find<GenericObject>(type, { ...(Namespace === "" ? {} : { namespace: Namespace }), name: Name }, signal);
+  return object === undefined ? undefined : stored(groupResourceOf(type), type.version, apiVersionOf(type), type.kind, object);
+}
+
+function stored(groupResource: string, version: string, apiVersion: string, kind: string, object: KubeObject): StoredItem {
   const { namespace, name = "" } = object.metadata;
   return { ref: { groupResource, namespace, name, version, preferred: true }, object: { apiVersion, kind, ...object } as unknown as GenericObject };
 }

@@ -1,6 +1,8 @@
 /** What asynchronous operations become in view of the DataUploads or DataDownloads that carry them out. Pure: time and observations come in, operations go out. */
+import type { PluginProgress } from "@drayage/api";
 import { formatTime, parseTime } from "@drayage/base";
 import type { ItemOperation } from "../ports.ts";
+import { pluginStatus } from "./plugin-operations.ts";
 import { isOfSnapshot, type ObservedSnapshot, snapshotStatus } from "./snapshot-operations.ts";
 
 /** What an operation needs of a DataUpload or a DataDownload. */
@@ -21,6 +23,8 @@ export interface OperationsView {
   readonly timeoutMs: number;
   /** The snapshot that an operation of this id waits for. */
   readonly snapshotOf?: (operationId: string) => ObservedSnapshot | undefined;
+  /** What plug-ins say of their operations, by id; undefined for one that could not be asked. */
+  readonly pluginAnswers?: ReadonlyMap<string, PluginProgress | undefined>;
   /** The movements that carry this operation's id; there should be one. */
   movementsOf(operationId: string): readonly Movement[];
 }
@@ -80,6 +84,8 @@ export function hasEnded(operation: ItemOperation): boolean {
 
 function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperation["status"] {
   if (isOfSnapshot(operation)) return snapshotStatus(operation, view.snapshotOf?.(operation.spec.operationID), view.nowMs);
+  const { operationID } = operation.spec;
+  if (view.pluginAnswers?.has(operationID) === true) return pluginStatus(operation, view.pluginAnswers.get(operationID), view.nowMs);
   const { kind } = view;
   const found = view.movementsOf(operation.spec.operationID);
   const [movement] = found;

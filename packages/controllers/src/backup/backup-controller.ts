@@ -7,7 +7,9 @@ import {
   backups,
   type DataUpload,
   dataUploads,
+  type ItemPlugins,
   LABELS,
+  NO_ITEM_PLUGINS,
   type VolumeSnapshotLocation,
   volumeSnapshotLocations,
 } from "@drayage/api";
@@ -55,6 +57,8 @@ export interface BackupControllerDeps {
   readonly settings?: ServerSettings;
   /** Where what only a running backup knows is counted; nowhere when left out. */
   readonly metrics?: Metrics;
+  /** Plug-ins of others; none when left out. */
+  readonly plugins?: ItemPlugins;
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: () => Promise<ItemSpool>;
 }
@@ -244,6 +248,7 @@ class BackupReconciler {
         fsBackupTimeoutMs,
         random,
         metrics,
+        plugins: this.#deps.plugins ?? NO_ITEM_PLUGINS,
         signal,
       });
       await this.#record(backup, () => status, signal);

@@ -2,7 +2,7 @@
 import { type Backup, LABELS } from "@drayage/api";
 import { type Clock, DrayError, formatTime, hasCode, type Logger, Semaphore } from "@drayage/base";
 import { apiVersionOf, type DiscoveredResource, type Discovery, type GenericObject, groupResourceOf, type KubeClient } from "@drayage/kube";
-import type { BackupAction } from "../actions/backup-action.ts";
+import { type BackupAction, isFor } from "../actions/backup-action.ts";
 import { formatItemName, type ItemId, itemIdOf, itemKey, NAMESPACES, PERSISTENT_VOLUMES, storedIdentifier } from "../actions/item-id.ts";
 import type { BackupArchiveWriter, ItemOperation } from "../ports.ts";
 import type { BackupSelection } from "./collect-items.ts";
@@ -89,7 +89,7 @@ export class ItemBackup {
     const log = this.#logOf(id);
     log.info("Backing up item");
     let item = object;
-    for (const action of this.#options.actions) if (action.groupResource === id.groupResource) item = await this.#act(action, item, id, log);
+    for (const action of this.#options.actions) if (isFor(action, id, item)) item = await this.#act(action, item, id, log);
     if (id.groupResource === PERSISTENT_VOLUMES) this.#options.volumes.add(item);
     await this.#archiveTurn.run(() =>
       this.#options.archive.add(

@@ -2,6 +2,7 @@
  * One backup from its first list request to its files in the bucket. What moves data afterwards (DataUploads) is left running; `backup-operations` waits for it.
  * The files are complete before the phase says so, and velero-backup.json makes the backup exist, so a crash anywhere here leaves a backup that is not listed.
  */
+import type { ItemPlugins } from "@drayage/api";
 import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS, type PodVolumeBackup } from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
@@ -10,12 +11,14 @@ import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { CLAIM_SNAPSHOT_ACTION, type ClaimSnapshotActionOptions, createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
+import { createPluginBackupActions } from "../actions/plugin-actions.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
 import { VolumeGroupSnapshots } from "../actions/volume-group-snapshots.ts";
 import { createVolumeSnapshotActions } from "../actions/volume-snapshot-actions.ts";
 import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
+import { askPlugins, backupOperationPlugins } from "../backup-operations/plugin-operations.ts";
 import { isOfSnapshot, loadSnapshots, snapshotCounts } from "../backup-operations/snapshot-operations.ts";
 import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { scheduleOf } from "../metrics/backup-metrics.ts";
@@ -54,6 +57,7 @@ export interface RunBackupOptions {
   readonly blockWorkers: number;
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: (() => Promise<ItemSpool>) | undefined;
+  readonly plugins: ItemPlugins;
   readonly signal: AbortSignal;
 }
 
@@ -127,7 +131,7 @@ class BackupRun {
         clock,
         backup,
         selection,
-        actions: this.#actions(choice),
+        actions: [...this.#actions(choice), ...(await createPluginBackupActions(this.#options.plugins.backup, discovery, signal))],
         archive: this.#archive,
         volumes: this.#volumes,
         log: this.#log,
@@ -299,11 +303,13 @@ class BackupRun {
 
   /** Uploads everything and says how the backup goes on: waiting for its operations, or to its end. */
   async #persist(itemBackup: ItemBackup, read: readonly PodVolumeBackup[]): Promise<BackupStatus> {
-    const { backup, clock, signal } = this.#options;
+    const { backup, clock, plugins, signal } = this.#options;
     const uploads = await this.#uploads(itemBackup.operations);
+    const pluginAnswers = await askPlugins(itemBackup.operations, backupOperationPlugins(plugins, backup, signal), this.#log);
     const snapshots = await loadSnapshots(this.#options.client, itemBackup.operations, signal);
     const outcome = advanceOperations(itemBackup.operations, {
       kind: "DataUpload",
+      pluginAnswers,
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),

@@ -15,6 +15,8 @@ import {
   backups,
   type DataDownload,
   dataDownloads,
+  type ItemPlugins,
+  NO_ITEM_PLUGINS,
   type Restore,
   type RestoreStatus,
   restores,
@@ -36,6 +38,7 @@ import {
 } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
 import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
+import { askPlugins, cancelPluginOperations, PLUGIN_LOOK_MS, restoreOperationPlugins } from "../backup-operations/plugin-operations.ts";
 import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { JobTable } from "../jobs.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
@@ -52,6 +55,10 @@ export interface RestoreOperationsControllerDeps {
   readonly namespace: string;
   readonly stores: BackupStores;
   readonly settings?: ServerSettings;
+  /** Plug-ins of others; none when left out. */
+  readonly plugins?: ItemPlugins;
+  /** How often they are asked how far their operations are; every 10 s when left out. */
+  readonly pluginLookMs?: number;
 }
 
 /** After a failure of finalizing that may pass. */
@@ -188,7 +195,7 @@ class RestoreOperationsReconciler {
   }
 
   async #wait(restore: Restore, known: KnownRestore, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
-    const { client, clock, namespace } = this.#deps;
+    const { client, clock, logger, namespace } = this.#deps;
     const { name = "" } = restore.metadata;
     const operations = known.operations ?? (await store.getRestoreItemOperations(name, signal));
     const attempted = restore.status?.restoreItemOperationsAttempted ?? 0;
@@ -199,12 +206,16 @@ class RestoreOperationsReconciler {
     }
     const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
     const { downloads, volumeSnapshotRestores: moved } = movements;
+    const plugins = restoreOperationPlugins(this.#deps.plugins ?? NO_ITEM_PLUGINS, restore, signal);
+    const pluginAnswers = await askPlugins(operations, plugins, logger);
     const outcome = advanceOperations(operations, {
       kind: "DataDownload",
+      pluginAnswers,
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(restore.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
       movementsOf: (id) => movements.movementsOf(id),
     });
+    await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
     for (const id of outcome.toCancel) for (const found of moved?.get(id) ?? []) await this.#cancelVolumeSnapshotRestore(found, signal);
     for (const download of downloads) if (outcome.toCancel.includes(operationIdOf(download))) await this.#cancel(download, signal);
     const status = statusAfter(restore.status ?? {}, outcome);
@@ -215,7 +226,8 @@ class RestoreOperationsReconciler {
     if (!sameCounts(restore.status ?? {}, status)) await this.#write(restore, status, signal);
     if (outcome.nextTimeoutMs === undefined) return {};
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
-    return { requeueAfterMs: moved === undefined ? timeoutMs : Math.min(timeoutMs, MOVED_RECHECK_MS) };
+    const lookMs = pluginAnswers.size > 0 ? Math.min(timeoutMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : timeoutMs;
+    return { requeueAfterMs: moved === undefined ? lookMs : Math.min(lookMs, MOVED_RECHECK_MS) };
   }
 
   /** Pods whose own data is there need not wait for that of others. */

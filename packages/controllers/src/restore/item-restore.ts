@@ -5,6 +5,7 @@
 import type { Backup, Restore } from "@drayage/api";
 import { type Clock, DrayError, formatTime, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import { type DiscoveredResource, type Discovery, type GenericObject, type Job, type KubeClient, type Namespace, namespaces, type Pod } from "@drayage/kube";
+import { isFor } from "../actions/backup-action.ts";
 import {
   CUSTOM_RESOURCE_DEFINITIONS,
   formatItemName,
@@ -209,7 +210,7 @@ export class ItemRestore {
     const changes = id.namespace === ref.namespace ? [] : [`namespace "${ref.namespace}" becomes "${id.namespace}"`];
     let object: GenericObject | undefined = cleaned(original);
     for (const action of this.#options.actions) {
-      if (action.groupResource !== id.groupResource) continue;
+      if (!isFor(action, id, object)) continue;
       const before: GenericObject = object;
       object = await this.#act(action, object, item, id, log);
       if (object === undefined) {
@@ -236,7 +237,7 @@ export class ItemRestore {
     const created = await this.#create(wanted, item, resource, { ...id, name: wanted.metadata.name ?? id.name }, entry, log);
     if (created === undefined) return;
     const context = { restore, backup, itemFromBackup: item, targetNamespace: id.namespace, log, signal: this.#options.signal };
-    for (const action of this.#options.actions) if (action.groupResource === id.groupResource) await action.created?.(created, context);
+    for (const action of this.#options.actions) if (isFor(action, id, created)) await action.created?.(created, context);
   }
 
   /** Runs an action; undefined when the item is not to be restored. */
@@ -265,6 +266,7 @@ export class ItemRestore {
           `${additional.groupResource} "${formatItemName(additional)}", which ${id.groupResource} "${formatItemName(id)}" uses, is not in the backup`,
         );
     }
+    await result.untilReady?.();
     return result.item;
   }
 

@@ -9,6 +9,7 @@ import {
   dataDownloads,
   FINALIZERS,
   LABELS,
+  NO_ITEM_PLUGINS,
   type Restore,
   type RestoreStatus,
   restores,
@@ -208,6 +209,7 @@ class RestoreReconciler {
         backup,
         location,
         modifiers,
+        plugins: this.#deps.plugins ?? NO_ITEM_PLUGINS,
         signal,
       });
       await this.#record(restore, () => status, signal);

@@ -1,6 +1,7 @@
 /**
  * Everything of a restore but the waiting: chooses the items, in their order, and brings each of them back. A plan is made by the same code, with a client that writes nothing.
  */
+
 import { type Backup, LABELS, type PodVolumeBackup, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type VolumeSnapshot } from "@drayage/api";
 import { type Clock, errorFields, isAbort, type RandomSource } from "@drayage/base";
 import { configMaps, type Discovery, type KubeClient, type Pod } from "@drayage/kube";
@@ -46,6 +47,8 @@ export interface RestoreItemsOptions {
   readonly volumeInfos: readonly BackupVolumeInfo[];
   readonly podVolumeBackups: readonly PodVolumeBackup[];
   readonly operationLog: OperationLog;
+  /** Steps of plug-ins, after our own. None while a restore is only planned: what they do is theirs to know. */
+  readonly pluginActions?: readonly RestoreAction[];
   /** Called in the ordered mode, between what volumes need and what runs. Says which claims (`namespace/name`) have no data, with the reason. */
   readonly waitForData: (operations: readonly ItemOperation[]) => Promise<ReadonlyMap<string, string>>;
   /** Called at most once a second. */
@@ -97,7 +100,7 @@ class RestoreItems {
       volumeInfos: new Map(this.#options.volumeInfos.map((info) => [info.pvName ?? "", info])),
       selection,
       modifiers: this.#options.modifiers,
-      actions: this.#actions(),
+      actions: [...this.#actions(), ...(this.#options.pluginActions ?? [])],
       hasMovedData: (namespace, claim) => this.#moved.of(namespace, claim) !== undefined,
       operationLog,
       resourceTimeoutMs: settings.resourceTimeoutMs,

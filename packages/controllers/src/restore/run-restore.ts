@@ -2,9 +2,11 @@
  * One restore from the first item of its backup to its files in the bucket. Data comes back after that (DataDownloads); `restore-operations` waits for it and finalizes.
  * Items that are there already are left alone, so a restore that failed can be followed by another one.
  */
-import { type Backup, type BackupStorageLocation, type PodVolumeBackup, type Restore, type RestoreStatus, restores } from "@drayage/api";
+
+import { type Backup, type BackupStorageLocation, type ItemPlugins, type PodVolumeBackup, type Restore, type RestoreStatus, restores } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type Discovery, type KubeClient, keyOf } from "@drayage/kube";
+import { createPluginRestoreActions } from "../actions/plugin-actions.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
 import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
@@ -33,6 +35,7 @@ export interface RunRestoreOptions {
   readonly location: BackupStorageLocation;
   /** What is changed in objects before they are created. */
   readonly modifiers: readonly ModifierRule[];
+  readonly plugins: ItemPlugins;
   readonly signal: AbortSignal;
 }
 
@@ -66,7 +69,8 @@ class RestoreRun {
   }
 
   async run(): Promise<RestoreStatus> {
-    const { client, clock, random, namespace, settings, restore, backup, signal } = this.#options;
+    const { client, clock, random, namespace, settings, restore, backup, plugins, discovery, signal } = this.#options;
+    const { resourceTimeoutMs } = settings;
     const backupName = backup.metadata.name ?? "";
     const items = await restoreItems({
       ...this.#options,
@@ -74,7 +78,8 @@ class RestoreRun {
       volumeInfos: await this.#store.getVolumeInfos(backupName, signal),
       podVolumeBackups: (await this.#store.getPodVolumeBackups(backupName, signal)) as unknown as readonly PodVolumeBackup[],
       operationLog: this.#operationLog,
-      waitForData: (operations) => waitForData({ client, clock, random, namespace, restore, operations, log: this.#log, signal }),
+      pluginActions: await createPluginRestoreActions(plugins.restore, { discovery, clock, resourceTimeoutMs, signal }),
+      waitForData: (operations) => waitForData({ client, clock, random, namespace, restore, operations: this.#movements(operations), log: this.#log, signal }),
       onProgress: (done, total) => this.#writeProgress(done, total),
     });
     const hookRuns = new RestoreHookRuns({ client, clock, restore, waitTimeoutMs: settings.resourceTimeoutMs, log: this.#log, signal });
@@ -94,12 +99,18 @@ class RestoreRun {
     return this.#persist(items);
   }
 
+  /** Operations that bring data back: those of plug-ins have nothing to do with volumes that pods wait for. */
+  #movements(operations: readonly ItemOperation[]): readonly ItemOperation[] {
+    const names = new Set(this.#options.plugins.restore.map(({ name }) => name));
+    return operations.filter(({ spec }) => !names.has(spec.restoreItemAction ?? ""));
+  }
+
   /** Runs the hooks of pods whose own volumes are filled, while others are not. */
   async #offerHooks(hookRuns: RestoreHookRuns, operations: readonly ItemOperation[]): Promise<void> {
     const { client, clock, namespace, restore, signal } = this.#options;
     const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
     // Whether one took too long is decided later, by the controller that waits for them.
-    const { operations: current } = advanceOperations(operations, {
+    const { operations: current } = advanceOperations(this.#movements(operations), {
       kind: "DataDownload",
       nowMs: clock.nowMs(),
       timeoutMs: Number.POSITIVE_INFINITY,
