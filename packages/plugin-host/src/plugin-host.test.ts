@@ -37,7 +37,11 @@ describe("a folder of plug-ins", () => {
     ["that ends at once", "echo no cloud today >&2; exit 3", /Cannot use plug-in ".*bad": it ended with code 3; its last words: no cloud today/],
     ["that kills itself", "kill -9 $$", /it was ended by SIGKILL/],
     ["that is no plug-in", "echo hello; sleep 60", /its first line is "hello", which is not that of a plug-in/],
-    ["that speaks another version of Velero's protocol", "echo '1|7|unix|/tmp/x|grpc|'; sleep 60", /it speaks version 7 of Velero's plug-in protocol, 2 is wanted/],
+    [
+      "that speaks another version of Velero's protocol",
+      "echo '1|7|unix|/tmp/x|grpc|'; sleep 60",
+      /it speaks version 7 of Velero's plug-in protocol, 2 is wanted/,
+    ],
     ["that speaks another version of go-plugin", "echo '3|2|unix|/tmp/x|grpc|'; sleep 60", /it speaks version 3 of go-plugin, 1 is wanted/],
     ["that is reached otherwise", "echo '1|2|unix|/tmp/x'; sleep 60", /it is reached by net\/rpc, grpc is wanted/],
     ["that listens for everybody", "echo '1|2|tcp|0.0.0.0:80|grpc|'; sleep 60", /listens on "tcp 0.0.0.0:80"/],
