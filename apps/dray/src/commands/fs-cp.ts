@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
+import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -47,6 +48,6 @@ async function copy(repository: Repository, place: string, target: string, optio
   view.problems(warnings, warningCount, "warning");
   view.summary(
     { snapshotID: snapshot.id, path, target, files: progress.filesDone, bytes: progress.bytesDone },
-    `Copied ${progress.filesDone} files (${formatBytes(progress.bytesDone)}) to ${target}\n`,
+    `Copied ${counted(progress.filesDone, "file")} (${formatBytes(progress.bytesDone)}) to ${target}\n`,
   );
 }

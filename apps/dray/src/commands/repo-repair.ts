@@ -5,6 +5,7 @@ import { localIdentity, type RepositoryOptions, repositoryPassword, repositoryUr
 import { formatStart } from "../engine/snapshot-json.ts";
 import { formatJson } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import { storageFromUrl } from "../repository-url.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -94,9 +95,12 @@ function print(plan: RepairPlan, affected: readonly Affected[], options: Options
   for (const { snapshotId, source, start, path, message } of affected)
     terminal.out(`lost: ${path} of snapshot ${snapshotId} (${source}, ${start}): ${message}\n`);
   if (findings.length === 0 && recoveredContents === 0 && lostContents.length === 0) {
-    terminal.out(affected.length === 0 ? "Nothing to repair\n" : `Nothing can be repaired here; ${affected.length} files are lost\n`);
+    terminal.out(affected.length === 0 ? "Nothing to repair\n" : `Nothing can be repaired here; ${counted(affected.length, "file is", "files are")} lost\n`);
     return;
   }
-  const lost = affected.length === 0 ? "no file is lost" : `${affected.length} files are lost; the next snapshot stores what is still there to be read`;
+  const lost =
+    affected.length === 0
+      ? "no file is lost"
+      : `${counted(affected.length, "file is", "files are")} lost; the next snapshot stores what is still there to be read`;
   terminal.out(`${dryRun ? "Would repair" : "Repaired"} the repository: ${lost}\n`);
 }

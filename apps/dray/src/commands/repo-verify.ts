@@ -8,6 +8,7 @@ import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { howFar, verifyMode } from "../engine/verify-mode.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -74,7 +75,7 @@ async function verifyRepository(repository: Repository, options: Options, termin
         damagedSnapshots: damaged,
         repairedShards: report.repairedShards,
       },
-      `Verified ${contents} contents in ${packs.size} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${howFar(report)}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+      `Verified ${counted(contents, "content")} in ${counted(packs.size, "pack")}, and ${counted(files, "file")} (${formatBytes(bytes)}) of ${counted(snapshots.length, "snapshot")}${howFar(report)}: ${count === 0 ? "no problems" : counted(count, "problem")}\n`,
     );
     if (count > 0) terminal.exitCode = EXIT.failed;
   });
@@ -85,6 +86,6 @@ function damagedLines({ damaged }: VerifyReport, snapshots: readonly Snapshot[])
   return damaged.map(({ snapshotId, problems }) => {
     const snapshot = known.get(snapshotId);
     const what = snapshot === undefined ? "" : ` of ${formatSnapshotSource(snapshot.source)}, ${formatStart(snapshot.startTimeNs)}`;
-    return `damaged: snapshot ${snapshotId}${what}: ${problems} problems\n`;
+    return `damaged: snapshot ${snapshotId}${what}: ${counted(problems, "problem")}\n`;
   });
 }

@@ -8,6 +8,7 @@ import { type RepositoryOptions, withRepository, withRepositoryOptions } from ".
 import { TransferView } from "../engine/transfer-view.ts";
 import { gather, parseCount, parsePairs } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -88,7 +89,7 @@ function report(view: TransferView, source: SnapshotSource, result: UploadResult
       ...(isIdentical ? { identical: true } : {}),
       elapsedMs: Math.round(elapsedMs),
     },
-    `${formatBytes(stats.totalSize)} in ${stats.fileCount} files${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
+    `${formatBytes(stats.totalSize)} in ${counted(stats.fileCount, "file")}${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
       (isIdentical ? `Nothing has changed since snapshot ${snapshotId}\n` : `Created snapshot ${snapshotId}\n`),
   );
 }

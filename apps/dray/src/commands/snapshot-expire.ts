@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart } from "../engine/snapshot-json.ts";
 import { formatJson, gather } from "../engine/values.ts";
+import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -46,7 +47,7 @@ async function expire(repository: Repository, paths: readonly string[], options:
   }
   const kept = decisions.length - expired.length;
   terminal.out(
-    `${dryRun ? "Would expire" : "Expired"} ${expired.length} snapshots, ${kept} are kept.${expired.length > 0 && !dryRun ? " Their space comes back with maintenance." : ""}\n`,
+    `${dryRun ? "Would expire" : "Expired"} ${counted(expired.length, "snapshot")}, ${kept} ${kept === 1 ? "is" : "are"} kept.${expired.length > 0 && !dryRun ? " Their space comes back with maintenance." : ""}\n`,
   );
 }
 

@@ -9,6 +9,7 @@ import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -70,7 +71,7 @@ async function restore(repository: Repository, id: string, target: string, optio
       readAmplification: read.bytesNeeded === 0 ? 1 : Number((read.bytesFetched / read.bytesNeeded).toFixed(3)),
       ...{ requests: read.requests, bytesFetched: read.bytesFetched, bytesNeeded: read.bytesNeeded },
     },
-    `Restored ${progress.filesDone} files (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
+    `Restored ${counted(progress.filesDone, "file")} (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
   );
   if (problemCount > 0) terminal.exitCode = EXIT.partiallyFailed;
 }

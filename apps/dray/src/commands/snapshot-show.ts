@@ -3,6 +3,7 @@ import { formatSnapshotSource, type Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart, snapshotJson } from "../engine/snapshot-json.ts";
+import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -33,9 +34,9 @@ function describe(snapshot: Snapshot): string {
       "Size",
       summary === undefined
         ? "not stated"
-        : `${formatBytes(summary.size)} in ${summary.files} files, ${summary.symlinks} links, ${summary.directories} directories`,
+        : `${formatBytes(summary.size)} in ${counted(summary.files, "file")}, ${counted(summary.symlinks, "link")}, ${counted(summary.directories, "directory", "directories")}`,
     ],
-    ["Unchanged", `${stats.cachedFiles} of ${stats.fileCount} files`],
+    ["Unchanged", `${stats.cachedFiles} of ${counted(stats.fileCount, "file")}`],
     ["Failed", String(stats.errorCount)],
     ...Object.entries(tags).map(([name, value]) => ["Tag", `${name}=${value}`] as const),
     ...(pins.length === 0 ? [] : [["Pins", pins.join(", ")] as const]),

@@ -7,6 +7,7 @@ import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { howFar, verifyMode } from "../engine/verify-mode.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface Options extends RepositoryOptions {
@@ -46,7 +47,7 @@ async function verify(repository: Repository, ids: readonly string[], options: O
   const { mode, files, directories, bytes, filesRead } = report;
   view.summary(
     { mode, snapshots: listed.snapshots.length, directories, files, bytes, filesRead, problems: count, repairedShards: report.repairedShards },
-    `Verified ${files} files (${formatBytes(bytes)}) of ${listed.snapshots.length} snapshots${howFar(report)}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+    `Verified ${counted(files, "file")} (${formatBytes(bytes)}) of ${counted(listed.snapshots.length, "snapshot")}${howFar(report)}: ${count === 0 ? "no problems" : counted(count, "problem")}\n`,
   );
   if (count > 0) terminal.exitCode = EXIT.failed;
 }

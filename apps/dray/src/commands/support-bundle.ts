@@ -7,6 +7,7 @@ import { DrayError, formatBytes, messageOf, randomSuffix } from "@drayage/base";
 import type { Command } from "commander";
 import { pack } from "tar-stream";
 import { type ClusterOptions, collect, parseList, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { counted } from "../output/counted.ts";
 import { type BundleFile, collectBundle } from "../support/collect.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -27,7 +28,7 @@ export function define(command: Command, terminal: Terminal): void {
         const path = resolve(terminal.cwd, options.output ?? `dray-support-${time}.tar.gz`);
         const request = { backups: parseList(options.backup) ?? [], restores: parseList(options.restore) ?? [] };
         const { files, bytes } = await writeBundle(path, collectBundle(access, request, terminal), terminal);
-        terminal.out(`Wrote ${files} files (${formatBytes(bytes)}) to ${path}\n`);
+        terminal.out(`Wrote ${counted(files, "file")} (${formatBytes(bytes)}) to ${path}\n`);
         terminal.out("Secrets are taken out. Names of namespaces, volumes and buckets are in it: look through it before you hand it on.\n");
       }),
     );

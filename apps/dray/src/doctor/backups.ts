@@ -2,6 +2,7 @@
 import { type Backup, backups, deleteBackupRequests, LABELS, type Schedule, schedules, validLabelValue } from "@drayage/api";
 import { messageOf, parseTime } from "@drayage/base";
 import { parseCron } from "@drayage/controllers";
+import { counted } from "../output/counted.ts";
 import { formatElapsed } from "../output/table.ts";
 import type { DoctorContext, Finding, Question } from "./finding.ts";
 
@@ -27,7 +28,7 @@ export const scheduledBackups: Question["ask"] = async ({ client, namespace, now
     if (trouble === undefined) healthy++;
     else findings.push(trouble);
   }
-  return healthy === 0 ? findings : [...findings, { severity: "ok", what: `${healthy} ${healthy === 1 ? "schedule is" : "schedules are"} on time` }];
+  return healthy === 0 ? findings : [...findings, { severity: "ok", what: `${counted(healthy, "schedule is", "schedules are")} on time` }];
 };
 
 function troubleOf(schedule: Schedule, made: readonly Backup[], nowMs: number): Finding | undefined {
@@ -82,7 +83,7 @@ async function expiredBackups({ client, namespace, nowMs, signal }: DoctorContex
   return [
     {
       severity: "warning",
-      what: `${expired.length} expired ${expired.length === 1 ? "backup is" : "backups are"} still there: ${shortList(expired)}`,
+      what: `${counted(expired.length, "expired backup is", "expired backups are")} still there: ${shortList(expired)}`,
       why: "Their location cannot be reached or is read-only, or their deletion fails.",
       fix: `dray backup delete ${expired[0]}`,
     },

@@ -137,7 +137,7 @@ describe("repositories", () => {
     const id = await created();
     expect(await dray("repo verify --full")).toMatchObject({
       exitCode: 0,
-      out: expect.stringMatching(/^Verified \d+ contents in \d+ packs, and 2 files \(17 B\) of 1 snapshots to the last byte: no problems\n$/),
+      out: expect.stringMatching(/^Verified \d+ contents in \d+ packs, and 2 files \(17 B\) of 1 snapshot to the last byte: no problems\n$/),
     });
     const packs = readdirSync(join(folder, "repository", "p"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".f"));
     truncateSync(join(folder, "repository", "p", packs[0] ?? ""), 10);
@@ -243,7 +243,7 @@ describe("files in snapshots", () => {
     expect((await dray(`fs ls -l ${id}:/hello`)).out).toMatch(/^-rw-r----- \d+:\d+ {11}13 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d hello\n$/);
     expect(JSON.parse((await dray(`fs ls ${id}:/sub --json`)).raw)).toMatchObject({ name: "deep", type: "f", size: 4 });
     expect((await dray(`fs cat ${id}:/sub/deep`)).raw).toBe("deep");
-    expect((await dray(`fs cp ${id}:/hello copy`)).out).toBe("Copied 1 files (13 B) to copy\n");
+    expect((await dray(`fs cp ${id}:/hello copy`)).out).toBe("Copied 1 file (13 B) to copy\n");
     expect(readFileSync(join(folder, "copy"), "utf8")).toBe("hello, world\n");
     expect((await dray(`fs cp ${id}:/sub ${folder}`)).exitCode).toBe(0);
     expect(readFileSync(join(folder, "sub", "deep"), "utf8")).toBe("deep");

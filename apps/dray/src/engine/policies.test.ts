@@ -69,7 +69,7 @@ describe("expiry", () => {
     const [first, second, third] = [await make(), await make(), await make()];
     const { out: pinned } = await dray(`snapshot pin ${first} --add audit`);
     const pinnedId = new RegExp(`^Snapshot ${first} is now ([0-9a-f]{32}): audit\n$`).exec(pinned)?.[1] ?? "";
-    expect((await dray("snapshot expire --all --dry-run")).out).toContain("Would expire 1 snapshots, 2 are kept.\n");
+    expect((await dray("snapshot expire --all --dry-run")).out).toContain("Would expire 1 snapshot, 2 are kept.\n");
     const { out } = await dray("snapshot expire --source u@h:/data");
     expect(out.match(/[0-9a-f]{32}/g)).toHaveLength(1);
     const { out: left } = await dray("snapshot list --json");

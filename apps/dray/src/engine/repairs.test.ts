@@ -63,13 +63,13 @@ describe("dray repo repair", () => {
     rmSync(await packOfSecond());
     const planned = await dray("repo repair --dry-run");
     expect(planned.out).toContain(`lost: /second of snapshot ${id} (u@h:/data, `);
-    expect(planned.out).toContain("Would repair the repository: 1 files are lost");
+    expect(planned.out).toContain("Would repair the repository: 1 file is lost");
     const { exitCode, out } = await dray("repo repair");
     expect(exitCode).toBe(3);
     expect(out.match(/^lost: /gm)).toHaveLength(1);
     const verified = await dray("repo verify");
     expect(verified.exitCode).toBe(1);
-    expect(verified.err).toMatch(new RegExp(`damaged: snapshot ${id} of u@h:/data, .*: 1 problems`));
+    expect(verified.err).toMatch(new RegExp(`damaged: snapshot ${id} of u@h:/data, .*: 1 problem`));
     // What is still there to be read is stored again.
     await dray("snapshot create data --source u@h:/data");
     await dray(`snapshot delete ${id}`);

@@ -6,6 +6,7 @@ import type { RepositoryOptions } from "../engine/repository-access.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { formatJson } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
 import { warnOfLocks, withResticRepository } from "./restic-access.ts";
 
@@ -40,7 +41,7 @@ export function showResticStatus(options: RepositoryOptions, terminal: Terminal)
       ["Key", keyId],
       ["Snapshots", `${snapshots.length}${unreadable.length === 0 ? "" : `, and ${unreadable.length} that cannot be read`}`],
       ["Contents", `${contents} (${trees} of them directories), ${formatBytes(plain)} in ${formatBytes(stored)}, in ${report.index.packCount} packs`],
-      ["Index", `${report.files} files${damagedIndexes === 0 ? "" : `, ${damagedIndexes} of them cannot be read`}`],
+      ["Index", `${counted(report.files, "file")}${damagedIndexes === 0 ? "" : `, ${damagedIndexes} of them cannot be read`}`],
       ...locks.map((lock) => ["Lock", lockLine(lock, terminal.clock.nowMs())] as const),
     ];
     terminal.out(lines.map(([name, value]) => `${`${name}:`.padEnd(13)}${value}\n`).join(""));
@@ -68,7 +69,7 @@ export function verifyResticRepository(isFull: boolean, options: RepositoryOptio
       const { mode, contents, packs, files, directories, bytes } = report;
       view.summary(
         { repository: repository.description, mode, contents, packs, snapshots: snapshots.length, directories, files, bytes, problems: count },
-        `Verified ${contents} contents in ${packs} packs, and ${files} files (${formatBytes(bytes)}) of ${snapshots.length} snapshots${isFull ? " to the last byte" : ""}: ${count === 0 ? "no problems" : `${count} problems`}\n`,
+        `Verified ${counted(contents, "content")} in ${counted(packs, "pack")}, and ${counted(files, "file")} (${formatBytes(bytes)}) of ${counted(snapshots.length, "snapshot")}${isFull ? " to the last byte" : ""}: ${count === 0 ? "no problems" : counted(count, "problem")}\n`,
       );
       if (count > 0) terminal.exitCode = EXIT.failed;
     });

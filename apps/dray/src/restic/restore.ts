@@ -17,6 +17,7 @@ import type { RepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { EXIT } from "../exit-codes.ts";
+import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
 import { warnOfIndex, warnOfLocks, withResticRepository } from "./restic-access.ts";
 
@@ -47,7 +48,7 @@ export function restoreResticSnapshot(
         ...{ snapshotID: snapshot.id, target, files: progress.filesDone, bytes: progress.bytesDone, errors: problemCount, warnings: warningCount },
         elapsedMs: Math.round(elapsedMs),
       },
-      `Restored ${progress.filesDone} files (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
+      `Restored ${counted(progress.filesDone, "file")} (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
     );
     if (problemCount > 0) terminal.exitCode = EXIT.partiallyFailed;
   });
@@ -68,7 +69,7 @@ export function copyFromRestic(place: string, target: string, overwrite: boolean
     });
     view.summary(
       { snapshotID: snapshot.id, path, target, files: progress.filesDone, bytes: progress.bytesDone },
-      `Copied ${progress.filesDone} files (${formatBytes(progress.bytesDone)}) to ${target}\n`,
+      `Copied ${counted(progress.filesDone, "file")} (${formatBytes(progress.bytesDone)}) to ${target}\n`,
     );
   });
 }

@@ -3,6 +3,7 @@ import { formatBytes } from "@drayage/base";
 import type { ResticSnapshot } from "@drayage/restic";
 import type { RepositoryOptions } from "../engine/repository-access.ts";
 import { formatStart } from "../engine/snapshot-json.ts";
+import { counted } from "../output/counted.ts";
 import { type Column, formatTable } from "../output/table.ts";
 import type { Terminal } from "../terminal.ts";
 import { withResticRepository } from "./restic-access.ts";
@@ -43,7 +44,7 @@ function describe(snapshot: ResticSnapshot): string {
     ["Source", sourceOf(snapshot)],
     ["Start", `${formatStart(timeNs)} UTC`],
     ["Root", Buffer.from(tree).toString("hex")],
-    ["Size", summary === undefined ? "not stated" : `${formatBytes(summary.bytes)} in ${summary.files} files`],
+    ["Size", summary === undefined ? "not stated" : `${formatBytes(summary.bytes)} in ${counted(summary.files, "file")}`],
     ...(parent === "" ? [] : [["Parent", parent] as const]),
     ...(programVersion === "" ? [] : [["Written by", programVersion] as const]),
     ...tags.map((tag) => ["Tag", tag] as const),
