@@ -37,10 +37,12 @@ export interface BundleOptions {
   readonly directory: string;
   /** Whether data files are copied into the bundle, or used where they are in this checkout, as large packages then are. */
   readonly dataFiles: "copy" | "refer";
+  /** Told the folder of each package of others that something in the bundle is from. */
+  readonly onPackage?: (folder: string) => void;
 }
 
 /** Writes the bundle and returns the path of its entry. Throws where a module refers to a file in a way that would not hold in a bundle. */
-export async function bundleProgram({ directory, dataFiles }: BundleOptions): Promise<string> {
+export async function bundleProgram({ directory, dataFiles, onPackage }: BundleOptions): Promise<string> {
   // Where only what the program needs at run time is installed, there is none.
   const { rolldown } = await import("rolldown");
   mkdirSync(directory, { recursive: true });
@@ -58,7 +60,7 @@ export async function bundleProgram({ directory, dataFiles }: BundleOptions): Pr
     },
   });
   try {
-    await build.write({
+    const { output } = await build.write({
       dir: directory,
       format: "esm",
       entryFileNames: "[name].js",
@@ -67,6 +69,12 @@ export async function bundleProgram({ directory, dataFiles }: BundleOptions): Pr
       minify: { mangle: false, compress: true, codegen: true },
       comments: { legal: false },
     });
+    const modules = output.flatMap((file) => (file.type === "chunk" ? Object.keys(file.modules) : []));
+    for (const id of modules) {
+      // The innermost: a package may bring others of its own.
+      const folder = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0];
+      if (folder !== undefined) onPackage?.(folder);
+    }
   } finally {
     await build.close();
   }
