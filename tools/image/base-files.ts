@@ -115,8 +115,10 @@ function debianPackageOf({ sysroot }: Parts, path: string): DebianPackage {
       const options = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
       const name = execFileSync("dpkg-query", [...admin, "--search", candidate], options).split(":", 1)[0] ?? "";
       // NAME[:ARCH] TAB VERSION.
-      const version = execFileSync("dpkg-query", [...admin, "--show", name], options).split("
-", 1)[0]?.split("	")[1] ?? "";
+      const version =
+        execFileSync("dpkg-query", [...admin, "--show", name], options)
+          .split("\n", 1)[0]
+          ?.split("\t")[1] ?? "";
       const copyright = [join(sysroot, "usr/share/doc", name, "copyright"), join("/usr/share/doc", name, "copyright")].find((candidate) =>
         existsSync(candidate),
       );
