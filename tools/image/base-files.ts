@@ -2,7 +2,7 @@
  * The lower layer: what a Node program needs of a system and no more. The Node binary comes from the npm package of its platform, the libraries that it and the compiled
  * packages ask for (found by reading their ELF files) from Debian's packages on the building machine or in a sysroot, each with its copyright file; no shell, no package manager.
  */
-import { execFileSync } from "node:child_process";
+import { type ExecFileSyncOptionsWithStringEncoding, execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 import { elfFacts } from "./elf.ts";
@@ -112,7 +112,7 @@ function debianPackageOf({ sysroot }: Parts, path: string): DebianPackage {
   // Where /lib is a link into /usr, packages of before name their files without /usr.
   for (const candidate of [inside, inside.replace(/^\/usr/, "")]) {
     try {
-      const options = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
+      const options: ExecFileSyncOptionsWithStringEncoding = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] };
       const name = execFileSync("dpkg-query", [...admin, "--search", candidate], options).split(":", 1)[0] ?? "";
       // NAME[:ARCH] TAB VERSION.
       const version =
