@@ -543,6 +543,7 @@ struct OpenSsl {
   void* (*newCipherContext)();
   void (*freeCipherContext)(void*);
   const void* (*aes256Gcm)();
+  const void* (*aes256Ctr)();
   const void* (*chacha20Poly1305)();
   const void* (*sha256)();
   int (*encryptInit)(void*, const void*, void*, const uint8_t*, const uint8_t*);
@@ -565,6 +566,7 @@ struct OpenSsl {
     find(newCipherContext, "EVP_CIPHER_CTX_new");
     find(freeCipherContext, "EVP_CIPHER_CTX_free");
     find(aes256Gcm, "EVP_aes_256_gcm");
+    find(aes256Ctr, "EVP_aes_256_ctr");
     find(chacha20Poly1305, "EVP_chacha20_poly1305");
     find(sha256, "EVP_sha256");
     find(encryptInit, "EVP_EncryptInit_ex");
@@ -802,6 +804,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 }  // namespace
 
 #include "batch.h"
+#include "expand.h"
 #include "files.h"
 #include "poly1305.h"
 #include "restore.h"
@@ -837,7 +840,9 @@ NAPI_MODULE_INIT() {
                     napi_set_named_property(env, exports, "plain", plain) == napi_ok && define(env, exports, "aeadBind", aeadBind, vectors) &&
                     define(env, exports, "aeadSeal", aeadSeal, vectors) && define(env, exports, "aeadOpen", aeadOpen, vectors) &&
                     define(env, exports, "aeadSealRanges", aeadSealRanges, vectors) && define(env, exports, "aeadOpensTo", aeadOpensTo, vectors) &&
-                    define(env, exports, "zstdCompress", zstdCompress, vectors) && define(env, exports, "zstdExpandsTo", zstdExpandsTo, vectors) && define(env, exports, "listDirectory", listDirectory, vectors) &&
+                    define(env, exports, "zstdCompress", zstdCompress, vectors) && define(env, exports, "zstdExpandsTo", zstdExpandsTo, vectors) &&
+                    define(env, exports, "zstdExpand", zstdExpand, vectors) && define(env, exports, "aes256Ctr", aes256Ctr, vectors) &&
+                    define(env, exports, "listDirectory", listDirectory, vectors) &&
                     define(env, exports, "statEntries", statEntries, vectors) && define(env, exports, "readFiles", readFiles, vectors) &&
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&

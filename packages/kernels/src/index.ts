@@ -2,6 +2,7 @@ export * from "./batch/batch-files.ts";
 export * from "./batch/create-files.ts";
 export { portableFiles } from "./batch/portable-files.ts";
 export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES, compressorByHeader, compressorByName } from "./compression/compressors.ts";
+export type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
 export { DEFAULT_ENCRYPTION, ENCRYPTIONS, SEAL_OVERHEAD_BYTES } from "./encryption/encryptors.ts";
 export * from "./error-correction/error-correction.ts";
 export { DEFAULT_HASH, HASHES } from "./hash/hashers.ts";

@@ -3,6 +3,7 @@ import { nativeCreateFiles } from "./batch/create-files.ts";
 import { nativeFiles } from "./batch/native-files.ts";
 import { portableFiles } from "./batch/portable-files.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
+import { createAes256Ctr } from "./encryption/aes-256-ctr.ts";
 import { createEncryptor } from "./encryption/encryptors.ts";
 import { createHasher, SELF_TEST } from "./hash/hashers.ts";
 import { createPoly1305 } from "./mac/poly1305.ts";
@@ -44,6 +45,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     hasher: (name, key) => createHasher(name, key, addon),
     encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
     poly1305: createPoly1305(addon),
+    aes256Ctr: createAes256Ctr(addon),
     compressor: (name) => withNativeZstd(compressorByName(name), addon),
     compressorByHeader: (headerId) => withNativeZstd(compressorByHeader(headerId), addon),
     system: systemCalls,

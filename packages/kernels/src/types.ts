@@ -5,6 +5,7 @@
 
 import type { BatchFiles } from "./batch/batch-files.ts";
 import type { CreateFiles } from "./batch/create-files.ts";
+import type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
 import type { Poly1305 } from "./mac/poly1305.ts";
 
 /** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
@@ -86,6 +87,8 @@ export interface Compressor {
   readonly compressInto?: (data: Uint8Array, out: Uint8Array, at: number) => number;
   /** `lengthMax` bounds the output: more is REPO_CORRUPT. */
   decompress(data: Uint8Array, lengthMax: number): Uint8Array;
+  /** The same to the start of `out`, without memory of its own: how many bytes, or -1 when the stream is damaged or there is no room for them. Where that is. */
+  readonly decompressInto?: (data: Uint8Array, out: Uint8Array) => number;
 }
 
 export interface Extent {
@@ -131,6 +134,7 @@ export interface Kernels {
   /** Binds a key-derivation secret (not the master key: kopia-format.md 2.8) to an encryption. */
   encryptor(name: string, keyDerivationSecret: Uint8Array): ContentEncryptor;
   readonly poly1305: Poly1305;
+  readonly aes256Ctr: Aes256Ctr;
   compressor(name: string): Compressor;
   compressorByHeader(headerId: number): Compressor;
   readonly system: SystemCalls;

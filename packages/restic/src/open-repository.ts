@@ -2,18 +2,18 @@
 import { hash } from "node:crypto";
 import { DrayError, hasCode } from "@drayage/base";
 import type { ObjectStore } from "@drayage/blob";
-import { createKernels, type Poly1305 } from "@drayage/kernels";
+import { createKernels } from "@drayage/kernels";
 import { decodeConfig } from "./format/config-file.ts";
 import { corrupt } from "./format/json.ts";
 import { decodeKeyFile, openKeyFile } from "./format/key-file.ts";
-import { createOpener } from "./format/sealed.ts";
+import { createOpener, type SealKernels } from "./format/sealed.ts";
 import { CONFIG_KEY, detectLayout, type Layout, listFiles } from "./layout.ts";
 import { ResticRepository } from "./repository.ts";
 
 export interface OpenResticOptions {
   readonly password: string;
   readonly signal?: AbortSignal;
-  readonly poly1305?: Poly1305;
+  readonly kernels?: SealKernels;
 }
 
 /** Each key file costs half a second of work and 60 MB; restic tries as many. */
@@ -34,9 +34,9 @@ export async function openResticRepository(store: ObjectStore, options: OpenRest
     });
   });
   const layout = await detectLayout(store, signal);
-  const poly1305 = options.poly1305 ?? (await createKernels()).poly1305;
-  const { key, keyId } = await findKey(store, layout, options.password, poly1305, signal);
-  const opener = createOpener(key, poly1305);
+  const kernels = options.kernels ?? (await createKernels());
+  const { key, keyId } = await findKey(store, layout, options.password, kernels, signal);
+  const opener = createOpener(key, kernels);
   const what = `"${CONFIG_KEY}" of ${place}`;
   const plaintext = opener.open(sealedConfig);
   if (plaintext === undefined) throw corrupt(what, "it is damaged: its authentication does not match");
@@ -47,7 +47,7 @@ async function findKey(
   store: ObjectStore,
   layout: Layout,
   password: string,
-  poly1305: Poly1305,
+  kernels: SealKernels,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly key: Uint8Array; readonly keyId: string }> {
   let tried = 0;
@@ -61,7 +61,7 @@ async function findKey(
       const file = decodeKeyFile(bytes, what);
       tried++;
       signal?.throwIfAborted();
-      const key = await openKeyFile(file, password, poly1305, what);
+      const key = await openKeyFile(file, password, kernels, what);
       if (key !== undefined) return { key, keyId: id };
     } catch (error) {
       // The password may be that of another one.

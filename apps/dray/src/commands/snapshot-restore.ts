@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { formatBytes } from "@drayage/base";
 import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreSnapshotOptions, type RestoreTarget, restoreSnapshot } from "@drayage/datapath";
+import { prepareNativeInBackground } from "@drayage/kernels";
 import type { DirectoryEntry, Repository } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
@@ -33,6 +34,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--keep-going", "go on after a file that cannot be restored")
     .option("--sparse", "leave all zeros as holes, not only what was a hole")
     .action(async (id: string, target: string, options: Options) => {
+      prepareNativeInBackground(terminal.env);
       if (isResticRepository(options, terminal))
         return await (await import("../restic/restore.ts")).restoreResticSnapshot(id, target, settingsOf(options), options, terminal);
       await withRepository(options, terminal, { readOnly: true }, (repository) => restore(repository, id, target, options, terminal));

@@ -1,5 +1,6 @@
 import { formatBytes } from "@drayage/base";
 import { verifySnapshots } from "@drayage/datapath";
+import { prepareNativeInBackground } from "@drayage/kernels";
 import type { Repository, Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
@@ -28,6 +29,7 @@ export function define(command: Command, terminal: Terminal): void {
 }
 
 async function verify(repository: Repository, ids: readonly string[], options: Options, terminal: Terminal): Promise<void> {
+  prepareNativeInBackground(terminal.env);
   const { signal, clock } = terminal;
   const snapshots: Snapshot[] = [];
   for (const id of ids) snapshots.push(await repository.snapshots.resolve(id, signal));

@@ -7,8 +7,8 @@ const PLAIN = 0;
 export const createDecoder: CreateDecoder = async (options) => {
   const decoder = await ResticContentDecoder.create(options as ResticDecoderOptions);
   return {
-    decode(stored, { id, pack, originalLength, form }) {
-      return decoder.decode(stored, { id, pack, plainLength: originalLength, isCompressed: form !== PLAIN });
+    decode(stored, { id, pack, originalLength, form }, scratch) {
+      return decoder.decode(stored, { id, pack, plainLength: originalLength, isCompressed: form !== PLAIN }, scratch);
     },
     isGenuine: (plain, id) => decoder.isGenuine(plain, id),
   };

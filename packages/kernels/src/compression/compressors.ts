@@ -92,7 +92,12 @@ export function compressorByName(name: string): Compressor {
 export function withNativeZstd(compressor: Compressor, addon: NativeAddon | undefined): Compressor {
   const level = ZSTD_LEVELS[compressor.name];
   if (level === undefined || addon?.hasZstd !== true) return compressor;
-  return { ...compressor, compressInto: (data, out, at) => addon.zstdCompress(data, level, out, at), expandsTo: addon.zstdExpandsTo };
+  return {
+    ...compressor,
+    compressInto: (data, out, at) => addon.zstdCompress(data, level, out, at),
+    expandsTo: addon.zstdExpandsTo,
+    decompressInto: addon.zstdExpand,
+  };
 }
 
 /** The compressor of a header id. Throws REPO_UNSUPPORTED for one that is not known. */

@@ -45,7 +45,18 @@ const anything = fc.oneof(
   fc.constantFrom<unknown>(new Array(3), new Array(2 ** 32 - 1)),
 );
 
-const batches = ["blake2bRanges", "aeadSealRanges", "aeadOpensTo", "zstdCompress", "zstdExpandsTo", "statEntries", "readFiles", "encodeEntries"] as const;
+const batches = [
+  "blake2bRanges",
+  "aeadSealRanges",
+  "aeadOpensTo",
+  "zstdCompress",
+  "zstdExpandsTo",
+  "zstdExpand",
+  "aes256Ctr",
+  "statEntries",
+  "readFiles",
+  "encodeEntries",
+] as const;
 
 describe.for(builds)("the addon, $name", ({ addon }) => {
   it("passes its self-test, and the self-test notices an addon that is wrong", () => {
@@ -54,6 +65,8 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     expect(selfTest({ ...addon, blake2b: () => undefined })).toMatch(/digests/);
     expect(selfTest({ ...addon, plain: { ...addon.plain, blake2bMany: () => undefined } })).toMatch(/digests of the plain code/);
     expect(selfTest({ ...addon, aeadOpen: () => true })).toMatch(/encryption 0/);
+    expect(selfTest({ ...addon, aes256Ctr: () => undefined })).toMatch(/counter mode/);
+    expect(selfTest({ ...addon, zstdExpand: (frames) => frames.length })).toMatch(/zstd/);
     expect(
       selfTest({
         ...addon,

@@ -51,12 +51,16 @@ export interface NativeAddon extends NativeLoops {
     out: Uint8Array,
     at: number,
   ): number;
-  /** Whether this Node shares its zstd. Without it the next function throws. */
+  /** Whether this Node shares its zstd. Without it the next three functions throw. */
   readonly hasZstd: boolean;
   /** Writes one frame to `out` from `at`; its length, or 0 when it does not fit. */
   zstdCompress(data: Uint8Array, level: number, out: Uint8Array, at: number): number;
   /** Whether one frame expands to these bytes, of which there are some. */
   zstdExpandsTo(frame: Uint8Array, data: Uint8Array): boolean;
+  /** Writes all frames of `frames` to the start of `out`, which must not overlap them: how many bytes that are, or -1 when they are damaged or do not fit. */
+  zstdExpand(frames: Uint8Array, out: Uint8Array): number;
+  /** Needs `hasAead`. Writes `data`, encrypted or decrypted, to the start of `out`, which must not overlap it. Keys have 32 bytes, the first counter block 16. */
+  aes256Ctr(key: Uint8Array, counter: Uint8Array, data: Uint8Array, out: Uint8Array): void;
   /** The names in an open directory, or the number of the error. Rows and names: batch/batch-files.ts. */
   listDirectory(fd: number): { readonly names: Uint8Array; readonly ends: Uint32Array; readonly directories: number } | number;
   statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;

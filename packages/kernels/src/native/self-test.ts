@@ -1,5 +1,5 @@
 /** Golden vectors that an addon must give before this program trusts it with data: a wrong digest or cut would make a repository that others cannot continue. */
-import { concat, toHex } from "@drayage/base";
+import { concat, fromHex, toHex } from "@drayage/base";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
 import type { NativeAddon, NativeLoops } from "./addon.ts";
 
@@ -21,6 +21,8 @@ export const EXPECTED = {
     "000102030405060708090a0b9dfeb799d6e7744bbbdcd7023a921e558b35349e64bf2f4a2f9580fb71ac15d9c47807202bb30e5b98f774a7f39c6179ba02cb1662313601",
     "000102030405060708090a0b2d85fa50e3d44340b332c3ecc53cd06c03bd4528e3661c7e4d36fa4febbf4c47b91da0b57f6883924fa319a6a96a5602daefc50b67e52557",
   ],
+  /** NIST SP 800-38A, F.5.5, and its second block. */
+  counted: "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5",
   tags: "ca0423ea2b714d64cf7dbfcc87ca2d9d356d4230b55d867de2978a0b20976d6e",
 } as const;
 
@@ -39,6 +41,8 @@ export function selfTest(addon: NativeAddon): string | undefined {
         if (sealedBy(addon, algorithm) !== EXPECTED.sealed[algorithm]) return `encryption ${algorithm} is wrong`;
       }
     }
+    if (addon.hasAead && countedBy(addon) !== EXPECTED.counted) return "AES-256 in counter mode is wrong";
+    if (addon.hasZstd && !expands(addon)) return "zstd is wrong";
     if (addon.poly1305 !== undefined && tagsOf(addon.poly1305) !== EXPECTED.tags) return "Poly1305 is wrong";
     return undefined;
   } catch (error) {
@@ -90,6 +94,29 @@ function tagsOf(poly1305: NonNullable<NativeAddon["poly1305"]>): string {
   const key = KEY.slice();
   for (const length of LENGTHS) poly1305(key, data.subarray(0, length), key.subarray(length % 2 === 0 ? 0 : 16));
   return toHex(key);
+}
+
+function countedBy({ aes256Ctr }: NativeAddon): string {
+  const hex = (text: string): Uint8Array => fromHex(text) ?? new Uint8Array();
+  const out = new Uint8Array(32);
+  aes256Ctr(
+    hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"),
+    hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"),
+    hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"),
+    out,
+  );
+  return toHex(out);
+}
+
+/** Two frames in a row come back, and neither damage nor a lack of room is taken for success. */
+function expands(addon: NativeAddon): boolean {
+  const data = selfTestData().map((byte) => byte & 3);
+  const frames = new Uint8Array(2 * data.length);
+  const half = addon.zstdCompress(data, 1, frames, 0);
+  const length = half + addon.zstdCompress(data, 1, frames, half);
+  const out = new Uint8Array(2 * data.length);
+  const whole = addon.zstdExpand(frames.subarray(0, length), out) === out.length && toHex(out) === toHex(concat([data, data]));
+  return whole && addon.zstdExpand(frames.subarray(0, length - 1), out) === -1 && addon.zstdExpand(frames.subarray(0, length), out.subarray(1)) === -1;
 }
 
 function sealedBy(addon: NativeAddon, algorithm: 0 | 1): string {

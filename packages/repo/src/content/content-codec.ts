@@ -53,6 +53,7 @@ export class ContentCodec {
   readonly #kernels: Kernels;
   readonly #compresses: boolean;
   #compressed = new Uint8Array(0);
+  #opened = new Uint8Array(0);
 
   /** @param compresses - whether the index can say that a content is compressed */
   constructor(hasher: ContentHasher, sealer: ContentSealer, kernels: Kernels, compresses: boolean) {
@@ -111,8 +112,9 @@ export class ContentCodec {
    */
   open(sealed: Uint8Array, form: StoredForm, into?: Uint8Array): Uint8Array {
     try {
-      const payload = this.#sealer.open(sealed, contentIv(hashOf(form.id)), into);
-      const plain = form.compressionId === NOT_COMPRESSED ? payload : this.#decompress(payload, form);
+      const isCompressed = form.compressionId !== NOT_COMPRESSED;
+      const payload = this.#sealer.open(sealed, contentIv(hashOf(form.id)), isCompressed ? this.#openedRoom(sealed.length, into) : into);
+      const plain = isCompressed ? this.#decompress(payload, form, into) : payload;
       if (plain.length !== form.originalLength) throw new DrayError("REPO_CORRUPT", `it has ${plain.length} bytes, the index says ${form.originalLength}`);
       return plain;
     } catch (error) {
@@ -201,13 +203,27 @@ export class ContentCodec {
     return this.#sealer.opensTo(sealed, iv, payload) && expandsTo(payload.subarray(COMPRESSION_HEADER_BYTES), data);
   }
 
-  #decompress(payload: Uint8Array, form: StoredForm): Uint8Array {
+  /** Memory for what is compressed, between opening and expanding; none where the caller gives none either. */
+  #openedRoom(length: number, into: Uint8Array | undefined): Uint8Array | undefined {
+    if (into === undefined) return undefined;
+    if (this.#opened.length < length) this.#opened = new Uint8Array(Math.max(length, FIRST_COMPRESSED_BYTES));
+    return this.#opened;
+  }
+
+  #decompress(payload: Uint8Array, form: StoredForm, into: Uint8Array | undefined): Uint8Array {
     if (payload.length < COMPRESSION_HEADER_BYTES) throw new DrayError("REPO_CORRUPT", `compression header is cut off after ${payload.length} bytes`);
     const headerId = new DataView(payload.buffer, payload.byteOffset, COMPRESSION_HEADER_BYTES).getUint32(0);
     if (headerId !== form.compressionId) {
       throw new DrayError("REPO_CORRUPT", `compression is 0x${headerId.toString(16)}, the index says 0x${form.compressionId.toString(16)}`);
     }
-    return this.#kernels.compressorByHeader(headerId).decompress(payload.subarray(COMPRESSION_HEADER_BYTES), form.originalLength);
+    const { decompress, decompressInto } = this.#kernels.compressorByHeader(headerId);
+    const stream = payload.subarray(COMPRESSION_HEADER_BYTES);
+    if (decompressInto !== undefined && into !== undefined && into.length >= form.originalLength && stream.length > 0) {
+      const length = decompressInto(stream, into.subarray(0, form.originalLength));
+      if (length >= 0) return into.subarray(0, length);
+    }
+    // Also where that failed: it says what is wrong.
+    return decompress(stream, form.originalLength);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { hash } from "node:crypto";
 import { DrayError } from "@drayage/base";
-import { createKernels } from "@drayage/kernels";
+import { type Compressor, createKernels } from "@drayage/kernels";
 import { createOpener, type Opener } from "../format/sealed.ts";
 import { decompressZstd } from "../format/unpacked-file.ts";
 
@@ -24,27 +24,52 @@ export interface StoredForm {
   readonly pack: string;
 }
 
+/** Compressed bytes between opening and expanding take so much more at a time. */
+const ROOM_STEP_BYTES = 1 << 20;
+
 export class ResticContentDecoder {
   readonly #opener: Opener;
+  readonly #decompressInto: Compressor["decompressInto"];
+  /** For compressed bytes between opening and expanding; as large as the largest. */
+  #room: Uint8Array = new Uint8Array(0);
 
-  constructor(opener: Opener) {
+  constructor(opener: Opener, decompressInto?: Compressor["decompressInto"]) {
     this.#opener = opener;
+    this.#decompressInto = decompressInto;
   }
 
   static async create(options: ResticDecoderOptions): Promise<ResticContentDecoder> {
-    const { poly1305 } = await createKernels();
-    return new ResticContentDecoder(createOpener(options.key, poly1305));
+    const kernels = await createKernels();
+    return new ResticContentDecoder(createOpener(options.key, kernels), kernels.compressor("zstd").decompressInto);
   }
 
-  /** Throws REPO_CORRUPT, naming content and pack, for what does not open, does not decompress to the stated length, or is not what its id says. */
-  decode(stored: Uint8Array, form: StoredForm): Uint8Array {
-    const what = `content "${form.id}" of pack "${form.pack}"`;
-    const opened = this.#opener.open(stored);
+  /**
+   * The plaintext; it may be a view of `scratch`, which must not overlap `stored`.
+   * Throws REPO_CORRUPT, naming content and pack, for what does not open, does not decompress to the stated length, or is not what its id says.
+   */
+  decode(stored: Uint8Array, form: StoredForm, scratch?: Uint8Array): Uint8Array {
+    const opened = this.#opener.open(stored, form.isCompressed ? this.#roomFor(stored.length, scratch) : scratch);
     if (opened === undefined) throw damaged(form, "it is damaged: its authentication does not match");
-    const plain = form.isCompressed ? decompressZstd(opened, form.plainLength, what) : opened;
+    const plain = form.isCompressed ? this.#expand(opened, form, scratch) : opened;
     if (plain.length !== form.plainLength) throw damaged(form, `it has ${plain.length} bytes, ${form.plainLength} were wanted`);
     if (!this.isGenuine(plain, form.id)) throw damaged(form, "its bytes are not those that its id says");
     return plain;
+  }
+
+  #expand(compressed: Uint8Array, form: StoredForm, scratch: Uint8Array | undefined): Uint8Array {
+    if (this.#decompressInto !== undefined && scratch !== undefined && scratch.length >= form.plainLength && compressed.length > 0) {
+      const length = this.#decompressInto(compressed, scratch.subarray(0, form.plainLength));
+      if (length >= 0) return scratch.subarray(0, length);
+    }
+    // Also where that failed: it says what is wrong.
+    return decompressZstd(compressed, form.plainLength, `content "${form.id}" of pack "${form.pack}"`);
+  }
+
+  /** None where the caller has none either: who reads a content now and then needs no memory for it in between. */
+  #roomFor(length: number, scratch: Uint8Array | undefined): Uint8Array | undefined {
+    if (scratch === undefined || this.#decompressInto === undefined) return undefined;
+    if (this.#room.length < length) this.#room = new Uint8Array(Math.ceil(length / ROOM_STEP_BYTES) * ROOM_STEP_BYTES);
+    return this.#room;
   }
 
   isGenuine(plain: Uint8Array, id: string): boolean {

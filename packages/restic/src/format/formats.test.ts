@@ -16,7 +16,7 @@ import { decodeSnapshot } from "./snapshot-file.ts";
 import { decodeTree, type ResticNode } from "./tree.ts";
 import { decodeUnpacked } from "./unpacked-file.ts";
 
-const { poly1305 } = await createKernels();
+const kernels = await createKernels();
 const bytes = (hex: string): Buffer => Buffer.from(hex, "hex");
 const corrupt = expect.objectContaining({ code: "REPO_CORRUPT" });
 const idOf = (text: string): string => hash("sha256", text, "hex");
@@ -31,15 +31,22 @@ describe("what is sealed", () => {
   const sealed = bytes("69fb41c62d12def4593bd71757138606338f621aeaeb39da0fe4f99233f8037a54ea63338a813bcf3f75d8c3cc75dddf8750");
 
   it("is opened with its key, and with no other", () => {
-    expect(fromUtf8(createOpener(key, poly1305).open(sealed) ?? new Uint8Array())).toBe("Dies ist ein Test!");
+    expect(fromUtf8(createOpener(key, kernels).open(sealed) ?? new Uint8Array())).toBe("Dies ist ein Test!");
     const other = key.slice();
     other[40] = 0;
-    expect(createOpener(other, poly1305).open(sealed)).toBeUndefined();
-    expect(() => createOpener(new Uint8Array(64), poly1305)).toThrow(corrupt);
+    expect(createOpener(other, kernels).open(sealed)).toBeUndefined();
+    expect(() => createOpener(new Uint8Array(64), kernels)).toThrow(corrupt);
+  });
+
+  it("is opened into memory that is there, or that is too small, to the same bytes", () => {
+    for (const length of [0, 5, 18, 1000]) {
+      const opened = createOpener(key, kernels).open(sealed, new Uint8Array(length));
+      expect(fromUtf8(opened ?? new Uint8Array())).toBe("Dies ist ein Test!");
+    }
   });
 
   it("is refused with any byte changed behind the first block, and whatever is cut off", () => {
-    const opener = createOpener(key, poly1305);
+    const opener = createOpener(key, kernels);
     for (let at = 0; at < sealed.length; at++) {
       const damaged = Uint8Array.from(sealed);
       damaged[at] = (damaged[at] ?? 0) ^ 0x80;

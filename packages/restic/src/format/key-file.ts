@@ -8,9 +8,8 @@
  */
 import { type ScryptOptions, scrypt } from "node:crypto";
 import { concat, fromBase64, fromUtf8, utf8 } from "@drayage/base";
-import type { Poly1305 } from "@drayage/kernels";
 import { corrupt, isMembers, type Members, parseCount, parseMembers, parseText } from "./json.ts";
-import { createOpener, SEAL_KEY_BYTES } from "./sealed.ts";
+import { createOpener, SEAL_KEY_BYTES, type SealKernels } from "./sealed.ts";
 
 export interface KeyFile {
   readonly userName: string;
@@ -44,9 +43,9 @@ export function decodeKeyFile(bytes: Uint8Array, what: string): KeyFile {
 }
 
 /** The repository's keys, as `createOpener` takes them; undefined when the password is not that of this file. Half a second of work. */
-export async function openKeyFile(file: KeyFile, password: string, poly1305: Poly1305, what: string): Promise<Uint8Array | undefined> {
+export async function openKeyFile(file: KeyFile, password: string, kernels: SealKernels, what: string): Promise<Uint8Array | undefined> {
   const derived = await derive(password, file);
-  const plaintext = createOpener(derived, poly1305).open(file.data);
+  const plaintext = createOpener(derived, kernels).open(file.data);
   if (plaintext === undefined) return undefined;
   const { mac, encrypt } = parseMembers(fromUtf8(plaintext), what);
   if (!isMembers(mac)) throw corrupt(what, "it holds no key of the authentication");

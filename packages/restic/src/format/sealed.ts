@@ -8,9 +8,9 @@
  *
  * restic: internal/crypto. The tag is compared in constant time, and before anything is decrypted.
  */
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
+import { createCipheriv, createSecretKey, timingSafeEqual } from "node:crypto";
 import { DrayError } from "@drayage/base";
-import { POLY1305_TAG_BYTES, type Poly1305 } from "@drayage/kernels";
+import { type Kernels, POLY1305_TAG_BYTES } from "@drayage/kernels";
 
 const IV_BYTES = 16;
 /** Bytes that sealing adds. */
@@ -22,22 +22,27 @@ const AT = { encryption: 0, k: 32, r: 48 } as const;
 
 /** Opens what was sealed with one key. */
 export interface Opener {
-  /** The plaintext, or undefined when the tag does not match: wrong key, or damaged. Throws REPO_CORRUPT for what is too short to be sealed. */
-  open(sealed: Uint8Array): Uint8Array | undefined;
+  /**
+   * The plaintext, or undefined when the tag does not match: wrong key, or damaged. It may be a view of `room`, which then must not overlap `sealed`.
+   * Throws REPO_CORRUPT for what is too short to be sealed.
+   */
+  open(sealed: Uint8Array, room?: Uint8Array): Uint8Array | undefined;
 }
 
-/** @param key - 64 bytes: encryption, k, r. Throws REPO_CORRUPT for a key of zeros. */
-export function createOpener(key: Uint8Array, poly1305: Poly1305): Opener {
+export type SealKernels = Pick<Kernels, "poly1305" | "aes256Ctr">;
+
+/** @param key - 64 bytes: encryption, k, r; kept as it is now. Throws REPO_CORRUPT for a key of zeros. */
+export function createOpener(key: Uint8Array, { poly1305, aes256Ctr }: SealKernels): Opener {
   if (key.length !== SEAL_KEY_BYTES) throw new DrayError("INVARIANT", `Cannot decrypt: the key has ${key.length} bytes, ${SEAL_KEY_BYTES} are wanted`);
   for (const part of [key.subarray(AT.encryption, AT.k), key.subarray(AT.k, AT.r), key.subarray(AT.r)])
     if (part.every((byte) => byte === 0)) throw new DrayError("REPO_CORRUPT", "Cannot decrypt: a part of the key is zero");
-  const encryption: KeyObject = createSecretKey(key.subarray(AT.encryption, AT.k));
+  const encryption = key.slice(AT.encryption, AT.k);
   // One block at a time in ECB: the cipher has no state, so one serves for all.
   const blockCipher = createCipheriv("aes-128-ecb", createSecretKey(key.subarray(AT.k, AT.r)), null).setAutoPadding(false);
   const macKey = new Uint8Array(32);
   macKey.set(key.subarray(AT.r));
   return {
-    open(sealed) {
+    open(sealed, room) {
       if (sealed.length < SEALED_OVERHEAD_BYTES) {
         throw new DrayError("REPO_CORRUPT", `Cannot decrypt: ${SEALED_OVERHEAD_BYTES} bytes are the least, ${sealed.length} are there`);
       }
@@ -46,8 +51,7 @@ export function createOpener(key: Uint8Array, poly1305: Poly1305): Opener {
       const ciphertext = sealed.subarray(IV_BYTES, tagAt);
       macKey.set(blockCipher.update(iv), 16);
       if (iv.every((byte) => byte === 0) || !timingSafeEqual(poly1305(macKey, ciphertext), sealed.subarray(tagAt))) return undefined;
-      const plaintext = createDecipheriv("aes-256-ctr", encryption, iv).update(ciphertext);
-      return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+      return aes256Ctr(encryption, iv, ciphertext, room);
     },
   };
 }
