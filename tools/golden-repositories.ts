@@ -76,7 +76,7 @@ async function make({ name, create, compressors, afterwards = [] }: Recipe): Pro
         .sort()
         .map((path) => [path.slice(repository.length + 1, -2).replaceAll("/", ""), readFileSync(path).toString("base64")]),
     );
-    const shown = commands.map((command) => ["kopia", ...command.map((word) => word.replaceAll(folder, "/work"))].join(" "));
+    const shown = commands.map((command) => ["kopia", ...command.map((word) => word.replaceAll(folder, "/data"))].join(" "));
     mkdirSync(target, { recursive: true });
     writeFileSync(join(target, `${name}.json`), `${JSON.stringify({ commands: shown, password: PASSWORD, files, blobs }, null, 1)}\n`);
   } finally {
