@@ -7,4 +7,5 @@ export * from "./label-value.ts";
 export * from "./labels.ts";
 export * from "./location-secrets.ts";
 export * from "./meta.ts";
+export * from "./movers.ts";
 export * from "./volume-snapshot-mover.ts";

@@ -14,9 +14,9 @@ describe("installManifests", () => {
   const manifests = installManifests(options);
   const named = (kind: string, name: string) => manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
 
-  it("installs every CRD of velero.io, and those of OADP's first data mover, before anything that uses it", () => {
+  it("installs every CRD of velero.io, our own, and those of OADP's first data mover, before anything that uses it", () => {
     const kinds = manifests.map((manifest) => manifest.kind);
-    expect(kinds.filter((kind) => kind === "CustomResourceDefinition")).toHaveLength(15);
+    expect(kinds.filter((kind) => kind === "CustomResourceDefinition")).toHaveLength(19);
     expect(kinds.lastIndexOf("CustomResourceDefinition")).toBeLessThan(kinds.indexOf("BackupStorageLocation"));
   });
 

@@ -53,7 +53,7 @@ const component = (name: string): Record<string, string> => ({ "app.kubernetes.i
 export function installManifests(options: InstallOptions): Manifest[] {
   const { namespace } = options;
   return [
-    ...loadCrds("velero.io", "datamover.oadp.openshift.io").map(
+    ...loadCrds("velero.io", "drayage.io", "datamover.oadp.openshift.io").map(
       (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
     ),
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
@@ -128,6 +128,7 @@ const NODE_AGENT_RULES: readonly Rule[] = [
   // Those of its node, whose volumes it reads and fills.
   { apiGroups: [""], resources: ["pods"], verbs: [...WATCHED] },
   { apiGroups: ["storage.k8s.io"], resources: ["storageclasses"], verbs: ["get"] },
+  { apiGroups: ["drayage.io"], resources: ["datamovers"], verbs: ["list", "watch"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["get", "delete"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshotcontents"], verbs: ["get", "list", "create", "patch", "delete"] },
 ];

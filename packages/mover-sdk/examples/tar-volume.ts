@@ -34,7 +34,9 @@ const mover: DataMover = {
     progress({ totalBytes, doneBytes: 0 });
     const [file, compression] = [join(workspace, "volume.tar"), String(parameters["compression"])];
     const excludes = (parameters["exclude"] as readonly string[]).map((pattern) => `--exclude=${pattern}`);
-    await run("tar", ["--create", "--file", file, "--numeric-owner", ...flagOf(compression), ...excludes, "--directory", folder, "."], { signal });
+    await run("tar", ["--create", "--file", file, "--format=posix", "--numeric-owner", ...flagOf(compression), ...excludes, "--directory", folder, "."], {
+      signal,
+    });
     await target.store.putFile(`${id}/volume.tar`, file, signal);
     progress({ totalBytes, doneBytes: totalBytes });
     return { snapshotId: id, totalBytes, incrementalBytes: statSync(file).size, result: { compression } };
@@ -45,9 +47,13 @@ const mover: DataMover = {
     const file = join(workspace, "volume.tar");
     const parts = await target.store.getStream(`${moved.snapshotId}/volume.tar`, signal);
     await pipeline(Readable.from(parts), createWriteStream(file), { signal });
-    await run("tar", ["--extract", "--file", file, "--same-permissions", ...flagOf(moved.result?.["compression"] ?? "none"), "--directory", folder], {
-      signal,
-    });
+    await run(
+      "tar",
+      ["--extract", "--file", file, "--same-permissions", "--numeric-owner", ...flagOf(moved.result?.["compression"] ?? "none"), "--directory", folder],
+      {
+        signal,
+      },
+    );
     const totalBytes = bytesBelow(folder);
     progress({ totalBytes, doneBytes: totalBytes });
     return { totalBytes };

@@ -218,7 +218,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
     }),
-    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, movers: [], plugins })),
+    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, plugins })),
     ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores, plugins, discovery })),
     ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image, plugins })),
     ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings, plugins })),

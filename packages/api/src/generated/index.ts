@@ -1,6 +1,10 @@
 // Written by tools/generate-api.ts from packages/api/crds; do not edit.
 export * from "./volumesnapshotbackups.ts";
 export * from "./volumesnapshotrestores.ts";
+export * from "./datamoverbackups.ts";
+export * from "./datamoverclasses.ts";
+export * from "./datamoverrestores.ts";
+export * from "./datamovers.ts";
 export * from "./volumegroupsnapshotclasses.ts";
 export * from "./volumegroupsnapshotcontents.ts";
 export * from "./volumegroupsnapshots.ts";

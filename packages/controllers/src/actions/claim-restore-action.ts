@@ -10,6 +10,7 @@ import {
   DRAYAGE_ANNOTATIONS,
   dataDownloads,
   LABELS,
+  MOVER_ANNOTATIONS,
   OPERATION_ID_PREFIXES,
   type VolumeSnapshot,
   validLabelValue,
@@ -174,6 +175,11 @@ function createDataDownload(
   const { operationId, result, name, targetNamespace } = subject;
   const { name: restoreName = "", uid: restoreUid = "" } = restore.metadata;
   const parallel = restore.spec.uploaderConfig?.parallelFilesDownload ?? 0;
+  const facts = result.dataMoverResult ?? {};
+  const annotations = {
+    ...(isDataFirst(restore) ? { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } : {}),
+    ...(Object.keys(facts).length === 0 ? {} : { [MOVER_ANNOTATIONS.result]: JSON.stringify(facts) }),
+  };
   return client.create<DataDownload>(
     dataDownloads,
     {
@@ -188,7 +194,7 @@ function createDataDownload(
           [LABELS.restoreUid]: restoreUid,
         },
         ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Restore", name: restoreName, uid: restoreUid, controller: true }],
-        ...(isDataFirst(restore) ? { annotations: { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } } : {}),
+        ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       },
       spec: {
         backupStorageLocation: result.backupStorageLocation,

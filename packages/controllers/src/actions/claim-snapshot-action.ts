@@ -11,6 +11,7 @@ import {
   type DataUpload,
   dataUploads,
   LABELS,
+  MOVER_ANNOTATIONS,
   OPERATION_ID_PREFIXES,
   type VolumeSnapshot,
   type VolumeSnapshotClass,
@@ -30,7 +31,11 @@ import {
   parseQuantity,
   persistentVolumes,
   requireDuration,
+  storageClasses,
 } from "@drayage/kube";
+import { textParameters } from "@drayage/mover-sdk";
+import { chooseMover, type MoverChoice } from "../mover-choice/choose-mover.ts";
+import type { MoverRegistry } from "../mover-choice/mover-registry.ts";
 import type { ClaimChoice } from "../resource-policy/volume-choice.ts";
 import type { BackupAction, BackupActionContext, BackupActionResult } from "./backup-action.ts";
 import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS } from "./item-id.ts";
@@ -46,6 +51,8 @@ export interface ClaimSnapshotActionOptions {
   readonly choose: (claim: PersistentVolumeClaim, volume: PersistentVolume | undefined, signal: AbortSignal) => Promise<ClaimChoice>;
   /** Cuts claims that belong together at one moment. */
   readonly groups: VolumeGroupSnapshots;
+  /** The movers there are. */
+  readonly movers: MoverRegistry;
 }
 
 /** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. */
@@ -92,24 +99,28 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
   const group = groupOf(claim, backup);
   const className = choice.parameters["snapshotClass"];
   const subject = { driver, claim, backup, ...(typeof className === "string" ? { policyClass: className } : {}) };
+  const cut = group === undefined ? { snapshotClass: await selectVolumeSnapshotClass(client, subject, log, signal) } : { group };
+  // Before anything is made: a mover that does not exist fails at once.
+  const mover =
+    backup.spec.snapshotMoveData === true
+      ? await moverFor(options, { claim, backup, snapshotClass: cut.snapshotClass, policy: choice.parameters }, signal)
+      : undefined;
   const snapshot =
-    group === undefined
-      ? await createSnapshot(client, claim, backup, await selectVolumeSnapshotClass(client, subject, log, signal), signal)
-      : await options.groups.snapshotOf(subject, group, log, signal);
+    cut.group === undefined
+      ? await createSnapshot(client, claim, backup, cut.snapshotClass, signal)
+      : await options.groups.snapshotOf(subject, cut.group, log, signal);
   const marked = (annotations: Readonly<Record<string, string>>): GenericObject => withMarks(claim, backup, snapshot, annotations);
   if (backup.spec.snapshotMoveData !== true)
     return orRemove(client, snapshot, log, () => keepSnapshot(options, { claim, snapshot, backup, marked }, log, signal));
   const uploaded = await orRemove(client, snapshot, log, async () => {
     await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
-    const mover = choice.parameters["dataMover"];
-    const chosen = typeof mover === "string" ? { ...backup, spec: { ...backup.spec, datamover: mover } } : backup;
-    return createDataUpload(options, { backup: chosen, claim, volume, snapshot }, signal);
+    return createDataUpload(options, { backup, mover, claim, volume, snapshot }, signal);
   });
   const { name: snapshotName = "" } = snapshot.metadata;
   const { name: uploadName = "" } = uploaded.metadata;
   log.info(`DataUpload "${options.namespace}/${uploadName}" was created for VolumeSnapshot "${snapshotName}"`);
   return {
-    item: marked({ [ANNOTATIONS.dataUploadName]: `${options.namespace}/${uploadName}` }),
+    item: marked({ [ANNOTATIONS.dataUploadName]: `${options.namespace}/${uploadName}`, ...noteOf(mover) }),
     mustInclude: true,
     operation: {
       id: uploaded.metadata.labels?.[LABELS.asyncOperationId] ?? "",
@@ -251,7 +262,30 @@ export async function removeSnapshot(client: KubeClient, snapshot: VolumeSnapsho
   await client.delete(volumeSnapshots, keyOf(snapshot), { signal });
 }
 
+/** The mover of a claim's data. */
+async function moverFor(
+  { client, movers }: ClaimSnapshotActionOptions,
+  subject: Pick<DataUploadSubject, "claim" | "backup"> & {
+    readonly snapshotClass: VolumeSnapshotClass | undefined;
+    readonly policy: Readonly<Record<string, unknown>>;
+  },
+  signal: AbortSignal,
+): Promise<MoverChoice | undefined> {
+  const { claim, backup, snapshotClass, policy } = subject;
+  const { namespace, name = "", labels = {}, annotations = {} } = claim.metadata;
+  const storageClass = await client.find(storageClasses, { name: claim.spec.storageClassName ?? "" }, signal);
+  const facts = { groupResource: PERSISTENT_VOLUME_CLAIMS, namespace, name, labels, annotations, storageClass, snapshotClass, policy };
+  return chooseMover(facts, backup, movers);
+}
+
+/** The choice as it is recorded; the built-in mover of old needs no word. */
+function noteOf(mover: MoverChoice | undefined): Record<string, string> {
+  if (mover === undefined || (mover.builtin && mover.mover === "")) return {};
+  return { [MOVER_ANNOTATIONS.chosen]: mover.mover, [MOVER_ANNOTATIONS.reason]: mover.reason };
+}
+
 interface DataUploadSubject {
+  readonly mover: MoverChoice | undefined;
   readonly backup: Backup;
   readonly claim: PersistentVolumeClaim;
   readonly volume: PersistentVolume;
@@ -259,12 +293,17 @@ interface DataUploadSubject {
 }
 
 function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUploadSubject, signal: AbortSignal): Promise<DataUpload> {
-  const { backup, claim, volume, snapshot } = subject;
+  const { backup, mover, claim, volume, snapshot } = subject;
   const snapshotClass = snapshot.spec.volumeSnapshotClassName ?? "";
   const { name: backupName = "", uid: backupUid = "" } = backup.metadata;
   const claimUid = claim.metadata.uid ?? "";
   const parallel = backup.spec.uploaderConfig?.parallelFilesUpload ?? 0;
-  const { datamover } = backup.spec;
+  const datamover = mover?.mover;
+  const config = {
+    ...(parallel > 0 && mover?.builtin !== false ? { ParallelFilesUpload: String(parallel) } : {}),
+    ...textParameters(mover?.parameters ?? {}),
+  };
+  const note = noteOf(mover);
   return options.client.create<DataUpload>(
     dataUploads,
     {
@@ -280,6 +319,7 @@ function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUplo
           [LABELS.asyncOperationId]: validLabelValue(`${OPERATION_ID_PREFIXES.dataUpload}${backupUid}.${claimUid}`),
         },
         ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Backup", name: backupName, uid: backupUid, controller: true }],
+        ...(Object.keys(note).length > 0 ? { annotations: note } : {}),
       },
       spec: {
         backupStorageLocation: backup.spec.storageLocation ?? "",
@@ -289,7 +329,7 @@ function createDataUpload(options: ClaimSnapshotActionOptions, subject: DataUplo
           storageClass: claim.spec.storageClassName ?? "",
           volumeSnapshot: snapshot.metadata.name ?? "",
         },
-        ...(parallel > 0 ? { dataMoverConfig: { ParallelFilesUpload: String(parallel) } } : {}),
+        ...(Object.keys(config).length > 0 ? { dataMoverConfig: config } : {}),
         ...(datamover === undefined || datamover === "" ? {} : { datamover }),
         operationTimeout: backup.spec.csiSnapshotTimeout ?? "",
         snapshotType: "CSI",

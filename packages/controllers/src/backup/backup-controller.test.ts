@@ -2,6 +2,7 @@ import {
   type Backup,
   backupStorageLocations,
   backups,
+  dataMovers,
   dataUploads,
   LABELS,
   volumeSnapshotClasses,
@@ -110,7 +111,7 @@ describe("a backup", () => {
 
   it.each([
     ["an unknown location", { storageLocation: "elsewhere" }, /location "elsewhere" does not exist; there is default/],
-    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is velero, velero-fs, drayage, other/],
+    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is drayage, other, velero, velero-fs/],
     ["a selector that is none", { labelSelector: { matchExpressions: [{ key: "a", operator: "Near" }] } }, /operator "Near"/],
     ["both kinds of selectors", { labelSelector: {}, orLabelSelectors: [{}] }, /only one can be/],
     ["an item in both lists", { includedResources: ["pods"], excludedResources: ["pods"] }, /"pods" is in the list of includes and of excludes/],
@@ -135,7 +136,12 @@ describe("a backup", () => {
       /cannot be used together with the lists per scope/,
     ],
   ] as const)("with %s fails validation", async (_what, spec, message) => {
-    const { cluster, client, store } = await world({ movers: ["other"] });
+    const { cluster, client, store } = await world();
+    const parameters = { type: "object", properties: {} };
+    client.seed(dataMovers, {
+      metadata: { name: "other" },
+      spec: { version: "1.0.0", description: "Another", controller: true, capabilities: { kinds: ["persistentvolumeclaims"] }, parameters },
+    });
     const policy = (name: string, text: string) => client.seed(configMaps, { metadata: { namespace: NAMESPACE, name }, data: { policies: text } });
     policy("bad", "version: v1\nvolumePolicies: [{conditions: {}, action: {type: forget}}]");
     policy("lists", "version: v1\nincludeExcludePolicy: {excludedNamespaceScopedResources: [secrets]}");

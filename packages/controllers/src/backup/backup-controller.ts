@@ -33,6 +33,7 @@ import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { loadMoverRegistry, type MoverRegistry } from "../mover-choice/mover-registry.ts";
 import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -52,8 +53,6 @@ export interface BackupControllerDeps {
   /** The namespace of the server, its Backups and its DataUploads. */
   readonly namespace: string;
   readonly stores: BackupStores;
-  /** Names of movers beside the built-in one; undefined where they are not known. */
-  readonly movers?: readonly string[];
   readonly settings?: ServerSettings;
   /** Where what only a running backup knows is counted; nowhere when left out. */
   readonly metrics?: Metrics;
@@ -185,7 +184,8 @@ class BackupReconciler {
   }
 
   async #start(backup: Backup, signal: AbortSignal): Promise<ReconcileResult> {
-    const { client, clock, discovery, logger, namespace, movers } = this.#deps;
+    const { client, clock, discovery, logger, namespace } = this.#deps;
+    const movers = await loadMoverRegistry(client, signal);
     const locations = await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal }));
     const snapshotLocations = await allOf(client.listAll<VolumeSnapshotLocation>(volumeSnapshotLocations, { namespace, signal }));
     const excluded = await allOf(client.listAll(namespaces, { labelSelector: `${LABELS.excludeFromBackup}=true`, signal }));
@@ -215,7 +215,7 @@ class BackupReconciler {
     this.#jobs.start(
       started.metadata.name ?? "",
       started.metadata.uid ?? "",
-      (jobSignal) => this.#run(started, { location, policies }, jobSignal),
+      (jobSignal) => this.#run(started, { location, policies, movers }, jobSignal),
       (error) => logger.error("A backup's job ended by a defect", { backup: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
     );
     return {};
@@ -228,7 +228,7 @@ class BackupReconciler {
 
   async #run(
     backup: Backup,
-    found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined },
+    found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined; readonly movers: MoverRegistry },
     signal: AbortSignal,
   ): Promise<void> {
     const { client, discovery, clock, random, logger, namespace, stores, newSpool, metrics } = this.#deps;

@@ -1,18 +1,10 @@
 /** Fills in what a Backup leaves open and says what is wrong with it. Pure: everything it needs to know is in `facts`. */
-import {
-  ANNOTATIONS,
-  type Backup,
-  type BackupSpec,
-  type BackupStorageLocation,
-  BUILTIN_DATA_MOVERS,
-  DRAYAGE_DATA_MOVER,
-  LABELS,
-  type VolumeSnapshotLocation,
-  validLabelValue,
-} from "@drayage/api";
+import { ANNOTATIONS, type Backup, type BackupSpec, type BackupStorageLocation, LABELS, type VolumeSnapshotLocation, validLabelValue } from "@drayage/api";
 import { formatTime, messageOf } from "@drayage/base";
 import { type ConfigMap, formatDuration, parseDuration } from "@drayage/kube";
 import { BackupHooks } from "../hooks/backup-hooks.ts";
+import { checkBackupParameters } from "../mover-choice/choose-mover.ts";
+import { isBuiltIn, type MoverRegistry } from "../mover-choice/mover-registry.ts";
 import { type ResourcePolicies, readResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { filterFaults, namespaceFilterFaults, scopedFilterFaults } from "../resource-selection/name-filter.ts";
@@ -30,8 +22,7 @@ export interface BackupFacts {
   /** Namespaces that carry the label which keeps them out of backups. */
   readonly excludedNamespaces: readonly string[];
   readonly serverVersion: { readonly major: string; readonly minor: string; readonly gitVersion: string };
-  /** Names by which movers can be chosen; undefined where they are not known. */
-  readonly movers: readonly string[] | undefined;
+  readonly movers: MoverRegistry;
 }
 
 export interface PreparedBackup {
@@ -66,7 +57,7 @@ export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBacku
   spec.snapshotMoveData ??= settings.defaultSnapshotMoveData;
 
   const location = chooseLocation(spec, facts, faults);
-  checkMover(spec, facts, faults);
+  checkMover(backup, facts, faults);
   fillSelection(spec, facts, faults);
   checkSnapshotLocations(spec, facts, faults);
   const policies = readPolicies(spec, facts, faults);
@@ -172,11 +163,13 @@ function chooseLocation(spec: BackupSpec, { locations, settings }: BackupFacts, 
   return location;
 }
 
-function checkMover(spec: BackupSpec, { movers }: BackupFacts, faults: string[]): void {
-  const mover = spec.datamover ?? "";
-  const known: readonly string[] = [...BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER, ...(movers ?? [])];
-  if (movers === undefined || known.includes(mover)) return;
-  faults.push(`spec.datamover is "${mover}", and there is no such mover; there is ${known.filter((name) => name !== "").join(", ")}`);
+function checkMover(backup: Backup, { movers }: BackupFacts, faults: string[]): void {
+  const mover = backup.spec.datamover ?? "";
+  if (!isBuiltIn(mover) && !movers.names.includes(mover)) {
+    faults.push(`spec.datamover is "${mover}", and there is no such mover; there is ${movers.names.join(", ")}`);
+    return;
+  }
+  attempt(faults, "spec.datamover", () => checkBackupParameters(backup, movers));
 }
 
 function fillSelection(spec: BackupSpec, facts: BackupFacts, faults: string[]): void {

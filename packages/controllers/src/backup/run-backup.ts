@@ -23,6 +23,7 @@ import { isOfSnapshot, loadSnapshots, snapshotCounts } from "../backup-operation
 import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { scheduleOf } from "../metrics/backup-metrics.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { EMPTY_REGISTRY, type MoverRegistry } from "../mover-choice/mover-registry.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -51,6 +52,8 @@ export interface RunBackupOptions {
   readonly location: BackupStorageLocation;
   /** What the ConfigMap of spec.resourcePolicy says. */
   readonly policies: ResourcePolicies | undefined;
+  /** The movers there are; the built-in one alone when left out. */
+  readonly movers?: MoverRegistry;
   /** How long reading one volume through its file system may take. */
   readonly fsBackupTimeoutMs: number;
   /** Blocks of items that are worked on at once. */
@@ -208,7 +211,7 @@ class BackupRun {
       podBackupAction,
       createServiceAccountBackupAction(client),
       claimBackupAction,
-      createClaimSnapshotAction({ client, clock, namespace, choose, groups: this.#groups }),
+      createClaimSnapshotAction({ client, clock, namespace, choose, groups: this.#groups, movers: this.#options.movers ?? EMPTY_REGISTRY }),
       ...createVolumeSnapshotActions({ client, clock }),
     ];
   }

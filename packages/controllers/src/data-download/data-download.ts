@@ -4,6 +4,7 @@ import { type Controller, persistentVolumeClaims, pods } from "@drayage/kube";
 import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
+import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
 import { exposeRestore, type RepositoryAccess } from "../exposers/generic-restore-exposer.ts";
@@ -22,6 +23,8 @@ export function startDataDownloadController(deps: DataDownloadControllerDeps): C
 
 export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind<DataDownload> {
   const { client, namespace } = deps;
+  const moverOf = registeredMovers(deps.caches);
+  const exposer = { ...deps, moverOf };
   return {
     type: dataDownloads,
     noun: "data download",
@@ -40,6 +43,7 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
       if (download.spec.snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace, datamover } = download.spec;
       if (datamover === VOLSYNC_DATA_MOVER) return exposeRestore(deps, download, () => resticAccess(deps, download));
+      if (moverOf(datamover ?? "") !== undefined) return exposeRestore(exposer, download, async () => failed("it has no repository"));
       const access = async (): Promise<RepositoryAccess | Work> => {
         const repository = await repositoryFor(deps, { location, volumeNamespace }, download.metadata.creationTimestamp);
         return "state" in repository ? repository : { repository };

@@ -4,8 +4,10 @@ import {
   backupRepositories,
   DATA_PATH_EVENTS,
   type DataDownload,
+  type DataMover,
   type DataUpload,
   dataDownloads,
+  dataMovers,
   dataUploads,
   LABELS,
   type PodVolumeBackup,
@@ -30,6 +32,8 @@ export interface DataMovementCaches {
   readonly events: Informer<CoreEvent>;
   readonly nodes: Informer<Node>;
   readonly repositories: Informer<BackupRepository>;
+  /** Absent in a cluster that does not know the kind. */
+  readonly movers?: Informer<DataMover>;
   /** Objects of all kinds that are being prepared. */
   exposing(): readonly AnyMovement[];
   /** Keys (`datauploads/ns/name`) of what runs on a node. */
@@ -45,6 +49,8 @@ export interface CachesOptions {
   readonly logger: Logger;
   readonly namespace: string;
   readonly nodeName: string;
+  /** Whether the cluster knows DataMovers. */
+  readonly withMovers?: boolean;
 }
 
 export function startDataMovementCaches(options: CachesOptions): DataMovementCaches {
@@ -64,8 +70,17 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
   });
   const allNodes = startInformer(nodes, { ...base, transform: withoutImages });
   const repositories = startInformer(backupRepositories, { ...base, namespace });
+  const registered = options.withMovers === true ? startInformer(dataMovers, base) : undefined;
   const kinds = [uploads, downloads, volumeBackups, volumeRestores] as const;
-  const informers: readonly { synced(signal?: AbortSignal): Promise<void>; stop(): void }[] = [...kinds, localPods, movers, progress, allNodes, repositories];
+  const informers: readonly { synced(signal?: AbortSignal): Promise<void>; stop(): void }[] = [
+    ...kinds,
+    localPods,
+    movers,
+    progress,
+    allNodes,
+    repositories,
+    ...(registered === undefined ? [] : [registered]),
+  ];
   return {
     uploads,
     downloads,
@@ -76,6 +91,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     events: progress,
     nodes: allNodes,
     repositories,
+    ...(registered === undefined ? {} : { movers: registered }),
     exposing: () =>
       kinds.flatMap((informer) => informer.list() as readonly AnyMovement[]).filter(({ metadata }) => metadata.labels?.[LABELS.exposeOnGoing] === "true"),
     runningOn: (nodeName) =>

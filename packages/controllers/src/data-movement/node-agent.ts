@@ -1,5 +1,6 @@
 /** What a node-agent runs: the controllers of all four kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
-import { type Clock, errorFields, type Logger, type RandomSource } from "@drayage/base";
+import { dataMovers } from "@drayage/api";
+import { type Clock, errorFields, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import { type KubeClient, nodes } from "@drayage/kube";
 import { startDataDownloadController } from "../data-download/data-download.ts";
 import { startDataUploadController } from "../data-upload/data-upload.ts";
@@ -37,7 +38,7 @@ const SWEEP_MS = 10 * 60_000;
 export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Promise<void> }> {
   const { client, clock, logger, namespace, nodeName, config } = deps;
   const node = await client.find(nodes, { name: nodeName });
-  const caches = startDataMovementCaches(deps);
+  const caches = startDataMovementCaches({ ...deps, withMovers: await knowsMovers(client) });
   const endCounting = startMovementMetrics(caches, nodeName, deps.metrics ?? noMetrics);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
   const shared = { ...deps, caches, slots, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
@@ -70,4 +71,15 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
       await sweeping;
     },
   };
+}
+
+/** An installation of before, and one under Velero, knows no DataMovers or may not list them; it goes on without. */
+async function knowsMovers(client: KubeClient): Promise<boolean> {
+  try {
+    await client.list(dataMovers, { limit: 1 });
+    return true;
+  } catch (error) {
+    if (!hasCode(error, "KUBE_NOT_FOUND", "KUBE_FORBIDDEN")) throw error;
+    return false;
+  }
 }

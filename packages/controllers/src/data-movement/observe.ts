@@ -38,8 +38,10 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const phase = phaseOf(movement);
   const datamover = movement.spec.datamover ?? "";
   const serves = [...claims.serves, ...(kind.alsoServedBy ?? [])];
-  const ours = serves.includes(datamover);
-  const claim = ours ? "ours" : claims.unknown === "fail" ? "nobodys" : "others";
+  const registered = deps.caches.movers?.get({ name: datamover });
+  const selfStarting = !serves.includes(datamover) && registered !== undefined && registered.spec.controller !== true;
+  const ours = selfStarting || serves.includes(datamover);
+  const claim = ours ? "ours" : registered === undefined && claims.unknown === "fail" ? "nobodys" : "others";
   const ending = endingOf(movement);
   const pinned = kind.pinnedTo?.(movement);
   const ownerNode = pinned ?? (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
@@ -67,13 +69,14 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     prepareTimeoutMs: deps.prepareTimeoutMs,
     queueFull: deps.prepareQueueLength > 0 && deps.caches.exposing().length >= deps.prepareQueueLength,
     slotFree: deps.slots.isFree(slotKey(kind, movement)),
+    selfStarting,
     dataPath,
     detailsForMs: ageOfDetails(movement, nowMs),
     reported: { totalBytes: movement.status?.progress?.totalBytes ?? 0, doneBytes: movement.status?.progress?.bytesDone ?? 0 },
     delivering,
     noun: kind.noun,
     datamover,
-    knownMovers: serves.filter((name) => name !== ""),
+    knownMovers: [...new Set([...serves.filter((name) => name !== ""), ...(deps.caches.movers?.list() ?? []).map(({ metadata }) => metadata.name ?? "")])],
     ownerNode,
   } as const;
   const blockedBy = phase === "New" && ours && !cancelRequested && role === "owner" ? await kind.blockedBy(movement) : undefined;

@@ -23,6 +23,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     queueFull: false,
     slotFree: true,
     blockedBy: undefined,
+    selfStarting: false,
     dataPath: { state: "absent" },
     reported: { totalBytes: 0, doneBytes: 0 },
     delivering: false,

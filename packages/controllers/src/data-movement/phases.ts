@@ -55,6 +55,8 @@ export interface Observed {
   readonly queueFull: boolean;
   readonly slotFree: boolean;
   readonly blockedBy: string | undefined;
+  /** Its mover is another program, which moves as soon as its pod runs and stops when its pod is told to end. */
+  readonly selfStarting: boolean;
   readonly dataPath: DataPath;
   /** Progress as it stands in the status. */
   readonly reported: { readonly totalBytes: number; readonly doneBytes: number };
@@ -130,7 +132,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
       ? finish("Failed", `timeout on preparing ${o.noun}${o.work?.state === "wait" ? `: it was waiting for ${o.work.reason}` : ""}`)
       : o.cancelRequested && (o.role !== "bystander" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled while it was being prepared`)
-        : o.hosting && o.dataPath.state === "running" && !o.cancelRequested
+        : o.hosting && isUp(o) && !o.cancelRequested
           ? step({ do: "setPhase", to: "Prepared" })
           : o.role === "heir"
             ? o.pinned
@@ -175,6 +177,11 @@ export function decide(o: Observed): Decision {
   return phases[o.phase](o);
 }
 
+/** Whether the volume is in the hands of the mover; one that starts by itself may have ended already. */
+function isUp({ dataPath, selfStarting }: Observed): boolean {
+  return dataPath.state === "running" || (selfStarting && (dataPath.state === "succeeded" || dataPath.state === "failed"));
+}
+
 function exposing(o: Observed): Decision {
   const work = o.work;
   switch (work?.state) {
@@ -204,6 +211,8 @@ function running(o: Observed): Decision {
   if (o.dataPath.state === "absent") {
     return o.cancelRequested ? finish("Canceled", "the mover pod is gone") : finish("Failed", "the mover pod is gone: it was deleted, or its node was lost");
   }
+  // Cleaning up tells its pod to end, and ends it when it does not.
+  if (o.cancelRequested && o.selfStarting) return finish("Canceled", `${o.noun} was canceled`);
   if (o.cancelRequested && o.phase === "InProgress") return step({ do: "setPhase", to: "Canceling" });
   const progress = o.dataPath.state === "running" ? o.dataPath.progress : undefined;
   if (progress !== undefined && (progress.doneBytes !== o.reported.doneBytes || progress.totalBytes !== o.reported.totalBytes)) {

@@ -1,9 +1,11 @@
 /** DataUpload: a volume snapshot, moved into the repository of its namespace. The engine is that of data-movement; what is special about uploads is here. */
 import { type BackupRepository, type DataUpload, dataUploads, LABELS, parseBackupDataPathResult } from "@drayage/api";
 import type { Controller } from "@drayage/kube";
+import { parseMoverResult } from "@drayage/mover-sdk";
 import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
+import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { done, type Work } from "../data-movement/work.ts";
 import { csiSnapshotExposer } from "../exposers/csi-snapshot-exposer.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
@@ -18,7 +20,8 @@ export function startDataUploadController(deps: DataUploadControllerDeps): Contr
 }
 
 export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<DataUpload> {
-  const exposer = csiSnapshotExposer(deps);
+  const moverOf = registeredMovers(deps.caches);
+  const exposer = csiSnapshotExposer({ ...deps, moverOf });
   return {
     type: dataUploads,
     noun: "data upload",
@@ -29,6 +32,8 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     expose: async (upload) => {
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = upload.spec;
       const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace }, upload.metadata.creationTimestamp);
+      // A mover of another kind has no repository.
+      if (moverOf(upload.spec.datamover ?? "") !== undefined) return exposer.expose(upload, repository);
       // Asked for first, so that it gets ready while the volume is exposed.
       const early = await repository();
       if ("state" in early && early.state !== "wait") return early;
@@ -38,6 +43,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     isDelivering: () => false,
     cleanUp: (upload, _ending, endedForMs) => exposer.cleanUp(upload, endedForMs),
     parseResult: (message, upload) => {
+      if (moverOf(upload.spec.datamover ?? "") !== undefined) return uploadResultOf(message, upload);
       const result = parseBackupDataPathResult(message);
       if (result === undefined) return undefined;
       const { snapshotID, incrementalBytes, totalBytes, emptySnapshot, error } = result;
@@ -49,5 +55,17 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
         ...(remark === undefined ? {} : { message: remark }),
       };
     },
+  };
+}
+
+/** What a registered mover said at its end. */
+function uploadResultOf(message: string, { metadata }: DataUpload): ReturnType<MovementKind<DataUpload>["parseResult"]> {
+  const parsed = parseMoverResult(message);
+  if (parsed === undefined) return undefined;
+  const { snapshotId, totalBytes, incrementalBytes = 0, result = {} } = parsed;
+  const facts = Object.keys(result).length === 0 ? {} : { dataMoverResult: { ...result } };
+  return {
+    status: { snapshotID: snapshotId, path: `/${metadata.uid ?? ""}`, ...facts, ...(incrementalBytes === 0 ? {} : { incrementalBytes }) },
+    totalBytes,
   };
 }

@@ -12,6 +12,7 @@ import {
   type DataUpload,
   dataUploads,
   LABELS,
+  LOCATION_TARGET,
   type VolumeSnapshot,
   type VolumeSnapshotContent,
   volumeSnapshotContents,
@@ -34,6 +35,7 @@ import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
 import { claimRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
+import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 
 const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
@@ -71,10 +73,15 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
   if (claim === undefined) return snapshotHandover(deps, upload);
   const foreign = notOurs(claim, upload);
   if (foreign !== undefined) return foreign;
-  const ready = await repository();
-  if ("state" in ready) return ready;
+  const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   const secret = await client.find(secrets, key);
-  if (secret === undefined) {
+  if (secret === undefined && mover !== undefined) {
+    const built = await buildRequestSecret(client, requestFor(upload, claim.spec.volumeMode ?? "Filesystem", namespace));
+    return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
+  }
+  const ready = mover === undefined ? await repository() : undefined;
+  if (ready !== undefined && "state" in ready) return ready;
+  if (secret === undefined && ready !== undefined) {
     const built = await buildMoverSecret(client, {
       name,
       namespace,
@@ -87,6 +94,27 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
   }
   const wanted = await buildPod(deps, upload, claim);
   return notOurs(secret, upload) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+}
+
+/** What a registered mover is told of an upload. */
+function requestFor(upload: DataUpload, mode: "Filesystem" | "Block", namespace: string): RequestSecretOptions {
+  const { name = "", uid = "" } = upload.metadata;
+  const { datamover: mover = "", dataMoverConfig, sourceNamespace, sourcePVC, backupStorageLocation } = upload.spec;
+  return {
+    name,
+    namespace,
+    owner: controllerReference(dataUploads, upload),
+    label: LABELS.dataUpload,
+    target: { kind: LOCATION_TARGET, name: backupStorageLocation },
+    request: {
+      operation: "backup",
+      mover,
+      id: uid,
+      source: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace: sourceNamespace, name: sourcePVC, volume: { path: `/${uid}`, mode } },
+      parameters: dataMoverConfig ?? {},
+      about: { apiVersion: "velero.io/v2alpha1", kind: "DataUpload", namespace, name, uid },
+    },
+  };
 }
 
 /** From the source snapshot to the backup PVC. */
@@ -241,12 +269,14 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
   const uid = upload.metadata.uid ?? "";
   const volumeMode = claim.spec.volumeMode ?? "Filesystem";
   const topology = await sourceTopology(deps, upload);
+  const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   return buildHostingPod(deps, {
     name,
     uid,
     owner: controllerReference(dataUploads, upload),
     label: LABELS.dataUpload,
     group: "snapshot-exposer",
+    ...(mover === undefined ? {} : { program: programOf(mover, "backup") }),
     command: ["data-mover", "backup"],
     args: [`--volume-path=/${uid}`, `--volume-mode=${volumeMode}`, `--data-upload=${name}`, `--resource-timeout=${upload.spec.operationTimeout}`],
     volumeMode,

@@ -1,3 +1,4 @@
+import type { DataMover } from "@drayage/api";
 import type { Clock, Logger } from "@drayage/base";
 import type { EnvVar, KubeClient } from "@drayage/kube";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
@@ -27,4 +28,6 @@ export interface ExposerDeps {
   readonly namespace: string;
   readonly pod: MoverPodSettings;
   readonly config: NodeAgentConfig;
+  /** The registered mover of a name, where pods of ours run it. */
+  readonly moverOf?: (name: string) => DataMover | undefined;
 }

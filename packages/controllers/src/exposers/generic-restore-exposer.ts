@@ -3,12 +3,13 @@
  *
  * The target claim waits with a selector that keeps the provisioner away from it; the restore claim is its copy without that selector, so the provisioner makes its volume.
  */
-import { type BackupRepository, type DataDownload, DRAYAGE_ANNOTATIONS, dataDownloads, LABELS } from "@drayage/api";
+import { type BackupRepository, type DataDownload, DRAYAGE_ANNOTATIONS, dataDownloads, LABELS, LOCATION_TARGET, MOVER_ANNOTATIONS } from "@drayage/api";
 import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
 import { notOurs } from "./intermediate-objects.ts";
+import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 
 const SELECTED_NODE = "volume.kubernetes.io/selected-node";
@@ -49,11 +50,16 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
   }
   const foreign = notOurs(claim, download);
   if (foreign !== undefined) return foreign;
-  const ready = await access();
-  if ("state" in ready) return ready;
   const owner = controllerReference(dataDownloads, download);
+  const mover = deps.moverOf?.(download.spec.datamover ?? "");
   const secret = await client.find(secrets, key);
-  if (secret === undefined) {
+  if (secret === undefined && mover !== undefined) {
+    const built = await buildRequestSecret(client, requestFor(download, claim.spec.volumeMode ?? "Filesystem", namespace));
+    return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
+  }
+  const ready = mover === undefined ? await access() : undefined;
+  if (ready !== undefined && "state" in ready) return ready;
+  if (secret === undefined && ready !== undefined) {
     const built = await buildMoverSecret(client, {
       name,
       namespace,
@@ -72,6 +78,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     owner,
     label: LABELS.dataDownload,
     group: "generic-restore-exposer",
+    ...(mover === undefined ? {} : { program: programOf(mover, "restore") }),
     command: ["data-mover", "restore"],
     args: [
       `--volume-path=/${uid}`,
@@ -85,6 +92,28 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     ...(selectedNode === undefined ? {} : { selectedNode }),
   });
   return notOurs(secret, download) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+}
+
+/** What a registered mover is told of a download. */
+function requestFor(download: DataDownload, mode: "Filesystem" | "Block", namespace: string): RequestSecretOptions {
+  const { name = "", uid = "", annotations } = download.metadata;
+  const { datamover: mover = "", backupStorageLocation, targetVolume, snapshotID: snapshotId } = download.spec;
+  return {
+    name,
+    namespace,
+    owner: controllerReference(dataDownloads, download),
+    label: LABELS.dataDownload,
+    target: { kind: LOCATION_TARGET, name: backupStorageLocation },
+    request: {
+      operation: "restore",
+      mover,
+      id: uid,
+      source: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace: targetVolume.namespace, name: targetVolume.pvc, volume: { path: `/${uid}`, mode } },
+      parameters: {},
+      moved: { snapshotId, result: JSON.parse(annotations?.[MOVER_ANNOTATIONS.result] ?? "{}") as Record<string, string> },
+      about: { apiVersion: "velero.io/v2alpha1", kind: "DataDownload", namespace, name, uid },
+    },
+  };
 }
 
 /** The node that the workload was scheduled to; undefined when any will do. */

@@ -3,6 +3,7 @@ import { LABELS, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } fro
 import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec, VolumeMount } from "@drayage/kube";
 import { affinityFor, moverResources } from "../data-movement/node-agent-config.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
+import type { MoverProgram } from "./mover-program.ts";
 
 export interface HostingPodOptions {
   /** Of the movement, and so of every intermediate object. */
@@ -15,6 +16,8 @@ export interface HostingPodOptions {
   /** `["data-mover", "backup"]`. */
   readonly command: readonly string[];
   readonly args: readonly string[];
+  /** Runs instead of command and args. */
+  readonly program?: MoverProgram;
   readonly volumeMode: "Filesystem" | "Block";
   readonly readOnly?: boolean;
   readonly storageClass: string | undefined;
@@ -40,11 +43,13 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
   const { config, pod } = deps;
   const { uid, name } = options;
   const path = `/${uid}`;
+  const { program } = options;
+  const own = program?.command === undefined;
   const resources = moverResources(config);
   const affinity = options.selectedNode === undefined ? affinityFor(config, options.storageClass)?.nodeSelector : undefined;
   const spec: PodSpec = {
     restartPolicy: "Never",
-    terminationGracePeriodSeconds: 0,
+    terminationGracePeriodSeconds: program?.graceSeconds ?? 0,
     serviceAccountName: pod.serviceAccount,
     securityContext: { runAsUser: 0 },
     os: { name: "linux" },
@@ -59,16 +64,17 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     containers: [
       {
         name: uid,
-        image: pod.image,
+        image: program?.image ?? pod.image,
         imagePullPolicy: pod.imagePullPolicy ?? "IfNotPresent",
-        command: [...(pod.command ?? ["/velero"]), ...options.command],
-        args: [...options.args, ...(pod.extraArgs ?? [])],
+        command: [...(program?.command ?? [...(pod.command ?? ["/velero"]), ...(program === undefined ? options.command : [])])],
+        args: [...(program?.args ?? options.args), ...(own ? (pod.extraArgs ?? []) : [])],
         env: [
           { name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } },
           { name: "VELERO_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
           { name: "VELERO_SCRATCH_DIR", value: "/scratch" },
           { name: "AWS_SHARED_CREDENTIALS_FILE", value: `${MOVER_SECRET_PATH}/cloud` },
           { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
+          ...(program?.env ?? []),
           ...(pod.env ?? []),
         ],
         ...(Object.keys(resources).length === 0 ? {} : { resources }),

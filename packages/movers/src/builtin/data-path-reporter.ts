@@ -17,7 +17,8 @@ export interface DataPathReporterOptions {
 export interface TransferProgress {
   readonly totalBytes: number;
   readonly doneBytes: number;
-  readonly details: TransferDetails;
+  /** Only our own data path has any. */
+  readonly details?: TransferDetails;
 }
 
 /** Progress is told this often. */
@@ -54,7 +55,7 @@ export class DataPathReporter {
 
   progress(progress: TransferProgress): void {
     const { totalBytes, doneBytes, details } = progress;
-    this.#latest = JSON.stringify({ ...withoutZeros({ totalBytes, doneBytes }), details });
+    this.#latest = JSON.stringify({ ...withoutZeros({ totalBytes, doneBytes }), ...(details === undefined ? {} : { details }) });
     this.#pump();
   }
 

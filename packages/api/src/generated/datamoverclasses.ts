@@ -1,0 +1,31 @@
+// Written by tools/generate-api.ts from packages/api/crds; do not edit.
+import type { KindDescriptor, ObjectMeta } from "../meta.ts";
+
+export interface DataMoverClassSpec {
+  /** Chosen where no other class fits; of those, the first by name. */
+  default?: boolean;
+  /** Name of the DataMover. */
+  mover: string;
+  /** What is set of its parameters. */
+  parameters?: Record<string, unknown>;
+  /** What it is for; everything in it has to fit. */
+  selector?: {
+    /** Labels of the object. */
+    matchLabels?: Record<string, string>;
+    /** Namespaces of the object. */
+    namespaces?: string[];
+    /** Resources, as kubectl names them; claims when left out. */
+    resources?: string[];
+    /** Storage classes of the claim. */
+    storageClasses?: string[];
+  };
+}
+
+export interface DataMoverClass {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+  spec: DataMoverClassSpec;
+}
+
+export const dataMoverClasses: KindDescriptor<DataMoverClass> = { group: "drayage.io", version: "v1alpha1", plural: "datamoverclasses", kind: "DataMoverClass", namespaced: false };

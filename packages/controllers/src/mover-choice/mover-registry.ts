@@ -1,0 +1,64 @@
+/** The movers there are and the classes that choose among them, as they are when a backup starts. */
+import { BUILTIN_DATA_MOVERS, type DataMover, type DataMoverClass, DRAYAGE_DATA_MOVER, dataMoverClasses, dataMovers } from "@drayage/api";
+import { DrayError, hasCode } from "@drayage/base";
+import type { KubeClient } from "@drayage/kube";
+import { checkSchema, type MoverDescription } from "@drayage/mover-sdk";
+import { allOf } from "../all-of.ts";
+
+export interface RegisteredMover extends Pick<MoverDescription, "name" | "parameters"> {
+  readonly kinds: readonly string[];
+  readonly builtin: boolean;
+}
+
+/** Names under which the built-in mover is asked for; the empty one is the default. */
+const BUILT_IN_NAMES: readonly string[] = [...BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER];
+
+export function isBuiltIn(mover: string): boolean {
+  return BUILT_IN_NAMES.includes(mover);
+}
+
+export class MoverRegistry {
+  readonly classes: readonly DataMoverClass[];
+  readonly #movers: ReadonlyMap<string, DataMover>;
+
+  constructor(movers: readonly DataMover[], classes: readonly DataMoverClass[]) {
+    this.#movers = new Map(movers.map((mover) => [mover.metadata.name ?? "", mover]));
+    this.classes = [...classes].sort((a, b) => ((a.metadata.name ?? "") < (b.metadata.name ?? "") ? -1 : 1));
+  }
+
+  /** Every name that can be chosen, in byte order. */
+  get names(): readonly string[] {
+    return [...new Set([...BUILT_IN_NAMES.filter((name) => name !== ""), ...this.#movers.keys()])].sort();
+  }
+
+  /** Resources that some mover beside the built-in one takes. */
+  get kinds(): readonly string[] {
+    return [...new Set([...this.#movers.values()].flatMap(({ spec }) => spec.capabilities.kinds))].sort();
+  }
+
+  /** The mover of a name. Throws VALIDATION_FAILED naming those there are, and one whose registration is of no use. */
+  get(name: string, origin: string): RegisteredMover {
+    const found = this.#movers.get(isBuiltIn(name) ? DRAYAGE_DATA_MOVER : name);
+    if (found === undefined && !isBuiltIn(name)) {
+      throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}", which ${origin} names: it does not exist; there is ${this.names.join(", ")}`, {
+        hint: "Register it with dray mover add, or name another.",
+      });
+    }
+    if (found === undefined) return { name, builtin: true, kinds: ["persistentvolumeclaims"], parameters: { type: "object", properties: {} } };
+    const problems = checkSchema(found.spec.parameters);
+    if (problems.length > 0) throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}": its registration is wrong: ${problems.join("; ")}`);
+    return { name, builtin: isBuiltIn(name), kinds: found.spec.capabilities.kinds, parameters: found.spec.parameters };
+  }
+}
+
+export const EMPTY_REGISTRY: MoverRegistry = new MoverRegistry([], []);
+
+/** What is registered now; nothing in a cluster that does not know the kinds. */
+export async function loadMoverRegistry(client: KubeClient, signal: AbortSignal): Promise<MoverRegistry> {
+  try {
+    return new MoverRegistry(await allOf(client.listAll(dataMovers, { signal })), await allOf(client.listAll(dataMoverClasses, { signal })));
+  } catch (error) {
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+    return EMPTY_REGISTRY;
+  }
+}
