@@ -28,6 +28,8 @@ describe("readLocationSecrets()", () => {
   it("takes a location's own credentials and certificate", async () => {
     const own = location({ credential: { name: "own", key: "aws" }, objectStorage: { bucket: "b", caCertRef: { name: "ca", key: "ca.crt" } } });
     expect(await readLocationSecrets(read, "velero", own)).toEqual({ credentialsText: "own", caCertPem: "PEM" });
+    const missing = location({ objectStorage: { bucket: "b", caCertRef: { name: "none", key: "ca.crt", optional: true } } });
+    expect(await readLocationSecrets(read, "velero", missing)).toEqual({ credentialsText: "default" });
   });
 
   it("takes the customer key that the config names, byte for byte", async () => {

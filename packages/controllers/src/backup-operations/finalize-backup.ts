@@ -4,7 +4,8 @@ import { apiVersionOf, type Discovery, type GenericObject, groupResourceOf, type
 import { DATA_UPLOADS, type StoredIdentifier, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { retainSnapshot } from "../actions/volume-snapshot-actions.ts";
 import { completeFromSnapshot, completeFromUpload } from "../backup/volume-records.ts";
-import type { ArchivedItemRef, BackupStore } from "../ports.ts";
+import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
+import type { ArchivedItemRef, BackupStore, ItemOperation, OperationResults } from "../ports.ts";
 import { isOfSnapshot, loadSnapshots } from "./snapshot-operations.ts";
 
 export interface FinalizeBackupOptions {
@@ -40,11 +41,13 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
       else if (status.phase === "Completed") lost.push(`${spec.resourceIdentifier.Namespace}/${spec.resourceIdentifier.Name}`);
     }
   }
+  const failures = await resultsWithFailures(store, name, operations, signal);
+  const results = failures === undefined ? {} : { results: failures };
   const status = options.ended(lost);
   const backup: Backup = { ...options.backup, apiVersion: "velero.io/v1", kind: "Backup", status };
   const snapshots = await loadSnapshots(client, kept, signal);
   if (uploads.size === 0 && kept.length === 0 && others.length === 0) {
-    await store.putBackup({ backup }, signal);
+    await store.putBackup({ backup, ...results }, signal);
     return status;
   }
   const infos = await store.getVolumeInfos(name, signal);
@@ -63,12 +66,12 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
     ]),
   ];
   if (objects.length === 0) {
-    await store.putBackup({ backup, volumeInfos }, signal);
+    await store.putBackup({ backup, volumeInfos, ...results }, signal);
     return status;
   }
   const archive = await store.updateArchive(name, objects, signal);
   try {
-    await store.putBackup({ backup, archive, volumeInfos }, signal);
+    await store.putBackup({ backup, archive, volumeInfos, ...results }, signal);
   } finally {
     await archive.dispose();
   }
@@ -76,6 +79,27 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
   for (const { spec, status: ended } of kept)
     if (ended.phase === "Completed") await retainSnapshot(client, { namespace: spec.resourceIdentifier.Namespace, name: spec.resourceIdentifier.Name }, signal);
   return status;
+}
+
+/** What went wrong with the data stands beside what went wrong before, where people look for it: in the results. Undefined where there is nothing to add. */
+async function resultsWithFailures(
+  store: BackupStore,
+  name: string,
+  operations: readonly ItemOperation[],
+  signal: AbortSignal,
+): Promise<OperationResults | undefined> {
+  const failed = operations.filter(({ status }) => status.phase === "Failed");
+  if (failed.length === 0) return undefined;
+  const { errors, warnings } = await store.getResults(name, signal);
+  const failures = new ResultCollector();
+  for (const { spec, status } of failed) {
+    const { Namespace, Name, Resource } = spec.resourceIdentifier;
+    const what = Resource === "persistentvolumeclaims" ? "the data of claim" : Resource;
+    const message = `${what} "${Namespace}/${Name}" is not in the backup: ${status.error ?? "its operation failed"}`;
+    // Finalizing can be repeated; each failure is told once.
+    if (errors.namespaces?.[Namespace]?.includes(message) !== true) failures.add(Namespace, message);
+  }
+  return failures.count === 0 ? undefined : { errors: mergeMessages(errors, failures.messages()), warnings };
 }
 
 interface StoredItem {

@@ -430,6 +430,18 @@ describe("a backup", () => {
     expect(store.backups.get("third")?.itemOperations?.map(({ status }) => status.error)).toContain("DataUpload is canceled");
   });
 
+  it("has what a mover said of its failure among its results, once", async () => {
+    const { cluster, client, store } = await world();
+    await client.create<Backup>(backups, newBackup("second"));
+    await backupIn(cluster, "second", "WaitingForPluginOperations");
+    endUploads(client, ({ spec }) => ({ phase: spec.sourcePVC === "files" ? "Failed" : "Completed", message: "the disk is full", snapshotID: "x" }));
+    const ended = await backupIn(cluster, "second", "PartiallyFailed");
+    expect(ended.status?.errors).toBe(1);
+    expect(store.backups.get("second")?.results?.errors.namespaces?.["notes"]).toEqual([
+      'the data of claim "notes/files" is not in the backup: the disk is full',
+    ]);
+  });
+
   it("cancels DataUploads that take longer than its itemOperationTimeout", async () => {
     const { cluster, clock, client } = await world();
     await client.create<Backup>(backups, newBackup("slow", { itemOperationTimeout: "1m" }));
