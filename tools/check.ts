@@ -13,6 +13,7 @@ const steps: readonly (readonly [name: string, command: readonly string[]])[] = 
   ["boundaries", tool("boundaries.ts")],
   ["tidy", tool("tidy.ts")],
   ["generated files", tool("generate-api.ts", "--check")],
+  ["bundle of the operator", tool("olm-bundle.ts", "--check")],
   ["docs", tool("docs.ts", "--check")],
   ...(process.argv.includes("--fast") ? [] : ([["unit tests", [bin("vitest"), "run", "--project", "unit"]]] as const)),
 ];

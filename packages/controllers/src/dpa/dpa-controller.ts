@@ -1,5 +1,6 @@
 import { backupStorageLocations, type CloudStorage, cloudStorages, dataProtectionApplications, volumeSnapshotLocations } from "@drayage/api";
 import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import { REPO_CREDENTIALS } from "@drayage/install";
 import {
   type ConfigMap,
   configMaps,
@@ -23,6 +24,7 @@ import { apply } from "./apply.ts";
 import { decide } from "./dpa.ts";
 import { observe } from "./observe.ts";
 import { DPA_NAME_LABEL, OADP_LABEL } from "./owned-manifest.ts";
+import { referencedSecrets } from "./validate.ts";
 
 export interface DpaControllerDeps {
   readonly client: KubeClient;
@@ -35,7 +37,7 @@ export interface DpaControllerDeps {
   readonly image: string;
 }
 
-/** What nobody tells of (a Secret that is missing and comes without a label) is looked for again at this pace. */
+/** What nobody tells of is looked at again at this pace. */
 const RESYNC_MS = 60_000;
 const CONFLICT_MS = 500;
 const EVENTS_FLUSH_MS = 2_000;
@@ -54,7 +56,8 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
     informer(backupStorageLocations, ours) as Informer<KubeObject>,
     informer(volumeSnapshotLocations, ours) as Informer<KubeObject>,
   ];
-  const labelled: Informer<Secret> = informer(secrets, ours);
+  // All of the namespace, since one that is missing comes without a label; without what they hold.
+  const secretCache: Informer<Secret> = informer(secrets, { transform: ({ data: _data, ...rest }) => rest });
   const buckets: Informer<CloudStorage> = informer(cloudStorages);
   const all = (): ObjectKey[] => applications.list().map(({ metadata }) => ({ namespace, name: metadata.name ?? "" }));
   const ownersOf = ({ metadata }: KubeObject): ObjectKey[] =>
@@ -79,11 +82,17 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
       ...owned.map((cache) =>
         source(cache, { toKeys: ownersOf, when: (before, after) => before === undefined || after === undefined || stampOf(before) !== stampOf(after) }),
       ),
-      source(labelled, {
-        toKeys: ({ metadata }) => {
-          const name = metadata.labels?.[DPA_NAME_LABEL];
-          return name === undefined ? [] : [{ namespace, name }];
-        },
+      source(secretCache, {
+        toKeys: ({ metadata }) =>
+          applications
+            .list()
+            .filter(
+              (dpa) =>
+                metadata.labels?.[DPA_NAME_LABEL] === dpa.metadata.name ||
+                metadata.name === REPO_CREDENTIALS ||
+                referencedSecrets(dpa.spec).some(({ name }) => name === metadata.name),
+            )
+            .map((dpa) => ({ namespace, name: dpa.metadata.name ?? "" })),
       }),
       source(buckets, { toKeys: all }),
     ],
@@ -105,7 +114,7 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
     idle: () => controller.idle(),
     async stop() {
       await controller.stop();
-      for (const cache of [applications, ...owned, labelled, buckets]) cache.stop();
+      for (const cache of [applications, ...owned, secretCache, buckets]) cache.stop();
       await events.flush(EVENTS_FLUSH_MS);
     },
   };

@@ -1,0 +1,149 @@
+/**
+ * The operator as a bundle for the Operator Lifecycle Manager: one ClusterServiceVersion, the definitions that it owns, and the annotations by which a catalog knows it.
+ * The same objects that `dray install --operator` creates, in the form in which OLM creates them: it makes service accounts, roles and bindings from the rules in the ClusterServiceVersion.
+ * Format: operator-framework, registry+v1.
+ */
+import { type CrdManifest, loadCrds } from "@drayage/api";
+import type { Manifest } from "./manifests.ts";
+import { OPERATOR_KINDS, OPERATOR_NAME, operatorManifests } from "./operator.ts";
+
+export const OLM_PACKAGE = OPERATOR_NAME;
+const CHANNEL = "stable";
+const OLDEST_KUBERNETES = "1.30.0";
+/** In every manifest's place of a namespace; OLM says which it is. */
+const NAMESPACE = "openshift-adp";
+
+export interface OlmBundleOptions {
+  readonly version: string;
+  readonly image: string;
+}
+
+interface RulesOfAccount {
+  readonly serviceAccountName: string;
+  readonly rules: unknown;
+}
+
+/** The files of the bundle by their paths, as objects. */
+export function olmBundle({ version, image }: OlmBundleOptions): ReadonlyMap<string, object> {
+  const definitions = loadCrds(...OPERATOR_KINDS);
+  return new Map<string, object>([
+    [`manifests/${OPERATOR_NAME}.clusterserviceversion.yaml`, clusterServiceVersion({ version, image }, definitions)],
+    ...definitions.map((crd): [string, object] => [
+      `manifests/${crd.spec.group}_${crd.spec.names.plural}.yaml`,
+      { ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}` } },
+    ]),
+    [
+      "metadata/annotations.yaml",
+      {
+        annotations: {
+          "operators.operatorframework.io.bundle.mediatype.v1": "registry+v1",
+          "operators.operatorframework.io.bundle.manifests.v1": "manifests/",
+          "operators.operatorframework.io.bundle.metadata.v1": "metadata/",
+          "operators.operatorframework.io.bundle.package.v1": OLM_PACKAGE,
+          "operators.operatorframework.io.bundle.channels.v1": CHANNEL,
+          "operators.operatorframework.io.bundle.channel.default.v1": CHANNEL,
+        },
+      },
+    ],
+  ]);
+}
+
+function clusterServiceVersion({ version, image }: OlmBundleOptions, definitions: readonly CrdManifest[]): object {
+  const manifests = operatorManifests({ namespace: NAMESPACE, image });
+  const deployment = manifests.find(({ kind }) => kind === "Deployment");
+  return {
+    apiVersion: "operators.coreos.com/v1alpha1",
+    kind: "ClusterServiceVersion",
+    metadata: {
+      name: `${OPERATOR_NAME}.v${version}`,
+      annotations: {
+        "alm-examples": JSON.stringify([EXAMPLE], null, 2),
+        capabilities: "Seamless Upgrades",
+        categories: "Storage",
+        containerImage: image,
+        description: "Backs up applications with the data of their volumes to object storage, and brings them back.",
+        "operatorframework.io/suggested-namespace": NAMESPACE,
+        "operatorframework.io/suggested-namespace-template": JSON.stringify({
+          apiVersion: "v1",
+          kind: "Namespace",
+          metadata: { name: NAMESPACE, labels: { "pod-security.kubernetes.io/enforce": "privileged" } },
+        }),
+      },
+    },
+    spec: {
+      displayName: "Drayage",
+      description:
+        "Backs up applications with the data of their volumes to object storage, and brings them back. Installed and configured by one DataProtectionApplication, the object of OADP.",
+      version,
+      maturity: "stable",
+      minKubeVersion: OLDEST_KUBERNETES,
+      keywords: ["backup", "restore", "velero", "oadp", "kopia"],
+      provider: { name: "Drayage" },
+      // Its permissions, and those of what it makes, are of its own namespace.
+      installModes: [
+        { type: "OwnNamespace", supported: true },
+        ...["SingleNamespace", "MultiNamespace", "AllNamespaces"].map((type) => ({ type, supported: false })),
+      ],
+      customresourcedefinitions: { owned: definitions.flatMap(ownedVersions) },
+      install: {
+        strategy: "deployment",
+        spec: {
+          clusterPermissions: rulesOf(manifests, "ClusterRole", "ClusterRoleBinding"),
+          permissions: rulesOf(manifests, "Role", "RoleBinding"),
+          deployments: [{ name: OPERATOR_NAME, label: deployment?.metadata.labels, spec: deployment?.["spec"] }],
+        },
+      },
+      relatedImages: [{ name: OPERATOR_NAME, image }],
+    },
+  };
+}
+
+function ownedVersions(crd: CrdManifest): object[] {
+  const { group, names } = crd.spec;
+  const versions = crd.spec["versions"] as readonly {
+    readonly name: string;
+    readonly schema: { readonly openAPIV3Schema: { readonly description?: string } };
+  }[];
+  return versions.map(({ name, schema }) => ({
+    kind: names.kind,
+    name: `${names.plural}.${group}`,
+    version: name,
+    displayName: names.kind.replace(/(?<=[a-z])(?=[A-Z])/g, " "),
+    description: schema.openAPIV3Schema.description ?? names.kind,
+  }));
+}
+
+/** The rules of each service account that a binding gives a role to. */
+function rulesOf(manifests: readonly Manifest[], roleKind: string, bindingKind: string): RulesOfAccount[] {
+  return manifests
+    .filter(({ kind }) => kind === bindingKind)
+    .map((binding) => {
+      const { name } = binding["roleRef"] as { name: string };
+      const [subject] = binding["subjects"] as { name: string }[];
+      return { serviceAccountName: subject?.name ?? "", rules: manifests.find(({ kind, metadata }) => kind === roleKind && metadata.name === name)?.["rules"] };
+    });
+}
+
+/** What the console offers as a beginning. */
+const EXAMPLE = {
+  apiVersion: "oadp.openshift.io/v1alpha1",
+  kind: "DataProtectionApplication",
+  metadata: { name: "dpa-sample", namespace: NAMESPACE },
+  spec: {
+    configuration: {
+      velero: { defaultPlugins: ["openshift", "aws", "csi"], defaultSnapshotMoveData: true, featureFlags: ["EnableCSI"] },
+      nodeAgent: { enable: true, uploaderType: "kopia" },
+    },
+    backupLocations: [
+      {
+        velero: {
+          provider: "aws",
+          default: true,
+          objectStorage: { bucket: "my-bucket", prefix: "velero" },
+          config: { region: "us-east-1" },
+          credential: { name: "cloud-credentials", key: "cloud" },
+        },
+      },
+    ],
+  },
+} as const;
