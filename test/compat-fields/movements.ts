@@ -109,7 +109,7 @@ export const podVolumeRestoreFields: FieldTable = {
   "spec.snapshotSize": supported(restoreFields(restoreMade)),
   "spec.sourceNamespace": supported(restoreFields(restoreMade)),
   "spec.uploaderSettings": supported(restoreFields(restoreMade)),
-  "spec.uploaderType": different("kopia; what restic wrote through pods is not restored yet, and says so", restoreFields(restoreMade)),
+  "spec.uploaderType": supported(podVolume("a PodVolumeRestore of what restic wrote is given to a mover without a BackupRepository of its own")),
   "spec.volume": supported(restoreFields(restoreMade)),
   "status.acceptedTimestamp": supported(podVolume(filled)),
   "status.completionTimestamp": supported(podVolume(filled)),

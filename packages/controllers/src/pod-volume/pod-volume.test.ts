@@ -1,4 +1,4 @@
-import { backupStorageLocations, type PodVolumeBackup, podVolumeBackups, podVolumeRestores } from "@drayage/api";
+import { backupRepositories, backupStorageLocations, type PodVolumeBackup, podVolumeBackups, podVolumeRestores } from "@drayage/api";
 import { nullLogger } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { nodes, type Pod, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
@@ -184,6 +184,29 @@ it("a PodVolumeRestore waits until its pod holds the volume in its init containe
     startTimestamp: expect.stringMatching(/Z$/),
     completionTimestamp: expect.stringMatching(/Z$/),
   });
+});
+
+it("a PodVolumeRestore of what restic wrote is given to a mover without a BackupRepository of its own", async () => {
+  const pod = seedPod({ phase: "Pending", initContainerStatuses: [{ name: "restore-wait", ready: false, restartCount: 0, state: { running: {} } }] });
+  await agentOn("node-1");
+  storage.options = { nodeName: "node-1", mover: "waits" };
+  client.seed(podVolumeRestores, {
+    metadata: { namespace: NS, name: "old" },
+    spec: {
+      backupStorageLocation: "default",
+      pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" },
+      repoIdentifier: "s3:s3-eu.amazonaws.com/b/restic/notes",
+      snapshotID: "0123abcd",
+      sourceNamespace: "notes",
+      uploaderType: "restic",
+      volume: "cache",
+    },
+  });
+  await pass(10_000);
+  expect(client.peek(podVolumeRestores, { namespace: NS, name: "old" })?.status?.phase).toBe("InProgress");
+  expect(client.all(backupRepositories)).toEqual([]);
+  const handed = client.peek(secrets, { namespace: NS, name: "old" })?.data?.["repository.json"] ?? "";
+  expect(JSON.parse(Buffer.from(handed, "base64").toString())).toMatchObject({ spec: { repositoryType: "restic", volumeNamespace: "notes" } });
 });
 
 it("a PodVolumeRestore that is canceled stops its mover, and says what went wrong with one that failed", async () => {

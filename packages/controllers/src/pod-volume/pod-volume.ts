@@ -106,7 +106,6 @@ export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKin
     },
     expose: async (restore) => {
       const { volume, uploaderType = "", snapshotID, backupStorageLocation: location, sourceNamespace: volumeNamespace } = restore.spec;
-      if (uploaderType === "restic") return failed('spec.uploaderType is "restic", which is not restored by this version');
       if (snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
       const pod = here(restore);
       if (pod === undefined) return failed(`pod "${restore.spec.pod.namespace}/${restore.spec.pod.name}" is gone`);
@@ -118,13 +117,25 @@ export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKin
         locationName: location,
         pod,
         volumeName: volume,
-        repository: () => repositoryFor(deps, { location, volumeNamespace }, restore.metadata.creationTimestamp),
+        // A restic repository is only read: nobody connects to it, and nobody maintains it.
+        repository: async () =>
+          uploaderType === "restic"
+            ? resticRepository(location, volumeNamespace)
+            : repositoryFor(deps, { location, volumeNamespace }, restore.metadata.creationTimestamp),
       });
     },
     parseResult: (message) => {
       const result = parseRestoreDataPathResult(message);
       return result === undefined ? undefined : { status: {}, totalBytes: result.totalBytes };
     },
+  };
+}
+
+/** What a mover is told of a repository that Velero's restic wrote, which its own password opens. */
+function resticRepository(location: string, volumeNamespace: string): BackupRepository {
+  return {
+    metadata: { name: `restic/${volumeNamespace}` },
+    spec: { backupStorageLocation: location, volumeNamespace, repositoryType: "restic", resticIdentifier: "", maintenanceFrequency: "0s" },
   };
 }
 

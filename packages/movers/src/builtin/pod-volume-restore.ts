@@ -5,6 +5,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type PodVolumeRestore, podVolumeRestores } from "@drayage/api";
+import { restoreResticPodVolume } from "../volsync/restore-restic-volume.ts";
 import { restoreInto } from "./data-mover-restore.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
 
@@ -23,7 +24,10 @@ export function runPodVolumeRestore(options: PodVolumeRestoreOptions): Promise<n
 
 async function restore(options: DataMoverOptions, context: TransferContext<PodVolumeRestore>): Promise<Outcome> {
   const { object } = context;
-  const outcome = await restoreInto(options, context, object.spec.snapshotID, object.spec.uploaderSettings ?? {});
+  const outcome =
+    object.spec.uploaderType === "restic"
+      ? await restoreResticPodVolume(options, context)
+      : await restoreInto(options, context, object.spec.snapshotID, object.spec.uploaderSettings ?? {});
   if (outcome.problem !== undefined) return outcome;
   const folder = join(options.volumePath, DONE_FOLDER);
   // What a backup of an earlier restore had in it is not of this one.

@@ -1,13 +1,14 @@
 import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type DataDownload, dataDownloads, MOVER_SECRET_KEYS } from "@drayage/api";
+import { type DataDownload, dataDownloads, MOVER_SECRET_KEYS, podVolumeRestores } from "@drayage/api";
 import { systemClock } from "@drayage/base";
 import { memoryLogger, seededRandom } from "@drayage/base/testing";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { type GoldenName, golden } from "@drayage/restic/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runDataMoverRestore } from "../builtin/data-mover-restore.ts";
+import { runPodVolumeRestore } from "../builtin/pod-volume-restore.ts";
 
 const NS = "velero";
 const PATH = "openshift-adp/backup-1/snapcontent-1-pvc";
@@ -109,6 +110,44 @@ it("says what is wrong with the password, the snapshot or the volume", async () 
   expect((await restore({}, { password: "another" })).message).toContain("the password is that of none of its 1 keys");
   expect((await restore({ snapshotID: "ffff" })).message).toContain('Cannot find snapshot "ffff"');
   expect((await restore({}, { mode: "Block" })).message).toContain("the backup holds files");
+});
+
+it("fills a pod's volume with what Velero's restic wrote, from the repository of its namespace, and leaves the mark that lets the pod go on", async () => {
+  for (const [key, base64] of Object.entries(golden("pruned").files)) {
+    const path = join(folder, "bucket", "velero", "restic", "shop", key);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, Buffer.from(base64, "base64"));
+  }
+  const location = {
+    metadata: { name: "default" },
+    spec: { provider: "fs", objectStorage: { bucket: "bucket", prefix: "velero" }, config: { fspath: folder } },
+  };
+  writeFileSync(join(folder, "secret", MOVER_SECRET_KEYS.locationJson), JSON.stringify(location));
+  writeFileSync(join(folder, "secret", MOVER_SECRET_KEYS.repositoryJson), JSON.stringify({ spec: { volumeNamespace: "shop" } }));
+  writeFileSync(join(folder, "secret", MOVER_SECRET_KEYS.repositoryPassword), "geheim");
+  const [snapshotID = ""] = Object.keys(golden("pruned").files).flatMap((key) => (key.startsWith("snapshots/") ? [key.slice("snapshots/".length)] : []));
+  const client = new FakeKubeClient({ clock: systemClock });
+  client.seed(podVolumeRestores, {
+    metadata: { namespace: NS, name: "fill", ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Restore", name: "back", uid: "restore-uid" }] },
+    spec: {
+      backupStorageLocation: "default",
+      pod: { namespace: "shop", name: "web", uid: "pod-uid" },
+      repoIdentifier: "",
+      snapshotID: snapshotID.slice(0, 8),
+      sourceNamespace: "shop",
+      uploaderType: "restic",
+      volume: "data",
+    },
+    status: { phase: "InProgress", node: "node-1" },
+  });
+  const code = await runPodVolumeRestore({
+    ...{ client, clock: systemClock, random: seededRandom(5), logger: memoryLogger(), namespace: NS, nodeName: "node-1", podVolumeRestoreName: "fill" },
+    ...{ volumePath: join(folder, "volume"), secretPath: join(folder, "secret"), terminationLogPath: join(folder, "termination-log") },
+  });
+  expect(readFileSync(join(folder, "termination-log"), "utf8")).toContain("totalBytes");
+  expect(code).toBe(0);
+  expect(readFileSync(join(folder, "volume", "changing"), "utf8")).toMatch(/^(second|third)/);
+  expect(readdirSync(join(folder, "volume", ".velero"))).toEqual(["restore-uid"]);
 });
 
 it("does not take an older snapshot for the newest when that one cannot be read", async () => {

@@ -1,5 +1,5 @@
-/** `data-mover restore` for a DataDownload whose data lies in a restic repository: VolSync's way of choosing a snapshot, our way of restoring it. */
-import { type DataDownload, NEWEST_SNAPSHOT, VOLSYNC_MOVER_CONFIG } from "@drayage/api";
+/** Restores from restic repositories: what VolSync moved for OADP 1.1 and 1.2 (a DataDownload), and what Velero's file-system backup wrote before it had Kopia (a PodVolumeRestore). */
+import { type DataDownload, NEWEST_SNAPSHOT, type PodVolumeRestore, VOLSYNC_MOVER_CONFIG } from "@drayage/api";
 import { DrayError, formatTime, hasCode, type Logger } from "@drayage/base";
 import { ResticSource, resticRootOf, restoreFrom } from "@drayage/datapath";
 import type { ResticRepository, ResticSnapshot } from "@drayage/restic";
@@ -12,13 +12,42 @@ const VOLSYNC_PATH = "/data";
 /** Of the node that the volume was on. Put on another one, it would keep the application from its own files. */
 const FOREIGN_ATTRIBUTE = "security.selinux";
 
-export async function restoreResticVolume(options: DataMoverOptions, { object, access, signal, onProgress }: TransferContext<DataDownload>): Promise<Outcome> {
+/** VolSync's way of choosing a snapshot. */
+export async function restoreResticVolume(options: DataMoverOptions, context: TransferContext<DataDownload>): Promise<Outcome> {
+  const { snapshotID, dataMoverConfig } = context.object.spec;
+  return restoreResticSnapshot(options, context, {
+    snapshotID,
+    path: dataMoverConfig?.[VOLSYNC_MOVER_CONFIG.repositoryPath] ?? "",
+    mayBeEmpty: dataMoverConfig?.[VOLSYNC_MOVER_CONFIG.mayBeEmpty] === "true",
+  });
+}
+
+/** Velero's: one repository for each namespace, in the folder `restic` of the location's own prefix, and a snapshot that is named. */
+export async function restoreResticPodVolume(options: DataMoverOptions, context: TransferContext<PodVolumeRestore>): Promise<Outcome> {
+  const { snapshotID, sourceNamespace } = context.object.spec;
+  const prefix = (context.access.location.spec.objectStorage.prefix ?? "").replaceAll(/^\/+|\/+$/g, "");
+  const path = [...(prefix === "" ? [] : [prefix]), "restic", sourceNamespace].join("/");
+  return restoreResticSnapshot(options, context, { snapshotID, path, mayBeEmpty: false });
+}
+
+interface ResticSubject {
+  /** Or `latest`. */
+  readonly snapshotID: string;
+  /** Of the repository, below the bucket. */
+  readonly path: string;
+  /** Whether it is right for a volume to have no snapshot. */
+  readonly mayBeEmpty: boolean;
+}
+
+async function restoreResticSnapshot(
+  options: DataMoverOptions,
+  { access, signal, onProgress }: Pick<TransferContext<unknown>, "access" | "signal" | "onProgress">,
+  { snapshotID, path, mayBeEmpty }: ResticSubject,
+): Promise<Outcome> {
   const { clock, logger, volumePath: byPath, volumeMode, memoryBudget } = options;
-  const { snapshotID, dataMoverConfig } = object.spec;
   if (volumeMode === "Block") throw new DrayError("NOT_SUPPORTED", "Cannot restore to a block volume: the backup holds files");
-  const restic: ResticAccess = { ...access, path: dataMoverConfig?.[VOLSYNC_MOVER_CONFIG.repositoryPath] ?? "" };
+  const restic: ResticAccess = { ...access, path };
   const target = { byPath, volumeMode };
-  const mayBeEmpty = dataMoverConfig?.[VOLSYNC_MOVER_CONFIG.mayBeEmpty] === "true";
   try {
     return await withResticRepository(restic, options, signal, async (repository) => {
       const snapshot = await chooseSnapshot(repository, snapshotID, logger, signal);
