@@ -10,6 +10,8 @@ import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { CLAIM_SNAPSHOT_ACTION, type ClaimSnapshotActionOptions, createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
+import { createKubeVirtBackupActions } from "../actions/kubevirt-actions.ts";
+import { createOpenShiftBackupActions } from "../actions/openshift-actions.ts";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { createPluginBackupActions } from "../actions/plugin-actions.ts";
 import { podBackupAction } from "../actions/pod-backup-action.ts";
@@ -200,7 +202,7 @@ class BackupRun {
   }
 
   #actions(choice: VolumeChoice): BackupAction[] {
-    const { client, clock, namespace } = this.#options;
+    const { client, clock, discovery, namespace } = this.#options;
     const choose: ClaimSnapshotActionOptions["choose"] = async (claim, volume) => {
       const chosen = choice.ofClaim(claim, volume, await this.#pods.using(claim));
       const { namespace: ofNamespace = "", name = "" } = claim.metadata;
@@ -213,6 +215,8 @@ class BackupRun {
       claimBackupAction,
       createClaimSnapshotAction({ client, clock, namespace, choose, groups: this.#groups, movers: this.#options.movers ?? EMPTY_REGISTRY }),
       ...createVolumeSnapshotActions({ client, clock }),
+      ...createOpenShiftBackupActions(client, discovery),
+      ...createKubeVirtBackupActions(client),
     ];
   }
 

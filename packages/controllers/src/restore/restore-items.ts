@@ -11,7 +11,9 @@ import { createDataUploadRestoreAction, DataUploadResults } from "../actions/dat
 import { admissionRestoreActions, apiServiceRestoreAction, definitionRestoreAction } from "../actions/definition-restore-actions.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
+import { kubeVirtRestoreActions } from "../actions/kubevirt-actions.ts";
 import { createImageActions, createNodeSelectionAction, createStorageClassActions } from "../actions/mapping-restore-actions.ts";
+import { createOpenShiftRestoreActions } from "../actions/openshift-actions.ts";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
 import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-action.ts";
@@ -147,6 +149,9 @@ class RestoreItems {
     const { client, random, namespace, helperImage, restore, podVolumeBackups } = this.#options;
     const results = new DataUploadResults();
     return [
+      // First what leaves items out: nothing is made for them.
+      ...createOpenShiftRestoreActions(client, this.#options.discovery),
+      ...kubeVirtRestoreActions,
       createVolumeSnapshotBackupRestoreAction({ client, namespace, moved: this.#moved }),
       createDataUploadRestoreAction(client, results),
       claimRestoreAction,
