@@ -147,6 +147,23 @@ describe("contents", () => {
     expect(await namesOf(repository.storage, "s")).toEqual([]);
   });
 
+  it("leave no part of a session marker behind on a store without atomic puts", async () => {
+    let torn = 0;
+    const repository = await newTestRepository({
+      wrap: (inner) =>
+        new FaultyStorage(inner, ({ operation, id }) => (operation === "put" && id.startsWith("s") && torn++ < 3 ? { kind: "torn" } : undefined)),
+    });
+    const contents = await repository.open();
+    await contents.write(utf8("kept"));
+    for (let tries = 0; tries < 2; tries++) {
+      await expect(contents.flush()).rejects.toMatchObject({ code: "BLOB_UNAVAILABLE" });
+      expect(await namesOf(repository.storage, "s")).toHaveLength(1);
+      repository.clock.jump(MINUTE_MS);
+    }
+    await contents.flush();
+    expect(await namesOf(repository.storage, "s")).toEqual([]);
+  });
+
   it("are deleted, listed only when asked for, and written again with a later time", async () => {
     const repository = await newTestRepository();
     const contents = await repository.open();

@@ -52,7 +52,9 @@ export class WriteSession {
   #failed: ClosedPack[] = [];
   #failure: unknown;
   readonly #startedMs: number;
-  #marker: { readonly id: string; readonly stored: Promise<void> } | undefined;
+  /** The same bytes under the same name for every try: a store without atomic puts may keep a part of one that failed, which the next one then replaces. */
+  #marker: { readonly id: string; readonly data: Uint8Array } | undefined;
+  #markerStored: Promise<void> | undefined;
 
   constructor(dependencies: SessionDependencies) {
     this.#on = dependencies;
@@ -230,18 +232,23 @@ export class WriteSession {
 
   /** Says that this session lives, before the first pack; once, unless that failed. */
   #storeMarker(signal?: AbortSignal): Promise<void> {
-    if (this.#marker === undefined) {
-      const { storage, format, codec, clock, identity } = this.#on;
-      const nowMs = clock.nowMs();
-      const plain = encodeSessionMarker({ id: this.id, startTimeMs: nowMs, checkpointTimeMs: nowMs, ...identity });
-      const { id, data } = codec.sealBlob("s", plain, this.id);
+    if (this.#markerStored === undefined) {
+      const { storage, format } = this.#on;
+      this.#marker ??= this.#sealMarker();
+      const { id, data } = this.#marker;
       const stored = storage.put(id, data, format.putOptionsOf(id, signal));
-      this.#marker = { id, stored };
+      this.#markerStored = stored;
       stored.catch(() => {
-        this.#marker = undefined;
+        this.#markerStored = undefined;
       });
     }
-    return this.#marker.stored;
+    return this.#markerStored;
+  }
+
+  #sealMarker(): { readonly id: string; readonly data: Uint8Array } {
+    const { codec, clock, identity } = this.#on;
+    const nowMs = clock.nowMs();
+    return codec.sealBlob("s", encodeSessionMarker({ id: this.id, startTimeMs: nowMs, checkpointTimeMs: nowMs, ...identity }), this.id);
   }
 }
 

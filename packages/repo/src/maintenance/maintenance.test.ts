@@ -248,6 +248,28 @@ describe("full maintenance", () => {
     expect(await namesOf(world.storage, "s")).toEqual([]);
   });
 
+  it("takes a marker that a store cut off for what its name says, and its packs for those of a session that lives until it has expired", async () => {
+    const world = await newWorld();
+    const writer = contentsOf(await reopen(world));
+    await writer.write(utf8("not yet indexed"));
+    world.storage.plan = ({ operation, id }) => (operation === "put" && id.startsWith("xn") ? { kind: "fail" } : undefined);
+    await expect(writer.flush()).rejects.toThrow(DrayError);
+    world.storage.plan = undefined;
+    const [marker = ""] = await namesOf(world.storage, "s");
+    await world.storage.put(marker, (await world.storage.get(marker)).subarray(0, 20));
+    const left: [packs: number, markers: number][] = [];
+    for (const hours of [25, 70, 3, 2]) {
+      world.clock.jump(hours * HOUR_MS);
+      await maintainRepository(world.repository, { mode: "full" });
+      left.push([(await namesOf(world.storage, "p")).length, (await namesOf(world.storage, "s")).length]);
+    }
+    expect(left.slice(0, 2)).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+    expect(left.at(-1)).toEqual([0, 0]);
+  });
+
   it("keeps the packs of a session that ends while it looks", async () => {
     const world = await newWorld();
     const writer = contentsOf(await reopen(world));

@@ -158,12 +158,23 @@ export async function checkSessionClocks(contents: Contents, sinceMs: number, si
   }
 }
 
-/** Sessions whose marker was renewed after `sinceMs`. Throws REPO_CORRUPT for a marker that does not decrypt: who wrote it may be alive; REPO_CLOCK_SKEW. */
+/**
+ * Sessions whose marker was renewed after `sinceMs`. A marker that cannot be read was cut off by a store without atomic puts, and its writer may be alive: the session is the one
+ * of its name, the time that of the store. Throws REPO_CORRUPT when the name tells no session either; REPO_CLOCK_SKEW.
+ */
 async function livingSessions(contents: Contents, sinceMs: number, signal?: AbortSignal): Promise<Set<string>> {
   const living = new Set<string>();
   for await (const blob of contents.storage.list("s", signal)) {
-    const { session, writtenMs } = await readMarker(contents, blob, sinceMs, signal);
-    if (writtenMs > sinceMs) living.add(session);
+    try {
+      const { session, writtenMs } = await readMarker(contents, blob, sinceMs, signal);
+      if (writtenMs > sinceMs) living.add(session);
+    } catch (error) {
+      // One that goes between listing and reading has ended: its index was stored before.
+      if (hasCode(error, "BLOB_NOT_FOUND")) continue;
+      const session = sessionOfBlob(blob.id);
+      if (!hasCode(error, "REPO_CORRUPT") || session === undefined) throw error;
+      if (blob.timestampMs > sinceMs) living.add(session);
+    }
   }
   return living;
 }
