@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import { DrayError, formatBytes } from "@drayage/base";
+import { DrayError, formatBytes, isDrayError } from "@drayage/base";
 import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/datapath";
 import { prepareNativeInBackground } from "@drayage/kernels";
-import { formatSnapshotSource, PolicyStore, parseSnapshotSource, type Repository, type SnapshotSource } from "@drayage/repo";
+import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { TransferView } from "../engine/transfer-view.ts";
@@ -22,6 +22,7 @@ interface Options extends RepositoryOptions {
   readonly parent: string;
   readonly compression?: string;
   readonly policy: boolean;
+  readonly expire: boolean;
 }
 
 export function define(command: Command, terminal: Terminal): void {
@@ -36,6 +37,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
     .option("--compression <name>", "compressor of file data, by Kopia's name (default: what the policy says)")
+    .option("--no-expire", "keep the older snapshots of the source that its policy lets go")
     .option("--no-policy", "store everything, whatever policies and ignore files say")
     .action((path: string, options: Options) =>
       withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, path, options, terminal)),
@@ -64,11 +66,26 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
       ...(options.compression === undefined ? {} : { compressor: options.compression }),
     }),
   );
-  report(view, source, result, terminal.clock.monotonicMs() - startedMs);
   if (result.stats.errorCount > 0) terminal.exitCode = EXIT.partiallyFailed;
+  const expired = options.policy && options.expire ? await expireOthers(repository, source, result.snapshotId, terminal) : [];
+  report(view, source, result, expired, terminal.clock.monotonicMs() - startedMs);
 }
 
-function report(view: TransferView, source: SnapshotSource, result: UploadResult, elapsedMs: number): void {
+/** Lets go what the source's policy no longer keeps, as kopia does after every snapshot. The new one is safe by then: what goes wrong here is told, and the snapshot counts. */
+async function expireOthers(repository: Repository, source: SnapshotSource, createdId: string, terminal: Terminal): Promise<readonly string[]> {
+  try {
+    const plan = await planExpiry(repository, source, terminal.signal);
+    const decisions = plan.decisions.filter(({ snapshot }) => snapshot.id !== createdId);
+    return (await executeExpiry(repository, { ...plan, decisions }, terminal.signal)).map(({ id }) => id);
+  } catch (error) {
+    if (!isDrayError(error)) throw error;
+    terminal.err(`dray: warning: no older snapshot has expired: ${error.message}\n`);
+    terminal.exitCode = EXIT.partiallyFailed;
+    return [];
+  }
+}
+
+function report(view: TransferView, source: SnapshotSource, result: UploadResult, expired: readonly string[], elapsedMs: number): void {
   const { snapshotId, rootEntry, stats, parentId, isIdentical, progress, problems, warnings, warningCount } = result;
   view.problems(warnings, warningCount, "warning");
   view.problems(problems, stats.errorCount, "error");
@@ -87,9 +104,11 @@ function report(view: TransferView, source: SnapshotSource, result: UploadResult
       errors: stats.errorCount,
       warnings: warningCount,
       ...(isIdentical ? { identical: true } : {}),
+      expired,
       elapsedMs: Math.round(elapsedMs),
     },
     `${formatBytes(stats.totalSize)} in ${counted(stats.fileCount, "file")}${failed}: ${stats.cachedFiles} unchanged, ${formatBytes(progress.bytesHashed)} read, ${formatBytes(progress.bytesUploaded)} stored in ${seconds.toFixed(1)} s\n` +
+      (expired.length === 0 ? "" : `Expired ${counted(expired.length, "older snapshot")}, as the policy says\n`) +
       (isIdentical ? `Nothing has changed since snapshot ${snapshotId}\n` : `Created snapshot ${snapshotId}\n`),
   );
 }

@@ -64,7 +64,8 @@ describe("policies", () => {
 
 describe("expiry", () => {
   it("shows its plan, and does what it says; what is pinned stays", async () => {
-    const make = async (): Promise<string> => /[0-9a-f]{32}/.exec((await dray("snapshot create data --source u@h:/data --parent none")).out)?.[0] ?? "";
+    const make = async (): Promise<string> =>
+      /[0-9a-f]{32}/.exec((await dray("snapshot create data --source u@h:/data --parent none --no-expire")).out)?.[0] ?? "";
     await dray("policy set u@h:/data --inherit false --keep-latest 1");
     const [first, second, third] = [await make(), await make(), await make()];
     const { out: pinned } = await dray(`snapshot pin ${first} --add audit`);
@@ -76,5 +77,24 @@ describe("expiry", () => {
     expect((JSON.parse(left) as { id: string }[]).map(({ id }) => id)).toContain(pinnedId);
     expect([second, third].filter((id) => left.includes(id))).toEqual([third]);
     expect((await dray(`snapshot pin ${pinnedId} --remove audit --json`)).out).toContain('"pins":[]');
+  });
+
+  it("happens after a snapshot of the same source, of it alone, and not where nobody wants it", async () => {
+    const create = async (source: string, flags = ""): Promise<{ snapshotID: string; expired: string[] }> =>
+      JSON.parse((await dray(`snapshot create data --source ${source} --parent none --json${flags}`)).out.trim().split("\n").at(-1) ?? "") as never;
+    for (const source of ["a@h:/one", "a@h:/two"]) await dray(`policy set ${source} --inherit false --keep-latest 2`);
+    const other = await create("a@h:/two");
+    const [first, second] = [await create("a@h:/one"), await create("a@h:/one")];
+    expect([first.expired, second.expired, (await create("a@h:/one", " --no-expire")).expired, (await create("a@h:/one", " --no-policy")).expired]).toEqual([
+      [],
+      [],
+      [],
+      [],
+    ]);
+    expect(new Set((await create("a@h:/one")).expired).size).toBe(3);
+    const { out } = await dray("snapshot list --json");
+    expect([first.snapshotID, second.snapshotID].filter((id) => out.includes(id))).toEqual([]);
+    expect(out).toContain(other.snapshotID);
+    expect((await dray("snapshot create data --source a@h:/one --parent none")).out).toMatch(/Expired 1 older snapshot, as the policy says\nCreated snapshot/);
   });
 });
