@@ -5,6 +5,7 @@ import { prepareNativeInBackground } from "@drayage/kernels";
 import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { storedTags } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { gather, parseCount, parsePairs } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -56,7 +57,7 @@ async function createSnapshot(repository: Repository, path: string, options: Opt
       ...{ repository, clock: terminal.clock, signal: terminal.signal, onProgress: view.onProgress },
       source: { kind: options.block === true ? "block" : "directory", path: absolute },
       snapshotSource: source,
-      tags: parsePairs("--tag", options.tag ?? []),
+      tags: storedTags(parsePairs("--tag", options.tag ?? [])),
       parent: parseParent(options.parent),
       ...(policies === undefined ? {} : { policies }),
       ...(options.description === undefined ? {} : { description: options.description }),

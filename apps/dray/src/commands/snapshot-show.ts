@@ -2,7 +2,7 @@ import { formatBytes } from "@drayage/base";
 import { formatSnapshotSource, type Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
-import { formatStart, snapshotJson } from "../engine/snapshot-json.ts";
+import { formatStart, snapshotJson, tagName } from "../engine/snapshot-json.ts";
 import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
@@ -38,7 +38,7 @@ function describe(snapshot: Snapshot): string {
     ],
     ["Unchanged", `${stats.cachedFiles} of ${counted(stats.fileCount, "file")}`],
     ["Failed", String(stats.errorCount)],
-    ...Object.entries(tags).map(([name, value]) => ["Tag", `${name}=${value}`] as const),
+    ...Object.entries(tags).map(([name, value]) => ["Tag", `${tagName(name)}=${value}`] as const),
     ...(pins.length === 0 ? [] : [["Pins", pins.join(", ")] as const]),
     ...(summary?.errors ?? []).map(({ path, error }) => ["Not read", `${path}: ${error}`] as const),
   ];
