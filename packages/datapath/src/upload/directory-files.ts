@@ -4,9 +4,10 @@
 import { closeSync } from "node:fs";
 import { asBuffer } from "@drayage/base";
 import { ATTRIBUTES, type DirectoryNames, FILE_STATUS, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
-import { type DirectoryEntry, type ObjectId, parseObjectId } from "@drayage/repo";
+import { type DirectoryEntry, type ObjectId, parseObjectId, type RawMatch } from "@drayage/repo";
 import { pathError } from "../path-errors.ts";
 import type { InOrder } from "./in-order.ts";
+import { indexesFrom } from "./lanes/indexes.ts";
 import { type FileExtension, type FilesResult, LEFT_TO_WALK } from "./lanes/jobs.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
 import { below, extensionOf, type FileStat, factsOf, isUnchanged, kindOf, RowFacts, xattrsOf } from "./source-entry.ts";
@@ -80,7 +81,11 @@ export class DirectoryFiles {
           context.counts.excludedFiles++;
           continue;
         }
-        if (prefixes !== undefined && (await this.#takeOver(walk, rows, at, prefixes, i, slots))) continue;
+        if (prefixes !== undefined) {
+          // A promise for each file would cost more than the file.
+          const taken = this.#takeOver(walk, rows, at, prefixes, i, slots);
+          if (typeof taken === "boolean" ? taken : await taken) continue;
+        }
         const options = walk.rules?.fileOptions(nameOf(names, index), rows[at + ROW.size] ?? 0);
         if (this.#isForBatch(rows, at) && (options?.splitter === undefined || options.splitter === context.splitter)) {
           const known = walk.parents.length === 0 ? undefined : await this.#unchanged(walk, nameOf(names, index), new RowFacts(rows, i).stat);
@@ -109,27 +114,23 @@ export class DirectoryFiles {
     if (this.#text.length < bytes) this.#text = Buffer.alloc(bytes);
     const text = this.#text;
     const ends = this.#ends;
-    this.#tree.context.files.encodeEntries(
-      names,
-      Uint32Array.from({ length: to - from }, (_, i) => from + i),
-      rows,
-      text,
-      ends,
-    );
+    this.#tree.context.files.encodeEntries(names, indexesFrom(from, to), rows, text, ends);
     return { text, ends };
   }
 
-  /** Takes over a parent's entry as text when the file is as it says, in every byte of the entry; true when it did. */
-  async #takeOver(walk: Walk, rows: Float64Array, at: number, { text, ends }: Prefixes, i: number, slots: Slot[]): Promise<boolean> {
+  /** Takes over a parent's entry as text when the file is as it says, in every byte of the entry; true when it did. A promise only when a listing must be read on. */
+  #takeOver(walk: Walk, rows: Float64Array, at: number, { text, ends }: Prefixes, i: number, slots: Slot[]): boolean | Promise<boolean> {
     const start = i === 0 ? 0 : (ends[i - 1] ?? 0);
     const end = ends[i] ?? 0;
     // An entry with more in it than facts is compared fact by fact.
     if (end === start || !isPlain(rows, at) || this.#tree.context.lanes === undefined) return false;
     for (const parent of walk.parents) {
       const can = parent.canMatch(end - start);
-      if (!(typeof can === "boolean" ? can : await can)) continue;
+      // From the first parent on: what it found not to match it finds so again.
+      if (typeof can !== "boolean") return can.then(() => this.#takeOver(walk, rows, at, { text, ends }, i, slots));
+      if (!can) continue;
       const found = parent.match(text, start, end);
-      if (found === undefined || !this.#isStored(found.bytes.toString("latin1", found.idStart, found.idEnd))) continue;
+      if (found === undefined || !this.#isStoredAt(found)) continue;
       const last = slots.at(-1);
       const run = last?.kind === "text" ? last.run : new EncodedRun();
       if (last?.kind !== "text") slots.push({ kind: "text", run });
@@ -331,6 +332,17 @@ export class DirectoryFiles {
     return file.holes;
   }
 
+  /** The same as `#isStored` of the object id of an entry that was matched, without making text of it where it is the content of a small file. */
+  #isStoredAt({ bytes, idStart, idEnd }: RawMatch): boolean {
+    const { contents } = this.#tree.context.repository;
+    const length = (idEnd - idStart) >>> 1;
+    if (this.#key.length !== length + 1) this.#key = Buffer.alloc(length + 1);
+    if (contents.hasKey === undefined || length === 0 || (idEnd - idStart) % 2 !== 0 || !readHex(bytes, idStart, idEnd, this.#key)) {
+      return this.#isStored(bytes.toString("latin1", idStart, idEnd));
+    }
+    return contents.hasKey(this.#key);
+  }
+
   /** Whether the content that an object begins with is in the repository still. */
   #isStored(objectId: string): boolean {
     const { contents } = this.#tree.context.repository;
@@ -368,6 +380,24 @@ function isPlain(rows: Float64Array, at: number): boolean {
     (rows[at + ROW.links] ?? 1) < 2 && rows[at + ROW.attributes] === ATTRIBUTES.none && (rows[at + ROW.blocks] ?? 0) * BLOCK_BYTES >= (rows[at + ROW.size] ?? 0)
   );
 }
+
+/** Reads hex digits into `out` behind its first byte, which becomes 0; false for anything else. */
+function readHex(bytes: Uint8Array, from: number, to: number, out: Uint8Array): boolean {
+  out[0] = 0;
+  for (let at = from, i = 1; at < to; at += 2, i++) {
+    const value = ((HEX[bytes[at] ?? 0] ?? 0) << 4) | (HEX[bytes[at + 1] ?? 0] ?? 0);
+    if (value > 0xff) return false;
+    out[i] = value;
+  }
+  return true;
+}
+
+/** The value of each byte that is a lower-case hex digit; of others more than any two of them. */
+const NO_DIGIT = 0x1000;
+const HEX: Uint16Array = Uint16Array.from({ length: 256 }, (_, byte) => {
+  const digit = "0123456789abcdef".indexOf(String.fromCharCode(byte));
+  return digit < 0 ? NO_DIGIT : digit;
+});
 
 function nameOf(names: DirectoryNames, index: number): string {
   return asBuffer(nameBytes(names, index)).toString("latin1");

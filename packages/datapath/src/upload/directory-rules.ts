@@ -26,7 +26,7 @@ import type { UploadContext } from "./upload-context.ts";
 import { openRegularFile } from "./upload-file.ts";
 
 /** Names as byte strings, each part in the order of bytes. */
-export interface ListedNames {
+interface KeptNames {
   readonly directories: readonly string[];
   readonly others: readonly string[];
 }
@@ -34,14 +34,49 @@ export interface ListedNames {
 /** Nobody writes longer lists of rules by hand. */
 const IGNORE_FILE_BYTES_MAX = 1 << 20;
 
-/** Names as the kernels give them, one by one. */
-export function listedNames({ names, ends, directories }: DirectoryNames): ListedNames {
-  const text = asBuffer(names);
-  const all = Array.from(ends, (end, i) => text.toString("latin1", i === 0 ? 0 : ends[i - 1], end));
-  return { directories: all.slice(0, directories), others: all.slice(directories) };
+/** Names as the kernels give them. They become strings when a rule has to look at each: most directories have none. */
+export class ListedNames {
+  readonly all: DirectoryNames;
+  #strings: KeptNames | undefined;
+
+  constructor(all: DirectoryNames) {
+    this.all = all;
+  }
+
+  get strings(): KeptNames {
+    const { names, ends, directories } = this.all;
+    const text = asBuffer(names);
+    const strings = this.#strings === undefined ? Array.from(ends, (end, i) => text.toString("latin1", i === 0 ? 0 : ends[i - 1], end)) : [];
+    this.#strings ??= { directories: strings.slice(0, directories), others: strings.slice(directories) };
+    return this.#strings;
+  }
+
+  /** Whether something of this name, as a byte string, is there that is not a directory. */
+  hasOther(name: string): boolean {
+    const { names, ends, directories } = this.all;
+    // Nothing is found everywhere.
+    if (name === "") return false;
+    const text = asBuffer(names);
+    for (let at = text.indexOf(name, directories === 0 ? 0 : ends[directories - 1], "latin1"); at >= 0; at = text.indexOf(name, at + 1, "latin1")) {
+      const index = firstEndAbove(ends, at);
+      if (ends[index] === at + name.length && (index === 0 ? 0 : ends[index - 1]) === at) return true;
+    }
+    return false;
+  }
 }
 
-export function packedNames({ directories, others }: ListedNames): DirectoryNames {
+/** The name in which the byte at `at` lies. */
+function firstEndAbove(ends: Uint32Array, at: number): number {
+  let [low, high] = [0, ends.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ends[middle] ?? 0) > at) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function packedNames({ directories, others }: KeptNames): DirectoryNames {
   const all = [...directories, ...others];
   const ends = new Uint32Array(all.length);
   let end = 0;
@@ -78,16 +113,19 @@ export class DirectoryRules {
   }
 
   /** The names that are stored. What is left out is counted. */
-  filter(context: UploadContext, names: ListedNames): ListedNames {
+  filter(context: UploadContext, listed: ListedNames): DirectoryNames {
     if (this.#isCache) {
       context.counts.excludedDirectories++;
-      return { directories: [], others: [] };
+      return packedNames({ directories: [], others: [] });
     }
+    if (!this.#scope.hasRules) return listed.all;
+    const { strings } = listed;
     const keeps = (isDirectory: boolean) => (name: string) => !this.#scope.excludes(`/${textOfByteString(below(this.#path, name))}`, isDirectory);
-    const [directories, others] = [names.directories.filter(keeps(true)), names.others.filter(keeps(false))];
-    context.counts.excludedDirectories += names.directories.length - directories.length;
-    context.counts.excludedFiles += names.others.length - others.length;
-    return { directories, others };
+    const [directories, others] = [strings.directories.filter(keeps(true)), strings.others.filter(keeps(false))];
+    const left = { directories: strings.directories.length - directories.length, others: strings.others.length - others.length };
+    context.counts.excludedDirectories += left.directories;
+    context.counts.excludedFiles += left.others;
+    return left.directories + left.others === 0 ? listed.all : packedNames({ directories, others });
   }
 
   isTooLarge(bytes: number): boolean {
@@ -115,7 +153,7 @@ function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, dire
   if (node.effective.ignoreCacheDirectories && isCacheDirectory(context, directory, names)) return new DirectoryRules(above, node, path, true);
   const files: IgnoreFile[] = [];
   for (const name of above.filesToLookFor(node)) {
-    if (!names.others.includes(name)) continue;
+    if (!names.hasOther(name)) continue;
     const text = readSmall(context, directory, name, path);
     if (text !== undefined) files.push({ name, text });
   }
@@ -129,7 +167,7 @@ function make(context: UploadContext, above: IgnoreScope, node: PolicyTree, dire
 }
 
 function isCacheDirectory(context: UploadContext, directory: AnchoredDirectory, names: ListedNames): boolean {
-  if (!names.others.includes(CACHE_DIRECTORY_TAG)) return false;
+  if (!names.hasOther(CACHE_DIRECTORY_TAG)) return false;
   return readBeginning(context, directory, CACHE_DIRECTORY_TAG, CACHE_DIRECTORY_SIGNATURE.length)?.toString("latin1") === CACHE_DIRECTORY_SIGNATURE;
 }
 

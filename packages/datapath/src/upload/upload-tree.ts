@@ -27,7 +27,7 @@ import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
 import type { DirectoryUnderWay } from "./checkpoints.ts";
 import { DirectoryFiles } from "./directory-files.ts";
-import { DirectoryRules, listedNames, packedNames } from "./directory-rules.ts";
+import { DirectoryRules, ListedNames } from "./directory-rules.ts";
 import { InOrder } from "./in-order.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
 import { ParentLookup } from "./parent-lookup.ts";
@@ -230,11 +230,9 @@ export class TreeUpload {
   #byRules(all: DirectoryNames, directory: AnchoredDirectory, path: string, above: DirectoryRules | undefined): Pick<Walk, "names" | "rules"> {
     const { context } = this;
     if (context.policies === undefined) return { names: all, rules: undefined };
-    const listed = listedNames(all);
+    const listed = new ListedNames(all);
     const rules = above?.enter(context, directory, path, listed) ?? DirectoryRules.ofRoot(context, context.policies, directory, listed);
-    const kept = rules.filter(context, listed);
-    const isAll = kept.directories.length === listed.directories.length && kept.others.length === listed.others.length;
-    return { names: isAll ? all : packedNames(kept), rules };
+    return { names: rules.filter(context, listed), rules };
   }
 
   async #subdirectory(walk: Walk, index: number, order: InOrder): Promise<void> {

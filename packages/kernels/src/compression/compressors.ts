@@ -97,8 +97,21 @@ export function withNativeZstd(compressor: Compressor, addon: NativeAddon | unde
     compressInto: (data, out, at) => addon.zstdCompress(data, level, out, at),
     expandsTo: addon.zstdExpandsTo,
     decompressInto: addon.zstdExpand,
+    decompress: (data, lengthMax) => expandNatively(addon, data, lengthMax) ?? compressor.decompress(data, lengthMax),
   };
 }
+
+/** What this is too long for, or damaged, goes to Node's decoder: it says what is wrong. */
+function expandNatively(addon: NativeAddon, data: Uint8Array, lengthMax: number): Uint8Array | undefined {
+  if (data.length === 0 || lengthMax > EXPANDED_AT_ONCE_MAX) return undefined;
+  const out = new Uint8Array(lengthMax);
+  const length = addon.zstdExpand(data, out);
+  if (length < 0) return undefined;
+  return length === lengthMax ? out : out.subarray(0, length);
+}
+
+/** Memory is taken for all that may come out, so only up to the size of a content. */
+const EXPANDED_AT_ONCE_MAX = 16 << 20;
 
 /** The compressor of a header id. Throws REPO_UNSUPPORTED for one that is not known. */
 export function compressorByHeader(headerId: number): Compressor {

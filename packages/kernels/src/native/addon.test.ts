@@ -1,6 +1,9 @@
 import { constants } from "node:os";
+import { zstdCompressSync } from "node:zlib";
+import { concat, equalBytes } from "@drayage/base";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { compressorByName, withNativeZstd } from "../compression/compressors.ts";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr, sequence } from "../testing/index.ts";
@@ -91,6 +94,23 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
       }),
       { numRuns: 5000 },
     );
+  });
+
+  it.runIf(addon.hasZstd)("expands zstd frames to what Node's decoder gives, and neither damaged ones nor more than there is room for", () => {
+    const data = concat([new Uint8Array(5000), ctr(3000)]);
+    const frames = concat([zstdCompressSync(data.subarray(0, 6000)), zstdCompressSync(new Uint8Array()), zstdCompressSync(data.subarray(6000))]);
+    const out = new Uint8Array(data.length + 1);
+    expect(addon.zstdExpand(frames, out)).toBe(data.length);
+    expect(equalBytes(out.subarray(0, data.length), data)).toBe(true);
+    expect(addon.zstdExpand(frames, new Uint8Array(data.length - 1))).toBe(-1);
+    expect(addon.zstdExpand(frames.subarray(0, frames.length - 1), out)).toBe(-1);
+    expect(() => addon.zstdExpand(out.subarray(0, 10), out)).toThrow(refused);
+    const { decompress } = withNativeZstd(compressorByName("zstd"), addon);
+    expect(equalBytes(decompress(frames, data.length), data)).toBe(true);
+    expect(equalBytes(decompress(frames, data.length + 100), data)).toBe(true);
+    const corrupt = expect.objectContaining({ code: "REPO_CORRUPT" });
+    expect(() => decompress(frames, data.length - 1)).toThrow(corrupt);
+    expect(() => decompress(new Uint8Array(20), 20)).toThrow(corrupt);
   });
 
   it("refuses ranges outside the data and windows of another length", () => {

@@ -77,6 +77,11 @@ export class IgnoreScope {
     return new IgnoreScope(this, parts, wildcards);
   }
 
+  /** Whether there are rules, here or above. Without any `excludes` need not be asked. */
+  get hasRules(): boolean {
+    return this.#wildcards.length > 0 || this.#above?.hasRules === true;
+  }
+
   /** Whether the rules leave an entry out. `path` is its text below the root, with a slash in front. */
   excludes(path: string, isDirectory: boolean): boolean {
     let excluded = this.#above?.excludes(path, isDirectory) ?? false;

@@ -7,6 +7,7 @@
 import { fstatSync, readSync } from "node:fs";
 import { ATTRIBUTES, type BatchFiles, type DirectoryNames, type Kernels, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
 import { encodeDirectoryEntry, encodeEntryExtension, MEMBER, type SealingLane } from "@drayage/repo/sealing-lane";
+import { indexesFrom } from "./indexes.ts";
 import {
   type FileExtension,
   type FilesJob,
@@ -68,7 +69,7 @@ export class JobRunner {
     let [hashed, known, packed] = [0, 0, 0];
     for (let from = 0; from < count; ) {
       await pace();
-      const picks = Uint32Array.from({ length: count - from }, (_, i) => from + i);
+      const picks = indexesFrom(from, count);
       const readFromMs = performance.now();
       const part = rows.subarray(from * ROW_SLOTS);
       const done = this.#files.readFiles(job.directory, namesOf(job), picks, job.attributes, part, arena);
@@ -156,7 +157,7 @@ export class JobRunner {
     const { digestBytes } = this.#options.lane;
     // What was stored is what the entry says, also of a file that shrank.
     for (let i = 0; i < count; i++) if (rows[i * ROW_SLOTS + ROW.status] === 0) rows[i * ROW_SLOTS + ROW.size] = rows[i * ROW_SLOTS + ROW.length] ?? 0;
-    const picks = Uint32Array.from({ length: count }, (_, i) => from + i);
+    const picks = indexesFrom(from, from + count);
     const bytes = job.names.length + count * ENTRY_BYTES_BESIDE_NAME;
     if (this.#prefixes.length < bytes) this.#prefixes = new Uint8Array(bytes);
     if (this.#prefixEnds.length < count) this.#prefixEnds = new Uint32Array(count);
