@@ -16,6 +16,7 @@ import {
   Throttle,
   ThrottledObjectStore,
   ThrottledStorage,
+  type ThrottleLimits,
 } from "@drayage/blob";
 import { openObjectStoreUrl, openStorageUrl, type StorageFromUrlOptions } from "@drayage/blob/locations";
 import { isCopied, localCopies } from "./engine/local-copies.ts";
@@ -27,6 +28,8 @@ type Context = Pick<Terminal, "env" | "cwd" | "clock" | "random" | "err" | "debu
 export interface StorageOptions extends StorageFromUrlOptions {
   /** Answer from copies on this machine what never changes. Not where the question is what the store holds. @default false */
   readonly copies?: boolean;
+  /** Bytes a second that this command may send, and as many that it may fetch, besides what holds for the place. @default no limit of its own */
+  readonly bandwidth?: number;
 }
 
 /** The storage at a URL. Throws USAGE for a URL that cannot be read, naming what is wrong with it, NOT_SUPPORTED for a repository of restic's. */
@@ -37,7 +40,7 @@ export async function storageFromUrl(text: string, context: Context, options: St
     });
   }
   const { clock, random } = context;
-  const throttle = throttleOf(text, context);
+  const throttle = throttleOf(text, context, options.bandwidth);
   const opened = await openStorageUrl(text, context, options);
   const copies = options.copies === true ? localCopies(text, opened.description, context) : undefined;
   const counted =
@@ -47,15 +50,22 @@ export async function storageFromUrl(text: string, context: Context, options: St
 }
 
 /** What lies at a URL as objects under slashed keys: how other programs than kopia keep their repositories. Throws USAGE. */
-export async function objectStoreFromUrl(text: string, context: Context): Promise<ObjectStore> {
+export async function objectStoreFromUrl(text: string, context: Context, bandwidth?: number): Promise<ObjectStore> {
   const { clock, random } = context;
-  const throttle = throttleOf(text, context);
+  const throttle = throttleOf(text, context, bandwidth);
   return new RetryingObjectStore(new ThrottledObjectStore(await openObjectStoreUrl(text, context), throttle), { clock, random });
 }
 
-function throttleOf(url: string, context: Context): Throttle {
-  const follow = followThrottle(url, context);
+function throttleOf(url: string, context: Context, bandwidth?: number): Throttle {
+  const ofPlace = followThrottle(url, context);
+  const follow = bandwidth === undefined ? ofPlace : (): ThrottleLimits => withBandwidth(ofPlace(), bandwidth);
   return new Throttle({ ...follow(), follow, clock: context.clock });
+}
+
+/** The stricter of two limits holds; 0 is none. */
+function withBandwidth(limits: ThrottleLimits, bandwidth: number): ThrottleLimits {
+  const lower = (limit = 0): number => (limit === 0 ? bandwidth : Math.min(limit, bandwidth));
+  return { ...limits, uploadBytesPerSecond: lower(limits.uploadBytesPerSecond), downloadBytesPerSecond: lower(limits.downloadBytesPerSecond) };
 }
 
 function totalsOf(storage: MeteredStorage, copies: BlobCache | undefined): string {

@@ -4,7 +4,7 @@ import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/d
 import { prepareNativeInBackground } from "@drayage/kernels";
 import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
-import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { storedTags } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { gather, parseCount, parsePairs } from "../engine/values.ts";
@@ -27,7 +27,7 @@ interface Options extends RepositoryOptions {
 }
 
 export function define(command: Command, terminal: Terminal): void {
-  withRepositoryOptions(command)
+  withBandwidthOption(withRepositoryOptions(command))
     .argument("<path>", "a directory, a file or, with --block, a device")
     .option("--source <user@host:path>", "under which name it is kept (default: you, this machine, the path)")
     .option("--tag <name=value>", "a tag; may be repeated", gather)

@@ -5,7 +5,7 @@ import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreSnapshotOptio
 import { prepareNativeInBackground } from "@drayage/kernels";
 import type { DirectoryEntry, Repository } from "@drayage/repo";
 import type { Command } from "commander";
-import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
@@ -24,7 +24,7 @@ interface Options extends RepositoryOptions {
 }
 
 export function define(command: Command, terminal: Terminal): void {
-  withRepositoryOptions(command)
+  withBandwidthOption(withRepositoryOptions(command))
     .argument("<id>", "a snapshot, or a part of one: ID/sub/path")
     .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")

@@ -8,11 +8,14 @@ import type { Command } from "commander";
 import { storageFromUrl } from "../repository-url.ts";
 import type { Terminal } from "../terminal.ts";
 import { stateFolder } from "./state-folder.ts";
+import { parseByteCount } from "./values.ts";
 
 export interface RepositoryOptions {
   readonly repository?: string;
   readonly passwordFile?: string;
   readonly json?: boolean;
+  /** Of commands that move data: see withBandwidthOption. */
+  readonly bandwidth?: string;
 }
 
 export function withRepositoryOptions(command: Command): Command {
@@ -32,6 +35,11 @@ export function withPlaceOptions(command: Command): Command {
     .option("--json", "events and results as JSON, one a line");
 }
 
+/** Of commands that move data. What holds for the place (dray repo throttle) holds besides. */
+export function withBandwidthOption(command: Command): Command {
+  return command.option("--bandwidth <bytes>", "bytes a second to send, and to fetch, at most; with K, M or G as 20M (default: what dray repo throttle says)");
+}
+
 /** Opens the repository, runs `work` and closes it again. With `fresh`, everything is read from the store itself, past copies on this machine. */
 export async function withRepository(
   options: RepositoryOptions,
@@ -39,7 +47,7 @@ export async function withRepository(
   settings: { readonly readOnly: boolean; readonly fresh?: boolean; readonly nextPassword?: () => Promise<string> },
   work: (repository: Repository) => Promise<void>,
 ): Promise<void> {
-  const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal, { copies: settings.fresh !== true });
+  const storage = await storageFromUrl(repositoryUrl(options, terminal), terminal, { copies: settings.fresh !== true, ...bandwidthOf(options) });
   try {
     const password = await repositoryPassword(options, terminal);
     const nextPassword = await settings.nextPassword?.();
@@ -57,6 +65,11 @@ export async function withRepository(
   } finally {
     await storage.close();
   }
+}
+
+/** Bytes a second, where the command was given a limit. Throws USAGE. */
+export function bandwidthOf({ bandwidth }: RepositoryOptions): { readonly bandwidth?: number } {
+  return bandwidth === undefined ? {} : { bandwidth: parseByteCount("--bandwidth", bandwidth) };
 }
 
 /** Throws USAGE when nothing says which repository is meant. */

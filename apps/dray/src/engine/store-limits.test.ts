@@ -108,6 +108,47 @@ describe("dray repo throttle", () => {
   });
 });
 
+describe("--bandwidth", () => {
+  it("limits what one command sends and fetches, and the stricter of it and the place's own limit holds", async () => {
+    await dray("repo throttle set --upload-bytes-per-second 500");
+    const clock = new VirtualClock();
+    const terminal = new RecordingTerminal({ env, cwd: folder, clock });
+    const storage = await storageFromUrl(env["DRAY_REPOSITORY"] ?? "", terminal, { create: true, bandwidth: 1000 });
+    const endsAfterMs = async (work: Promise<unknown>): Promise<number> => {
+      const before = clock.monotonicMs();
+      let ended = false;
+      const noted = work.then(() => {
+        ended = true;
+      });
+      while (!ended) await clock.advance(100);
+      await noted;
+      return clock.monotonicMs() - before;
+    };
+    // What comes first may go at once, and makes the debt that the next one waits for.
+    await endsAfterMs(storage.put("p1", new Uint8Array(10_000)));
+    expect(await endsAfterMs(storage.put("p2", new Uint8Array(1)))).toBeGreaterThan(18_000);
+    await endsAfterMs(storage.get("p1"));
+    const second = await endsAfterMs(storage.get("p2"));
+    expect(second).toBeGreaterThan(8_000);
+    expect(second).toBeLessThan(12_000);
+    await storage.close();
+  });
+
+  it("is taken by what moves data, and refused where it is no number of bytes", async () => {
+    await dray("repo create");
+    const created = await dray("snapshot create data --bandwidth 20M");
+    expect(created.exitCode).toBe(0);
+    const id = /[0-9a-f]{32}/.exec(created.out)?.[0] ?? "";
+    expect((await dray(`snapshot restore ${id} restored --bandwidth 1G`)).exitCode).toBe(0);
+    expect(readFileSync(join(folder, "restored", "hello"), "utf8")).toBe("hello, world\n");
+    for (const wrong of ["0", "20MB", "fast", "-1"]) {
+      const refused = await dray(`snapshot create data --bandwidth=${wrong}`);
+      expect(refused.exitCode).toBe(2);
+      expect(refused.err).toContain(`Cannot read --bandwidth "${wrong}": a whole number of bytes above 0 is wanted`);
+    }
+  });
+});
+
 describe("copies on this machine", () => {
   it("answer what never changes, are shown with their size, and are made again when damaged", async () => {
     const copies = { DRAY_CACHE_MIB: "16" };

@@ -7,6 +7,16 @@ export function parseCount(option: string, text: string): number {
   return Number(text);
 }
 
+/** A number of bytes above 0, with K, M or G for a power of 1024. Throws USAGE, naming the option. */
+export function parseByteCount(option: string, text: string): number {
+  const [, digits = "", unit = ""] = /^(\d{1,12})([KMG]?)$/.exec(text) ?? [];
+  const bytes = Number(digits) * 1024 ** ("KMG".indexOf(unit || " ") + 1);
+  if (digits === "" || bytes < 1) {
+    throw new DrayError("USAGE", `Cannot read ${option} "${text}": a whole number of bytes above 0 is wanted, with K, M or G behind it or not`);
+  }
+  return bytes;
+}
+
 /** `k=v` pairs of a repeated option. Throws USAGE. */
 export function parsePairs(option: string, texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(

@@ -1,7 +1,7 @@
 /** How engine commands reach a restic repository: `restic+file:///path`, `restic+s3://bucket/prefix?…`, read only, with the password that restic's own variables hold. */
 import type { ObjectStore } from "@drayage/blob";
 import type { ResticRepository } from "@drayage/restic";
-import { passwordFromFile, type RepositoryOptions, repositoryPassword } from "../engine/repository-access.ts";
+import { bandwidthOf, passwordFromFile, type RepositoryOptions, repositoryPassword } from "../engine/repository-access.ts";
 import { objectStoreFromUrl } from "../repository-url.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -19,7 +19,7 @@ export async function withResticRepository(
   work: (repository: ResticRepository) => Promise<void>,
 ): Promise<void> {
   const url = options.repository ?? terminal.env["DRAY_REPOSITORY"] ?? "";
-  const store = await objectStoreFromUrl(url.slice(SCHEME.length), terminal);
+  const store = await objectStoreFromUrl(url.slice(SCHEME.length), terminal, bandwidthOf(options).bandwidth);
   try {
     const repository = await openIt(store, options, terminal);
     try {

@@ -18,7 +18,7 @@ import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts
 import { closeSegment, type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 import { RunFolder } from "../index-blobs/run-folder.ts";
-import { findIn, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
+import { findIn, isHeldBy, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { shared } from "./shared-work.ts";
 
@@ -89,6 +89,11 @@ export class CommittedIndex {
   /** The entry that holds, also one that is deleted for good; `isDropped` tells. */
   find(key: Uint8Array): IndexEntry | undefined {
     return findIn(this.#indexes, key);
+  }
+
+  /** Whether a content is there that is not deleted. */
+  has(key: Uint8Array): boolean {
+    return isHeldBy(this.#indexes, key);
   }
 
   /** Whether a deletion is final, so that the content counts as never having been. */

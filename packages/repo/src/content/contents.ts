@@ -213,8 +213,7 @@ export class Contents implements ContentWriter {
   }
 
   hasKey(key: Uint8Array): boolean {
-    const committed = this.#committed.find(key);
-    if (committed?.deleted === false) return true;
+    if (this.#committed.has(key)) return true;
     return this.#session === undefined && this.#flushing.length === 0 ? false : this.#find(idOfKey(key), key)?.deleted === false;
   }
 

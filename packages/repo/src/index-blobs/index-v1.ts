@@ -62,6 +62,10 @@ class FormatV1 implements IndexFormat {
     this.stride = keyBytes + ENTRY_BYTES;
   }
 
+  isDeleted(bytes: Uint8Array, keyAt: number): boolean {
+    return u32(bytes, keyAt + this.keyBytes + V1_ENTRY_AT.offset) >>> 31 === 1;
+  }
+
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
     const at = keyAt + this.keyBytes;
     const offset = u32(bytes, at + V1_ENTRY_AT.offset);

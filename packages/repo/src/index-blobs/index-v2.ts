@@ -114,6 +114,10 @@ class FormatV2 implements IndexFormat {
     this.stride = layout.keyBytes + layout.entryBytes;
   }
 
+  isDeleted(bytes: Uint8Array, keyAt: number): boolean {
+    return u32(bytes, keyAt + this.keyBytes + V2_ENTRY_AT.offset) >>> 31 === 1;
+  }
+
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
     const { keyBytes, entryBytes, baseTimestamp } = this.#layout;
     const at = keyAt + keyBytes;

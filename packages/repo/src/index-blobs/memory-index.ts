@@ -41,6 +41,10 @@ export class MemoryIndex implements PackIndex {
     return this.format.entryFrom(this.bytes, this.#offsetOf(position));
   }
 
+  isDeletedAt(position: number): boolean {
+    return this.format.isDeleted(this.bytes, this.#offsetOf(position));
+  }
+
   lowerBound(key: Uint8Array): number {
     return this.#search(key, 0, this.entryCount);
   }

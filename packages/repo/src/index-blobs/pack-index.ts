@@ -27,6 +27,8 @@ export interface PackIndex {
   keyAt(position: number): Uint8Array;
   /** Throws REPO_CORRUPT when the entry points outside the index. */
   entryAt(position: number): IndexEntry;
+  /** Whether the entry at a position is one of a deleted content: what `entryAt` says, without making an entry. */
+  isDeletedAt(position: number): boolean;
   /** The first position whose key does not sort before `key`; a shorter key counts as prefix. */
   lowerBound(key: Uint8Array): number;
   /** The position of a key, -1 where it is not named. */
@@ -65,6 +67,8 @@ export interface IndexFormat {
   readonly stride: number;
   /** Decodes the entry whose key begins at `at`. Throws REPO_CORRUPT when it points outside the index. */
   entryFrom(bytes: Uint8Array, at: number): IndexEntry;
+  /** Whether the entry whose key begins at `at` is one of a deleted content. */
+  isDeleted(bytes: Uint8Array, at: number): boolean;
 }
 
 /** The entry of a key, or undefined. */

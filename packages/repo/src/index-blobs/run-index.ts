@@ -51,6 +51,10 @@ export class RunIndex implements PackIndex, BlockSource {
     return this.format.entryFrom(this.#bytesAt(position).slice(0, this.format.stride), 0);
   }
 
+  isDeletedAt(position: number): boolean {
+    return this.format.isDeleted(this.#bytesAt(position), 0);
+  }
+
   lowerBound(key: Uint8Array): number {
     return this.#search(key, 0, this.entryCount);
   }

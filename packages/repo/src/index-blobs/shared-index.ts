@@ -62,7 +62,7 @@ export class AttachedIndex {
 
   /** Whether a content needs not be written again. */
   has(key: Uint8Array): boolean {
-    return this.find(key)?.deleted === false;
+    return isHeldBy(this.#parts, key);
   }
 
   /** Gives back what attaching opened. */
@@ -128,6 +128,20 @@ export function inSharedMemory(bytes: Uint8Array): Uint8Array<SharedArrayBuffer>
   const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
   shared.set(bytes);
   return shared;
+}
+
+/** Whether the entry that holds over several indexes is one of a content that is not deleted. Nearly every key is in one of them: then no entry is made. */
+export function isHeldBy(parts: readonly PackIndex[], key: Uint8Array): boolean {
+  let only: PackIndex | undefined;
+  let position = -1;
+  for (const part of parts) {
+    const found = part.find(key);
+    if (found === -1) continue;
+    if (only !== undefined) return findIn(parts, key)?.deleted === false;
+    only = part;
+    position = found;
+  }
+  return only !== undefined && !only.isDeletedAt(position);
 }
 
 /** The entry that holds over several indexes. */
