@@ -1,23 +1,45 @@
 /** Movers of others beside the built-in one: chosen, run, restored from, deleted with their backup, and met with everything that a mover can do wrong. */
 import { join, resolve } from "node:path";
-import { type DataMover, dataMovers, MOVER_ANNOTATIONS } from "@drayage/api";
-import { persistentVolumeClaims } from "@drayage/kube";
+import {
+  type DataMover,
+  type DataMoverBackup,
+  type DeleteBackupRequest,
+  dataMoverBackups,
+  dataMoverClasses,
+  dataMoverRestores,
+  dataMovers,
+  deleteBackupRequests,
+  MOVER_ANNOTATIONS,
+} from "@drayage/api";
+import { configMaps, customResourceDefinitions, type GenericObject, namespaces, persistentVolumeClaims, pods, type ResourceType, secrets } from "@drayage/kube";
 import { describeMover } from "@drayage/mover-sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import images from "../../packages/mover-sdk/examples/registry-images.ts";
 import tar from "../../packages/mover-sdk/examples/tar-volume.ts";
-import { Harness } from "./harness.ts";
+import { type SmallRegistry, startSmallRegistry } from "../../packages/mover-sdk/examples/testing/small-registry.ts";
+import { Harness, VELERO } from "./harness.ts";
 import { deployApplication, factsOf, fillFolder, untilRunning } from "./sample-application.ts";
 
 const examples = resolve(import.meta.dirname, "../../packages/mover-sdk/examples");
 
 let harness: Harness;
+let registry: SmallRegistry;
 beforeAll(async () => {
   harness = await Harness.start({ nodes: 1 });
-  const { name, ...spec } = describeMover(tar);
-  await register(name, { ...spec, module: join(examples, "tar-volume.ts") } as unknown as DataMover["spec"]);
+  await registerModule(tar, "tar-volume.ts");
+  await registerModule(images, "registry-images.ts");
+  registry = await startSmallRegistry();
 });
 afterEach(() => harness?.heal());
-afterAll(() => harness?.destroy());
+afterAll(async () => {
+  await registry?.close();
+  await harness?.destroy();
+});
+
+async function registerModule(mover: Parameters<typeof describeMover>[0], file: string): Promise<void> {
+  const { name, ...spec } = describeMover(mover);
+  await register(name, { ...spec, module: join(examples, file) } as unknown as DataMover["spec"]);
+}
 
 async function register(name: string, spec: DataMover["spec"]): Promise<void> {
   await harness.client.create(dataMovers, { apiVersion: "drayage.io/v1alpha1", kind: "DataMover", metadata: { name }, spec });
@@ -35,28 +57,185 @@ async function movedKeys(): Promise<string[]> {
 const annotate = (namespace: string, name: string, annotations: Record<string, string>) =>
   harness.client.patch(persistentVolumeClaims, { namespace, name }, "merge", { metadata: { annotations } });
 
-describe("two movers in one backup", () => {
-  it("each move their volume, and bring it back in another cluster", async () => {
+/** OpenShift's kind, as far as the example reads it. */
+const imageStreams: ResourceType<GenericObject> = { group: "image.openshift.io", version: "v1", plural: "imagestreams", kind: "ImageStream", namespaced: true };
+
+async function defineImageStreams(): Promise<void> {
+  const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+  await harness.client.create(customResourceDefinitions, {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "imagestreams.image.openshift.io" },
+    spec: {
+      group: "image.openshift.io",
+      scope: "Namespaced",
+      names: { kind: "ImageStream", listKind: "ImageStreamList", plural: "imagestreams", singular: "imagestream" },
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { spec: open, status: open } } } }],
+    },
+  } as unknown as Parameters<typeof harness.client.create>[1] as never);
+  await harness.seen(customResourceDefinitions, { fieldSelector: "metadata.name=imagestreams.image.openshift.io" }, ([found]) =>
+    JSON.stringify((found as unknown as { status?: unknown } | undefined)?.status ?? "").includes('"Established"') ? true : undefined,
+  );
+}
+
+const expectNoMovesLeft = async (): Promise<void> => {
+  const left = [...(await harness.client.list(pods, { namespace: VELERO })).items, ...(await harness.client.list(secrets, { namespace: VELERO })).items].filter(
+    ({ metadata }) => Object.keys(metadata.labels ?? {}).some((label) => label.startsWith("drayage.io/data-mover-")),
+  );
+  expect(left.map(({ metadata }) => metadata.name)).toEqual([]);
+};
+
+async function deleteBackup(name: string): Promise<void> {
+  const request: DeleteBackupRequest = {
+    apiVersion: "velero.io/v1",
+    kind: "DeleteBackupRequest",
+    metadata: { namespace: VELERO, name: `delete-${name}` },
+    spec: { backupName: name },
+  };
+  await harness.client.create(deleteBackupRequests, request);
+  await harness.seen(deleteBackupRequests, { namespace: VELERO }, (found) => {
+    const failed = found.find(({ status }) => (status?.errors ?? []).length > 0);
+    if (failed !== undefined) throw new Error(JSON.stringify(failed.status));
+    return found.length === 0 ? true : undefined;
+  });
+}
+
+describe("three movers in one backup", () => {
+  it("each move what is theirs and bring it back, and it goes with the backup", async () => {
+    await defineImageStreams();
     await deployApplication(harness, "shop", { ours: {}, theirs: {} });
     for (const claim of ["ours", "theirs"]) await fillFolder(harness, "shop", claim);
     const facts = [await factsOf(harness, "shop", "ours"), await factsOf(harness, "shop", "theirs")];
     await annotate("shop", "theirs", { [MOVER_ANNOTATIONS.mover]: "tar", [MOVER_ANNOTATIONS.parameters]: '{"compression":"none"}' });
-    expect((await harness.backUp("both", { includedNamespaces: ["shop"] })).status).toMatchObject({ phase: "Completed" });
-    const [ours, theirs] = await harness.uploads("both", 2);
+    const digest = registry.addImage("shop/web", "v1", Buffer.alloc(300_000, "layer"));
+    await harness.client.create(imageStreams, {
+      apiVersion: "image.openshift.io/v1",
+      kind: "ImageStream",
+      metadata: { namespace: "shop", name: "web" },
+      status: { tags: [{ tag: "v1" }] },
+    });
+    await harness.client.create(dataMoverClasses, {
+      apiVersion: "drayage.io/v1alpha1",
+      kind: "DataMoverClass",
+      metadata: { name: "images" },
+      spec: { mover: "images", parameters: { insecure: true, registry: registry.host }, selector: { resources: ["imagestreams.image.openshift.io"] } },
+    });
+
+    expect((await harness.backUp("all", { includedNamespaces: ["shop"] })).status).toMatchObject({ phase: "Completed", backupItemOperationsCompleted: 3 });
+    const [ours, theirs] = await harness.uploads("all", 2);
     expect(ours?.spec.datamover).toBeUndefined();
     expect(theirs).toMatchObject({
       metadata: { annotations: { [MOVER_ANNOTATIONS.chosen]: "tar", [MOVER_ANNOTATIONS.reason]: "its annotation names it" } },
       spec: { datamover: "tar", dataMoverConfig: { compression: "none", exclude: "[]" } },
       status: { phase: "Completed", snapshotID: theirs?.metadata.uid, dataMoverResult: { compression: "none" } },
     });
-    expect(theirs?.status?.progress?.totalBytes).toBeGreaterThan(3 << 20);
-    expect(await movedKeys()).toEqual([`plugins/drayage-movers/tar/${theirs?.metadata.uid}/volume.tar`]);
+    const [move] = (await harness.client.list(dataMoverBackups, { namespace: VELERO })).items;
+    expect(move).toMatchObject({
+      metadata: { annotations: { [MOVER_ANNOTATIONS.reason]: 'DataMoverClass "images" fits' } },
+      spec: {
+        mover: "images",
+        parameters: { insecure: true, format: "any", registry: registry.host },
+        source: { kind: "ImageStream", namespace: "shop", name: "web" },
+      },
+      status: { phase: "Completed", result: { images: "1" }, conditions: [{ type: "Ready", status: "True" }] },
+    });
+    expect(await movedKeys()).toHaveLength(1 + 5);
     await harness.expectNothingLeft();
+    await expectNoMovesLeft();
 
     await harness.deleteNamespace("shop");
-    expect((await harness.restore("both", { backupName: "both" })).status).toMatchObject({ phase: "Completed" });
+    registry.empty();
+    expect((await harness.restore("all", { backupName: "all" })).status).toMatchObject({ phase: "Completed", restoreItemOperationsCompleted: 3 });
     await untilRunning(harness, "shop");
     expect([await factsOf(harness, "shop", "ours"), await factsOf(harness, "shop", "theirs")]).toEqual(facts);
+    expect(registry.digest("shop/web", "v1")).toBe(digest);
+    expect((await harness.client.list(dataMoverRestores, { namespace: VELERO })).items.map(({ status }) => status?.phase)).toEqual(["Completed"]);
     await harness.expectNothingLeft();
+    await expectNoMovesLeft();
+
+    await deleteBackup("all");
+    expect(await movedKeys()).toEqual([]);
+    expect((await harness.client.list(dataMoverBackups, { namespace: VELERO })).items).toEqual([]);
+  });
+});
+
+describe("a mover that", () => {
+  const misbehaving = {
+    silent: "exit 0",
+    nonsense: "echo done > /dev/termination-log",
+    endless: "head -c 1048576 /dev/zero | tr '\\0' x > /dev/termination-log",
+    dying: "exit 137",
+    failing: "echo 'the array is on fire' > /dev/termination-log; exit 3",
+    stubborn: "trap '' TERM; while :; do sleep 1; done",
+  };
+  const move = (name: string, over: Partial<DataMoverBackup["spec"]> = {}): DataMoverBackup => ({
+    apiVersion: "drayage.io/v1alpha1",
+    kind: "DataMoverBackup",
+    metadata: { namespace: VELERO, name },
+    spec: {
+      source: { apiVersion: "v1", kind: "ConfigMap", namespace: "bad", name: "note" },
+      mover: name,
+      target: { kind: "BackupStorageLocation", name: "default" },
+      ...over,
+    },
+  });
+  const ended = (name: string): Promise<DataMoverBackup> =>
+    harness.until(dataMoverBackups, { namespace: VELERO, name }, ({ status }) => ["Completed", "Failed", "Canceled"].includes(status?.phase ?? ""));
+
+  it("says nothing, or nonsense, or too much, fails, dies, or cannot be stopped ends in bounded time with a message that names it, and leaves nothing", async () => {
+    await harness.client.create(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: "bad" } });
+    await harness.client.create(configMaps, { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "bad", name: "note" }, data: {} });
+    for (const [name, script] of Object.entries(misbehaving)) {
+      await register(name, {
+        version: "1.0.0",
+        description: name,
+        image: "busybox",
+        // Deleting is what they do well.
+        command: ["sh", "-c", `[ "$0" != delete ] || { echo '{}' > /dev/termination-log; exit 0; }; ${script}`],
+        capabilities: { kinds: ["configmaps"] },
+        parameters: { type: "object", properties: {} },
+      });
+      await harness.client.create(dataMoverBackups, move(name, name === "stubborn" ? { timeout: "2s" } : {}));
+    }
+    await harness.client.create(dataMoverBackups, move("nobody"));
+    const messages: Record<string, string> = {};
+    for (const name of [...Object.keys(misbehaving), "nobody"]) {
+      const { status } = await ended(name);
+      messages[name] = `${status?.phase}: ${status?.message}`;
+    }
+    expect(messages).toMatchObject({
+      silent: 'Failed: mover "silent" ended without a result: it said nothing',
+      nonsense: 'Failed: mover "nonsense" ended without a result: its last message is "done\\n"',
+      endless: expect.stringMatching(/^Failed: mover "endless" ended without a result: its last message is "x{200}"$/),
+      dying: expect.stringMatching(/^Failed: mover "dying" failed: mover ended with exit code 137/),
+      failing: 'Failed: mover "failing" failed: the array is on fire',
+      stubborn: 'Canceled: mover "stubborn" has not ended after 2 s',
+      nobody: expect.stringMatching(/^Failed: data mover "nobody" does not exist: the movers here are .*"images".*"tar"/),
+    });
+    for (const name of Object.keys(misbehaving))
+      await harness.until(dataMoverBackups, { namespace: VELERO, name }, ({ status }) => status?.dataRemoved === true);
+    await harness.seen(pods, { namespace: VELERO, labelSelector: "drayage.io/data-move" }, (found) => (found.length === 0 ? true : undefined));
+    await harness.seen(secrets, { namespace: VELERO, labelSelector: "drayage.io/data-mover-backup" }, (found) => (found.length === 0 ? true : undefined));
+  });
+
+  it("fails takes the rest of its backup not with it, and the backup says so", async () => {
+    await harness.client.patch(configMaps, { namespace: "bad", name: "note" }, "merge", {
+      metadata: { annotations: { [MOVER_ANNOTATIONS.mover]: "failing" } },
+    });
+    const { status } = await harness.backUp("bad", { includedNamespaces: ["bad"] });
+    expect(status).toMatchObject({ phase: "PartiallyFailed", backupItemOperationsFailed: 1 });
+    const [operation] = await harness.archive((store) => store.getItemOperations("bad"));
+    expect(operation?.status.error).toContain('mover "failing" failed: the array is on fire');
+  });
+
+  it("does not exist, or is given what its schema does not take, keeps its item out of the backup at once", async () => {
+    const annotations = (values: Record<string, string>) =>
+      harness.client.patch(configMaps, { namespace: "bad", name: "note" }, "merge", { metadata: { annotations: values } });
+    await annotations({ [MOVER_ANNOTATIONS.mover]: "nobody" });
+    expect((await harness.backUp("nobody", { includedNamespaces: ["bad"] })).status).toMatchObject({ phase: "PartiallyFailed" });
+    expect(JSON.stringify(await harness.resultsOf("backup", "nobody"))).toContain("it does not exist; there is");
+    await annotations({ [MOVER_ANNOTATIONS.mover]: "failing", [MOVER_ANNOTATIONS.parameters]: '{"speed":9}' });
+    expect((await harness.backUp("wrong", { includedNamespaces: ["bad"] })).status).toMatchObject({ phase: "PartiallyFailed" });
+    expect(JSON.stringify(await harness.resultsOf("backup", "wrong"))).toContain("is not a parameter");
   });
 });

@@ -12,6 +12,8 @@ export { type DpaControllerDeps, startDpaController } from "./dpa/dpa-controller
 export * from "./exposers/index.ts";
 export { type GarbageCollectionControllerDeps, startGarbageCollectionController } from "./garbage-collection/garbage-collection-controller.ts";
 export * from "./metrics/index.ts";
+export { loadMoverRegistry, MoverRegistry } from "./mover-choice/mover-registry.ts";
+export { type MoverMovesControllerDeps, startMoverMovesController } from "./mover-moves/mover-moves-controller.ts";
 export * from "./ports.ts";
 export { type RepositoryMaintenanceControllerDeps, startRepositoryMaintenanceController } from "./repository-maintenance/maintenance-controller.ts";
 export type { FetchEstimate } from "./restore/fetch-estimate.ts";

@@ -14,6 +14,7 @@ import {
   startBackupSyncController,
   startDownloadRequestController,
   startGarbageCollectionController,
+  startMoverMovesController,
   startRepositoryMaintenanceController,
   startRestoreController,
   startRestoreOperationsController,
@@ -190,6 +191,8 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   const servesVolumeSnapshotRestores = (await discovery.find("volumesnapshotrestores.datamover.oadp.openshift.io", signal)) !== undefined;
   if (!servesVolumeSnapshotRestores)
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
+  const servesMovers = (await discovery.find("datamoverbackups.drayage.io", signal)) !== undefined;
+  if (!servesMovers) logger.info("Movers of others cannot be used: DataMover is not defined; dray install defines it");
   const image = await ownImage(client, namespace, signal);
   const caches = startServerCaches(base);
   const endCounting = startServerMetrics(caches, metrics);
@@ -230,6 +233,15 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     ),
     ...unless("gc", () => startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs })),
     ...unless("download-request", () => startDownloadRequestController({ ...base, stores })),
+    ...(servesMovers
+      ? [
+          startMoverMovesController({
+            ...base,
+            discovery,
+            pod: { image, serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${settings.logLevel}`] },
+          }),
+        ]
+      : []),
     ...(servesVolumeSnapshotRestores ? [startVolumeSnapshotRestoreController(base)] : []),
     ...unless("server-status-request", () =>
       startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [...BUILT_IN_PLUGINS, ...pluginHost.plugins] }),

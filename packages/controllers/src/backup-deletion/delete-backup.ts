@@ -15,6 +15,7 @@ import { ensureBackupRepository } from "../backup-repository/ensure-backup-repos
 import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
 import { deleteKeptSnapshot, type KeptSnapshot, liveHandles } from "./kept-snapshots.ts";
 import { type BackupSnapshots, snapshotsOf } from "./moved-snapshots.ts";
+import { deleteMoverData } from "./mover-data.ts";
 
 export interface DeleteBackupDeps {
   readonly client: KubeClient;
@@ -67,6 +68,7 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
     const found = await snapshotsOf(client, opened, backup, signal);
     kept = found.kept;
     await forgetSnapshots(deps, location, found, signal);
+    await deleteMoverData(deps, opened, backup, signal);
     for (const info of found.configMaps) await client.delete(configMaps, keyOf(info), { signal });
   });
   let live: ReadonlySet<string> = new Set();

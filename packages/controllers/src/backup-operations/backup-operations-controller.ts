@@ -16,7 +16,9 @@ import {
   type BackupStorageLocation,
   backupStorageLocations,
   backups,
+  type DataMoverBackup,
   type DataUpload,
+  dataMoverBackups,
   dataUploads,
   type ItemPlugins,
   LABELS,
@@ -42,6 +44,7 @@ import {
 } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
+import { cancelMoves, MOVES_LOOK_MS, movesOfBackup, withOperation } from "../mover-moves/moves-of.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { finalizeBackup } from "./finalize-backup.ts";
 import { advanceOperations, hasEnded, type OperationsOutcome } from "./operations.ts";
@@ -180,6 +183,8 @@ class BackupOperationsReconciler {
       operations.filter((operation) => !hasEnded(operation)),
       signal,
     );
+    const moving = { client: this.#deps.client, namespace: this.#deps.namespace, signal };
+    const moves = await movesOfBackup(moving, uid, operations);
     const plugins = backupOperationPlugins(this.#deps.plugins ?? NO_ITEM_PLUGINS, backup, signal);
     const pluginAnswers = await askPlugins(operations, plugins, logger);
     const outcome = advanceOperations(operations, {
@@ -188,10 +193,11 @@ class BackupOperationsReconciler {
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
-      movementsOf: (id) => uploads.filter(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === id),
+      movementsOf: (id) => withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
     });
     await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
     for (const upload of uploads) if (outcome.toCancel.includes(upload.metadata.labels?.[LABELS.asyncOperationId] ?? "")) await this.#cancel(upload, signal);
+    await cancelMoves(moving, dataMoverBackups, moves, outcome.toCancel);
     const status = statusAfter(backup.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataUploads.
     if (outcome.hasNewFailure || !outcome.inProgress)
@@ -202,7 +208,8 @@ class BackupOperationsReconciler {
     if (outcome.nextTimeoutMs === undefined) return {};
     logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
-    const lookMs = pluginAnswers.size > 0 ? Math.min(timeoutMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : timeoutMs;
+    const movesMs = moves.length > 0 ? Math.min(timeoutMs, MOVES_LOOK_MS) : timeoutMs;
+    const lookMs = pluginAnswers.size > 0 ? Math.min(movesMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : movesMs;
     if (!outcome.operations.some((operation) => isOfSnapshot(operation) && !hasEnded(operation))) return { requeueAfterMs: lookMs };
     this.#watchSnapshots();
     return { requeueAfterMs: Math.min(lookMs, SNAPSHOT_LOOK_MS) };

@@ -1,5 +1,6 @@
 /** What asynchronous operations become in view of the DataUploads or DataDownloads that carry them out. Pure: time and observations come in, operations go out. */
 import type { PluginProgress } from "@drayage/api";
+import { MOVER_OPERATION_PREFIXES } from "@drayage/api";
 import { formatTime, parseTime } from "@drayage/base";
 import type { ItemOperation } from "../ports.ts";
 import { pluginStatus } from "./plugin-operations.ts";
@@ -86,7 +87,11 @@ function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperat
   if (isOfSnapshot(operation)) return snapshotStatus(operation, view.snapshotOf?.(operation.spec.operationID), view.nowMs);
   const { operationID } = operation.spec;
   if (view.pluginAnswers?.has(operationID) === true) return pluginStatus(operation, view.pluginAnswers.get(operationID), view.nowMs);
-  const { kind } = view;
+  const kind = operationID.startsWith(MOVER_OPERATION_PREFIXES.backup)
+    ? "DataMoverBackup"
+    : operationID.startsWith(MOVER_OPERATION_PREFIXES.restore)
+      ? "DataMoverRestore"
+      : view.kind;
   const found = view.movementsOf(operation.spec.operationID);
   const [movement] = found;
   if (found.length !== 1 || movement === undefined) {
@@ -112,6 +117,7 @@ function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperat
   if (completionTimestamp !== undefined && completionTimestamp !== null) status.updated = completionTimestamp;
   if (phase === "Completed") status.phase = "Completed";
   if (phase === "Failed") Object.assign(status, { phase: "Failed", error: message ?? "" });
-  if (phase === "Canceled") Object.assign(status, { phase: "Failed", error: `${kind} is canceled` });
+  if (phase === "Canceled")
+    Object.assign(status, { phase: "Failed", error: `${kind} is canceled${kind.startsWith("DataMover") && message !== undefined ? `: ${message}` : ""}` });
   return status;
 }

@@ -6,6 +6,7 @@ import {
   backupStorageLocations,
   backups,
   type DataUpload,
+  dataMoverBackups,
   dataUploads,
   type ItemPlugins,
   LABELS,
@@ -34,6 +35,7 @@ import { allOf } from "../all-of.ts";
 import { JobTable } from "../jobs.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { loadMoverRegistry, type MoverRegistry } from "../mover-choice/mover-registry.ts";
+import { cancelAllMoves } from "../mover-moves/moves-of.ts";
 import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -284,6 +286,7 @@ class BackupReconciler {
       if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
       await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
+    await cancelAllMoves({ client, namespace, signal }, dataMoverBackups, `${LABELS.backupUid}=${backup.metadata.uid}`);
     await cancelPodVolumeBackups(client, backup, why, signal);
     try {
       await removeOrphanSnapshots(client, backup, signal);

@@ -3,7 +3,17 @@
  * The files are complete before the phase says so, and velero-backup.json makes the backup exist, so a crash anywhere here leaves a backup that is not listed.
  */
 import type { ItemPlugins } from "@drayage/api";
-import { type Backup, type BackupStatus, type BackupStorageLocation, backups, type DataUpload, dataUploads, LABELS, type PodVolumeBackup } from "@drayage/api";
+import {
+  type Backup,
+  type BackupStatus,
+  type BackupStorageLocation,
+  backups,
+  type DataMoverBackup,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+  type PodVolumeBackup,
+} from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, isAbort, isDrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, keyOf, type Namespace, type Pod, requireDuration } from "@drayage/kube";
 import type { BackupAction } from "../actions/backup-action.ts";
@@ -11,6 +21,7 @@ import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { CLAIM_SNAPSHOT_ACTION, type ClaimSnapshotActionOptions, createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
 import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { createKubeVirtBackupActions } from "../actions/kubevirt-actions.ts";
+import { createMoverBackupActions } from "../actions/mover-backup-action.ts";
 import { createOpenShiftBackupActions } from "../actions/openshift-actions.ts";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { createPluginBackupActions } from "../actions/plugin-actions.ts";
@@ -26,6 +37,7 @@ import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { scheduleOf } from "../metrics/backup-metrics.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { EMPTY_REGISTRY, type MoverRegistry } from "../mover-choice/mover-registry.ts";
+import { movesOfBackup, withOperation } from "../mover-moves/moves-of.ts";
 import { OperationLog } from "../operation-log/operation-log.ts";
 import type { BackupArchiveWriter, BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
@@ -217,6 +229,7 @@ class BackupRun {
       ...createVolumeSnapshotActions({ client, clock }),
       ...createOpenShiftBackupActions(client, discovery),
       ...createKubeVirtBackupActions(client),
+      ...createMoverBackupActions({ client, namespace, movers: this.#options.movers ?? EMPTY_REGISTRY }),
     ];
   }
 
@@ -312,6 +325,7 @@ class BackupRun {
   async #persist(itemBackup: ItemBackup, read: readonly PodVolumeBackup[]): Promise<BackupStatus> {
     const { backup, clock, plugins, signal } = this.#options;
     const uploads = await this.#uploads(itemBackup.operations);
+    const moves = await movesOfBackup(this.#options, backup.metadata.uid ?? "", itemBackup.operations);
     const pluginAnswers = await askPlugins(itemBackup.operations, backupOperationPlugins(plugins, backup, signal), this.#log);
     const snapshots = await loadSnapshots(this.#options.client, itemBackup.operations, signal);
     const outcome = advanceOperations(itemBackup.operations, {
@@ -320,7 +334,7 @@ class BackupRun {
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
-      movementsOf: (id) => uploads.filter((upload) => upload.metadata.labels?.[LABELS.asyncOperationId] === id),
+      movementsOf: (id) => withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
     });
     for (const { spec, status } of outcome.operations) {
       if (status.phase === "Failed")

@@ -21,9 +21,19 @@ export class MoverRegistry {
   readonly classes: readonly DataMoverClass[];
   readonly #movers: ReadonlyMap<string, DataMover>;
 
-  constructor(movers: readonly DataMover[], classes: readonly DataMoverClass[]) {
+  /** Whether the cluster knows the kinds. */
+  readonly isKnown: boolean;
+
+  constructor(movers: readonly DataMover[], classes: readonly DataMoverClass[], isKnown = true) {
+    this.isKnown = isKnown;
     this.#movers = new Map(movers.map((mover) => [mover.metadata.name ?? "", mover]));
     this.classes = [...classes].sort((a, b) => ((a.metadata.name ?? "") < (b.metadata.name ?? "") ? -1 : 1));
+  }
+
+  /** Whether pods of ours run it. */
+  isRunnable(name: string): boolean {
+    const found = this.#movers.get(name);
+    return found !== undefined && found.spec.controller !== true;
   }
 
   /** Every name that can be chosen, in byte order. */
@@ -51,7 +61,7 @@ export class MoverRegistry {
   }
 }
 
-export const EMPTY_REGISTRY: MoverRegistry = new MoverRegistry([], []);
+export const EMPTY_REGISTRY: MoverRegistry = new MoverRegistry([], [], false);
 
 /** What is registered now; nothing in a cluster that does not know the kinds. */
 export async function loadMoverRegistry(client: KubeClient, signal: AbortSignal): Promise<MoverRegistry> {

@@ -1,6 +1,7 @@
 /** The objects that bring the data of a restore back, as its asynchronous operations see them: DataDownloads, and the VolumeSnapshotRestores of OADP's first data mover. */
 import {
   type DataDownload,
+  type DataMoverRestore,
   dataDownloads,
   LABELS,
   type PodVolumeRestore,
@@ -16,6 +17,7 @@ import { VOLUME_SNAPSHOT_BACKUP_ACTION } from "../actions/volume-snapshot-backup
 import { allOf } from "../all-of.ts";
 import { hasEnded, type Movement } from "../backup-operations/operations.ts";
 import type { PodData } from "../hooks/restore-hook-runs.ts";
+import { movesOfRestore, withOperation } from "../mover-moves/moves-of.ts";
 import type { ItemOperation } from "../ports.ts";
 import { OWNER_ANNOTATION } from "../volume-snapshot-restore/apply.ts";
 
@@ -24,6 +26,7 @@ export const MOVED_RECHECK_MS = 2_000;
 
 export interface RestoreMovements {
   readonly downloads: readonly DataDownload[];
+  readonly moves: readonly DataMoverRestore[];
   /** By the ids of their operations; undefined where there are none. */
   readonly volumeSnapshotRestores: ReadonlyMap<string, readonly VolumeSnapshotRestore[]> | undefined;
   movementsOf(operationId: string): readonly Movement[];
@@ -39,10 +42,13 @@ export async function loadRestoreMovements(
   const labelSelector = `${LABELS.restoreUid}=${restore.metadata.uid}`;
   const downloads = await allOf(client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector, signal }));
   const moved = await loadVolumeSnapshotRestores(client, restore, operations, signal);
+  const moves = await movesOfRestore({ client, namespace, signal }, restore.metadata.uid ?? "", operations);
   return {
     downloads,
+    moves,
     volumeSnapshotRestores: moved,
-    movementsOf: (id) => moved?.get(id)?.map((found) => movementOf(found, downloads)) ?? downloads.filter((download) => operationIdOf(download) === id),
+    movementsOf: (id) =>
+      moved?.get(id)?.map((found) => movementOf(found, downloads)) ?? withOperation<DataDownload | DataMoverRestore>([...downloads, ...moves], id),
   };
 }
 

@@ -15,6 +15,7 @@ import {
   backups,
   type DataDownload,
   dataDownloads,
+  dataMoverRestores,
   type ItemPlugins,
   NO_ITEM_PLUGINS,
   type Restore,
@@ -41,6 +42,7 @@ import { advanceOperations, type OperationsOutcome } from "../backup-operations/
 import { askPlugins, cancelPluginOperations, PLUGIN_LOOK_MS, restoreOperationPlugins } from "../backup-operations/plugin-operations.ts";
 import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { JobTable } from "../jobs.ts";
+import { cancelMoves } from "../mover-moves/moves-of.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
@@ -205,7 +207,7 @@ class RestoreOperationsReconciler {
       return {};
     }
     const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
-    const { downloads, volumeSnapshotRestores: moved } = movements;
+    const { downloads, moves, volumeSnapshotRestores: moved } = movements;
     const plugins = restoreOperationPlugins(this.#deps.plugins ?? NO_ITEM_PLUGINS, restore, signal);
     const pluginAnswers = await askPlugins(operations, plugins, logger);
     const outcome = advanceOperations(operations, {
@@ -217,6 +219,7 @@ class RestoreOperationsReconciler {
     });
     await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
     for (const id of outcome.toCancel) for (const found of moved?.get(id) ?? []) await this.#cancelVolumeSnapshotRestore(found, signal);
+    await cancelMoves({ client, namespace, signal }, dataMoverRestores, moves, outcome.toCancel);
     for (const download of downloads) if (outcome.toCancel.includes(operationIdOf(download))) await this.#cancel(download, signal);
     const status = statusAfter(restore.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataDownloads.
@@ -227,7 +230,7 @@ class RestoreOperationsReconciler {
     if (outcome.nextTimeoutMs === undefined) return {};
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
     const lookMs = pluginAnswers.size > 0 ? Math.min(timeoutMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : timeoutMs;
-    return { requeueAfterMs: moved === undefined ? lookMs : Math.min(lookMs, MOVED_RECHECK_MS) };
+    return { requeueAfterMs: moved === undefined && moves.length === 0 ? lookMs : Math.min(lookMs, MOVED_RECHECK_MS) };
   }
 
   /** Pods whose own data is there need not wait for that of others. */

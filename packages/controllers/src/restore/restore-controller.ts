@@ -7,6 +7,7 @@ import {
   type DataDownload,
   DRAYAGE_ANNOTATIONS,
   dataDownloads,
+  dataMoverRestores,
   FINALIZERS,
   LABELS,
   NO_ITEM_PLUGINS,
@@ -30,6 +31,7 @@ import {
 import { resumesOf } from "../actions/restore-action.ts";
 import type { BackupControllerDeps, RunningController } from "../backup/backup-controller.ts";
 import { JobTable } from "../jobs.ts";
+import { cancelAllMoves } from "../mover-moves/moves-of.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
@@ -245,6 +247,7 @@ class RestoreReconciler {
       if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || download.spec.cancel === true) continue;
       await client.patch<DataDownload>(dataDownloads, keyOf(download), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
+    await cancelAllMoves({ client, namespace, signal }, dataMoverRestores, `${LABELS.restoreUid}=${restore.metadata.uid}`);
     await deleteDataUploadResults(client, restore, signal);
   }
 

@@ -2,7 +2,7 @@
  * Everything of a restore but the waiting: chooses the items, in their order, and brings each of them back. A plan is made by the same code, with a client that writes nothing.
  */
 
-import { type Backup, LABELS, type PodVolumeBackup, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type VolumeSnapshot } from "@drayage/api";
+import { type Backup, type DataMoverBackup, LABELS, type PodVolumeBackup, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type VolumeSnapshot } from "@drayage/api";
 import { type Clock, errorFields, isAbort, type RandomSource } from "@drayage/base";
 import { configMaps, type Discovery, type KubeClient, type Pod } from "@drayage/kube";
 import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
@@ -13,6 +13,7 @@ import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, VOLUME_SNAPSHOTS } from 
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
 import { kubeVirtRestoreActions } from "../actions/kubevirt-actions.ts";
 import { createImageActions, createNodeSelectionAction, createStorageClassActions } from "../actions/mapping-restore-actions.ts";
+import { createMoverRestoreActions, moverBackupsIn } from "../actions/mover-restore-action.ts";
 import { createOpenShiftRestoreActions } from "../actions/openshift-actions.ts";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { createPodRestoreAction } from "../actions/pod-restore-action.ts";
@@ -102,7 +103,7 @@ class RestoreItems {
       volumeInfos: new Map(this.#options.volumeInfos.map((info) => [info.pvName ?? "", info])),
       selection,
       modifiers: this.#options.modifiers,
-      actions: [...this.#actions(), ...(this.#options.pluginActions ?? [])],
+      actions: [...this.#actions(await moverBackupsIn(this.#archive)), ...(this.#options.pluginActions ?? [])],
       hasMovedData: (namespace, claim) => this.#moved.of(namespace, claim) !== undefined,
       operationLog,
       resourceTimeoutMs: settings.resourceTimeoutMs,
@@ -145,7 +146,7 @@ class RestoreItems {
     await this.#restoreAll(refs, items);
   }
 
-  #actions(): RestoreAction[] {
+  #actions(moves: readonly DataMoverBackup[]): RestoreAction[] {
     const { client, random, namespace, helperImage, restore, podVolumeBackups } = this.#options;
     const results = new DataUploadResults();
     return [
@@ -166,6 +167,7 @@ class RestoreItems {
         moved: this.#moved,
         storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name),
       }),
+      ...createMoverRestoreActions({ client, namespace }, moves),
       ...snapshotRestoreActions,
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
       // After the hooks' containers were put in: the one that waits for the data comes before them.
