@@ -1,5 +1,5 @@
 /** What users get wrong, and what clusters lack: each is answered at once and by name, and costs nothing else. */
-import { backupStorageLocations, backups, dataUploads, restores, volumeSnapshotClasses } from "@drayage/api";
+import { backupStorageLocations, backups, dataUploads, loadCrds, restores, schedules, volumeSnapshotClasses } from "@drayage/api";
 import {
   type GenericObject,
   type KubeObject,
@@ -23,6 +23,30 @@ afterEach(() => harness?.heal());
 afterAll(() => harness?.destroy());
 
 const ofShop = { includedNamespaces: ["shop"] };
+
+interface Schema {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema;
+  readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
+}
+
+/** For each field of a kind's spec, a spec in which that field alone has a value of another type, and its path as the API server writes it. */
+function wrongFields(kind: string): { readonly path: string; readonly spec: object }[] {
+  const crd = loadCrds("velero.io").find(({ spec }) => spec.names.kind === kind);
+  const [version] = (crd?.spec["versions"] ?? []) as { readonly schema: { readonly openAPIV3Schema: Schema } }[];
+  const found: { readonly path: string; readonly spec: object }[] = [];
+  /** `around` puts a value where the field is. */
+  const walk = (schema: Schema, path: string, around: (value: unknown) => object): void => {
+    if (path !== "spec") found.push({ path, spec: around(schema.type === "string" ? 7 : "wrong") });
+    for (const [name, field] of Object.entries(schema.properties ?? {})) walk(field, `${path}.${name}`, (value) => around({ [name]: value }));
+    if (schema.items !== undefined && schema["x-kubernetes-preserve-unknown-fields"] !== true) walk(schema.items, `${path}[0]`, (value) => around([value]));
+    if (schema.additionalProperties?.type !== undefined) walk(schema.additionalProperties, `${path}.key`, (value) => around({ key: value }));
+  };
+  walk(version?.schema.openAPIV3Schema.properties?.["spec"] ?? {}, "spec", (value) => value as object);
+  return found;
+}
 
 describe("a backup location", () => {
   it("whose bucket is not there is Unavailable and says so, and a backup into it fails validation", async () => {
@@ -86,6 +110,20 @@ describe("a request", () => {
     expect(await refusalOf(type, spec)).toContain(wanted);
   });
 
+  it.each([untyped(backups), untyped(restores), untyped(schedules), untyped(backupStorageLocations)])(
+    "of $kind with a value of the wrong type in any one field is refused naming the field",
+    async (type) => {
+      const refusals: string[] = [];
+      const fields = wrongFields(type.kind);
+      for (const { path, spec } of fields) {
+        const message = await refusalOf(type, spec);
+        if (!message.includes(path)) refusals.push(`${path}: ${message}`);
+      }
+      expect(refusals).toEqual([]);
+      expect(fields.length).toBeGreaterThan(10);
+    },
+  );
+
   it("that fits the schema and makes no sense ends in FailedValidation with every fault named", async () => {
     const { status } = await harness.backUp("senseless", {
       includedNamespaces: ["shop", "*"],
@@ -100,7 +138,7 @@ describe("a request", () => {
       'spec.ttl is "soon", where a duration such as "10m0s" is wanted',
       'spec.csiSnapshotTimeout is "-1s", where a duration such as "10m0s" is wanted',
       expect.stringMatching(/^backup storage location "absent" does not exist; there is default/),
-      'spec.datamover is "acme", and there is no such mover; there is velero, velero-fs, drayage',
+      'spec.datamover is "acme", and there is no such mover; there is drayage, velero, velero-fs',
       'spec.labelSelector: Cannot use label selector: operator "Is" of key "a" is none of In, NotIn, Exists, DoesNotExist',
       'spec.includedNamespaces, spec.excludedNamespaces: the list of includes has "*" and other entries, where "*" must stand alone',
     ]);

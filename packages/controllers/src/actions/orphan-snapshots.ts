@@ -1,13 +1,38 @@
 /** Snapshots that a backup cut and nobody took over: the answer to a request was lost, or the process that had cut them is gone. */
 import { type Backup, type DataUpload, dataUploads, LABELS, type VolumeSnapshot, validLabelValue, volumeSnapshots } from "@drayage/api";
-import { hasCode, parseTime } from "@drayage/base";
+import { type Clock, hasCode, parseTime, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { removeSnapshot } from "./claim-snapshot-action.ts";
 import { removeOrphanGroups } from "./volume-group-snapshots.ts";
 
+/** What is not removed now is removed by nobody before the backup itself goes: the API server gets a while to come back. */
+const POLICY: RetryPolicy = { attemptsMax: 10, firstDelayMs: 200, factor: 2, delayMaxMs: 5_000, budgetMs: 30_000 };
+
+export interface RemoveOrphansOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly backup: Backup;
+  readonly signal: AbortSignal;
+  /** `namespace/name` of snapshots that are the backup's own. */
+  readonly kept?: ReadonlySet<string>;
+}
+
+/** Removes them, trying again where that fails for a while. Returns how many there were. */
+export function removeOrphanSnapshots({ client, clock, random, backup, signal, kept = new Set() }: RemoveOrphansOptions): Promise<number> {
+  let count = 0;
+  return retry(
+    async () => {
+      count += await removeOnce(client, backup, signal, kept);
+      return count;
+    },
+    { clock, random, signal, policy: POLICY },
+  );
+}
+
 /** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's; `kept` (`namespace/name`) are the backup's own. */
-export async function removeOrphanSnapshots(client: KubeClient, backup: Backup, signal: AbortSignal, kept: ReadonlySet<string> = new Set()): Promise<number> {
+async function removeOnce(client: KubeClient, backup: Backup, signal: AbortSignal, kept: ReadonlySet<string>): Promise<number> {
   const uploads = await allOf(
     client.listAll<DataUpload>(dataUploads, { namespace: backup.metadata.namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal }),
   );

@@ -280,7 +280,7 @@ class BackupReconciler {
 
   /** After a failure: movers are told to stop, and snapshots that no DataUpload has taken over are removed. */
   async #cleanUp(backup: Backup, why: string, signal: AbortSignal): Promise<void> {
-    const { client, namespace, logger } = this.#deps;
+    const { client, clock, random, namespace, logger } = this.#deps;
     for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal })) {
       const phase = upload.status?.phase;
       if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
@@ -289,7 +289,7 @@ class BackupReconciler {
     await cancelAllMoves({ client, namespace, signal }, dataMoverBackups, `${LABELS.backupUid}=${backup.metadata.uid}`);
     await cancelPodVolumeBackups(client, backup, why, signal);
     try {
-      await removeOrphanSnapshots(client, backup, signal);
+      await removeOrphanSnapshots({ client, clock, random, backup, signal });
     } catch (error) {
       if (isAbort(error, signal)) throw error;
       logger.warn("Snapshots of a failed backup may be left behind", { backup: backup.metadata.name, ...errorFields(error) });

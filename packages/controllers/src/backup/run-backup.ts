@@ -389,10 +389,10 @@ class BackupRun {
 
   /** A request whose answer was lost may have cut a snapshot that its item, given up, does not know of; and a group may have had claims that the backup does not take. */
   async #removeOrphans(operations: readonly ItemOperation[]): Promise<void> {
-    const { client, backup, signal } = this.#options;
+    const { client, clock, random, backup, signal } = this.#options;
     try {
       const kept = operations.filter(isOfSnapshot).map(({ spec }) => `${spec.resourceIdentifier.Namespace}/${spec.resourceIdentifier.Name}`);
-      const count = await removeOrphanSnapshots(client, backup, signal, new Set(kept));
+      const count = await removeOrphanSnapshots({ client, clock, random, backup, signal, kept: new Set(kept) });
       if (count > 0) this.#log.info(`Removed ${count} snapshots that no DataUpload had taken over`);
     } catch (error) {
       if (isAbort(error, signal)) throw error;
