@@ -19,16 +19,20 @@ interface Codec {
 
 const zstd = (level: number): Codec => ({
   compress: (data) =>
-    zstdCompressSync(data, { chunkSize: outputChunk(data.length), params: { [constants.ZSTD_c_compressionLevel]: level }, pledgedSrcSize: data.length }),
+    zstdCompressSync(data, {
+      chunkSize: outputChunk(data.length, data.length),
+      params: { [constants.ZSTD_c_compressionLevel]: level },
+      pledgedSrcSize: data.length,
+    }),
   decompress: decompressZstd,
 });
 const gzip = (level: number): Codec => ({
-  compress: (data) => gzipSync(data, { chunkSize: outputChunk(data.length), level }),
-  decompress: (data, lengthMax) => gunzipSync(data, { maxOutputLength: Math.max(lengthMax, 1), chunkSize: outputChunk(lengthMax) }),
+  compress: (data) => gzipSync(data, { chunkSize: outputChunk(data.length, data.length), level }),
+  decompress: (data, lengthMax) => gunzipSync(data, { maxOutputLength: Math.max(lengthMax, 1), chunkSize: outputChunk(lengthMax, data.length) }),
 });
 const deflate = (level: number): Codec => ({
-  compress: (data) => deflateRawSync(data, { chunkSize: outputChunk(data.length), level }),
-  decompress: (data, lengthMax) => inflateRawSync(data, { maxOutputLength: Math.max(lengthMax, 1), chunkSize: outputChunk(lengthMax) }),
+  compress: (data) => deflateRawSync(data, { chunkSize: outputChunk(data.length, data.length), level }),
+  decompress: (data, lengthMax) => inflateRawSync(data, { maxOutputLength: Math.max(lengthMax, 1), chunkSize: outputChunk(lengthMax, data.length) }),
 });
 const s2: Codec = { compress: encodeS2Stream, decompress: decodeS2Stream };
 const FASTEST = 1;
@@ -130,7 +134,7 @@ function decompressZstd(data: Uint8Array, lengthMax: number): Uint8Array {
   for (let at = 0; at < data.length; ) {
     const rest = data.subarray(at);
     // The `info` option is documented for every zlib class, yet the types of the one-shot zstd functions leave its result out.
-    const result = zstdDecompressSync(rest, { maxOutputLength: Math.max(room, 1), chunkSize: outputChunk(room), info: true }) as unknown as {
+    const result = zstdDecompressSync(rest, { maxOutputLength: Math.max(room, 1), chunkSize: outputChunk(room, rest.length), info: true }) as unknown as {
       readonly buffer: Buffer;
       readonly engine: { readonly bytesWritten: number };
     };
@@ -143,9 +147,12 @@ function decompressZstd(data: Uint8Array, lengthMax: number): Uint8Array {
   return parts.length === 1 && only !== undefined ? only : concat(parts);
 }
 
-/** A codec's output is gathered in pieces: one large enough for the whole result saves joining them. */
-function outputChunk(expectedBytes: number): number {
-  return Math.min(Math.max(expectedBytes + 256, 1024), 9 * 1024 * 1024);
+/**
+ * A codec's output is gathered in pieces: one large enough for the whole result saves joining them. No larger than the input gives reason for: the length that is allowed may be
+ * far above the one that comes, and a stream may hold thousands of frames of a few bytes.
+ */
+function outputChunk(lengthMax: number, inputBytes: number): number {
+  return Math.min(Math.max(lengthMax + 256, 1024), Math.max(32 * inputBytes, 4096), 9 * 1024 * 1024);
 }
 
 /** Runs a decoder; whatever it throws, and an output that is too long, is REPO_CORRUPT. */
