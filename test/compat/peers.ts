@@ -21,6 +21,7 @@ export type PeerName =
   | "kubectl"
   | "velero"
   | "velero-plugin-for-aws"
+  | "velero-plugin-for-aws"
   | "velero-plugin-asynchronous";
 
 /** The path of a peer's binary. Throws when it is not there, saying how to build it. */

@@ -406,11 +406,11 @@ export class Harness {
   }
 
   /** Opens a namespace's repository as a mover does. */
-  async repository<T>(namespace: string, work: (repository: Repository) => Promise<T>): Promise<T> {
+  async repository<T>(namespace: string, work: (repository: Repository) => Promise<T>, password: string = REPOSITORY_PASSWORD): Promise<T> {
     const s3 = await openS3Storage({ bucket: BUCKET, prefix: `kopia/${namespace}/`, endpoint: this.store.url, region: REGION, credentials: KEYS });
     const storage = new RetryingStorage(s3, { clock: systemClock, random: systemRandom });
     try {
-      const repository = await openRepository(storage, { password: REPOSITORY_PASSWORD, readOnly: true });
+      const repository = await openRepository(storage, { password, readOnly: true });
       try {
         return await work(repository);
       } finally {

@@ -11,6 +11,7 @@ export { type DownloadRequestControllerDeps, startDownloadRequestController } fr
 export { type DpaControllerDeps, startDpaController } from "./dpa/dpa-controller.ts";
 export * from "./exposers/index.ts";
 export { type GarbageCollectionControllerDeps, startGarbageCollectionController } from "./garbage-collection/garbage-collection-controller.ts";
+export { type MovedSnapshotRecordsDeps, startMovedSnapshotRecordsController } from "./guest/moved-snapshot-records-controller.ts";
 export * from "./metrics/index.ts";
 export { loadMoverRegistry, MoverRegistry } from "./mover-choice/mover-registry.ts";
 export { type MoverMovesControllerDeps, startMoverMovesController } from "./mover-moves/mover-moves-controller.ts";

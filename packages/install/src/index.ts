@@ -1,3 +1,4 @@
+export * from "./guest.ts";
 export * from "./manifests.ts";
 export * from "./olm-bundle.ts";
 export * from "./operator.ts";

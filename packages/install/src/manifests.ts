@@ -150,17 +150,35 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "create"] },
 ];
 
+/**
+ * Of a node-agent beside a Velero server, which deletes what our mover moved by the ConfigMaps that one of the node-agents keeps; the tarballs of backups say of which volumes.
+ * Which one is a Lease.
+ */
+export const GUEST_OWN_RULES: readonly Rule[] = [
+  { apiGroups: ["velero.io"], resources: ["backups"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["list", "create"] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "create", "update"] },
+];
+
 /** A mover reads its own object, reports by Events and never sees a Secret (DESIGN 8.4). */
 const MOVER_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["velero.io"], resources: ["datauploads", "datadownloads", "podvolumebackups", "podvolumerestores"], verbs: [...WATCHED] },
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
 ];
 
-/** Service accounts of the roles, and what each may do. */
-export function permissions(namespace: string, withNodeAgent: boolean): Manifest[] {
+/** Service accounts of what runs beside a Velero server: node-agents and movers. */
+export function guestPermissions(namespace: string): Manifest[] {
+  return [
+    ...role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, [...NODE_AGENT_OWN_RULES, ...GUEST_OWN_RULES]),
+    ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES),
+  ];
+}
+
+/** Service accounts of the roles, and what each may do; `mayBeGuest` where somebody else decides later whether the node-agents serve a Velero server. */
+export function permissions(namespace: string, withNodeAgent: boolean, mayBeGuest = false): Manifest[] {
   return [
     ...role(namespace, SERVER_NAME, SERVER_RULES, SERVER_OWN_RULES),
-    ...(withNodeAgent ? role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, NODE_AGENT_OWN_RULES) : []),
+    ...(withNodeAgent ? role(namespace, NODE_AGENT_NAME, NODE_AGENT_RULES, [...NODE_AGENT_OWN_RULES, ...(mayBeGuest ? GUEST_OWN_RULES : [])]) : []),
     // Also of the maintenance Jobs that the server makes, which ask the API server for nothing.
     ...role(namespace, MOVER_SERVICE_ACCOUNT, [], MOVER_OWN_RULES),
   ];
@@ -279,18 +297,18 @@ export function server(options: WorkloadOptions): Manifest {
   };
 }
 
-/** The DaemonSet of the node-agents. */
-export function nodeAgent(options: WorkloadOptions): Manifest {
+/** The DaemonSet of the node-agents. Beside Velero's own, which has the usual name, it needs another. */
+export function nodeAgent(options: WorkloadOptions, name: string = NODE_AGENT_NAME): Manifest {
   const { namespace, image } = options;
-  const labels = { ...component("node-agent"), name: NODE_AGENT_NAME, role: NODE_AGENT_NAME };
+  const labels = { ...component("node-agent"), name, role: name };
   const { env, volumeMounts, volumes } = podParts(options);
   const args = ["node-agent", "server", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.nodeAgentArgs ?? [])];
   return {
     apiVersion: "apps/v1",
     kind: "DaemonSet",
-    metadata: { name: NODE_AGENT_NAME, namespace, labels },
+    metadata: { name, namespace, labels },
     spec: {
-      selector: { matchLabels: { name: NODE_AGENT_NAME } },
+      selector: { matchLabels: { name } },
       template: {
         metadata: { labels, annotations: SCRAPED },
         spec: {

@@ -39,7 +39,7 @@ export function operatorManifests(options: OperatorOptions): Manifest[] {
       (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
     ),
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
-    ...permissions(namespace, true),
+    ...permissions(namespace, true, true),
     ...role(namespace, OPERATOR_NAME, [], OPERATOR_OWN_RULES),
     operatorDeployment(options),
   ];

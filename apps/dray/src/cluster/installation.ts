@@ -78,6 +78,11 @@ export function waitForInstallation(client: KubeClient, namespace: string, termi
   return waitWhile(() => whatIsMissing(client, namespace, terminal.signal), namespace, terminal, limitMs);
 }
 
+/** Waits until the node-agents of a DaemonSet run. Throws TIMED_OUT. */
+export function waitForNodeAgents(client: KubeClient, namespace: string, name: string, terminal: Terminal, limitMs: number): Promise<void> {
+  return waitWhile(() => nodeAgentTrouble(client, namespace, name, terminal.signal), namespace, terminal, limitMs);
+}
+
 /** Waits while something is missing. */
 async function waitWhile(look: () => Promise<string | undefined>, namespace: string, terminal: Terminal, limitMs: number): Promise<void> {
   const untilMs = terminal.clock.monotonicMs() + limitMs;
@@ -102,18 +107,23 @@ async function waitWhile(look: () => Promise<string | undefined>, namespace: str
 async function whatIsMissing(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string | undefined> {
   const trouble = await deploymentTrouble(client, namespace, { name: SERVER_NAME, what: "the server" }, signal);
   if (trouble !== undefined) return trouble;
-  const agents = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, signal);
-  if (agents !== undefined) {
-    const wanted = Number(agents.status?.["desiredNumberScheduled"] ?? -1);
-    const ready = Number(agents.status?.["numberReady"] ?? 0);
-    if (wanted < 0 || ready < wanted)
-      return `${ready} of ${Math.max(wanted, 0)} node-agents are ready${await podTrouble(client, namespace, `name=${NODE_AGENT_NAME}`, signal)}`;
-  }
+  const agents = await nodeAgentTrouble(client, namespace, NODE_AGENT_NAME, signal);
+  if (agents !== undefined) return agents;
   const locations = await client.list(backupStorageLocations, { namespace, signal });
   const bad = locations.items.find(({ status }) => status?.phase !== "Available");
   return bad === undefined
     ? undefined
     : `backup location "${bad.metadata.name}" is ${bad.status?.phase ?? "not looked at yet"}${bad.status?.message === undefined ? "" : `: ${withoutRepetition(bad.status.message)}`}`;
+}
+
+/** An installation without node-agents lacks none. */
+async function nodeAgentTrouble(client: KubeClient, namespace: string, name: string, signal: AbortSignal): Promise<string | undefined> {
+  const agents = await client.find(daemonSets, { namespace, name }, signal);
+  if (agents === undefined) return undefined;
+  const wanted = Number(agents.status?.["desiredNumberScheduled"] ?? -1);
+  const ready = Number(agents.status?.["numberReady"] ?? 0);
+  if (wanted >= 0 && ready >= wanted) return undefined;
+  return `${ready} of ${Math.max(wanted, 0)} node-agents are ready${await podTrouble(client, namespace, `name=${name}`, signal)}`;
 }
 
 async function deploymentTrouble(

@@ -7,10 +7,13 @@ import { type LocationKind, locationKind } from "@drayage/blob/locations";
 import {
   backupLocation,
   CLOUD_CREDENTIALS,
+  GUEST_NODE_AGENT,
   generateRepositoryPassword,
+  guestManifests,
   type InstallLocation,
   installManifests,
   type Manifest,
+  NODE_AGENT_NAME,
   operatorManifests,
   REPO_CREDENTIALS,
   type RecoveryFile,
@@ -19,11 +22,11 @@ import {
   repositoryPasswordSecret,
   writeRecoveryFile,
 } from "@drayage/install";
-import { type KubeClient, namespaces, type ObjectKey, secrets } from "@drayage/kube";
+import { customResourceDefinitions, daemonSets, type KubeClient, namespaces, type ObjectKey, secrets } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
-import { applyManifests, waitForInstallation, waitForOperator } from "../cluster/installation.ts";
+import { applyManifests, waitForInstallation, waitForNodeAgents, waitForOperator } from "../cluster/installation.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import { parseLogLevel } from "../roles/process-logger.ts";
 import type { Terminal } from "../terminal.ts";
@@ -46,6 +49,8 @@ interface Options extends ClusterOptions {
   readonly image?: string;
   readonly useNodeAgent: boolean;
   readonly operator?: boolean;
+  readonly guest?: boolean;
+  readonly claimBuiltin?: boolean;
   readonly recoveryFile?: string;
   readonly repositoryPasswordFile?: string;
   readonly adopt?: boolean;
@@ -72,6 +77,8 @@ export function define(command: Command, terminal: Terminal): void {
         .default(true)
         .argParser(parseOptionalBoolean("--use-node-agent")),
     )
+    .option("--guest", "beside a Velero server, which stays: node-agents alone, for backups whose data mover is drayage")
+    .option("--claim-builtin", "with --guest: in place of Velero's own node-agent, which must have been removed")
     .option("--operator", "the operator alone: a DataProtectionApplication says what it installs")
     .option("--recovery-file <file>", "where the repository password is kept, or comes back from")
     .option("--repository-password-file <file>", "a password of your own instead of a generated one")
@@ -87,6 +94,7 @@ export function define(command: Command, terminal: Terminal): void {
 export async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS;
   const dryRun = options.dryRun === true;
+  if (options.guest === true || options.claimBuiltin === true) return installGuest(options, { client, namespace, timeoutMs }, terminal);
   // Everything is read and checked before anything is written or created.
   const recovery = options.recoveryFile === undefined ? undefined : resolve(terminal.cwd, options.recoveryFile);
   const recovered = recovery !== undefined && existsSync(recovery) ? readRecoveryFile(recovery) : undefined;
@@ -140,6 +148,37 @@ function noLocation({ provider, bucket, prefix, secretFile }: Options): undefine
   });
 }
 
+/** Velero has kinds, namespace, locations and password already. Throws USAGE, KUBE_NOT_FOUND where it is not installed, KUBE_CONFLICT where its node-agent is in the way. */
+async function installGuest(options: Options, access: ClusterAccess & { readonly timeoutMs: number }, terminal: Terminal): Promise<void> {
+  const { client, namespace } = access;
+  const claimBuiltin = options.claimBuiltin === true;
+  if (options.guest !== true) throw new DrayError("USAGE", "Cannot install with --claim-builtin alone: it goes with --guest");
+  const foreign = Object.entries({
+    "--provider": options.provider,
+    "--bucket": options.bucket,
+    "--secret-file": options.secretFile,
+    "--recovery-file": options.recoveryFile,
+  });
+  const given = foreign.find(([, value]) => value !== undefined)?.[0] ?? (options.operator === true ? "--operator" : undefined);
+  if (given !== undefined)
+    throw new DrayError("USAGE", `Cannot install as a guest with ${given}: Velero keeps locations and passwords`, {
+      hint: "Leave it out: what Velero has is used.",
+    });
+  if (options.dryRun !== true) {
+    const crd = await client.find(customResourceDefinitions, { name: "datauploads.velero.io" }, terminal.signal);
+    if (crd === undefined)
+      throw new DrayError("KUBE_NOT_FOUND", `Cannot install as a guest: there is no Velero with data movement in this cluster`, {
+        hint: "Install Velero 1.14 or later with its node-agent's kinds, or Drayage as a whole: dray install without --guest.",
+      });
+    const theirs = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, terminal.signal);
+    if (claimBuiltin && theirs !== undefined && theirs.metadata.labels?.["app.kubernetes.io/name"] !== "drayage")
+      throw new DrayError("KUBE_CONFLICT", `Cannot install in place of Velero's node-agent: it still runs, and two would write into one volume`, {
+        hint: `Remove it first: kubectl -n ${namespace} delete daemonset ${NODE_AGENT_NAME}`,
+      });
+  }
+  await bringIn(guestManifests({ namespace, claimBuiltin, ...imageAndLogLevel(options) }), options, access, terminal);
+}
+
 /** Applies the manifests, or prints them. */
 async function bringIn(
   manifests: readonly Manifest[],
@@ -156,11 +195,14 @@ async function bringIn(
     return;
   }
   await applyManifests(client, manifests, terminal);
-  const what = options.operator === true ? "Drayage's operator" : "Drayage";
+  const what = options.operator === true ? "Drayage's operator" : options.guest === true ? "Drayage's node-agent" : "Drayage";
   terminal.out(`${what} is installed in namespace "${namespace}".\n`);
   if (options.wait === true && options.operator === true) {
     await waitForOperator(client, namespace, terminal, timeoutMs);
     terminal.out("The operator is ready for a DataProtectionApplication.\n");
+  } else if (options.wait === true && options.guest === true) {
+    await waitForNodeAgents(client, namespace, options.claimBuiltin === true ? NODE_AGENT_NAME : GUEST_NODE_AGENT, terminal, timeoutMs);
+    terminal.out("Node-agents are ready. Backups that name them: velero backup create NAME --snapshot-move-data --data-mover drayage\n");
   } else if (options.wait === true) {
     await waitForInstallation(client, namespace, terminal, timeoutMs);
     terminal.out("Server, node-agents and backup location are ready.\n");

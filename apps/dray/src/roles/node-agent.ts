@@ -1,14 +1,20 @@
 /** `dray node-agent server`: the DataUploads and DataDownloads of this node. Also answers to `velero node-agent server` with its arguments. */
 
-import { DrayError } from "@drayage/base";
-import { dataMoverClaims, type NodeAgentConfig, parseNodeAgentConfig, startNodeAgent } from "@drayage/controllers";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DrayError, errorFields, hasCode, makeFolders, randomHex } from "@drayage/base";
+import { dataMoverClaims, type NodeAgentConfig, parseNodeAgentConfig, startMovedSnapshotRecordsController, startNodeAgent } from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME } from "@drayage/install";
-import { configMaps, daemonSets } from "@drayage/kube";
+import { configMaps, daemonSets, runAsLeader } from "@drayage/kube";
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
+import { LocationStores } from "./backup-stores.ts";
 import { type MeteredRole, type Role, type RoleOptions, runMeteredRole, untilAborted, withRoleOptions } from "./role.ts";
+
+/** The lease of the one node-agent that keeps records for a Velero server. */
+const GUEST_LEASE = "drayage-guest";
 
 interface Options extends RoleOptions {
   readonly nodeName?: string;
@@ -47,9 +53,33 @@ async function serve(role: MeteredRole, options: Options, terminal: Terminal): P
     ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),
   });
   role.logger.info("Taking data movements", { nodeName, namespace });
-  await untilAborted(signal);
+  if (options.guest === true) await keepRecords(role, terminal);
+  else await untilAborted(signal);
   await agent.stop();
   await client.close();
+}
+
+/** One of the guest's node-agents keeps what a Velero server deletes moved data by. Returns when the process is to end; a lost lease is tried for again. */
+async function keepRecords(role: MeteredRole, terminal: Terminal): Promise<void> {
+  const { client, clock, random, logger, namespace, signal } = role;
+  const pod = terminal.env["POD_NAME"];
+  const identity = `${pod ?? "node-agent"}_${randomHex(random, 4)}`;
+  const hasEnded = (holder: string): boolean => pod !== undefined && holder.startsWith(`${pod}_`);
+  const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-node-agent");
+  makeFolders(temporaryFolder, 0o700);
+  while (!signal.aborted) {
+    try {
+      await runAsLeader({ client, lease: { namespace, name: GUEST_LEASE }, identity, hasEnded, clock, random, logger, signal }, async (leading) => {
+        const stores = new LocationStores({ client, namespace, temporaryFolder, clock, random });
+        const keeper = startMovedSnapshotRecordsController({ client, clock, random, logger, namespace, stores });
+        await untilAborted(leading);
+        await keeper.stop();
+      });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_CONFLICT")) throw error;
+      logger.warn("No longer the one that records moved snapshots", errorFields(error));
+    }
+  }
 }
 
 /** Movers run the image that the node-agents run. */

@@ -27,10 +27,17 @@ import {
 import { nullLogger, systemClock, systemRandom } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { openFilesystemStorage } from "@drayage/blob";
-import { dataMoverClaims, startBackupDeletionController, startDpaController, startNodeAgent, startRestoreController } from "@drayage/controllers";
+import {
+  dataMoverClaims,
+  startBackupDeletionController,
+  startDpaController,
+  startMovedSnapshotRecordsController,
+  startNodeAgent,
+  startRestoreController,
+} from "@drayage/controllers";
 import { emptyCluster, eventually, MemoryBackupStore, newRestore, recordedBackup, SimulatedStorage } from "@drayage/controllers/testing";
-import { installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, OPERATOR_OWN_RULES, SERVER_NAME } from "@drayage/install";
-import { daemonSets, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
+import { GUEST_OWN_RULES, installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, OPERATOR_OWN_RULES, SERVER_NAME } from "@drayage/install";
+import { configMaps, daemonSets, nodes, persistentVolumeClaims, persistentVolumes, pods, runAsLeader, secrets } from "@drayage/kube";
 import { FakeKubeClient, type PermissionRule, type Permissions, permittedClient } from "@drayage/kube/testing";
 import { runDataMoverBackup } from "@drayage/movers/builtin";
 import { createRepository } from "@drayage/repo";
@@ -99,6 +106,45 @@ describe("the node-agent", () => {
     expect(fake.all(volumeSnapshots)).toEqual([]);
     // A repository that another agent has just asked for, or that is to be tried again; and, at its start, its settings and the image of its DaemonSet.
     expect(permitted.unused()).toEqual(["get backuprepositories.velero.io", "patch backuprepositories.velero.io", "get configmaps", "get daemonsets.apps"]);
+  });
+});
+
+describe("the node-agent of a guest", () => {
+  it("records what was moved with what it is permitted beyond the others, and needs all of it", async () => {
+    const fake = new FakeKubeClient();
+    // Locations and data uploads are what every node-agent may read.
+    const shared: readonly PermissionRule[] = [
+      { apiGroups: ["velero.io"], resources: ["datauploads"], verbs: ["list"] },
+      { apiGroups: ["velero.io"], resources: ["backupstoragelocations"], verbs: ["get"] },
+    ];
+    const permitted = permittedClient(fake, {
+      cluster: [],
+      namespaced: { namespace: NS, rules: [...(GUEST_OWN_RULES as readonly PermissionRule[]), ...shared] },
+    });
+    fake.seed(dataUploads, {
+      ...upload("moved"),
+      metadata: { namespace: NS, name: "moved", labels: { "velero.io/backup-name": "b" } },
+      status: { phase: "Completed", snapshotID: "s" },
+    });
+    fake.seed(backups, {
+      metadata: { namespace: NS, name: "b" },
+      spec: { snapshotMoveData: true, storageLocation: "default" },
+      status: { phase: "Completed" },
+    });
+    const location: BackupStorageLocation = { metadata: { namespace: NS, name: "default" }, spec: { provider: "fs", objectStorage: { bucket: "b" } } };
+    fake.seed(backupStorageLocations, location);
+    const ending = new AbortController();
+    const common = { client: permitted.client, clock: fake.clock, random: seededRandom(1), logger: nullLogger };
+    const leading = runAsLeader({ ...common, lease: { namespace: NS, name: "guest" }, identity: "a", signal: ending.signal }, async (signal) => {
+      const keeper = startMovedSnapshotRecordsController({ ...common, namespace: NS, stores: new MemoryBackupStore() });
+      await new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
+      await keeper.stop();
+    });
+    await expect.poll(() => fake.all(configMaps).map(({ metadata }) => metadata.name)).toEqual(["moved-info"]);
+    ending.abort();
+    await leading;
+    expect(permitted.denied).toEqual([]);
+    expect(permitted.unused()).toEqual([]);
   });
 });
 

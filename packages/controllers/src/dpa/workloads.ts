@@ -1,6 +1,6 @@
 /** The server and the node-agents of a DataProtectionApplication: those of an ordinary installation, with what the application asks for on top. */
 import type { DataProtectionApplication } from "@drayage/api";
-import { NODE_AGENT_NAME, nodeAgent, server } from "@drayage/install";
+import { GUEST_NODE_AGENT, NODE_AGENT_NAME, nodeAgent, server } from "@drayage/install";
 import type { Container, LabelSelector, PodTemplate } from "@drayage/kube";
 import { requirementsOf } from "@drayage/kube";
 import { nodeAgentData } from "./config-maps.ts";
@@ -11,8 +11,6 @@ import { backsUpImages, type LoadAffinity, type PodConfig, type Spec } from "./s
 
 /** The Deployment and its container are called as OADP's are: `oc exec deployment/velero -c velero -- ./velero backup get` goes on working. */
 export const SERVER_DEPLOYMENT = "velero";
-/** Beside a Velero that has a node-agent of its own. */
-export const GUEST_NODE_AGENT = "drayage-node-agent";
 
 const DEFAULT_REQUESTS = { cpu: "500m", memory: "128Mi" } as const;
 const PLUGINS_FOLDER = "/plugins";
