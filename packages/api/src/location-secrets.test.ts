@@ -4,6 +4,7 @@ import { readLocationSecrets, readRepositoryPassword, type SecretReader } from "
 
 const secrets: Record<string, Record<string, string>> = {
   "cloud-credentials": { cloud: "default" },
+  "cloud-credentials-azure": { cloud: "of azure" },
   own: { aws: "own" },
   ca: { "ca.crt": "PEM" },
   "velero-repo-credentials": { "repository-password": " secret\n" },
@@ -23,6 +24,12 @@ describe("readLocationSecrets()", () => {
   it("takes the installation's credentials where a location has none of its own", async () => {
     expect(await readLocationSecrets(read, "velero", location())).toEqual({ credentialsText: "default" });
     expect(await readLocationSecrets(async () => undefined, "velero", location())).toEqual({});
+  });
+
+  it("takes OADP's Secret for the provider before the one for all, and that where there is none", async () => {
+    expect(await readLocationSecrets(read, "velero", location({ provider: "azure" }))).toEqual({ credentialsText: "of azure" });
+    expect(await readLocationSecrets(read, "velero", location({ provider: "velero.io/azure" }))).toEqual({ credentialsText: "of azure" });
+    expect(await readLocationSecrets(read, "velero", location({ provider: "gcp" }))).toEqual({ credentialsText: "default" });
   });
 
   it("takes a location's own credentials and certificate", async () => {

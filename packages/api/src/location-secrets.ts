@@ -19,10 +19,12 @@ export interface LocationSecrets {
 }
 
 const CLOUD_CREDENTIALS = { name: "cloud-credentials", key: "cloud" } as const;
+/** OADP keeps a Secret for each of the other providers, by these endings. */
+const OADP_ENDINGS: Readonly<Record<string, string>> = { azure: "-azure", "velero.io/azure": "-azure", gcp: "-gcp", "velero.io/gcp": "-gcp" };
 const REPOSITORY_CREDENTIALS = { name: "velero-repo-credentials", key: "repository-password" } as const;
 
 /**
- * Reads the Secrets that a location refers to: its own credential, else the installation's `cloud-credentials` where there is one.
+ * Reads the Secrets that a location refers to: its own credential, else the installation's: OADP's for its provider, or `cloud-credentials`, where there is one.
  * Throws KUBE_NOT_FOUND naming the Secret or key that the location asks for and that is not there.
  */
 export async function readLocationSecrets(
@@ -33,7 +35,11 @@ export async function readLocationSecrets(
 ): Promise<LocationSecrets> {
   const { credential, objectStorage } = location.spec;
   const own = credential?.name === undefined || credential.name === "" ? undefined : { name: credential.name, key: credential.key };
-  const credentialsText = await readKey(read, namespace, own ?? CLOUD_CREDENTIALS, own === undefined || credential?.optional === true, signal);
+  const ending = OADP_ENDINGS[location.spec.provider];
+  const ofProvider = own !== undefined || ending === undefined ? undefined : { ...CLOUD_CREDENTIALS, name: `${CLOUD_CREDENTIALS.name}${ending}` };
+  const credentialsText =
+    (ofProvider === undefined ? undefined : await readKey(read, namespace, ofProvider, true, signal)) ??
+    (await readKey(read, namespace, own ?? CLOUD_CREDENTIALS, own === undefined || credential?.optional === true, signal));
   const { name, key = "", optional } = objectStorage.caCertRef ?? {};
   const caCertPem = name === undefined || name === "" ? undefined : await readKey(read, namespace, { name, key }, optional === true, signal);
   const customerKey = await readCustomerKey(read, namespace, location, signal);
