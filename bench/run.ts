@@ -1,165 +1,139 @@
 /**
- * Runs Drayage beside kopia and restic on the same data, alternating, and writes what came out into bench/results.md as ratios.
+ * Runs Drayage beside kopia and restic on the same data, alternating, and writes what came out on top of bench/results.md: ratios, and which targets were missed.
  *
- *   npm run bench                     2 GiB of large files and 100,000 small ones, three runs each
- *   npm run bench -- --quick          a small version, in under three minutes
- *   npm run bench -- --repo s3        into a bucket on loopback (versitygw) instead of a local folder
+ *   npm run bench                     every row of the table of targets (works.ts): about an hour, 15 GiB of temporary files
+ *   npm run bench -- --only s3        rows whose title holds the text, in capitals or not
+ *   npm run bench -- --quick          large and small files in a small version, in under three minutes
  *
  * The harness (`make-data`, `peers`) lies beside the repository, or where BENCH_HARNESS says; it finds the peers' programs by itself and says how to build them.
+ * Data and repositories go into the folder for temporary files (TMPDIR): with one on tmpfs the disk is not measured.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { delimiter, join, resolve } from "node:path";
 import { ensureBundle } from "../tools/bundle.ts";
+import { type Line, type Report, reportOf } from "./report.ts";
+import { type DataSet, OUR_VARIANTS, type Work, works } from "./works.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const harness = process.env["BENCH_HARNESS"] ?? resolve(root, "..", "shared", "bench");
 const results = join(root, "bench", "results.md");
 const BEGIN = "<!-- begin of the last run: written by bench/run.ts -->";
 const END = "<!-- end of the last run -->";
-const PHASES = ["backup", "rescan", "incremental"] as const;
-
-interface Line {
-  readonly peer: string;
-  readonly phase: string;
-  readonly wall_s: number;
-  readonly user_s: number;
-  readonly sys_s: number;
-  readonly rss_mib: number;
-  readonly load?: number;
-}
-
-interface Work {
-  readonly kind: "large" | "small";
-  readonly scale: string;
-}
+const SPARSE_BYTES = 10 * 2 ** 30;
 
 async function main(): Promise<void> {
   const quick = process.argv.includes("--quick");
-  const repo = process.argv.includes("s3") ? "s3" : "fs";
+  const only = process.argv[process.argv.indexOf("--only") + 1] ?? "";
+  const wanted = works(quick).filter(({ title }) => !process.argv.includes("--only") || title.toLowerCase().includes(only.toLowerCase()));
   if (!existsSync(join(harness, "peers"))) throw new Error(`Cannot run the benchmarks: there is no harness at "${harness}"; BENCH_HARNESS says where it is`);
   const folder = mkdtempSync(join(tmpdir(), "dray-bench-"));
   try {
-    const bin = writeLauncher(folder, await ensureBundle());
-    const works: readonly Work[] = quick
-      ? [
-          { kind: "large", scale: "0.125" },
-          { kind: "small", scale: "0.1" },
-        ]
-      : [
-          { kind: "large", scale: "1" },
-          { kind: "small", scale: "1" },
-        ];
-    const peers = quick ? "kopia,dray" : "kopia,restic,dray";
-    const text = works.map((work) => measure({ folder, bin, work, peers, repo, reps: quick ? 1 : 3 })).join("\n");
-    const head = `${BEGIN}\n## The last run of \`npm run bench${quick ? " -- --quick" : ""}\`\n\n${machine()}\n`;
-    save(`${head}\n${text}${END}\n`);
-    process.stdout.write(`\nWritten to ${results}\n`);
+    writeLauncher(folder, await ensureBundle());
+    writeFileSync(join(folder, "variants.json"), JSON.stringify(OUR_VARIANTS));
+    const reports: Report[] = [];
+    for (const group of byData(wanted)) {
+      const data = makeData(folder, group[0]?.data);
+      for (const work of group) {
+        const report = measure(folder, data, work);
+        process.stdout.write(`\n${report.text}\n`);
+        reports.push(report);
+        save(quick, reports);
+      }
+      rmSync(data, { recursive: true, force: true });
+    }
+    process.stdout.write(`${missesOf(reports)}\nWritten to ${results}\n`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-interface Measurement {
-  readonly folder: string;
-  readonly bin: string;
-  readonly work: Work;
-  readonly peers: string;
-  readonly repo: string;
-  readonly reps: number;
+/** Works in their order, those on the same data behind each other: it is made once. */
+function byData(all: readonly Work[]): readonly (readonly Work[])[] {
+  return [...Map.groupBy(all, ({ data }) => JSON.stringify(data)).values()];
 }
 
-function measure({ folder, bin, work, peers, repo, reps }: Measurement): string {
-  const data = join(folder, work.kind);
-  const out = join(folder, `${work.kind}.jsonl`);
-  run(join(harness, "make-data"), ["create", work.kind, data, "--scale", work.scale]);
-  const phases = ["create", ...PHASES].join(",");
-  run(join(harness, "peers"), [
-    "run",
-    "--data",
-    data,
-    "--peer",
-    peers,
-    "--repo",
-    repo,
-    "--reps",
-    String(reps),
-    "--phases",
-    phases,
-    "--work",
-    join(folder, "work"),
-    "--bin",
-    bin,
-    "--out",
-    out,
-  ]);
+function makeData(folder: string, data: DataSet | undefined): string {
+  if (data === undefined) throw new Error("Cannot make data: no work wants any");
+  const path = join(folder, "data");
+  if (data.kind !== "sparse") {
+    run(join(harness, "make-data"), ["create", data.kind, path, ...data.arguments]);
+    return path;
+  }
+  mkdirSync(path);
+  const fd = openSync(join(path, "disk.img"), "wx");
+  try {
+    ftruncateSync(fd, SPARSE_BYTES);
+    for (const offset of [2 ** 30, 7 * 2 ** 30]) writeSync(fd, Buffer.alloc(1 << 20, "an extent "), 0, 1 << 20, offset);
+  } finally {
+    closeSync(fd);
+  }
+  // What the harness writes beside the data that it makes.
+  writeFileSync(`${path}.bench-data.json`, JSON.stringify({ kind: "sparse", scale: 1, files: 1, dirs: 1, symlinks: 0, bytes: SPARSE_BYTES, seed: 1 }));
+  return path;
+}
+
+function measure(folder: string, data: string, work: Work): Report {
+  const out = join(folder, "lines.jsonl");
+  rmSync(out, { force: true });
+  const phases = ["create", ...Object.keys(work.targets)];
+  // What is compared with the first snapshot needs one.
+  if (!phases.includes("backup")) phases.push("backup");
+  // A phase that fails is told in the table; the other rows are wanted all the same.
+  spawnSync(
+    join(harness, "peers"),
+    [
+      ...["run", "--data", data, "--peer", work.peers.join(","), "--repo", work.repo, "--reps", String(work.reps)],
+      ...["--phases", phases.join(","), "--work", join(folder, "work"), "--template", join(folder, "variants.json"), "--out", out],
+    ],
+    { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, PATH: `${folder}${delimiter}${process.env["PATH"] ?? ""}` } },
+  );
+  if (!existsSync(out)) throw new Error(`Cannot measure "${work.title}": the harness at "${harness}" did not begin`);
   const lines = readFileSync(out, "utf8")
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line) as Line);
-  rmSync(data, { recursive: true, force: true });
-  const table = tableOf(work, lines, peers.split(","));
-  process.stdout.write(`\n${table}`);
-  return table;
-}
-
-/** Medians, and how many times kopia's figure ours goes into it. */
-function tableOf({ kind, scale }: Work, lines: readonly Line[], peers: readonly string[]): string {
-  const rows = [
-    `### ${kind}, scale ${scale}`,
-    "",
-    "| phase | program | wall s | user + sys s | peak RSS MiB | kopia's wall ÷ its | kopia's CPU ÷ its |",
-    "|---|---|---|---|---|---|---|",
-  ];
-  for (const phase of PHASES) {
-    const of = (peer: string): readonly Line[] => lines.filter((line) => line.peer === peer && line.phase === phase);
-    const base = figures(of("kopia"));
-    for (const peer of peers) {
-      const found = figures(of(peer));
-      if (found === undefined) continue;
-      const ratio = (a: number | undefined, b: number): string => (a === undefined || b === 0 ? "-" : (a / b).toFixed(2));
-      rows.push(
-        `| ${phase} | ${peer} | ${found.wall.toFixed(2)} | ${found.user.toFixed(2)} + ${found.sys.toFixed(2)} | ${found.rss.toFixed(0)} | ${ratio(base?.wall, found.wall)} | ${ratio(base === undefined ? undefined : base.user + base.sys, found.user + found.sys)} |`,
-      );
-    }
-  }
-  return `${rows.join("\n")}\n`;
-}
-
-function figures(lines: readonly Line[]): { readonly wall: number; readonly user: number; readonly sys: number; readonly rss: number } | undefined {
-  if (lines.length === 0) return undefined;
-  const median = (pick: (line: Line) => number): number => lines.map(pick).sort((a, b) => a - b)[Math.floor(lines.length / 2)] ?? 0;
-  return { wall: median((line) => line.wall_s), user: median((line) => line.user_s), sys: median((line) => line.sys_s), rss: median((line) => line.rss_mib) };
+  return reportOf(work, lines);
 }
 
 /** The program as the harness calls it: its bundle, without the launcher's own process, whose figures would be ours. */
-function writeLauncher(folder: string, entry: string): string {
+function writeLauncher(folder: string, entry: string): void {
   const path = join(folder, "dray");
   const cache = join(root, "node_modules", ".cache", "compile");
-  mkdirSync(folder, { recursive: true });
   writeFileSync(path, `#!/bin/sh\nNODE_COMPILE_CACHE='${cache}' exec '${process.execPath}' '${entry}' "$@"\n`);
   chmodSync(path, 0o755);
-  // The addon is compiled before anything is measured.
+  // The addon is compiled, and the code in the cache, before anything is measured.
   execFileSync(
     process.execPath,
     ["-e", `import(${JSON.stringify(join(root, "packages", "kernels", "src", "index.ts"))}).then((kernels) => kernels.prepareNative())`],
     { stdio: "ignore" },
   );
-  return path;
+  execFileSync(path, ["snapshot", "create", "--help"], { stdio: "ignore" });
 }
 
-function machine(): string {
-  return `${availableParallelism()} × ${cpus()[0]?.model.trim() ?? "unknown processor"}, Node ${process.versions.node}, load before ${readFileSync("/proc/loadavg", "utf8").split(" ")[0]}. Read the ratios, and CPU rather than wall time where other jobs ran.`;
+function missesOf(reports: readonly Report[]): string {
+  const misses = reports.flatMap((report) => report.misses);
+  return misses.length === 0 ? "Every target was met.\n" : `Missed:\n\n${misses.map((miss) => `- ${miss}`).join("\n")}\n`;
 }
 
-function save(section: string): void {
+/** The latest run stands on top, before what was written by hand; a run that is ended early leaves what it has. */
+function save(quick: boolean, reports: readonly Report[]): void {
   const text = existsSync(results) ? readFileSync(results, "utf8") : "# Measurements\n";
   const from = text.indexOf(BEGIN);
   const to = text.indexOf(END);
-  const rest = from >= 0 && to > from ? text.slice(0, from) + text.slice(to + END.length).replace(/^\n/, "") : text;
-  writeFileSync(results, `${rest.trimEnd()}\n\n${section}`);
+  const rest = from >= 0 && to > from ? `${text.slice(0, from).trimEnd()}\n${text.slice(to + END.length)}` : text;
+  const firstSection = rest.search(/^## /m);
+  const head = (firstSection < 0 ? rest : rest.slice(0, firstSection)).trimEnd();
+  const tail = firstSection < 0 ? "" : rest.slice(firstSection);
+  const title = `## The last run of \`npm run bench${chosen === "" ? "" : ` -- ${chosen}`}\``;
+  const small = quick ? " So small a version is mostly the start of the programs; the targets are for the full one." : "";
+  const section = [BEGIN, title, "", machine + small, "", missesOf(reports), ...reports.map((report) => report.text), END, ""].join("\n");
+  writeFileSync(results, `${head}\n\n${section}\n${tail}`.replace(/\n*$/, "\n"));
 }
+
+const chosen = process.argv.slice(2).join(" ");
+const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim() ?? "unknown processor"}, Node ${process.versions.node}, load before ${readFileSync("/proc/loadavg", "utf8").split(" ")[0]}. Read the ratios, and CPU rather than wall time where other jobs ran.`;
 
 function run(command: string, args: readonly string[]): void {
   const { status } = spawnSync(command, args, { stdio: ["ignore", "inherit", "inherit"] });
