@@ -14,6 +14,8 @@ import {
 import { configMaps, customResourceDefinitions, type GenericObject, namespaces, persistentVolumeClaims, pods, type ResourceType, secrets } from "@drayage/kube";
 import { describeMover } from "@drayage/mover-sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../../apps/dray/src/main.ts";
+import { RecordingTerminal } from "../../apps/dray/src/testing/recording-terminal.ts";
 import images from "../../packages/mover-sdk/examples/registry-images.ts";
 import tar from "../../packages/mover-sdk/examples/tar-volume.ts";
 import { type SmallRegistry, startSmallRegistry } from "../../packages/mover-sdk/examples/testing/small-registry.ts";
@@ -99,6 +101,21 @@ async function deleteBackup(name: string): Promise<void> {
     return found.length === 0 ? true : undefined;
   });
 }
+
+describe("dray mover", () => {
+  it("registers, lists, explains and removes", async () => {
+    const dray = async (...words: string[]): Promise<string> => {
+      const terminal = new RecordingTerminal({ env: { KUBECONFIG: harness.cluster.kubeconfigPath } });
+      expect(await run(["mover", ...words], terminal)).toBe(0);
+      return terminal.text;
+    };
+    await dray("remove", "tar");
+    expect(await dray("list")).not.toContain("tar");
+    expect(await dray("add", join(examples, "tar-volume.ts"))).toBe('Mover "tar" 1.0.0 is registered.\n');
+    expect(await dray("list")).toMatch(/^tar +1\.0\.0 +persistentvolumeclaims +A volume as one tar file$/m);
+    expect(await dray("describe", "tar")).toContain('  compression  <string, one of "none", "gzip", default "gzip">\n    How the file is compressed\n');
+  });
+});
 
 describe("three movers in one backup", () => {
   it("each move what is theirs and bring it back, and it goes with the backup", async () => {

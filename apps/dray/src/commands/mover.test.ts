@@ -1,0 +1,37 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { run } from "../main.ts";
+import { RecordingTerminal } from "../testing/recording-terminal.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "mover-command-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const example = resolve(import.meta.dirname, "../../../../packages/mover-sdk/examples/tar-volume.ts");
+
+it("mover validate prints a line for each check and passes a mover that does what it must", async () => {
+  const terminal = new RecordingTerminal();
+  expect(await run(["mover", "validate", example], terminal)).toBe(0);
+  expect(terminal.text.match(/^pass {2}/gm)).toHaveLength(11);
+  expect(terminal.text).toContain('Mover "tar" passes.\n');
+});
+
+it("mover validate ends with 1 and says what is wrong with one that does not", async () => {
+  const file = join(folder, "forgetful.mjs");
+  writeFileSync(file, `import mover from ${JSON.stringify(example)};\nexport default { ...mover, async delete() {} };\n`);
+  const terminal = new RecordingTerminal();
+  expect(await run(["mover", "validate", file], terminal)).toBe(1);
+  expect(terminal.text).toContain("FAIL  deletes all that it wrote, and can do so again: the store still holds sample-1/volume.tar\n");
+});
+
+it.each([
+  ["export default {};\n", /as a mover: name is missing/],
+  ["export const mover = 1;\n", /it has no default export/],
+  ["this is not code\n", /Cannot load mover/],
+])("mover validate refuses a file that exports no mover (%#)", async (text, message) => {
+  const file = join(folder, `wrong-${text.length}.mjs`);
+  writeFileSync(file, text);
+  const terminal = new RecordingTerminal();
+  expect(await run(["mover", "validate", file], terminal)).not.toBe(0);
+  expect(terminal.text + terminal.errors).toMatch(message);
+});
