@@ -28,6 +28,7 @@ import { type ObjectStore as BlobObjectStore, RetryingStorage } from "@drayage/b
 import { openS3ObjectStore, openS3Storage } from "@drayage/blob/s3";
 import type { NodeAgentConfig } from "@drayage/controllers";
 import { verifySnapshots } from "@drayage/datapath";
+import type { ImageMapping } from "@drayage/embedded/kubelet";
 import { type ObjectStore, type RequestFacts, startObjectStore } from "@drayage/embedded/object-store";
 import { installManifests, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
 import {
@@ -64,6 +65,8 @@ export interface HarnessOptions {
   readonly serverArgs?: readonly string[];
   readonly nodeAgentArgs?: readonly string[];
   readonly nodeAgentConfig?: NodeAgentConfig;
+  /** Host programs that stand behind images. */
+  readonly imageMap?: readonly ImageMapping[];
   /** Another way to install than from the manifests. */
   readonly installBy?: (harness: Harness) => Promise<void>;
 }
@@ -114,7 +117,7 @@ export class Harness {
 
   /** Brings up a cluster and a bucket and installs Drayage; what was started is ended when that fails. */
   static async start(options: HarnessOptions = {}): Promise<Harness> {
-    const cluster = await TestCluster.start({ nodes: options.nodes ?? 2 });
+    const cluster = await TestCluster.start({ nodes: options.nodes ?? 2, ...(options.imageMap === undefined ? {} : { imageMap: options.imageMap }) });
     const folder = join(cluster.directory, "..", "store");
     let harness: Harness | undefined;
     try {
