@@ -33,7 +33,7 @@ afterAll(async () => {
   }
 });
 
-it("backs up through our mover, restores through it, and deletes what it moved", async () => {
+it("backs up through our mover, restores through it, and finds what it will delete by", async () => {
   const { harness, velero } = first;
   await deployApplication(harness, "shop", { files: {}, disk: { mode: "Block" } });
   await fillFolder(harness, "shop", "files");

@@ -156,7 +156,7 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
  */
 export const GUEST_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["velero.io"], resources: ["backups"], verbs: ["list", "watch"] },
-  { apiGroups: [""], resources: ["configmaps"], verbs: ["list", "create"] },
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["list", "watch", "create"] },
   { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "create", "update"] },
 ];
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { backupStorageLocations, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
 import { decodeRecoveryFile } from "@drayage/install";
-import { customResourceDefinitions, deployments, namespaces, secrets } from "@drayage/kube";
+import { customResourceDefinitions, daemonSets, deployments, namespaces, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { removeInstallation } from "../cluster/installation.ts";
@@ -260,5 +260,62 @@ describe("an installation that is there", () => {
     removing.catch(() => undefined);
     for (let at = 0; at < 10; at++) await terminal.clock.advance(200);
     await expect(removing).rejects.toMatchObject({ code: "TIMED_OUT", message: expect.stringContaining(`Namespace ${NAMESPACE}`) });
+  });
+});
+
+describe("an installation beside Velero", () => {
+  const seedVelero = () =>
+    client.seed(customResourceDefinitions, {
+      metadata: { name: "datauploads.velero.io" },
+      spec: { group: "velero.io", names: { kind: "DataUpload", plural: "datauploads" }, scope: "Namespaced", versions: [] },
+    });
+  const seedDaemonSet = (name: string, labels: Record<string, string>) =>
+    client.seed(daemonSets, { metadata: { namespace: NAMESPACE, name, labels }, spec: { selector: {}, template: { metadata: {}, spec: { containers: [] } } } });
+  const namesOf = (): (string | undefined)[] => client.all(daemonSets).map(({ metadata }) => metadata.name);
+
+  it("brings node-agents under a name of their own, and neither server, location nor password", async () => {
+    seedVelero();
+    seedDaemonSet("node-agent", { component: "velero" });
+    await run({ guest: true });
+    expect(namesOf().sort()).toEqual(["drayage-node-agent", "node-agent"]);
+    expect(client.all(deployments)).toEqual([]);
+    expect(client.all(secrets)).toEqual([]);
+    expect(client.all(backupStorageLocations)).toEqual([]);
+  });
+
+  it("takes the name of Velero's node-agent when it takes its work", async () => {
+    seedVelero();
+    await run({ guest: true, claimBuiltin: true });
+    expect(client.all(daemonSets)[0]?.spec.template.spec.containers[0]?.args).toEqual([
+      "node-agent",
+      "server",
+      "--guest",
+      "--claim-builtin",
+      "--daemonset-name=node-agent",
+    ]);
+    expect(namesOf()).toEqual(["node-agent"]);
+  });
+
+  it.each<[string, () => void, Partial<Options>, RegExp]>([
+    ["no Velero", () => undefined, { guest: true }, /there is no Velero with data movement in this cluster/],
+    [
+      "a node-agent of Velero whose work is taken",
+      () => [seedVelero(), seedDaemonSet("node-agent", { component: "velero" })],
+      { guest: true, claimBuiltin: true },
+      /still runs/,
+    ],
+    [
+      "node-agents of ours that take other work",
+      () => [seedVelero(), seedDaemonSet("drayage-node-agent", { "app.kubernetes.io/name": "drayage" })],
+      { guest: true, claimBuiltin: true },
+      /"drayage-node-agent" of Drayage runs already/,
+    ],
+    ["a location of its own", seedVelero, { guest: true, bucket: "b" }, /with --bucket: Velero keeps locations and passwords/],
+    ["no guest at all", () => undefined, { claimBuiltin: true }, /--claim-builtin alone/],
+  ])("refuses %s", async (_what, seed, options, message) => {
+    seed();
+    const before = client.all(daemonSets).length;
+    await expect(run(options)).rejects.toThrow(message);
+    expect(client.all(daemonSets)).toHaveLength(before);
   });
 });

@@ -170,6 +170,16 @@ async function installGuest(options: Options, access: ClusterAccess & { readonly
       throw new DrayError("KUBE_NOT_FOUND", `Cannot install as a guest: there is no Velero with data movement in this cluster`, {
         hint: "Install Velero 1.14 or later with its node-agent's kinds, or Drayage as a whole: dray install without --guest.",
       });
+    const otherName = claimBuiltin ? GUEST_NODE_AGENT : NODE_AGENT_NAME;
+    const other = await client.find(daemonSets, { namespace, name: otherName }, terminal.signal);
+    if (other?.metadata.labels?.["app.kubernetes.io/name"] === "drayage")
+      throw new DrayError(
+        "KUBE_CONFLICT",
+        `Cannot install as a guest: DaemonSet "${otherName}" of Drayage runs already, and two of a node would take the same volumes`,
+        {
+          hint: `Remove it first: kubectl -n ${namespace} delete daemonset ${otherName}`,
+        },
+      );
     const theirs = await client.find(daemonSets, { namespace, name: NODE_AGENT_NAME }, terminal.signal);
     if (claimBuiltin && theirs !== undefined && theirs.metadata.labels?.["app.kubernetes.io/name"] !== "drayage")
       throw new DrayError("KUBE_CONFLICT", `Cannot install in place of Velero's node-agent: it still runs, and two would write into one volume`, {

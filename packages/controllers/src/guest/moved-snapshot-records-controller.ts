@@ -1,5 +1,5 @@
 /** Keeps the records of moved snapshots: observes, decides (moved-snapshot-records.ts), applies. Runs in one node-agent at a time. */
-import { type Backup, backupStorageLocations, backups, LABELS, validLabelValue } from "@drayage/api";
+import { type Backup, backupStorageLocations, backups, LABELS } from "@drayage/api";
 import { type Clock, DrayError, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
   type Controller,
@@ -12,7 +12,6 @@ import {
   startController,
   startInformer,
 } from "@drayage/kube";
-import { allOf } from "../all-of.ts";
 import type { BackupStores } from "../ports.ts";
 import { buildRecord, decideRecords, type MovedVolume, movedVolumesOf } from "./moved-snapshot-records.ts";
 
@@ -25,17 +24,28 @@ export interface MovedSnapshotRecordsDeps {
   readonly stores: BackupStores;
 }
 
+/** Until a data upload that outlived its backup is looked at again. */
+const UNDER_WAY_MS = 60_000;
+
 export function startMovedSnapshotRecordsController(deps: MovedSnapshotRecordsDeps): Controller {
   const { client, clock, random, logger, namespace } = deps;
   const informer = startInformer(backups, { client, clock, random, logger, namespace });
-  // A tarball never changes once its backup has ended: it is read once.
+  const records = startInformer(configMaps, { client, clock, random, logger, namespace, labelSelector: `${LABELS.dataUploadSnapshotInfo}=true` });
+  // A tarball never changes once its backup has ended and nothing of it is under way: it is read once.
   const known = new Map<string, readonly MovedVolume[]>();
   const end = informer.onChange((before, after) => {
     if (after === undefined) known.delete(before?.metadata.uid ?? "");
   });
   const controller = startController({
     name: "moved-snapshot-records",
-    sources: [source(informer)],
+    sources: [
+      source(informer),
+      // One that a deletion took away, and may need again.
+      source(records, {
+        when: (_before, after) => after === undefined,
+        toKeys: ({ metadata }) => (metadata.ownerReferences ?? []).map(({ name }) => ({ namespace, name })),
+      }),
+    ],
     reconcile: (key, signal) => reconcile(key, signal),
     clock,
     random,
@@ -47,6 +57,7 @@ export function startMovedSnapshotRecordsController(deps: MovedSnapshotRecordsDe
       await controller.stop();
       end();
       informer.stop();
+      records.stop();
     },
   };
 
@@ -54,20 +65,22 @@ export function startMovedSnapshotRecordsController(deps: MovedSnapshotRecordsDe
     const backup = informer.get(key);
     if (backup === undefined) return {};
     const uid = backup.metadata.uid ?? "";
-    const observe = async (moved: readonly MovedVolume[] | undefined) => ({
+    const observe = (moved: readonly MovedVolume[] | undefined) => ({
       phase: backup.status?.phase ?? "New",
       deleting: isDeleting(backup),
       movesData: backup.spec.snapshotMoveData === true,
       moved,
-      recorded: moved === undefined || moved.length === 0 ? [] : await recordsOf(backup, signal),
+      recorded: records.list().map(({ metadata }) => metadata.name ?? ""),
     });
-    let decision = decideRecords(await observe(known.get(uid)));
+    let decision = decideRecords(observe(known.get(uid)));
+    let again: ReconcileResult = {};
     if (decision.do === "lookUp") {
-      const moved = await lookUp(backup, signal);
-      known.set(uid, moved);
-      decision = decideRecords(await observe(moved));
+      const { volumes, final } = await lookUp(backup, signal);
+      if (final) known.set(uid, volumes);
+      else again = { requeueAfterMs: UNDER_WAY_MS };
+      decision = decideRecords(observe(volumes));
     }
-    if (decision.do !== "create") return {};
+    if (decision.do !== "create") return again;
     for (const volume of decision.volumes) {
       try {
         await client.create(configMaps, buildRecord(backup, volume), { signal });
@@ -76,15 +89,10 @@ export function startMovedSnapshotRecordsController(deps: MovedSnapshotRecordsDe
         if (!hasCode(error, "KUBE_ALREADY_EXISTS")) throw error;
       }
     }
-    return {};
+    return again;
   }
 
-  async function recordsOf({ metadata }: Backup, signal: AbortSignal): Promise<readonly string[]> {
-    const labelSelector = `${LABELS.backupName}=${validLabelValue(metadata.name ?? "")},${LABELS.dataUploadSnapshotInfo}=true`;
-    return (await allOf(client.listAll(configMaps, { namespace, labelSelector, signal }))).map((record) => record.metadata.name ?? "");
-  }
-
-  async function lookUp(backup: Backup, signal: AbortSignal): Promise<readonly MovedVolume[]> {
+  async function lookUp(backup: Backup, signal: AbortSignal): ReturnType<typeof movedVolumesOf> {
     const name = backup.spec.storageLocation ?? "";
     const location = await client.find(backupStorageLocations, { namespace, name }, signal);
     if (location === undefined)

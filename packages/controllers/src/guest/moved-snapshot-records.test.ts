@@ -1,6 +1,6 @@
 import { type Backup, type BackupStorageLocation, backupStorageLocations, backups, type DataUpload, dataUploads } from "@drayage/api";
 import { nullLogger } from "@drayage/base";
-import { seededRandom } from "@drayage/base/testing";
+import { seededRandom, VirtualClock } from "@drayage/base/testing";
 import { configMaps, type GenericObject } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -17,7 +17,7 @@ describe("records of moved snapshots", () => {
     ["are made once a backup has ended", {}, "create"],
     ["are made of a backup that failed too: it may have moved something", { phase: "Failed" }, "create"],
     ["wait until it has ended: it may move more", { phase: "WaitingForPluginOperations" }, "nothing"],
-    ["are not made while it is deleted: they would stay for ever", { phase: "Deleting" }, "nothing"],
+    ["are made again while it is deleted: a deletion that fails has used them up", { phase: "Deleting" }, "create"],
     ["are not made of what is going", { deleting: true }, "nothing"],
     ["are not made of a backup that moves nothing", { movesData: false }, "nothing"],
     ["are made of what is found in its tarball", { moved: undefined }, "lookUp"],
@@ -29,6 +29,7 @@ describe("records of moved snapshots", () => {
 
 describe("the keeper of records", () => {
   let client: FakeKubeClient;
+  let clock: VirtualClock;
   let store: MemoryBackupStore;
   let stop: () => Promise<void>;
   const upload = (name: string, datamover: string, backup = "b"): DataUpload => ({
@@ -42,10 +43,11 @@ describe("the keeper of records", () => {
   const location: BackupStorageLocation = { metadata: { namespace, name: "default" }, spec: { provider: "aws", objectStorage: { bucket: "b" } } };
 
   beforeEach(() => {
-    client = new FakeKubeClient();
+    clock = new VirtualClock();
+    client = new FakeKubeClient({ clock });
     store = new MemoryBackupStore();
     client.seed(backupStorageLocations, location);
-    const keeper = startMovedSnapshotRecordsController({ client, clock: client.clock, random: seededRandom(1), logger: nullLogger, namespace, stores: store });
+    const keeper = startMovedSnapshotRecordsController({ client, clock, random: seededRandom(1), logger: nullLogger, namespace, stores: store });
     stop = () => keeper.stop();
   });
   afterEach(() => stop());
@@ -83,5 +85,20 @@ describe("the keeper of records", () => {
         repoIdentifier: "",
       },
     });
+
+    // A deletion takes them away first, and may fail then.
+    await client.delete(configMaps, { namespace, name: "b-1-info" });
+    await expect.poll(() => client.all(configMaps).map(({ metadata }) => metadata.name)).toContain("b-1-info");
+  });
+
+  it("comes back to what is still being moved when its backup has given up", async () => {
+    client.seed(dataUploads, { ...upload("late", "drayage"), status: { phase: "InProgress" } });
+    await client.create(backups, { ...backup, status: { phase: "PartiallyFailed" } });
+    await expect.poll(() => clock.pending).toBeGreaterThan(0);
+    client.mutate(dataUploads, { namespace, name: "late" }, (late) => {
+      late.status = { phase: "Completed", snapshotID: "s" };
+    });
+    await clock.advance(61_000);
+    await expect.poll(() => client.all(configMaps).map(({ metadata }) => metadata.name)).toEqual(["late-info"]);
   });
 });

@@ -10,7 +10,8 @@ import { withArchive } from "../backup-deletion/with-archive.ts";
 import type { BackupStore } from "../ports.ts";
 
 /** Of a backup that has ended, with everything it will ever have moved. */
-const ENDED: ReadonlySet<string> = new Set(["Completed", "PartiallyFailed", "Failed"]);
+const ENDED: ReadonlySet<string> = new Set(["Completed", "PartiallyFailed", "Failed", "Deleting"]);
+const UPLOAD_ENDED: ReadonlySet<string> = new Set(["Completed", "Failed", "Canceled"]);
 
 export interface ObservedRecords {
   readonly phase: string;
@@ -35,10 +36,13 @@ export type RecordsDecision =
   | { readonly do: "lookUp" }
   | { readonly do: "create"; readonly volumes: readonly MovedVolume[] };
 
-/** While a backup is deleted its records are being used up: one that is made again then would stay for ever. */
+/**
+ * A deletion takes the records away before it deletes the snapshots, and when it fails leaves the backup in phase Deleting: the next request needs them again, so they are made again.
+ * Those that nobody needs any more go with the backup, which owns them.
+ */
 export function decideRecords(o: ObservedRecords): RecordsDecision {
   if (!o.movesData) return { do: "nothing", why: "it moves no data" };
-  if (o.deleting || o.phase === "Deleting") return { do: "nothing", why: "it is being deleted" };
+  if (o.deleting) return { do: "nothing", why: "it is being deleted" };
   if (!ENDED.has(o.phase)) return { do: "nothing", why: "it has not ended" };
   if (o.moved === undefined) return { do: "lookUp" };
   const volumes = o.moved.filter(({ uploadName }) => !o.recorded.includes(recordName(uploadName)));
@@ -72,8 +76,13 @@ export function buildRecord(backup: Backup, volume: MovedVolume): ConfigMap {
   };
 }
 
-/** The volumes of a backup that our mover moved, from its DataUploads in the cluster and in its tarball. */
-export async function movedVolumesOf(client: KubeClient, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<readonly MovedVolume[]> {
+/** The volumes of a backup that our mover moved, from its DataUploads in the cluster and in its tarball; `final` when none is under way that may still add to them, as after a time-out. */
+export async function movedVolumesOf(
+  client: KubeClient,
+  store: BackupStore,
+  backup: Backup,
+  signal: AbortSignal,
+): Promise<{ readonly volumes: readonly MovedVolume[]; readonly final: boolean }> {
   const { namespace, name = "" } = backup.metadata;
   const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
   const archived = await withArchive(store, name, signal, async (reader) => {
@@ -82,6 +91,7 @@ export async function movedVolumesOf(client: KubeClient, store: BackupStore, bac
     return uploads;
   });
   const living = await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal }));
+  const final = living.every(({ spec, status }) => spec.datamover !== DRAYAGE_DATA_MOVER || UPLOAD_ENDED.has(status?.phase ?? ""));
   const found = new Map<string, MovedVolume>();
   for (const { metadata, spec, status } of [...(archived ?? []), ...living]) {
     // A DataUpload of another backup may lie in the tarball as an ordinary resource.
@@ -90,5 +100,5 @@ export async function movedVolumesOf(client: KubeClient, store: BackupStore, bac
     if (snapshotId === "") continue;
     found.set(uploadName, { uploadName, volumeNamespace: spec.sourceNamespace, claim: spec.sourcePVC, snapshotId, location: spec.backupStorageLocation });
   }
-  return [...found.values()];
+  return { volumes: [...found.values()], final };
 }
