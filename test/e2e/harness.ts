@@ -133,8 +133,13 @@ export class Harness {
 
   /** Runs the command line as a user would, against the cluster. Throws with its messages when it does not end with 0. */
   async dray(...args: readonly string[]): Promise<string> {
+    return await this.drayWith({}, ...args);
+  }
+
+  /** As `dray`, with more variables in its environment. */
+  async drayWith(variables: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<string> {
     const main = join(import.meta.dirname, "..", "..", "apps", "dray", "src", "main.ts");
-    const env = { ...process.env, KUBECONFIG: this.cluster.kubeconfigPath };
+    const env = { ...process.env, KUBECONFIG: this.cluster.kubeconfigPath, ...variables };
     return (await promisify(execFile)(process.execPath, [main, ...args], { env, maxBuffer: 64 << 20 })).stdout;
   }
 

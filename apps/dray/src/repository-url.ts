@@ -49,11 +49,11 @@ export async function storageFromUrl(text: string, context: Context, options: St
   return copies === undefined ? retried : new CachedStorage(retried, copies, isCopied);
 }
 
-/** What lies at a URL as objects under slashed keys: how other programs than kopia keep their repositories. Throws USAGE. */
-export async function objectStoreFromUrl(text: string, context: Context, bandwidth?: number): Promise<ObjectStore> {
+/** What lies at a URL, or in a folder below it, as objects under slashed keys: how other programs than kopia keep their repositories. Throws USAGE. */
+export async function objectStoreFromUrl(text: string, context: Context, options: Pick<StorageOptions, "below" | "bandwidth"> = {}): Promise<ObjectStore> {
   const { clock, random } = context;
-  const throttle = throttleOf(text, context, bandwidth);
-  return new RetryingObjectStore(new ThrottledObjectStore(await openObjectStoreUrl(text, context), throttle), { clock, random });
+  const throttle = throttleOf(text, context, options.bandwidth);
+  return new RetryingObjectStore(new ThrottledObjectStore(await openObjectStoreUrl(text, context, options), throttle), { clock, random });
 }
 
 function throttleOf(url: string, context: Context, bandwidth?: number): Throttle {

@@ -2,7 +2,8 @@
  * Names of the data mover of OADP 1.1 and 1.2 (VolSync, restic): labels and annotations of VolumeSnapshotBackup and VolumeSnapshotRestore, and the Secrets that open their repositories.
  * Source: volume-snapshot-mover and velero-plugin-for-vsm of OADP 1.2.
  */
-import { DrayError } from "@drayage/base";
+import { DrayError, messageOf } from "@drayage/base";
+import type { VolumeSnapshotBackup } from "./generated/index.ts";
 
 export const VSM_LABELS = {
   /** On a VolumeSnapshotBackup: the VolumeSnapshotContent it is of. */
@@ -95,4 +96,49 @@ export function parseResticRepository(url: string): ResticRepositoryPlace {
     );
   }
   return { bucket, path: cleaned(path) };
+}
+
+/** What a VolumeSnapshotBackup says of the volume that it moved; empty where it does not. */
+export interface MovedVolumeFacts {
+  /** The address of its restic repository. */
+  readonly repository: string;
+  readonly claimName: string;
+  readonly claimSize: string;
+  readonly storageClass: string;
+  readonly snapshotClass: string;
+}
+
+/** The annotations carry what the status said; OADP 1.1 did not always write them. */
+export function movedVolumeFacts({ metadata, status }: VolumeSnapshotBackup): MovedVolumeFacts {
+  const said = (annotation: string, field: string | undefined): string => {
+    const value = metadata.annotations?.[annotation] ?? "";
+    return value === "" ? (field ?? "") : value;
+  };
+  return {
+    repository: said(VSM_ANNOTATIONS.repository, status?.resticrepository),
+    claimName: said(VSM_ANNOTATIONS.claimName, status?.sourcePVCData?.name),
+    claimSize: said(VSM_ANNOTATIONS.claimSize, status?.sourcePVCData?.size),
+    storageClass: said(VSM_ANNOTATIONS.storageClass, status?.sourcePVCData?.storageClassName),
+    snapshotClass: said(VSM_ANNOTATIONS.snapshotClass, status?.volumeSnapshotClassName),
+  };
+}
+
+/** Whether it got as far as having moved its data: a repository without snapshots then means an empty volume. */
+export function hasMovedItsData({ status }: VolumeSnapshotBackup): boolean {
+  return ["SnapshotBackupDone", "Cleanup", "Completed"].includes(status?.phase ?? "");
+}
+
+/** Why it has nothing to restore from, as the end of a sentence; undefined when it has. */
+export function movedVolumeProblem(volume: VolumeSnapshotBackup): string | undefined {
+  const { metadata, status } = volume;
+  const phase = status?.phase ?? "";
+  const { repository } = movedVolumeFacts(volume);
+  if (phase === "Failed" || phase === "PartiallyFailed") return `its VolumeSnapshotBackup "${metadata.name}" ended ${phase}, so the backup has none`;
+  if (repository === "") return `its VolumeSnapshotBackup "${metadata.name}" names no repository: it did not get so far`;
+  try {
+    parseResticRepository(repository);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
 }

@@ -3,7 +3,7 @@ import { gunzip, gzip } from "node:zlib";
 import type { ArchivedItemRef, Backup, BackupVolumeInfo, DownloadTargetKind, ItemOperation, OperationResults } from "@drayage/api";
 import { asBuffer, type Clock, compareUtf8, DrayError, forEachLimit, fromUtf8, hasCode, messageOf, utf8 } from "@drayage/base";
 import type { ObjectStore } from "@drayage/blob";
-import { backupFile, backupFolder, downloadKey, itemEntries, restoreFile, restoreFolder, TOP_LEVEL_FOLDERS } from "./layout.ts";
+import { backupFile, backupFolder, downloadKey, itemEntries, parseEntry, restoreFile, restoreFolder, TOP_LEVEL_FOLDERS } from "./layout.ts";
 import { readEntries, TarballReader } from "./tarball-reader.ts";
 import { type FinishedTarball, TarballWriter } from "./tarball-writer.ts";
 
@@ -161,17 +161,20 @@ export class ArchiveBackupStore {
     return this.#unpack(await this.#store.get(key, signal), key);
   }
 
-  /** Copies the stored tarball with these items replaced, or added at its end. The result lies on local disk until it is disposed of. */
+  /** Copies the stored tarball with these items replaced, or added at its end, and without those that are omitted. The result lies on local disk until it is disposed of. */
   async updateArchive(
     backupName: string,
     replacements: readonly { readonly ref: ArchivedItemRef; readonly object: object }[],
     signal?: AbortSignal,
+    omits: (ref: ArchivedItemRef) => boolean = () => false,
   ): Promise<FinishedTarball & { dispose(): Promise<void> }> {
     const pending = new Map(replacements.flatMap(({ ref, object }) => itemEntries(ref).map((entry) => [entry, utf8(JSON.stringify(object))] as const)));
     const writer = await TarballWriter.create(this.#temporaryFolder, this.#clock, { withVersion: false });
     try {
       for await (const { name, bytes } of readEntries(await this.#contents(backupName, signal), backupName)) {
         signal?.throwIfAborted();
+        const ref = parseEntry(name);
+        if (ref !== undefined && omits(ref)) continue;
         await writer.addEntry(name, pending.get(name) ?? bytes);
         pending.delete(name);
       }

@@ -19,7 +19,7 @@ export async function withResticRepository(
   work: (repository: ResticRepository) => Promise<void>,
 ): Promise<void> {
   const url = options.repository ?? terminal.env["DRAY_REPOSITORY"] ?? "";
-  const store = await objectStoreFromUrl(url.slice(SCHEME.length), terminal, bandwidthOf(options).bandwidth);
+  const store = await objectStoreFromUrl(url.slice(SCHEME.length), terminal, bandwidthOf(options));
   try {
     const repository = await openIt(store, options, terminal);
     try {

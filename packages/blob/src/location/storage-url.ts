@@ -102,8 +102,8 @@ export async function openStorageUrl(text: string, context: StorageUrlContext, o
 }
 
 /** What lies at a URL as objects under slashed keys: how programs other than kopia keep what they store. Throws USAGE. */
-export async function openObjectStoreUrl(text: string, context: StorageUrlContext): Promise<ObjectStore> {
-  const url = new StorageUrl(text);
+export async function openObjectStoreUrl(text: string, context: StorageUrlContext, options: Pick<StorageFromUrlOptions, "below"> = {}): Promise<ObjectStore> {
+  const url = new StorageUrl(text, options.below);
   switch (url.kind) {
     case "file":
       return await openDirectoryStore({ path: url.folder(), random: context.random });

@@ -7,19 +7,20 @@
 import {
   type Backup,
   DRAYAGE_ANNOTATIONS,
+  hasMovedItsData,
   LABELS,
   locationResticSecret,
-  parseResticRepository,
+  type MovedVolumeFacts,
+  movedVolumeFacts,
+  movedVolumeProblem,
   type Restore,
   type VolumeSnapshotBackup,
   type VolumeSnapshotRestore,
-  VSM_ANNOTATIONS,
   VSM_LABELS,
   VSR_ANNOTATIONS,
   validLabelValue,
   volumeSnapshotRestores,
 } from "@drayage/api";
-import { messageOf } from "@drayage/base";
 import { type GenericObject, type KubeClient, persistentVolumeClaims } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
@@ -27,10 +28,6 @@ import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContex
 export const VOLUME_SNAPSHOT_BACKUPS = "volumesnapshotbackups.datamover.oadp.openshift.io";
 /** As OADP's plug-in is called in the records of operations. */
 export const VOLUME_SNAPSHOT_BACKUP_ACTION = "velero.io/vsm-datamover-restorer";
-
-/** Phases in which a VolumeSnapshotBackup has moved its data. */
-const MOVED: readonly string[] = ["SnapshotBackupDone", "Cleanup", "Completed"];
-const FAILED: readonly string[] = ["Failed", "PartiallyFailed"];
 
 /** What became of the VolumeSnapshotBackups of a backup, for the items that come after them. */
 export class MovedVolumes {
@@ -63,10 +60,10 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
   const { client, moved } = options;
   const { restore, backup, itemFromBackup, targetNamespace = "", log, signal } = context;
   const volume = itemFromBackup as unknown as VolumeSnapshotBackup;
-  const facts = factsOf(volume);
+  const facts = movedVolumeFacts(volume);
   const sourceNamespace = volume.metadata.namespace ?? "";
   if (restore.spec.restorePVs === false) return { item, skip: true };
-  const problem = problemOf(volume, facts);
+  const problem = movedVolumeProblem(volume);
   if (facts.claimName === "") {
     log.warn(`VolumeSnapshotBackup "${sourceNamespace}/${volume.metadata.name}" names no claim: its data is left where it is`);
     return { item, skip: true };
@@ -109,45 +106,9 @@ async function earlierRestore(
   return found.find(({ metadata }) => metadata.annotations?.[VSR_ANNOTATIONS.restoreUid] === restore.metadata.uid);
 }
 
-interface Facts {
-  readonly repository: string;
-  readonly claimName: string;
-  readonly claimSize: string;
-  readonly storageClass: string;
-  readonly snapshotClass: string;
-}
-
-/** The annotations carry what the status said; OADP 1.1 did not always write them. */
-function factsOf({ metadata, status }: VolumeSnapshotBackup): Facts {
-  const said = (annotation: string, field: string | undefined): string => {
-    const value = metadata.annotations?.[annotation] ?? "";
-    return value === "" ? (field ?? "") : value;
-  };
-  return {
-    repository: said(VSM_ANNOTATIONS.repository, status?.resticrepository),
-    claimName: said(VSM_ANNOTATIONS.claimName, status?.sourcePVCData?.name),
-    claimSize: said(VSM_ANNOTATIONS.claimSize, status?.sourcePVCData?.size),
-    storageClass: said(VSM_ANNOTATIONS.storageClass, status?.sourcePVCData?.storageClassName),
-    snapshotClass: said(VSM_ANNOTATIONS.snapshotClass, status?.volumeSnapshotClassName),
-  };
-}
-
-/** Why there is nothing to restore, or undefined. */
-function problemOf({ metadata, status }: VolumeSnapshotBackup, { repository }: Facts): string | undefined {
-  const phase = status?.phase ?? "";
-  if (FAILED.includes(phase)) return `its VolumeSnapshotBackup "${metadata.name}" ended ${phase}, so the backup has none`;
-  if (repository === "") return `its VolumeSnapshotBackup "${metadata.name}" names no repository: it did not get so far`;
-  try {
-    parseResticRepository(repository);
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
-  }
-}
-
 function restoreFor(
   volume: VolumeSnapshotBackup,
-  facts: Facts,
+  facts: MovedVolumeFacts,
   {
     restore,
     backup,
@@ -171,7 +132,7 @@ function restoreFor(
       annotations: {
         [VSR_ANNOTATIONS.location]: location,
         [VSR_ANNOTATIONS.restoreUid]: restore.metadata.uid ?? "",
-        ...(MOVED.includes(volume.status?.phase ?? "") ? { [VSR_ANNOTATIONS.mayBeEmpty]: "true" } : {}),
+        ...(hasMovedItsData(volume) ? { [VSR_ANNOTATIONS.mayBeEmpty]: "true" } : {}),
         ...(isDataFirst(restore) ? { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } : {}),
       },
     },

@@ -8,13 +8,13 @@
  *
  * An import that was cut off goes on from its last checkpoint; one that ended is found by its tag and made only once.
  */
-import { type Clock, DrayError, systemClock } from "@drayage/base";
+import { type Clock, DrayError, hasCode, systemClock } from "@drayage/base";
 import { type DirectoryEntry, emptyStats, type Labels, type ObjectId, type Repository, type Snapshot, type SnapshotSource } from "@drayage/repo";
 import type { ResticRepository, ResticSnapshot } from "@drayage/restic";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
-import { type ResticRef, ResticSource, resticRootOf } from "../restore/restic-source.ts";
+import { findInResticSnapshot, type ResticRef, ResticSource, resticRootOf } from "../restore/restic-source.ts";
 import type { RestoreEntry } from "../restore/restore-source.ts";
 import { Checkpoints } from "../upload/checkpoints.ts";
 import { verifySnapshots } from "../verify/verify-snapshot.ts";
@@ -135,11 +135,20 @@ export async function importResticSnapshot(options: ImportResticOptions): Promis
 }
 
 /**
- * The root that the snapshot gets. A group that everything in a volume shares is what Kubernetes gave it by `fsGroup`, which also makes its directory writable for that group.
+ * The root that the snapshot gets. restic keeps what it was given by an absolute path below all the folders of that path, Kopia keeps the folder itself; what was given relative to its folder
+ * (VolSync's mover: `restic backup .`) lies at the root already. A group that everything in a volume shares is what Kubernetes gave it by `fsGroup`, which also makes its directory writable for that group.
  */
 async function rootOf({ from, snapshot, isVolume, signal }: ImportResticOptions): Promise<RestoreEntry<ResticRef>> {
   const root = resticRootOf(snapshot);
-  if (isVolume !== true) return root;
+  if (isVolume !== true) {
+    const [path, ...others] = snapshot.paths;
+    if (path === undefined || others.length > 0) return root;
+    const folder = await findInResticSnapshot(from, snapshot, path, signal).catch((error: unknown) => {
+      if (hasCode(error, "PATH_NOT_FOUND")) return undefined;
+      throw error;
+    });
+    return folder?.type === "directory" ? folder : root;
+  }
   const owners = new Set<number>();
   const groups = new Set<number>();
   for await (const batch of new ResticSource(from).list(root, signal).batches()) {
