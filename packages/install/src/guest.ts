@@ -1,6 +1,7 @@
 /** What runs beside a Velero server, which stays: node-agents that take what names our mover, and nothing else of ours. */
 import { loadCrds } from "@drayage/api";
-import { guestPermissions, type Manifest, NODE_AGENT_NAME, nodeAgent, type WorkloadOptions } from "./manifests.ts";
+import { guestPermissions, type Manifest, NODE_AGENT_NAME, type WorkloadOptions } from "./manifests.ts";
+import { nodeAgent } from "./workloads.ts";
 
 /** The DaemonSet beside Velero's own node-agent. */
 export const GUEST_NODE_AGENT = "drayage-node-agent";

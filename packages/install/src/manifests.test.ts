@@ -42,6 +42,31 @@ describe("installManifests", () => {
     expect(named("DaemonSet", "node-agent")).toMatchObject({ spec: { template: { metadata: { labels: { role: "node-agent" } } } } });
   });
 
+  it("holds server and node-agent to what the restricted pod security standard asks for", () => {
+    for (const manifest of [named("Deployment", "drayage"), named("DaemonSet", "node-agent")]) {
+      const { spec } = (
+        manifest as unknown as { spec: { template: { spec: Record<string, unknown> & { containers: Record<string, unknown>[]; volumes: object[] } } } }
+      ).spec.template;
+      expect(spec).toMatchObject({ securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } } });
+      for (const container of spec.containers) {
+        expect(container).toMatchObject({
+          securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } },
+          resources: { requests: { cpu: expect.any(String), memory: expect.any(String) }, limits: { memory: expect.any(String) } },
+        });
+      }
+      for (const volume of spec.volumes) expect(Object.keys(volume).some((key) => key === "emptyDir" || key === "secret")).toBe(true);
+    }
+  });
+
+  it("lets nobody connect but to the metrics of server and node-agents", () => {
+    const policies = manifests
+      .filter(({ kind }) => kind === "NetworkPolicy")
+      .map(({ spec }) => spec as { podSelector: object; policyTypes: string[]; ingress: object[] });
+    expect(policies.map(({ policyTypes }) => policyTypes)).toEqual([["Ingress"], ["Ingress"], ["Ingress"]]);
+    expect(policies.flatMap(({ ingress }) => ingress)).toEqual(Array(2).fill({ ports: [{ protocol: "TCP", port: 8085 }] }));
+    expect(policies.at(-1)).toMatchObject({ podSelector: { matchExpressions: [{ key: "velero.io/exposer-pod-group", operator: "Exists" }] }, ingress: [] });
+  });
+
   it("leaves out what was not asked for", () => {
     const bare = installManifests({ namespace: "n", image: "i", repositoryPassword: "p", nodeAgent: false });
     expect(bare.map(({ kind }) => kind)).not.toContain("DaemonSet");

@@ -3,6 +3,8 @@
  * Names follow Velero's where something else looks for them: the DaemonSet `node-agent`, the Secrets `cloud-credentials` and `velero-repo-credentials`.
  */
 import { type BackupStorageLocation, loadCrds } from "@drayage/api";
+import { networkPolicies } from "./network-policies.ts";
+import { nodeAgent, server } from "./workloads.ts";
 
 /** Any object of the API, as far as this package cares. */
 export interface Manifest {
@@ -47,17 +49,22 @@ export const MOVER_SERVICE_ACCOUNT = "drayage-mover";
 export const CLOUD_CREDENTIALS = "cloud-credentials";
 export const REPO_CREDENTIALS = "velero-repo-credentials";
 
-const component = (name: string): Record<string, string> => ({ "app.kubernetes.io/name": "drayage", "app.kubernetes.io/component": name, component: "velero" });
+/** Labels of everything that belongs to a part of an installation. */
+export const component = (name: string): Record<string, string> => ({
+  "app.kubernetes.io/name": "drayage",
+  "app.kubernetes.io/component": name,
+  component: "velero",
+});
 
 /** Everything, in an order in which it can be created: CRDs and namespace, permissions, Secrets, location, workloads. */
 export function installManifests(options: InstallOptions): Manifest[] {
   const { namespace } = options;
   return [
-    ...loadCrds("velero.io", "drayage.io", "datamover.oadp.openshift.io").map(
-      (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
-    ),
+    ...kinds(),
+    // Movers are root: they read and write files of every owner. Server and node-agent are held to `restricted` by what their pods say of themselves.
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
     ...permissions(namespace, options.nodeAgent),
+    ...networkPolicies(namespace, options.nodeAgent),
     repositoryPasswordSecret(namespace, options.repositoryPassword),
     ...(options.credentials === undefined ? [] : [secret(namespace, CLOUD_CREDENTIALS, { cloud: options.credentials })]),
     ...(options.location === undefined ? [] : [backupLocation(namespace, options.location) as unknown as Manifest]),
@@ -66,12 +73,20 @@ export function installManifests(options: InstallOptions): Manifest[] {
   ];
 }
 
+/** The CustomResourceDefinitions of an installation. */
+export function kinds(): Manifest[] {
+  return loadCrds("velero.io", "drayage.io", "datamover.oadp.openshift.io").map(
+    (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
+  );
+}
+
 /** The Secret that every repository of the installation opens with. */
 export function repositoryPasswordSecret(namespace: string, password: string): Manifest {
   return secret(namespace, REPO_CREDENTIALS, { "repository-password": password });
 }
 
-function secret(namespace: string, name: string, data: Record<string, string>): Manifest {
+/** A Secret of these texts. */
+export function secret(namespace: string, name: string, data: Record<string, string>): Manifest {
   const encoded = Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]));
   return { apiVersion: "v1", kind: "Secret", metadata: { name, namespace, labels: { component: "velero" } }, type: "Opaque", data: encoded };
 }
@@ -218,107 +233,4 @@ export function role(namespace: string, account: string, clusterRules: readonly 
           },
         ]),
   ];
-}
-
-function fieldRef(name: string, fieldPath: string): object {
-  return { name, valueFrom: { fieldRef: { fieldPath } } };
-}
-
-/** Where both roles show their metrics, and how Prometheus is told. */
-const METRICS_PORT = 8085;
-const METRICS_PORTS = [{ name: "metrics", containerPort: METRICS_PORT }];
-const SCRAPED = { "prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "prometheus.io/port": String(METRICS_PORT) };
-
-/** Where both roles find the store's credentials; empty when the location brings its own. */
-const CREDENTIALS_PATH = "/credentials/cloud";
-
-function podParts(options: WorkloadOptions): { env: object[]; volumeMounts: object[]; volumes: object[] } {
-  const withCredentials = options.credentials !== undefined;
-  return {
-    env: [
-      fieldRef("VELERO_NAMESPACE", "metadata.namespace"),
-      fieldRef("NODE_NAME", "spec.nodeName"),
-      fieldRef("POD_NAME", "metadata.name"),
-      fieldRef("POD_IP", "status.podIP"),
-      ...(withCredentials ? [{ name: "AWS_SHARED_CREDENTIALS_FILE", value: CREDENTIALS_PATH }] : []),
-    ],
-    volumeMounts: [
-      { name: "scratch", mountPath: "/scratch" },
-      ...(withCredentials ? [{ name: CLOUD_CREDENTIALS, mountPath: "/credentials", readOnly: true }] : []),
-    ],
-    volumes: [
-      { name: "scratch", emptyDir: {} },
-      ...(withCredentials ? [{ name: CLOUD_CREDENTIALS, secret: { secretName: CLOUD_CREDENTIALS, defaultMode: 0o440 } }] : []),
-    ],
-  };
-}
-
-/** The Deployment of the server. */
-export function server(options: WorkloadOptions): Manifest {
-  const { namespace, image } = options;
-  const labels = { ...component("server"), deploy: SERVER_NAME };
-  const { env, volumeMounts, volumes } = podParts(options);
-  // Snapshots that stay in the cluster go with it; the data is moved unless a backup says otherwise.
-  const args = [
-    "server",
-    "--default-snapshot-move-data",
-    ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]),
-    ...(options.serverArgs ?? []),
-  ];
-  return {
-    apiVersion: "apps/v1",
-    kind: "Deployment",
-    metadata: { name: SERVER_NAME, namespace, labels },
-    spec: {
-      replicas: 1,
-      selector: { matchLabels: { deploy: SERVER_NAME } },
-      template: {
-        metadata: { labels, annotations: SCRAPED },
-        spec: {
-          serviceAccountName: SERVER_NAME,
-          restartPolicy: "Always",
-          containers: [
-            {
-              name: SERVER_NAME,
-              image,
-              imagePullPolicy: "IfNotPresent",
-              command: ["/velero"],
-              args,
-              env,
-              volumeMounts,
-              ports: METRICS_PORTS,
-              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
-            },
-          ],
-          volumes,
-        },
-      },
-    },
-  };
-}
-
-/** The DaemonSet of the node-agents. Beside Velero's own, which has the usual name, it needs another. */
-export function nodeAgent(options: WorkloadOptions, name: string = NODE_AGENT_NAME): Manifest {
-  const { namespace, image } = options;
-  const labels = { ...component("node-agent"), name, role: name };
-  const { env, volumeMounts, volumes } = podParts(options);
-  const args = ["node-agent", "server", ...(options.logLevel === undefined ? [] : [`--log-level=${options.logLevel}`]), ...(options.nodeAgentArgs ?? [])];
-  return {
-    apiVersion: "apps/v1",
-    kind: "DaemonSet",
-    metadata: { name, namespace, labels },
-    spec: {
-      selector: { matchLabels: { name } },
-      template: {
-        metadata: { labels, annotations: SCRAPED },
-        spec: {
-          serviceAccountName: NODE_AGENT_NAME,
-          restartPolicy: "Always",
-          securityContext: { runAsUser: 0 },
-          containers: [{ name: NODE_AGENT_NAME, image, imagePullPolicy: "IfNotPresent", command: ["/velero"], args, env, volumeMounts, ports: METRICS_PORTS }],
-          volumes,
-        },
-      },
-    },
-  };
 }

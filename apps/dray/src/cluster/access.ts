@@ -29,6 +29,11 @@ export interface ClusterAccess {
   readonly namespace: string;
 }
 
+/** The namespace of the installation. */
+export function namespaceOf(options: ClusterOptions, { env }: Pick<Terminal, "env">): string {
+  return options.namespace ?? env["VELERO_NAMESPACE"] ?? DEFAULT_NAMESPACE;
+}
+
 /** Runs `work` with a client and closes it afterwards. Where nothing is installed, the error says so. */
 export async function withCluster(options: ClusterOptions, terminal: Terminal, work: (access: ClusterAccess) => Promise<void>): Promise<void> {
   const context = options.context ?? options.kubecontext;
@@ -41,7 +46,7 @@ export async function withCluster(options: ClusterOptions, terminal: Terminal, w
     ...(context === undefined ? {} : { context }),
   });
   try {
-    await work({ client, namespace: options.namespace ?? terminal.env["VELERO_NAMESPACE"] ?? DEFAULT_NAMESPACE });
+    await work({ client, namespace: namespaceOf(options, terminal) });
   } catch (error) {
     throw explainMissingKinds(error);
   } finally {

@@ -35,6 +35,7 @@ const TYPES: readonly ResourceType[] = [
   deployments,
   daemonSets,
   backupStorageLocations,
+  { group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy", namespaced: true },
 ].map(({ group, version, plural, kind, namespaced }) => ({ group, version, plural, kind, namespaced }));
 
 const POLL_MS = 200;

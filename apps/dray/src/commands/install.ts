@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { backupStorageLocations } from "@drayage/api";
 import { DrayError, formatTime, hasCode, messageOf } from "@drayage/base";
@@ -10,6 +10,7 @@ import {
   GUEST_NODE_AGENT,
   generateRepositoryPassword,
   guestManifests,
+  helmChart,
   type InstallLocation,
   installManifests,
   type Manifest,
@@ -25,7 +26,7 @@ import {
 import { customResourceDefinitions, daemonSets, type KubeClient, namespaces, type ObjectKey, secrets } from "@drayage/kube";
 import { type Command, Option } from "commander";
 import { stringify } from "yaml";
-import { type ClusterAccess, type ClusterOptions, collect, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { type ClusterOptions, collect, namespaceOf, parseOptionalBoolean, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { applyManifests, waitForInstallation, waitForNodeAgents, waitForOperator } from "../cluster/installation.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import { parseLogLevel } from "../roles/process-logger.ts";
@@ -55,6 +56,8 @@ interface Options extends ClusterOptions {
   readonly repositoryPasswordFile?: string;
   readonly adopt?: boolean;
   readonly dryRun?: boolean;
+  readonly output?: "yaml" | "json";
+  readonly helmChart?: string;
   readonly wait?: boolean;
   readonly timeout?: string;
   readonly logLevel?: string;
@@ -84,23 +87,49 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--repository-password-file <file>", "a password of your own instead of a generated one")
     .option("--adopt", "the bucket's repositories have that password already, whatever it is")
     .option("--log-level <level>", "debug, info, warn or error")
-    .option("--dry-run", "print the manifests, without Secrets, instead of applying them")
+    .option("--dry-run", "print the manifests, without Secrets, instead of applying them; no cluster is asked")
+    .addOption(new Option("-o, --output <format>", "of what --dry-run prints").choices(["yaml", "json"]).default("yaml"))
+    .option("--helm-chart <dir>", "write the Helm chart of this version there instead of installing")
     .option("--wait", "wait until everything runs")
     .option("--timeout <duration>", "with --wait: how long to wait, 5m when left out")
-    .action((options: Options) => withCluster(options, terminal, (access) => install(options, access, terminal)));
+    .action((options: Options) => {
+      if (options.helmChart !== undefined) return writeChart(resolve(terminal.cwd, options.helmChart), terminal);
+      // What is printed is the same for every cluster.
+      if (options.dryRun === true) return install(options, { namespace: namespaceOf(options, terminal) }, terminal);
+      return withCluster(options, terminal, (access) => install(options, access, terminal));
+    });
+}
+
+/** Writes the chart into a folder that is not there or empty. Throws PATH_NOT_EMPTY. */
+function writeChart(folder: string, terminal: Terminal): void {
+  if (existsSync(folder) && readdirSync(folder).length > 0) {
+    throw new DrayError("PATH_NOT_EMPTY", `Cannot write the chart to "${folder}": it is not empty`, { hint: "Name a folder that is not there yet." });
+  }
+  for (const { path, text } of helmChart(programVersion())) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  }
+  terminal.out(`Chart written to ${folder}:  helm install drayage ${folder} --namespace velero --create-namespace\n`);
+}
+
+/** Where to install; without a client what would be installed is printed. */
+interface Target {
+  readonly client?: KubeClient;
+  readonly namespace: string;
 }
 
 /** What `dray install` does, with a client that is there already. Throws USAGE, VALIDATION_FAILED, KUBE_CONFLICT, PATH_NOT_FOUND, PATH_IO before anything is created. */
-export async function install(options: Options, { client, namespace }: ClusterAccess, terminal: Terminal): Promise<void> {
+export async function install(options: Options, { client, namespace }: Target, terminal: Terminal): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS;
-  const dryRun = options.dryRun === true;
-  if (options.guest === true || options.claimBuiltin === true) return installGuest(options, { client, namespace, timeoutMs }, terminal);
+  const dryRun = options.dryRun === true || client === undefined;
+  if (options.guest === true || options.claimBuiltin === true)
+    return installGuest(options, { ...(client === undefined ? {} : { client }), namespace, timeoutMs }, terminal);
   // Everything is read and checked before anything is written or created.
   const recovery = options.recoveryFile === undefined ? undefined : resolve(terminal.cwd, options.recoveryFile);
   const recovered = recovery !== undefined && existsSync(recovery) ? readRecoveryFile(recovery) : undefined;
   const location = options.operator === true ? noLocation(options) : locationFrom(options, recovered, terminal);
   const given = options.secretFile === undefined ? undefined : readText(options.secretFile, "--secret-file", terminal);
-  const existing = dryRun ? NOTHING : await existingInstallation(client, namespace, terminal.signal);
+  const existing = options.dryRun === true || client === undefined ? NOTHING : await existingInstallation(client, namespace, terminal.signal);
   const credentials = given ?? existing.credentials;
   if (location !== undefined && kindOf(location) !== "fs" && credentials === undefined && options.secret && !dryRun) {
     throw new DrayError("USAGE", `Cannot install: nothing says how to reach bucket "${location.bucket}"`, {
@@ -109,14 +138,19 @@ export async function install(options: Options, { client, namespace }: ClusterAc
   }
   if (options.operator === true && existing.password === undefined && recovery === undefined && options.repositoryPasswordFile === undefined) {
     // The operator makes one for the first application, and says so.
-    return bringIn(operatorManifests({ namespace, ...imageAndLogLevel(options) }), options, { client, namespace, timeoutMs }, terminal);
+    return bringIn(
+      operatorManifests({ namespace, ...imageAndLogLevel(options) }),
+      options,
+      { ...(client === undefined ? {} : { client }), namespace, timeoutMs },
+      terminal,
+    );
   }
   const password = choosePassword(options, { existing: existing.password, recovered, recovery }, terminal);
   if (recovery !== undefined && !dryRun)
     keepRecovery(recovery, recovered, { password, locations: [...existing.locations, ...(location ? [location] : [])] }, terminal);
   if (options.operator === true) {
     const manifests = [...operatorManifests({ namespace, ...imageAndLogLevel(options) }), repositoryPasswordSecret(namespace, password)];
-    return bringIn(manifests, options, { client, namespace, timeoutMs }, terminal);
+    return bringIn(manifests, options, { ...(client === undefined ? {} : { client }), namespace, timeoutMs }, terminal);
   }
   const manifests = installManifests({
     namespace,
@@ -130,7 +164,7 @@ export async function install(options: Options, { client, namespace }: ClusterAc
   const known = new Set([location?.name, ...existing.locations.map(({ name }) => name)]);
   for (const other of options.bucket === undefined ? (recovered?.locations ?? []) : [])
     if (!known.has(other.name)) manifests.push(backupLocation(namespace, { ...other, default: false }) as unknown as Manifest);
-  return bringIn(manifests, options, { client, namespace, timeoutMs }, terminal);
+  return bringIn(manifests, options, { ...(client === undefined ? {} : { client }), namespace, timeoutMs }, terminal);
 }
 
 function imageAndLogLevel({ image, logLevel }: Options): { readonly image: string; readonly logLevel?: string } {
@@ -149,7 +183,7 @@ function noLocation({ provider, bucket, prefix, secretFile }: Options): undefine
 }
 
 /** Velero has kinds, namespace, locations and password already. Throws USAGE, KUBE_NOT_FOUND where it is not installed, KUBE_CONFLICT where its node-agent is in the way. */
-async function installGuest(options: Options, access: ClusterAccess & { readonly timeoutMs: number }, terminal: Terminal): Promise<void> {
+async function installGuest(options: Options, access: Target & { readonly timeoutMs: number }, terminal: Terminal): Promise<void> {
   const { client, namespace } = access;
   const claimBuiltin = options.claimBuiltin === true;
   if (options.guest !== true) throw new DrayError("USAGE", "Cannot install with --claim-builtin alone: it goes with --guest");
@@ -164,7 +198,7 @@ async function installGuest(options: Options, access: ClusterAccess & { readonly
     throw new DrayError("USAGE", `Cannot install as a guest with ${given}: Velero keeps locations and passwords`, {
       hint: "Leave it out: what Velero has is used.",
     });
-  if (options.dryRun !== true) {
+  if (options.dryRun !== true && client !== undefined) {
     const crd = await client.find(customResourceDefinitions, { name: "datauploads.velero.io" }, terminal.signal);
     if (crd === undefined)
       throw new DrayError("KUBE_NOT_FOUND", `Cannot install as a guest: there is no Velero with data movement in this cluster`, {
@@ -193,13 +227,14 @@ async function installGuest(options: Options, access: ClusterAccess & { readonly
 async function bringIn(
   manifests: readonly Manifest[],
   options: Options,
-  { client, namespace, timeoutMs }: ClusterAccess & { readonly timeoutMs: number },
+  { client, namespace, timeoutMs }: Target & { readonly timeoutMs: number },
   terminal: Terminal,
 ): Promise<void> {
-  if (options.dryRun === true) {
+  if (options.dryRun === true || client === undefined) {
     // A Secret in a file, a pipe or a log is none any more; one with a made-up value would be taken for the password when it is applied.
     const shown = manifests.filter(({ kind }) => kind !== "Secret");
-    terminal.out(shown.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
+    if (options.output === "json") terminal.out(`${JSON.stringify({ apiVersion: "v1", kind: "List", items: shown }, null, 2)}\n`);
+    else terminal.out(shown.map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`).join(""));
     const left = manifests.filter(({ kind }) => kind === "Secret").map(({ metadata }) => metadata.name);
     if (left.length > 0) terminal.err(`Left out, for what they hold: Secrets ${left.join(" and ")} of namespace "${namespace}".\n`);
     return;

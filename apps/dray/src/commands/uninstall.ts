@@ -33,6 +33,7 @@ export function define(command: Command, terminal: Terminal): void {
         const removed = await removeInstallation(client, manifests, { withKinds: options.withKinds === true, limitMs }, terminal);
         for (const line of removed) terminal.out(`${line} removed\n`);
         if (removed.length === 0) terminal.out(`Nothing of Drayage was found in namespace "${namespace}".\n`);
+        else terminal.out("The backups stay where they are: an installation on the same bucket, with the recovery file, finds all of them.\n");
       });
     });
 }

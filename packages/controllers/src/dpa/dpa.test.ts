@@ -367,7 +367,7 @@ describe("a DataProtectionApplication", () => {
     expect(spec.containers[0]?.env).toContainEqual({ name: "HTTPS_PROXY", value: "p" });
     expect(spec.initContainers).toMatchObject([{ name: "p", volumeMounts: [{ mountPath: "/target" }] }]);
     const agent = podOf(made(dpa, "DaemonSet", "node-agent")).spec;
-    expect(agent).toMatchObject({ nodeSelector: { disk: "ssd" }, securityContext: { runAsUser: 0, supplementalGroups: [7] } });
+    expect(agent).toMatchObject({ nodeSelector: { disk: "ssd" }, securityContext: { runAsUser: 65532, supplementalGroups: [7] } });
     expect(made(dpa, "ConfigMap", "node-agent-dpa")?.["data"]).toEqual({
       "node-agent-config": '{"loadAffinity":[{"nodeSelector":{"matchLabels":{"disk":"ssd"}}}]}',
     });
