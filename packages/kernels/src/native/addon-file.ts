@@ -1,6 +1,6 @@
 /** Where the compiled addon is kept, and under which name: one that changes with everything that went into it, so that a stale one is never found. */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -65,10 +65,19 @@ export function findAddon(places: AddonPlaces): string | undefined {
 
 /** A library runs with our rights: one that another user put there, or could change, is not loaded. The owner of this package is trusted as its source is. */
 function isTrusted(path: string): boolean {
-  const file = statSync(path, { throwIfNoEntry: false });
+  const file = statOrNothing(path);
   if (file === undefined || !file.isFile()) return false;
   const owners = [0, process.getuid?.(), statSync(import.meta.filename, { throwIfNoEntry: false })?.uid];
   return owners.includes(file.uid) && (file.mode & 0o022) === 0;
+}
+
+/** A folder that this user may not even look into holds nothing for it. */
+function statOrNothing(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 function headersFolder(): string | undefined {

@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { loggerTo, toHex } from "@drayage/base";
@@ -39,6 +39,12 @@ it("says why there is no addon where no compiler, no source, no headers or no fo
   expect(kernels.info).toEqual({ build: "portable", reason: "the native addon is not compiled" });
   const hasher = await kernels.hasher("BLAKE2B-256-128", new Uint8Array(32));
   expect(toHex(hasher.hash(new Uint8Array()))).toHaveLength(32);
+});
+
+it("is not looked for in a folder that cannot be looked into, as another user's home is", () => {
+  // A link to itself fails for root as well.
+  symlinkSync(join(folder, "round"), join(folder, "round"));
+  expect(findAddon({ ...places, folders: [join(folder, "round")] })).toBeUndefined();
 });
 
 it("reports what the compiler said, and leaves nothing behind, in the first folder that can be written", async () => {
