@@ -12,7 +12,8 @@ export function networkPolicies(namespace: string, withNodeAgent: boolean): Mani
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
     metadata: { name, namespace, labels: component(name) },
-    spec: { podSelector, policyTypes: ["Ingress"], ingress },
+    // No ingress at all is left out: the API server keeps no empty list.
+    spec: { podSelector, policyTypes: ["Ingress"], ...(ingress.length === 0 ? {} : { ingress }) },
   });
   return [
     policy(SERVER_NAME, { matchLabels: { deploy: SERVER_NAME } }, metrics),
