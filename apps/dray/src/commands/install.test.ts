@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { removeInstallation } from "../cluster/installation.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
 import { install } from "./install.ts";
+import { manifestsToRemove } from "./uninstall.ts";
 
 const NAMESPACE = "velero";
 const PASSWORD = "0123456789abcdef";
@@ -317,5 +318,35 @@ describe("an installation beside Velero", () => {
     const before = client.all(daemonSets).length;
     await expect(run(options)).rejects.toThrow(message);
     expect(client.all(daemonSets)).toHaveLength(before);
+  });
+
+  it("is removed without anything of Velero's: its namespace, locations and passwords stay", async () => {
+    seedVelero();
+    client.seed(namespaces, { metadata: { name: NAMESPACE } });
+    client.seed(deployments, {
+      metadata: { namespace: NAMESPACE, name: "velero" },
+      spec: { selector: {}, template: { metadata: {}, spec: { containers: [] } } },
+    });
+    seedDaemonSet("node-agent", { component: "velero" });
+    seedPassword(PASSWORD);
+    await run({ guest: true });
+    const manifests = await manifestsToRemove(client, NAMESPACE, terminal.signal);
+    const removed = await removeInstallation(client, manifests, { withKinds: true, limitMs: 10_000 }, terminal);
+    expect(removed).toContain(`DaemonSet ${NAMESPACE}/drayage-node-agent`);
+    expect(namesOf()).toEqual(["node-agent"]);
+    expect(client.peek(namespaces, { name: NAMESPACE })).toBeDefined();
+    expect(client.peek(deployments, { namespace: NAMESPACE, name: "velero" })).toBeDefined();
+    expect(passwordOf()).toBe(PASSWORD);
+    expect(client.peek(customResourceDefinitions, { name: "datauploads.velero.io" })).toBeDefined();
+  });
+
+  it("never takes Velero's namespace away, also where nothing of Drayage is", async () => {
+    client.seed(deployments, {
+      metadata: { namespace: NAMESPACE, name: "velero" },
+      spec: { selector: {}, template: { metadata: {}, spec: { containers: [] } } },
+    });
+    const kinds = (await manifestsToRemove(client, NAMESPACE, terminal.signal)).map(({ kind }) => kind);
+    expect(kinds).not.toContain("Namespace");
+    expect(kinds).not.toContain("Secret");
   });
 });
