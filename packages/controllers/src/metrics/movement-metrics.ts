@@ -50,7 +50,9 @@ export function startMovementMetrics(
   const watch = <T extends AnyMovement>(informer: Informer<T>, counted: Counted): (() => void) =>
     informer.onChange((before, after) => {
       report(metrics, movementChanges(before, after, node, counted));
-      report(metrics, phaseGauges(informer.list(), node, counted.operation));
+      // Progress comes every second, and moves nothing from one phase to another.
+      if (before?.status?.phase !== after?.status?.phase || before === undefined || after === undefined)
+        report(metrics, phaseGauges(informer.list(), node, counted.operation));
     });
   const ends = [
     watch(caches.uploads, UPLOADS),

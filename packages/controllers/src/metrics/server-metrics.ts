@@ -1,19 +1,12 @@
 /** Counts what the server's kinds do, from how their objects change. */
-import type { Backup, BackupRepository, BackupStorageLocation, DeleteBackupRequest, Restore, Schedule } from "@drayage/api";
+import type { BackupRepository, BackupStorageLocation, Schedule } from "@drayage/api";
 import { parseTime } from "@drayage/base";
-import type { Informer } from "@drayage/kube";
+import type { ServerCaches } from "../server-caches.ts";
 import { backupChanges, deletionChanges, restoreChanges, scheduleOf, successChanges } from "./backup-metrics.ts";
 import { type MetricChange, type Metrics, report } from "./metrics.ts";
 
-/** Caches that somebody else keeps; nothing is listed or watched for the sake of counting. */
-export interface ServerMetricSources {
-  readonly backups: Informer<Backup>;
-  readonly restores: Informer<Restore>;
-  readonly schedules: Informer<Schedule>;
-  readonly deletions: Informer<DeleteBackupRequest>;
-  readonly locations: Informer<BackupStorageLocation>;
-  readonly repositories: Informer<BackupRepository>;
-}
+/** The caches of the server. */
+export type ServerMetricSources = Omit<ServerCaches, "stop">;
 
 /** Counts until the returned function is called. What is there before the first list is in is shown, not counted. */
 export function startServerMetrics(sources: ServerMetricSources, metrics: Metrics): () => void {
