@@ -187,11 +187,9 @@ describe("a damaged repository", () => {
     expect(factsBelow(join(folder, "damaged-ours"))).toEqual(whole);
     const { snapshots } = await first.listSnapshots();
     const report = await verifyRestic({ repository: await opened(path), snapshots, mode: "full" });
-    expect(report.problems.map((problem) => problem.path.split("/").slice(1).join("/")).sort()).toEqual([
-      `${place?.pack.slice(0, 2)}/${place?.pack}`,
-      "dir/hard-link",
-      "large",
-    ]);
+    expect(report.problems.map((problem) => problem.path.split("/").slice(1).join("/")).sort()).toEqual(
+      [`${place?.pack.slice(0, 2)}/${place?.pack}`, "dir/hard-link", "large"].sort(),
+    );
   });
 });
 

@@ -242,9 +242,15 @@ export class Harness {
       const result = look(informer.list());
       if (result !== undefined) found.resolve(result);
     };
-    informer.onChange(check);
     try {
-      void informer.synced().then(check).catch(found.reject);
+      // Only once everything has been listed: "every" holds of a list of which half has come in.
+      void informer
+        .synced()
+        .then(() => {
+          informer.onChange(check);
+          check();
+        })
+        .catch(found.reject);
       return await withLimit(found.promise, () => `${type.plural} are not as wanted: ${JSON.stringify(informer.list().map(brief), null, 1)}`, limitMs);
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : String(error)}\n${await this.#whatRolesSay()}`, { cause: error });
