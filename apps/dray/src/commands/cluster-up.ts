@@ -1,5 +1,5 @@
 import { DrayError } from "@drayage/base";
-import { clusterUp, type RunningCluster, shellQuote } from "@drayage/embedded/cluster";
+import { CSI_PROFILES, type CsiProfile, clusterUp, type RunningCluster, shellQuote } from "@drayage/embedded/cluster";
 import { prepareNativeInBackground } from "@drayage/kernels";
 import type { Command } from "commander";
 import { clusterFolder, parseImageMap, roleCommand } from "../cluster/embedded.ts";
@@ -13,6 +13,7 @@ interface Options {
   readonly port?: string;
   readonly bucket?: readonly string[];
   readonly imageMap?: readonly string[];
+  readonly csiProfile?: readonly string[];
   readonly timeout?: string;
 }
 
@@ -27,6 +28,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--port <n>", "of the API server; a free one otherwise")
     .option("--bucket <name>", "start an object store with this bucket; may be given again", collect)
     .option("--image-map <pattern=path>", "host programs that stand behind an image; may be given again", collect)
+    .option("--csi-profile <name>", `a CSI driver beside the cluster's own, with its classes: ${CSI_PROFILES.join(" or ")}; may be given again`, collect)
     .option("--timeout <duration>", "how long it may take (60s)")
     .action(async (options: Options) => {
       const { clock, random, signal, env } = terminal;
@@ -46,6 +48,7 @@ export function define(command: Command, terminal: Terminal): void {
         ...(port === undefined ? {} : { port }),
         ...(options.bucket === undefined ? {} : { buckets: options.bucket }),
         ...(options.imageMap === undefined ? {} : { imageMap: options.imageMap.map(parseImageMap) }),
+        ...(options.csiProfile === undefined ? {} : { csiProfiles: options.csiProfile.map(parseProfile) }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
       });
       const seconds = ((clock.monotonicMs() - startedMs) / 1000).toFixed(1);
@@ -58,6 +61,12 @@ export function define(command: Command, terminal: Terminal): void {
       terminal.out(`\n  export KUBECONFIG=${shellQuote(cluster.kubeconfigPath)}\n  kubectl get nodes\n`);
       if (cluster.objectStore !== undefined) terminal.out(`  ${installCommand(cluster.objectStore)}\n`);
     });
+}
+
+function parseProfile(name: string): CsiProfile {
+  const profile = CSI_PROFILES.find((one) => one === name);
+  if (profile === undefined) throw new DrayError("USAGE", `Cannot read --csi-profile "${name}": one of ${CSI_PROFILES.join(", ")} is wanted`);
+  return profile;
 }
 
 /** What installs Drayage on the cluster's own object store. The recovery file goes where the reader is, never into the cluster's folder: it has to outlive it. */

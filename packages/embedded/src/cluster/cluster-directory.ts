@@ -3,13 +3,15 @@
  *
  *   cluster.json        what was asked for                  kubeconfig         for people and programs (0600)
  *   api-server/         objects, certificates, tokens       object-store-key   secret key of the object store (0600)
- *   storage/            volumes and snapshots               nodes/NAME/        a kubelet's folder, its CSI socket
+ *   storage/            volumes and snapshots               nodes/NAME/        a kubelet's folder, its CSI sockets
+ *   storage/PROFILE/    those of a further driver
  *   object-store/       buckets                             run/ROLE.json      who runs (pid and start time), and how it is
  *   logs/ROLE.log                                           lock               held while the cluster is brought up or down
  */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DrayError, isDrayError, makeFolders, messageOf, type RandomSource, randomHex } from "@drayage/base";
+import type { CsiProfile } from "../csi-driver/index.ts";
 import type { ImageMapping } from "../kubelet/images.ts";
 import { identifyProcess, isRunning, type ProcessIdentity } from "../kubelet/process-identity.ts";
 
@@ -26,6 +28,8 @@ export interface ClusterSettings {
   readonly objectStore?: ObjectStoreSettings;
   /** Beside what the program brings itself. */
   readonly imageMap?: readonly ImageMapping[];
+  /** Further CSI drivers. */
+  readonly csiProfiles?: readonly CsiProfile[];
 }
 
 export class ClusterDirectory {
@@ -92,8 +96,9 @@ export class ClusterDirectory {
     return join(this.path, "run");
   }
 
-  node(name: string): { readonly kubelet: string; readonly csiSocket: string } {
-    return { kubelet: join(this.nodes, name), csiSocket: join(this.nodes, name, "csi.sock") };
+  node(name: string): { readonly kubelet: string; readonly csiSocket: string; readonly profileSocket: (profile: CsiProfile) => string } {
+    const kubelet = join(this.nodes, name);
+    return { kubelet, csiSocket: join(kubelet, "csi.sock"), profileSocket: (profile) => join(kubelet, `${profile}.sock`) };
   }
 
   log(role: string): string {

@@ -2,6 +2,7 @@
 import { createServer } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, DrayError, type RandomSource, randomUuid } from "@drayage/base";
+import type { CsiProfile } from "../csi-driver/index.ts";
 import type { ImageMapping } from "../kubelet/images.ts";
 import { checkNamespaces } from "../kubelet/namespaces.ts";
 import { isEnding, type ProcessIdentity } from "../kubelet/process-identity.ts";
@@ -26,6 +27,8 @@ export interface ClusterUpOptions {
   readonly buckets?: readonly string[];
   /** Host programs that stand behind images, beside those of the program's own image; kept for the next time. */
   readonly imageMap?: readonly ImageMapping[];
+  /** CSI drivers beside the cluster's own; kept for the next time. */
+  readonly csiProfiles?: readonly CsiProfile[];
   /** How this program starts one of its roles. */
   readonly launch: (role: ClusterRole) => RoleCommand;
   readonly clock: Clock;
@@ -120,7 +123,7 @@ function refuseChangeWhileRunning(directory: ClusterDirectory, wanted: ClusterSe
   const before = directory.settings();
   const running = rolesOf(directory).filter((role) => findRole(directory, role) !== undefined);
   if (before === undefined || running.length === 0) return;
-  const changes = (["apiPort", "objectStore", "imageMap"] as const).filter((name) => !isDeepStrictEqual(before[name], wanted[name]));
+  const changes = (["apiPort", "objectStore", "imageMap", "csiProfiles"] as const).filter((name) => !isDeepStrictEqual(before[name], wanted[name]));
   if (changes.length === 0) return;
   throw new DrayError("USAGE", `Cannot change ${changes.join(", ")} of the cluster in "${directory.path}": it is running`, {
     hint: "Take it down first: its state is kept.",
@@ -145,6 +148,7 @@ async function settle(directory: ClusterDirectory, options: ClusterUpOptions): P
   ];
   const objectStore = await storeSettings(before?.objectStore, options.buckets);
   const imageMap = options.imageMap ?? before?.imageMap;
+  const csiProfiles = [...new Set([...(before?.csiProfiles ?? []), ...(options.csiProfiles ?? [])])];
   const settings: ClusterSettings = {
     schema: 1,
     id: before?.id ?? randomUuid(options.random),
@@ -152,6 +156,7 @@ async function settle(directory: ClusterDirectory, options: ClusterUpOptions): P
     apiPort: options.port ?? before?.apiPort ?? (await freePort()),
     ...(objectStore === undefined ? {} : { objectStore }),
     ...(imageMap === undefined ? {} : { imageMap }),
+    ...(csiProfiles.length === 0 ? {} : { csiProfiles }),
   };
   return settings;
 }

@@ -3,12 +3,13 @@ import { loadCrds } from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { createKubeClient, customResourceDefinitions, type KubeClient, type KubeObject, type ResourceType } from "@drayage/kube";
 import { startApiServer } from "../api-server/index.ts";
-import { createCsiControllerClient, startCsiDriver } from "../csi-driver/index.ts";
+import { type CsiDriver, type CsiProfile, createCsiControllerClient, startCsiDriver } from "../csi-driver/index.ts";
 import { startObjectStore } from "../object-store/index.ts";
-import { defaultStorageManifests, startVolumeControllers } from "../volumes/index.ts";
+import { defaultStorageManifests, profileManifests, type StorageDriver, startVolumeControllers } from "../volumes/index.ts";
 import { startWorkloads } from "../workloads/index.ts";
 import { ClusterDirectory, writeFileAtomically } from "./cluster-directory.ts";
 import { CONTROL_PLANE, storeKeys } from "./cluster-up.ts";
+import { profileDriver, tenantReader } from "./profile-drivers.ts";
 import { reportState, untilAborted } from "./role-process.ts";
 
 export interface RunControlPlaneOptions {
@@ -42,17 +43,29 @@ export async function runControlPlane(options: RunControlPlaneOptions): Promise<
     endings.push(() => client.close());
     const store = settings.objectStore === undefined ? undefined : await startStore(directory, settings.objectStore, deps);
     if (store !== undefined) endings.push(() => store.close());
-    const driver = await startCsiDriver({
+    const profiles = settings.csiProfiles ?? [];
+    const tenants = tenantReader(client);
+    const own = await startCsiDriver({
       socketPath: `${directory.storage}/controller.sock`,
       stateDirectory: directory.storage,
       nodeName: CONTROL_PLANE,
       ...deps,
     });
-    endings.push(() => driver.stop());
-    await installBasics(client, clock);
-    const storage = createCsiControllerClient(driver.socketPath);
-    const volumes = startVolumeControllers({ client, driver: { ...storage, name: driver.name, topologyKey: driver.topologyKey }, ...deps });
-    endings.push(async () => storage.close());
+    endings.push(() => own.stop());
+    const drivers = [storageDriverOf(own, own.topologyKey, endings)];
+    for (const profile of profiles) {
+      const driver = await startCsiDriver({
+        ...profileDriver(directory, profile),
+        socketPath: `${directory.storage}/${profile}.sock`,
+        nodeName: CONTROL_PLANE,
+        tenants,
+        ...deps,
+      });
+      endings.push(() => driver.stop());
+      drivers.push(storageDriverOf(driver, undefined, endings));
+    }
+    await installBasics(client, clock, profiles);
+    const volumes = startVolumeControllers({ client, drivers, ...deps });
     endings.push(() => volumes.stop());
     const workloads = startWorkloads({ client, ...deps });
     endings.push(() => workloads.stop());
@@ -67,6 +80,13 @@ export async function runControlPlane(options: RunControlPlaneOptions): Promise<
   } finally {
     for (const end of endings.reverse()) await end();
   }
+}
+
+/** The driver as the controllers of volumes call it. */
+function storageDriverOf(driver: CsiDriver, topologyKey: string | undefined, endings: (() => Promise<void>)[]): StorageDriver {
+  const calls = createCsiControllerClient(driver.socketPath);
+  endings.push(async () => calls.close());
+  return { ...calls, name: driver.name, topologyKey };
 }
 
 function startStore(
@@ -87,7 +107,7 @@ function startStore(
 }
 
 /** The kinds of snapshots and the default storage classes; what is there already is left as somebody may have changed it. */
-async function installBasics(client: KubeClient, clock: Clock): Promise<void> {
+async function installBasics(client: KubeClient, clock: Clock, profiles: readonly CsiProfile[]): Promise<void> {
   await ensure(
     client,
     { group: "", version: "v1", plural: "namespaces", kind: "Namespace", namespaced: false },
@@ -109,7 +129,9 @@ async function installBasics(client: KubeClient, clock: Clock): Promise<void> {
       await clock.sleep(20);
     }
   }
-  await forEachLimit(defaultStorageManifests(), INSTALL_PARALLEL, ({ type, object }) => ensure(client, type, object));
+  await forEachLimit([...defaultStorageManifests(), ...profiles.flatMap(profileManifests)], INSTALL_PARALLEL, ({ type, object }) =>
+    ensure(client, type, object),
+  );
 }
 
 async function isEstablished(client: KubeClient, name: string): Promise<boolean> {

@@ -6,6 +6,7 @@ import { startCsiDriver } from "../csi-driver/index.ts";
 import { type ImageMapping, startKubelet } from "../kubelet/index.ts";
 import { ClusterDirectory } from "./cluster-directory.ts";
 import { CONTROL_PLANE } from "./cluster-up.ts";
+import { profileDriver, tenantReader } from "./profile-drivers.ts";
 import { awaitRoles, reportState, untilAborted } from "./role-process.ts";
 
 export interface RunNodeOptions {
@@ -28,20 +29,35 @@ export async function runNode(options: RunNodeOptions): Promise<void> {
   const directory = ClusterDirectory.find(options.directory);
   const endings: (() => Promise<void>)[] = [];
   try {
-    const { kubelet: kubeletDirectory, csiSocket } = directory.node(nodeName);
+    const { kubelet: kubeletDirectory, csiSocket, profileSocket } = directory.node(nodeName);
     const driver = await startCsiDriver({ socketPath: csiSocket, stateDirectory: directory.storage, nodeName, clock, random, logger });
     endings.push(() => driver.stop());
     const facts = await awaitRoles(directory, [CONTROL_PLANE], { clock, timeoutMs: CONTROL_PLANE_MS, signal });
     const server = new URL(String(facts.get(CONTROL_PLANE)?.["server"]));
     const client = createKubeClient({ kubeconfigPath: directory.kubeconfigPath, clock, random, logger, userAgent: `kubelet/${nodeName}`, qps: 0 });
     endings.push(() => client.close());
+    const csiSockets = [driver.socketPath];
+    for (const profile of directory.settings()?.csiProfiles ?? []) {
+      const tenants = tenantReader(client);
+      const further = await startCsiDriver({
+        ...profileDriver(directory, profile),
+        socketPath: profileSocket(profile),
+        nodeName,
+        tenants,
+        clock,
+        random,
+        logger,
+      });
+      endings.push(() => further.stop());
+      csiSockets.push(further.socketPath);
+    }
     const caPem = client.connection.ca;
     if (caPem === undefined) throw new DrayError("KUBE_CONFIG", `Cannot start node "${nodeName}": the kubeconfig names no certificate authority`);
     const kubelet = await startKubelet({
       nodeName,
       client,
       directory: kubeletDirectory,
-      csiSockets: [driver.socketPath],
+      csiSockets,
       imageMap: [...(directory.settings()?.imageMap ?? []), ...options.imageMap],
       token: directory.kubeletToken(),
       apiServer: { host: server.hostname, port: Number(server.port), caPem },

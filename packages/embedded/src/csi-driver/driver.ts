@@ -3,6 +3,8 @@ import { mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CsiImplementations, serveCsi } from "@drayage/protocols/csi";
+import { type CephKind, cephServices } from "./ceph/ceph-services.ts";
+import type { TenantReader } from "./ceph/tenant-keys.ts";
 import { ControllerService } from "./controller-service.ts";
 import { type CsiFaults, faultyInterceptor } from "./faults.ts";
 import { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";
@@ -32,6 +34,10 @@ export interface StartCsiDriverOptions {
   readonly snapshotProcessingMs?: number;
   /** What the machine permits; detected when left out. */
   readonly abilities?: HostAbilities;
+  /** Which storage it behaves as; one without peculiarities when left out. */
+  readonly profile?: CephKind;
+  /** Who the volumes belong to and by which token they are opened, for profiles with encrypted ones. */
+  readonly tenants?: TenantReader;
 }
 
 export interface CsiDriver {
@@ -62,10 +68,15 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   // Where no record was ever written nothing can be told apart, and nothing is removed.
   if (await records.exists()) await records.update(async (record) => ({ result: await storage.sweep(record) }));
   const shared = { records, storage, abilities, nodeName, topologyKey: topologyKeyOf(name) };
+  const controller = new ControllerService({ ...shared, clock, poolBytes: options.poolBytes, snapshotProcessingMs: options.snapshotProcessingMs ?? 0 });
+  const node = new NodeService(shared);
+  const { profile, tenants } = options;
+  const services =
+    profile === undefined ? { controller, node } : cephServices({ controller, node }, { kind: profile, folder, abilities, clock, random, logger, tenants });
   const implementations: CsiImplementations = {
     Identity: identity(name, options.version ?? "0.1.0"),
-    Controller: new ControllerService({ ...shared, clock, poolBytes: options.poolBytes, snapshotProcessingMs: options.snapshotProcessingMs ?? 0 }),
-    Node: new NodeService(shared),
+    Controller: services.controller,
+    Node: services.node,
   };
   await mkdir(dirname(socketPath), { recursive: true });
   const intercept = faultyInterceptor({ faults: options.faults ?? { faults: [] }, clock, random, logger });

@@ -1,3 +1,5 @@
+export { CSI_PROFILES, type CsiProfile, driverNameOf } from "./ceph/profiles.ts";
+export type { TenantReader } from "./ceph/tenant-keys.ts";
 export { CSI_DRIVER_NAME, type CsiDriver, type StartCsiDriverOptions, startCsiDriver, topologyKeyOf } from "./driver.ts";
 export type { CsiFault, CsiFaults } from "./faults.ts";
 export { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";

@@ -22,10 +22,12 @@ export interface PlanContext {
   readonly nodeName: string;
 }
 
-/** What a class may say: `topology: node|shared` and `backing: directory|image`. */
+/** What a class may say: `topology: node|shared`, `backing: directory|image` and `shallow: auto|never`. */
 interface ClassParameters {
   readonly topology: "node" | "shared";
   readonly backing: Backing | undefined;
+  /** Whether readers of a snapshot get a copy of it, as with storage that cannot show one in place. */
+  readonly copies: boolean;
 }
 
 const CAPACITY_DEFAULT_BYTES = 1024 ** 3;
@@ -35,7 +37,7 @@ const SECTOR_BYTES = 512;
 /** Throws INVALID_ARGUMENT, OUT_OF_RANGE, NOT_FOUND (its source) or FAILED_PRECONDITION (this machine cannot offer it). */
 export function planVolume(request: CreateVolumeRequest, record: StorageRecord, context: PlanContext): VolumePlan {
   const name = request.name;
-  const { topology, backing: wantedBacking } = parametersOf(request);
+  const { topology, backing: wantedBacking, copies } = parametersOf(request);
   const modes = new Set(request.volumeCapabilities.map(modeOf));
   const [mode] = modes;
   if (mode === undefined || modes.size > 1) throw csiError("INVALID_ARGUMENT", `Cannot create volume "${name}": capabilities of exactly one mode are wanted`);
@@ -55,7 +57,7 @@ export function planVolume(request: CreateVolumeRequest, record: StorageRecord, 
     origin,
     ...sizesOf(request, source?.bytes),
     node: topology === "node" ? nodeOf(request.accessibilityRequirements, context) : undefined,
-    shallow: origin?.kind === "snapshot" && request.volumeCapabilities.every(isReaderOnly),
+    shallow: !copies && origin?.kind === "snapshot" && request.volumeCapabilities.every(isReaderOnly),
   };
 }
 
@@ -81,18 +83,20 @@ export function isReaderOnly(capability: VolumeCapability): boolean {
 function parametersOf(request: CreateVolumeRequest): ClassParameters {
   let topology: ClassParameters["topology"] = "shared";
   let backing: Backing | undefined;
+  let copies = false;
   for (const [key, value] of Object.entries(request.parameters)) {
     // What the provisioner adds about the claim.
     if (key.startsWith("csi.storage.k8s.io/")) continue;
     if (key === "topology" && (value === "node" || value === "shared")) topology = value;
     else if (key === "backing" && (value === "directory" || value === "image")) backing = value;
+    else if (key === "shallow" && (value === "auto" || value === "never")) copies = value === "never";
     else {
       throw csiError("INVALID_ARGUMENT", `Cannot create volume "${request.name}": parameter "${key}" is "${value}"`, {
-        hint: 'Parameters are topology ("node" or "shared") and backing ("directory" or "image").',
+        hint: 'Parameters are topology ("node" or "shared"), backing ("directory" or "image") and shallow ("auto" or "never").',
       });
     }
   }
-  return { topology, backing };
+  return { topology, backing, copies };
 }
 
 function originOf({ name, volumeContentSource }: CreateVolumeRequest): ContentOrigin | undefined {

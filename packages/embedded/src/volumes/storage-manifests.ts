@@ -45,14 +45,8 @@ export function defaultStorageManifests(driverName = CSI_DRIVER_NAME): readonly 
     driver: driverName,
     deletionPolicy: "Delete",
   };
-  const driver: CsiDriverObject = {
-    apiVersion: "storage.k8s.io/v1",
-    kind: "CSIDriver",
-    metadata: { name: driverName },
-    spec: { attachRequired: false, podInfoOnMount: false, fsGroupPolicy: "File", volumeLifecycleModes: ["Persistent"] },
-  };
   return [
-    manifest(csiDrivers, driver),
+    csiDriverManifest(driverName),
     storageClass("drayage-fs", {}, { [DEFAULT_STORAGE_CLASS]: "true" }),
     storageClass("drayage-fs-wait", { volumeBindingMode: "WaitForFirstConsumer", parameters: { topology: "node" } }),
     storageClass("drayage-fs-image", { parameters: { backing: "image" } }),
@@ -60,6 +54,16 @@ export function defaultStorageManifests(driverName = CSI_DRIVER_NAME): readonly 
   ];
 }
 
-function manifest<T extends KubeObject>(type: ResourceType<T>, object: T): StorageManifest {
+export function csiDriverManifest(driverName: string): StorageManifest {
+  const driver: CsiDriverObject = {
+    apiVersion: "storage.k8s.io/v1",
+    kind: "CSIDriver",
+    metadata: { name: driverName },
+    spec: { attachRequired: false, podInfoOnMount: false, fsGroupPolicy: "File", volumeLifecycleModes: ["Persistent"] },
+  };
+  return manifest(csiDrivers, driver);
+}
+
+export function manifest<T extends KubeObject>(type: ResourceType<T>, object: T): StorageManifest {
   return { type: type as unknown as ResourceType<KubeObject>, object };
 }

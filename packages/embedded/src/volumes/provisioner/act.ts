@@ -1,5 +1,5 @@
 /** The provisioner's calls to the driver. */
-import { hasCode, messageOf } from "@drayage/base";
+import { hasCode, isDrayError, messageOf } from "@drayage/base";
 import { type EventRecorder, persistentVolumes } from "@drayage/kube";
 import { csiError } from "@drayage/protocols/csi";
 import type { ActResult } from "../reconcile-with.ts";
@@ -22,9 +22,17 @@ export async function provision(step: ProvisionStep, driver: StorageDriver, iden
     await runner.run(event(step.claim, "Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${made.metadata.name}`));
     return {};
   } catch (error) {
-    if (!signal.aborted) for (const told of failed(step, messageOf(error)).steps) await runner.run(told);
+    if (!signal.aborted) for (const told of failed(step, grpcText(error)).steps) await runner.run(told);
     throw error;
   }
+}
+
+/** As the field's provisioner writes a driver's refusal: whoever reads the event sees by the code whether asking again can help. */
+function grpcText(error: unknown): string {
+  const status = isDrayError(error) ? error.context["status"] : undefined;
+  if (typeof status !== "string") return messageOf(error);
+  const code = status.toLowerCase().replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return `rpc error: code = ${code} desc = ${messageOf(error)}`;
 }
 
 /** Deletes a volume's storage. */

@@ -30,7 +30,13 @@ export function createVolumeRequest(step: ProvisionStep, driver: Pick<StorageDri
         mountFlags: storageClass.mountOptions,
       }),
     ],
-    parameters: Object.fromEntries(parameters),
+    // As the field's provisioner does with --extra-create-metadata: some drivers look for secrets where the claim is.
+    parameters: {
+      ...Object.fromEntries(parameters),
+      [`${CLASS_PARAMETER_PREFIX}pvc/name`]: claim.metadata.name ?? "",
+      [`${CLASS_PARAMETER_PREFIX}pvc/namespace`]: claim.metadata.namespace ?? "",
+      [`${CLASS_PARAMETER_PREFIX}pv/name`]: volumeNameOf(claim),
+    },
     ...(source.state === "none"
       ? {}
       : { volumeContentSource: source.kind === "snapshot" ? { snapshot: { snapshotId: source.handle } } : { volume: { volumeId: source.handle } } }),

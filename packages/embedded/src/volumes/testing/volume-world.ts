@@ -54,7 +54,7 @@ export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
 
   start(): void {
     const { clock, api: client, driver } = this;
-    this.#controllers = startVolumeControllers({ client, driver, clock, random: seededRandom(7), logger: nullLogger });
+    this.#controllers = startVolumeControllers({ client, drivers: [driver], clock, random: seededRandom(7), logger: nullLogger });
   }
 
   async stop(): Promise<void> {
