@@ -42,7 +42,7 @@ it("a driver's refusal is what the claim's event says", async () => {
   await world.pass();
   expect(world.eventsOf("PersistentVolumeClaim", "large")).toContainEqual(
     expect.stringMatching(
-      /^Warning ProvisioningFailed: failed to provision volume with StorageClass "drayage-fs": Cannot create volume "pvc-.*": 9223372036854775807 bytes are wanted/,
+      /^Warning ProvisioningFailed: failed to provision volume with StorageClass "drayage-fs": rpc error: code = OutOfRange desc = Cannot create volume "pvc-.*": 9223372036854775807 bytes are wanted/,
     ),
   );
 });
