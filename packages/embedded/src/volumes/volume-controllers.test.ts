@@ -114,7 +114,7 @@ describe("a claim of a class", () => {
     await world.createClaim({ name: "files" });
     await world.bound("files");
     expect(world.eventsOf("PersistentVolumeClaim", "files")).toContainEqual(
-      'Warning ProvisioningFailed: failed to provision volume with StorageClass "drayage-fs": Cannot call "CreateVolume": refused',
+      'Warning ProvisioningFailed: failed to provision volume with StorageClass "drayage-fs": rpc error: code = ResourceExhausted desc = Cannot call "CreateVolume": refused',
     );
   });
 
