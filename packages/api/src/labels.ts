@@ -78,6 +78,8 @@ export const ANNOTATIONS = {
 
 /** Annotations of our own; Velero leaves them alone. */
 export const DRAYAGE_ANNOTATIONS = {
+  /** `secret/key` on a BackupStorageLocation: the password of its repositories, where it is not the one of the installation. */
+  repositoryPassword: "drayage.io/repository-password",
   /** "true" on a Restore: workloads are created only when their volumes have their data. */
   dataFirst: "drayage.io/data-first",
   /** JSON of NotedTransferDetails, on what moves: how fast it goes and what holds it up; at most every ten seconds. */

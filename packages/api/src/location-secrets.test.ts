@@ -57,8 +57,31 @@ describe("readLocationSecrets()", () => {
 });
 
 describe("readRepositoryPassword()", () => {
+  const named = (reference: string): BackupStorageLocation => ({
+    ...location(),
+    metadata: { name: "default", annotations: { "drayage.io/repository-password": reference } },
+  });
+
   it("trims white space, and says how to bring a lost one back", async () => {
-    expect(await readRepositoryPassword(read, "velero")).toBe("secret");
-    await expect(readRepositoryPassword(async () => undefined, "velero")).rejects.toMatchObject({ hint: expect.stringContaining("--recovery-file") });
+    expect(await readRepositoryPassword(read, "velero", location())).toBe("secret");
+    await expect(readRepositoryPassword(async () => undefined, "velero", location())).rejects.toMatchObject({
+      hint: expect.stringContaining("--recovery-file"),
+    });
+  });
+
+  it("takes the one that the location names, and never another in its place", async () => {
+    const both: SecretReader = async (key) => (key.name === "shared-bucket" ? { data: { word: Buffer.from("another\n").toString("base64") } } : read(key));
+    expect(await readRepositoryPassword(both, "velero", named("shared-bucket/word"))).toBe("another");
+    await expect(readRepositoryPassword(both, "velero", named("shared-bucket/other"))).rejects.toMatchObject({
+      message: 'Cannot read secret "velero/shared-bucket": it has no key "other"',
+      hint: "Create it, or change the backup storage location.",
+    });
+    for (const reference of ["", "shared-bucket", "/word", "a/b/c"])
+      await expect(readRepositoryPassword(both, "velero", named(reference))).rejects.toThrow("annotation drayage.io/repository-password is");
+  });
+
+  it("is not empty", async () => {
+    const empty: SecretReader = async () => ({ data: { "repository-password": Buffer.from(" \n").toString("base64") } });
+    await expect(readRepositoryPassword(empty, "velero", location())).rejects.toThrow('key "repository-password" is empty');
   });
 });

@@ -1,6 +1,7 @@
 /** The Secrets that Velero's installations keep, by their names: what a location and its repositories are opened with. */
 import { DrayError } from "@drayage/base";
 import type { BackupStorageLocation } from "./generated/backupstoragelocations.ts";
+import { DRAYAGE_ANNOTATIONS } from "./labels.ts";
 
 /** Reads one Secret; undefined when there is none. `client.find(secrets, key, signal)` of the Kubernetes client. */
 export type SecretReader = (
@@ -54,18 +55,12 @@ export async function readLocationSecrets(
 async function readCustomerKey(
   read: SecretReader,
   namespace: string,
-  { spec, metadata }: BackupStorageLocation,
+  location: BackupStorageLocation,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array | undefined> {
-  const reference = spec.config?.["customerKeyEncryptionSecret"];
+  const reference = location.spec.config?.["customerKeyEncryptionSecret"];
   if (reference === undefined || reference === "") return undefined;
-  const [name = "", key = "", ...more] = reference.split("/");
-  if (name === "" || key === "" || more.length > 0) {
-    throw new DrayError(
-      "BLOB_BAD_CONFIG",
-      `Cannot use backup storage location "${metadata.name}": customerKeyEncryptionSecret is "${reference}", secret/key is wanted`,
-    );
-  }
+  const { name, key } = secretKeyOf(reference, "customerKeyEncryptionSecret", location);
   const data = (await read({ namespace, name }, signal))?.data?.[key];
   if (data !== undefined) return Buffer.from(data, "base64");
   throw new DrayError("KUBE_NOT_FOUND", `Cannot read key "${key}" of secret "${namespace}/${name}": it is not there`, {
@@ -73,9 +68,28 @@ async function readCustomerKey(
   });
 }
 
-/** The password of every repository of an installation, without white space around it. Throws KUBE_NOT_FOUND when it is not there. */
-export async function readRepositoryPassword(read: SecretReader, namespace: string, signal?: AbortSignal): Promise<string> {
-  return ((await readKey(read, namespace, REPOSITORY_CREDENTIALS, false, signal)) ?? "").trim();
+/**
+ * The password of the repositories of a location, without white space around it: the one that the location's annotation `drayage.io/repository-password` names as `secret/key`,
+ * else the one of the installation. Throws KUBE_NOT_FOUND when it is not there: another password in its place would found a repository that nobody can open later.
+ */
+export async function readRepositoryPassword(
+  read: SecretReader,
+  namespace: string,
+  location: Pick<BackupStorageLocation, "metadata">,
+  signal?: AbortSignal,
+): Promise<string> {
+  const reference = location.metadata.annotations?.[DRAYAGE_ANNOTATIONS.repositoryPassword];
+  const place = reference === undefined ? REPOSITORY_CREDENTIALS : secretKeyOf(reference, `annotation ${DRAYAGE_ANNOTATIONS.repositoryPassword}`, location);
+  const password = ((await readKey(read, namespace, place, false, signal)) ?? "").trim();
+  if (password !== "") return password;
+  throw new DrayError("BLOB_BAD_CONFIG", `Cannot read the repository password in secret "${namespace}/${place.name}": key "${place.key}" is empty`);
+}
+
+/** A Secret and its key, as `secret/key`. Throws BLOB_BAD_CONFIG, naming the location. */
+function secretKeyOf(reference: string, what: string, { metadata }: Pick<BackupStorageLocation, "metadata">): { readonly name: string; readonly key: string } {
+  const [name = "", key = "", ...more] = reference.split("/");
+  if (name !== "" && key !== "" && more.length === 0) return { name, key };
+  throw new DrayError("BLOB_BAD_CONFIG", `Cannot use backup storage location "${metadata.name}": ${what} is "${reference}", secret/key is wanted`);
 }
 
 async function readKey(

@@ -2,10 +2,11 @@ import { execFileSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadDirectory, parseSnapshotSource } from "@drayage/repo";
+import { DirectoryListingWriter, loadDirectory, ObjectWriter, parseSnapshotSource } from "@drayage/repo";
 import { memoryRepository } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isBlockSnapshot, restoreSnapshot } from "./restore/restore-snapshot.ts";
+import { deviceBytesOf, isBlockSnapshot } from "./restore/block-snapshot.ts";
+import { restoreSnapshot } from "./restore/restore-snapshot.ts";
 import { patternBytes } from "./testing/index.ts";
 import { uploadSnapshot } from "./upload/upload-snapshot.ts";
 
@@ -83,6 +84,34 @@ if (process.getuid?.() === 0) {
       expect(readFileSync(target.image).equals(patternBytes(1 << 20, 9))).toBe(true);
     });
 
+    it("that Velero's block mover stored in whole blocks come back without what was padded", async () => {
+      const { repository } = memoryRepository({ splitter: "DYNAMIC-4M-BUZHASH" });
+      const data = Buffer.concat([patternBytes(3 << 20, 4), Buffer.alloc(2 << 20), patternBytes((1 << 20) + 512, 5)]);
+      const object = new ObjectWriter(repository.objectWriters, { splitter: "FIXED-1M" });
+      await object.write(data);
+      await object.writeZeros((1 << 20) - 512);
+      const { objectId, length } = await object.finish();
+      expect([objectId[0], length]).toEqual(["I", 7 << 20]);
+      const listing = new DirectoryListingWriter(repository.objectWriters);
+      const facts = { mode: 0o777, uid: 0, gid: 0, mtimeNs: 0n };
+      await listing.add({ ...facts, name: "ns-pvc", type: "file", size: length, objectId });
+      const root = { ...facts, name: "", type: "directory" as const, size: 0, ...(await listing.finish({ mtimeNs: 0n })) };
+      const deviceBytes = deviceBytesOf({ id: "1", tags: { "bdev-source-size": String(data.length) } });
+      const target = attach("target", data.length, patternBytes(data.length, 9));
+      const restore = (bytes: number | undefined) =>
+        restoreSnapshot({
+          repository,
+          root,
+          target: { kind: "block", path: target.device },
+          clock: repository.clock,
+          ...(bytes === undefined ? {} : { deviceBytes: bytes }),
+        });
+      await expect(restore(undefined)).rejects.toThrow(expect.objectContaining({ code: "PATH_NO_SPACE" }));
+      expect((await restore(deviceBytes)).progress.filesDone).toBe(1);
+      execFileSync("blockdev", ["--flushbufs", target.device]);
+      expect(readFileSync(target.image).equals(data)).toBe(true);
+    });
+
     it("zeros cost neither hashing nor space", async () => {
       const { device } = attach("empty", 1 << 30);
       const { repository, contents } = memoryRepository({ splitter: "DYNAMIC-4M-BUZHASH" });
@@ -102,5 +131,14 @@ describe("what is no block device", () => {
     await expect(uploadSnapshot({ repository, source: { kind: "block", path: "/dev/null" }, snapshotSource, clock: repository.clock })).rejects.toThrow(
       'Cannot upload "/dev/null" as a block device: it is none',
     );
+  });
+});
+
+describe("deviceBytesOf()", () => {
+  it("is what the tag says, if it says a size", () => {
+    expect(deviceBytesOf({ id: "1", tags: {} })).toBeUndefined();
+    expect(deviceBytesOf({ id: "1", tags: { "bdev-source-size": "5368709120" } })).toBe(5_368_709_120);
+    for (const text of ["", "-1", "1e9", "99999999999999999"])
+      expect(() => deviceBytesOf({ id: "1", tags: { "bdev-source-size": text } })).toThrow('Cannot restore snapshot "1": its tag bdev-source-size is');
   });
 });

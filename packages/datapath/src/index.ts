@@ -3,11 +3,10 @@ export type { EntryProblem } from "./entry-problems.ts";
 export { findInSnapshot } from "./find-in-snapshot.ts";
 export { findImported, IMPORTED_TAG, type ImportResticOptions, type ImportResult, importResticSnapshot } from "./import/import-restic-snapshot.ts";
 export { type DataPathPhase, type DataPathProgress, type OnProgress, RateMeter, type TransferLimit } from "./progress.ts";
+export { blockFileOf, deviceBytesOf, isBlockSnapshot } from "./restore/block-snapshot.ts";
 export { KopiaSource, restoreEntryOf } from "./restore/kopia-source.ts";
 export { findInResticSnapshot, type ResticRef, ResticSource, resticRootOf } from "./restore/restic-source.ts";
 export {
-  blockFileOf,
-  isBlockSnapshot,
   type RestoreFromOptions,
   type RestoreReading,
   type RestoreResult,

@@ -5,12 +5,12 @@ import { DrayError, messageOf } from "@drayage/base";
 import type { Terminal } from "../terminal.ts";
 import { parsePairs } from "./access.ts";
 
-/** `--credential SECRET=KEY`. Throws USAGE. */
-export function parseCredential(text: string | undefined): { readonly name: string; readonly key: string } | undefined {
+/** `--credential SECRET=KEY`, and other flags that name an entry of a Secret. Throws USAGE. */
+export function parseCredential(text: string | undefined, flag = "--credential"): { readonly name: string; readonly key: string } | undefined {
   if (text === undefined) return undefined;
-  const pairs = Object.entries(parsePairs([text], "--credential"));
+  const pairs = Object.entries(parsePairs([text], flag));
   const [pair] = pairs;
-  if (pair === undefined || pairs.length > 1 || pair[1] === "") throw new DrayError("USAGE", `Cannot read --credential "${text}": SECRET=KEY is wanted`);
+  if (pair === undefined || pairs.length > 1 || pair[1] === "") throw new DrayError("USAGE", `Cannot read ${flag} "${text}": SECRET=KEY is wanted`);
   return { name: pair[0], key: pair[1] };
 }
 

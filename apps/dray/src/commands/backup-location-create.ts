@@ -1,4 +1,4 @@
-import { type BackupStorageLocation, backupStorageLocations } from "@drayage/api";
+import { type BackupStorageLocation, backupStorageLocations, DRAYAGE_ANNOTATIONS } from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import type { Command } from "commander";
 import { type ClusterOptions, collect, parsePairs, withCluster, withClusterOptions } from "../cluster/access.ts";
@@ -14,6 +14,7 @@ export interface LocationOptions extends ClusterOptions {
   readonly prefix?: string;
   readonly config?: string[];
   readonly credential?: string;
+  readonly repositoryPassword?: string;
   readonly cacert?: string;
   readonly accessMode?: string;
   readonly backupSyncPeriod?: string;
@@ -30,6 +31,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--prefix <path>", "folder in the bucket")
     .option("--config <pairs>", "region=…,s3Url=…,s3ForcePathStyle=true", collect)
     .option("--credential <secret=key>", "the entry of a Secret with credentials of its own")
+    .option("--repository-password <secret=key>", "the entry of a Secret with the password of its repositories, where it is not that of the installation")
     .option("--cacert <file>", "PEM of a CA that signed the store's certificate")
     .option("--access-mode <mode>", "ReadWrite or ReadOnly")
     .option("--backup-sync-period <duration>", "how often its backups are looked for; 0 for never")
@@ -55,6 +57,7 @@ export function locationFrom(name: string, options: LocationOptions, terminal: P
   if (provider === undefined || bucket === undefined)
     throw new DrayError("USAGE", `Cannot create backup-location "${name}": --provider and --bucket are required`);
   const credential = parseCredential(options.credential);
+  const password = parseCredential(options.repositoryPassword, "--repository-password");
   const caCert = readCaCert(options.cacert, terminal);
   const accessMode = parseAccessMode(options.accessMode);
   const sync = checkDuration("--backup-sync-period", options.backupSyncPeriod);
@@ -62,7 +65,10 @@ export function locationFrom(name: string, options: LocationOptions, terminal: P
   return {
     apiVersion: "velero.io/v1",
     kind: "BackupStorageLocation",
-    metadata: metadataFrom(name, options),
+    metadata: {
+      ...metadataFrom(name, options),
+      ...(password === undefined ? {} : { annotations: { [DRAYAGE_ANNOTATIONS.repositoryPassword]: `${password.name}/${password.key}` } }),
+    },
     spec: {
       provider,
       objectStorage: { bucket, ...(prefix === undefined ? {} : { prefix }), ...(caCert === undefined ? {} : { caCert }) },

@@ -1,9 +1,17 @@
 import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { formatBytes } from "@drayage/base";
-import { blockFileOf, findInSnapshot, isBlockSnapshot, type RestoreSnapshotOptions, type RestoreTarget, restoreSnapshot } from "@drayage/datapath";
+import {
+  blockFileOf,
+  deviceBytesOf,
+  findInSnapshot,
+  isBlockSnapshot,
+  type RestoreSnapshotOptions,
+  type RestoreTarget,
+  restoreSnapshot,
+} from "@drayage/datapath";
 import { prepareNativeInBackground } from "@drayage/kernels";
-import type { DirectoryEntry, Repository } from "@drayage/repo";
+import type { DirectoryEntry, Repository, Snapshot } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
@@ -52,7 +60,7 @@ async function restore(repository: Repository, id: string, target: string, optio
     restoreSnapshot({
       ...{ repository, clock, signal, onProgress: view.onProgress },
       ...settingsOf(options),
-      ...(await chooseTarget(repository, entry, resolve(terminal.cwd, target), signal)),
+      ...(await chooseTarget(repository, snapshot, entry, resolve(terminal.cwd, target), signal)),
     }),
   );
   const { progress, problems, problemCount, warnings, warningCount, read } = result;
@@ -93,13 +101,17 @@ function settingsOf(options: Options): Pick<RestoreSnapshotOptions, "sparse" | "
 /** A device's snapshot goes to a device, or to a file where the target is none. */
 async function chooseTarget(
   repository: Repository,
+  snapshot: Snapshot,
   entry: DirectoryEntry,
   path: string,
   signal: AbortSignal,
-): Promise<{ readonly root: DirectoryEntry; readonly target: RestoreTarget; readonly sparse?: true }> {
-  if (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true) return { root: entry, target: { kind: "block", path } };
+): Promise<Pick<RestoreSnapshotOptions, "root" | "target" | "sparse" | "deviceBytes">> {
+  const deviceBytes = deviceBytesOf(snapshot);
+  if (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true)
+    return { root: entry, target: { kind: "block", path }, ...(deviceBytes === undefined ? {} : { deviceBytes }) };
   const target: RestoreTarget = { kind: "directory", path };
-  if (!(await isBlockSnapshot(repository, entry, signal))) return { root: entry, target };
+  const isDevice = deviceBytes === undefined ? await isBlockSnapshot(repository, entry, signal) : entry.type === "directory";
+  if (!isDevice) return { root: entry, target };
   const file = (await blockFileOf(repository, entry.objectId, signal)) as DirectoryEntry;
   // An image takes no more space than what is in it.
   return { root: { ...file, name: basename(file.name), mode: 0o600 }, target, sparse: true };

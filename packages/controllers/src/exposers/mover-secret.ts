@@ -35,7 +35,7 @@ export async function buildMoverSecret(client: KubeClient, options: MoverSecretO
   const location = await client.find(backupStorageLocations, { namespace, name: options.locationName });
   if (location === undefined) throw new DrayError("KUBE_NOT_FOUND", `Cannot find backup storage location "${options.locationName}"`);
   const { credentialsText, caCertPem } = await readLocationSecrets(client, namespace, location);
-  const password = options.password ?? (await readRepositoryPassword((key) => client.find(secrets, key), namespace));
+  const password = options.password ?? (await readRepositoryPassword((key) => client.find(secrets, key), namespace, location));
   const { metadata, spec } = options.repository;
   const encode = (text: string): string => Buffer.from(text, "utf8").toString("base64");
   return {

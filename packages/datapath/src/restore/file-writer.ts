@@ -203,7 +203,8 @@ export class FileWriter {
     const offset = job.targets[row + TARGET.offset] ?? 0;
     const name = job.names[target] ?? "";
     if (kind === DEVICE_PART) {
-      this.#device.write({ direct: place, buffered: job.targets[row + TARGET.mode] ?? 0 }, offset, plain, name);
+      const wanted = plain.subarray(0, job.targets[row + TARGET.length]);
+      this.#device.write({ direct: place, buffered: job.targets[row + TARGET.mode] ?? 0 }, offset, wanted, name);
       return;
     }
     const extras = job.extras.get(target) ?? noExtras;

@@ -11,17 +11,23 @@ import { PlannedTransfer, type TransferStatistics } from "./planned-transfer.ts"
 import { RangePlan } from "./range-plan.ts";
 import type { RestoreContext } from "./restore-context.ts";
 import type { RestoreEntry } from "./restore-source.ts";
-import { DeviceTarget } from "./restore-target.ts";
+import { DeviceTarget, type OpenDevice } from "./restore-target.ts";
 import type { WritePool } from "./write-pool.ts";
 
 const RANGE_TARGETS_MAX = 64;
 
-/** `path` is a byte string. Throws PATH_NO_SPACE when the device is too small, PATH_IO and the like; USAGE when the path is no block device. */
-export async function restoreBlockDevice(context: RestoreContext, pool: WritePool, entry: RestoreEntry, path: string): Promise<TransferStatistics> {
+/** `path` is a byte string, `bytesMax` how much of the object is the device's. Throws PATH_NO_SPACE when the device is too small, PATH_IO and the like; USAGE when the path is no block device. */
+export async function restoreBlockDevice(
+  context: RestoreContext,
+  pool: WritePool,
+  entry: RestoreEntry,
+  path: string,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Promise<TransferStatistics> {
   const { meter } = context;
   const device = openDevice(path);
   try {
-    const length = await lengthOf(context, entry);
+    const length = Math.min(await lengthOf(context, entry), bytesMax);
     meter.counts.bytesTotal = length;
     meter.counts.filesTotal = 1;
     meter.counts.totalIsExact = true;
@@ -32,7 +38,7 @@ export async function restoreBlockDevice(context: RestoreContext, pool: WritePoo
         hint: "Restore to a device of at least that size.",
       });
     }
-    const statistics = await new DeviceRestore(context, pool, device).run(entry);
+    const statistics = await new DeviceRestore(context, pool, { ...device, end: length }).run(entry);
     // One flush for both descriptors: they are of one device.
     atPath("flush", path, () => fsyncSync(device.direct));
     meter.counts.filesDone = 1;
@@ -52,11 +58,11 @@ async function lengthOf({ source, signal }: RestoreContext, entry: RestoreEntry)
 
 class DeviceRestore {
   readonly #context: RestoreContext;
-  readonly #device: ConstructorParameters<typeof DeviceTarget>[0];
+  readonly #device: OpenDevice;
   readonly #pool: WritePool;
   #fatal: { readonly error: unknown } | undefined;
 
-  constructor(context: RestoreContext, pool: WritePool, device: ConstructorParameters<typeof DeviceTarget>[0]) {
+  constructor(context: RestoreContext, pool: WritePool, device: OpenDevice) {
     this.#context = context;
     this.#pool = pool;
     this.#device = device;
@@ -85,6 +91,7 @@ class DeviceRestore {
     };
     try {
       for await (const { offset, content } of source.pieces(entry, signal)) {
+        if (offset >= this.#device.end) break;
         plan.want(content, new DeviceTarget(this.#device, offset));
         if (plan.targets >= windowTargets || plan.bytes >= windowBytes) await flush();
         await pacer.pace();
@@ -104,7 +111,7 @@ class DeviceRestore {
   }
 }
 
-function openDevice(path: string): { readonly direct: number; readonly buffered: number; readonly path: string } {
+function openDevice(path: string): Omit<OpenDevice, "end"> {
   const at = Buffer.from(path, "latin1");
   // Exclusive: a device that is mounted is in use, and writing to it would wreck it.
   const open = (flags: number): number => openSync(at, constants.O_RDWR | constants.O_EXCL | flags);

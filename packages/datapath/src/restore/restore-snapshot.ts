@@ -3,7 +3,7 @@ import { opendirSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { type Clock, DrayError, makeFolders, systemClock } from "@drayage/base";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
-import { byteStringOf, type DirectoryEntry, DirectoryListing, type ObjectId, type Repository, textOfByteString } from "@drayage/repo";
+import { byteStringOf, type DirectoryEntry, type Repository, textOfByteString } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
@@ -26,6 +26,8 @@ export interface RestoreTarget {
 
 interface RestoreOptions {
   readonly target: RestoreTarget;
+  /** How much of a device's data is wanted: what follows is padding. @default all of it */
+  readonly deviceBytes?: number;
   /** Into a directory that is not empty, replacing what has the same name. @default false */
   readonly overwrite?: boolean;
   /** Threads that decode and write. @default the CPUs that this process may use, 4 at most */
@@ -170,7 +172,7 @@ async function restoreRoot(context: RestoreContext, pool: WritePool, options: Re
   if (target.kind === "block") {
     const file = root.type === "directory" ? await onlyFileOf(context, root) : root;
     if (file === undefined) throw new DrayError("USAGE", "Cannot restore to a block device: the snapshot holds a directory, not the bytes of a device");
-    return await restoreBlockDevice(context, pool, file, path);
+    return await restoreBlockDevice(context, pool, file, path, options.deviceBytes);
   }
   return root.type === "file" ? await restoreSingleFile(context, pool, root, path) : await restoreDirectory(context, pool, options, path);
 }
@@ -251,20 +253,4 @@ function notEmpty(path: string, why: string): DrayError {
   return new DrayError("PATH_NOT_EMPTY", `Cannot restore to "${textOfByteString(path)}": ${why}, nothing was wanted there`, {
     hint: "Choose an empty directory, or allow overwriting.",
   });
-}
-
-/** The file of a block snapshot's root directory: its only entry, a file. Undefined when the directory is another one. */
-export async function blockFileOf(repository: Repository, root: ObjectId, signal?: AbortSignal): Promise<DirectoryEntry | undefined> {
-  let only: DirectoryEntry | undefined;
-  for await (const entry of new DirectoryListing(repository.objects, root, signal).entries()) {
-    if (only !== undefined || entry.type !== "file") return undefined;
-    only = entry;
-  }
-  return only;
-}
-
-/** Whether a root entry is that of a block snapshot: its only entry is a file whose name is a path, which no file of a directory can have. */
-export async function isBlockSnapshot(repository: Repository, root: DirectoryEntry, signal?: AbortSignal): Promise<boolean> {
-  if (root.type !== "directory" || (root.summary !== undefined && root.summary.files !== 1)) return false;
-  return (await blockFileOf(repository, root.objectId, signal))?.name.includes("/") === true;
 }

@@ -147,12 +147,20 @@ export class PartTarget implements RestoreTarget {
   }
 }
 
+export interface OpenDevice {
+  readonly direct: number;
+  readonly buffered: number;
+  readonly path: string;
+  /** How many bytes of it are written; what a content holds beyond is left out. */
+  readonly end: number;
+}
+
 export class DeviceTarget implements RestoreTarget {
   readonly task: undefined;
-  readonly #device: { readonly direct: number; readonly buffered: number; readonly path: string };
+  readonly #device: OpenDevice;
   readonly #offset: number;
 
-  constructor(device: { readonly direct: number; readonly buffered: number; readonly path: string }, offset: number) {
+  constructor(device: OpenDevice, offset: number) {
     this.#device = device;
     this.#offset = offset;
   }
@@ -162,6 +170,7 @@ export class DeviceTarget implements RestoreTarget {
     numbers[row + TARGET.place] = this.#device.direct;
     numbers[row + TARGET.mode] = this.#device.buffered;
     numbers[row + TARGET.offset] = this.#offset;
+    numbers[row + TARGET.length] = Math.max(0, this.#device.end - this.#offset);
     return this.#device.path;
   }
 

@@ -7,8 +7,11 @@ import type { Hole, StoredAttribute } from "@drayage/repo";
 
 /** The numbers of a content. */
 export const CONTENT = { at: 0, length: 1, originalLength: 2, form: 3, targets: 4, columns: 5 } as const;
-/** The numbers of a target. `place` is the index of its directory, or the file descriptor of a part; `offset` is that of a part. */
-export const TARGET = { kind: 0, place: 1, offset: 2, mode: 3, uid: 4, gid: 5, seconds: 6, nanoseconds: 7, columns: 8 } as const;
+/**
+ * The numbers of a target. `place` is the index of its directory, or the file descriptor of a part; `offset` is that of a part; `length` of a part of a device is how much of the
+ * content is written, and shares its column with what a device has not.
+ */
+export const TARGET = { kind: 0, place: 1, offset: 2, mode: 3, uid: 4, length: 4, gid: 5, seconds: 6, nanoseconds: 7, columns: 8 } as const;
 
 /** A file that has one content or none: it is made, written, given its attributes and closed. */
 export const WHOLE_FILE = 0;

@@ -17,6 +17,7 @@ import {
   emptyStats,
   type Labels,
   type ObjectId,
+  PolicyStore,
   type PolicyTree,
   policyLabels,
   type Repository,
@@ -59,9 +60,9 @@ export interface UploadSnapshotOptions {
   readonly pins?: readonly string[];
   /** @default "auto" */
   readonly parent?: ParentChoice;
-  /** Saves the policy that Velero saves for a source: nothing expires by itself. */
+  /** Saves the policy that Velero saves for a source (nothing expires by itself), and goes by what then holds for it: the policies above it have their say as well. */
   readonly policy?: "velero";
-  /** What the policies of the source say: what is left out, how files are stored, which errors count. @default everything is stored */
+  /** What the policies of the source say: what is left out, how files are stored, which errors count. @default everything is stored, or as `policy` has it */
   readonly policies?: PolicyTree;
   /** Compressor of file data by Kopia's name, whatever policies say; `none` for none. @default what policies say, else none */
   readonly compressor?: string;
@@ -137,8 +138,8 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
       fence,
       signal,
     });
-    context = await contextOf(options, clock, meter, checkpoints);
-    if (options.policy === "velero") await savePolicy(repository, snapshotSource, options.parallel ?? DEFAULT_PARALLEL, signal);
+    const policies = options.policies ?? (options.policy === "velero" ? await veleroPolicies(options) : undefined);
+    context = await contextOf({ ...options, ...(policies === undefined ? {} : { policies }) }, clock, meter, checkpoints);
     meter.enter("transferring");
     const rootEntry = await uploadRoot(context, source, parents);
     meter.enter("finishing");
@@ -298,6 +299,12 @@ function statsOf({ counts, problems }: UploadContext): SnapshotStats {
     ignoredErrorCount: counts.ignoredErrors,
     errorCount: problems.count,
   };
+}
+
+/** As Velero does it: the source's own policy is saved, and what the repository's global policy and those of host and user say besides it holds. */
+async function veleroPolicies({ repository, snapshotSource, parallel, signal }: UploadSnapshotOptions): Promise<PolicyTree> {
+  await savePolicy(repository, snapshotSource, parallel ?? DEFAULT_PARALLEL, signal);
+  return await new PolicyStore(repository.manifests).tree(snapshotSource, signal);
 }
 
 async function savePolicy(repository: Repository, source: SnapshotSource, parallel: number, signal: AbortSignal | undefined): Promise<void> {

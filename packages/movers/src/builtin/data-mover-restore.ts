@@ -1,7 +1,7 @@
 /** `data-mover restore`: a snapshot of the repository into one exposed, empty volume. */
 import { type DataDownload, dataDownloads, VOLSYNC_DATA_MOVER } from "@drayage/api";
 import { DrayError } from "@drayage/base";
-import { restoreSnapshot } from "@drayage/datapath";
+import { deviceBytesOf, restoreSnapshot } from "@drayage/datapath";
 import { restoreResticVolume } from "../volsync/restore-restic-volume.ts";
 import { describeProblems, positive } from "./data-mover-backup.ts";
 import { withRepository } from "./open-repository.ts";
@@ -38,6 +38,7 @@ export async function restoreInto<T>(
     const snapshot = await repository.snapshots.get(snapshotID, signal);
     const root = snapshot.rootEntry;
     if (root === undefined) throw new DrayError("REPO_CORRUPT", `Cannot restore snapshot "${snapshotID}": its manifest has no root`);
+    const deviceBytes = deviceBytesOf(snapshot);
     const { progress, problems, problemCount, warnings } = await restoreSnapshot({
       repository,
       root,
@@ -50,6 +51,7 @@ export async function restoreInto<T>(
       signal,
       onProgress,
       clock,
+      ...(deviceBytes === undefined ? {} : { deviceBytes }),
       ...(parallel === undefined ? {} : { parallel }),
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
     });

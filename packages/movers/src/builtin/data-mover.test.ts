@@ -19,6 +19,7 @@ import { systemClock } from "@drayage/base";
 import { memoryLogger, seededRandom } from "@drayage/base/testing";
 import { events, keyOf, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
+import { globalTarget, PolicyStore, policyLabels } from "@drayage/repo";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeProblems, runDataMoverBackup } from "./data-mover-backup.ts";
 import { runDataMoverRestore } from "./data-mover-restore.ts";
@@ -191,6 +192,53 @@ describe("the built-in mover", () => {
       description: "Kopia Uploader",
       tags: { "snapshot-requester": "snapshot-data-upload-download", "snapshot-uploader": "kopia", "velero.io/async-operation-id": OPERATION },
       pins: ["velero-pin"],
+    });
+  });
+
+  it("goes by the policies of the repository and by ignore files, and keeps the policy that Velero saves", async () => {
+    const place = location();
+    const repo = repository();
+    await createRepositoryService(deps()).ensure(repo, place);
+    const access = await accessTo(client, NS, place, "notes", repo);
+    await withRepository(access, deps(), async (open) => {
+      const policy = '{"files":{"ignore":["*.tmp"],"maxFileSize":200000},"compression":{"compressorName":"zstd"}}';
+      await open.manifests.replace(policyLabels(globalTarget), policy);
+      await open.flush();
+    });
+    const source = volume("source");
+    fill(source);
+    writeFileSync(join(source, "scratch.tmp"), "not kept");
+    writeFileSync(join(source, "deep", ".kopiaignore"), "core\n");
+    writeFileSync(join(source, "deep", "core"), "not kept either");
+    const { code, snapshotID } = await backUp("first-a", source);
+    expect(code).toBe(0);
+    const target = volume("target");
+    download("back-a", snapshotID);
+    expect(await runDataMoverRestore({ ...run(target), dataDownloadName: "back-a" })).toBe(0);
+    expect(readdirSync(target, { recursive: true }).sort()).toEqual(["a.txt", "deep", "deep/.kopiaignore", "deep/er", "empty", "link"]);
+    await withRepository(access, deps(), async (open) => {
+      const path = "snapshot-data-upload-download/kopia/notes/files";
+      const effective = await new PolicyStore(open.manifests).effective({ userName: "default", host: "default", path });
+      expect([effective.compression.name, effective.ignoreRules]).toEqual(["none", ["*.tmp"]]);
+    });
+  });
+
+  it("opens a location's repositories with the password that the location names", async () => {
+    client.seed(secrets, secret("shared-bucket", "word", "battery staple"));
+    const place = location();
+    const named = { ...place, metadata: { ...place.metadata, annotations: { "drayage.io/repository-password": "shared-bucket/word" } } };
+    client.mutate(backupStorageLocations, keyOf(place), (object) => {
+      object.metadata.annotations = named.metadata.annotations;
+    });
+    const repo = repository();
+    await createRepositoryService(deps()).ensure(repo, named);
+    const source = volume("source");
+    fill(source);
+    expect((await backUp("first-a", source)).code).toBe(0);
+    const access = await accessTo(client, NS, named, "notes", repo);
+    expect(access.password).toBe("battery staple");
+    await expect(withRepository({ ...access, password: "correct horse" }, deps(), async () => undefined)).rejects.toMatchObject({
+      code: "REPO_WRONG_PASSWORD",
     });
   });
 

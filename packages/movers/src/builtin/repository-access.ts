@@ -90,7 +90,7 @@ export async function accessTo(
     location,
     secrets: await readLocationSecrets(read, namespace, location, signal),
     volumeNamespace,
-    password: await readRepositoryPassword(read, namespace, signal),
+    password: await readRepositoryPassword(read, namespace, location, signal),
     settings: repository?.spec.repositoryConfig ?? {},
   };
 }
