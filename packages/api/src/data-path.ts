@@ -176,6 +176,8 @@ export const MOVER_SECRET_KEYS = {
 /** Where that Secret is mounted, and the variable that says so. */
 export const MOVER_SECRET_PATH = "/credentials";
 export const MOVER_SECRET_PATH_ENV = "DRAYAGE_MOVER_SECRET_PATH";
+/** The variable by which a mover knows the UID of its pod, and so whether it is the one that may move the data. */
+export const MOVER_POD_UID_ENV = "DRAYAGE_POD_UID";
 
 /** Names of `spec.datamover` that Velero itself serves; the empty one stands for `velero`. */
 export const BUILTIN_DATA_MOVERS = ["", "velero", "velero-fs"] as const;

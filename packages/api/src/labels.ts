@@ -90,6 +90,10 @@ export const DRAYAGE_ANNOTATIONS = {
   resumed: "drayage.io/resumed",
   /** On a restored pod: for which restore its hooks have run, and how they ended. */
   restoreHooks: "drayage.io/restore-hooks",
+  /** On a DataUpload or DataDownload, and on what was made for it: how often it was exposed anew because its node or its pod was lost. Absent for never. */
+  epoch: "drayage.io/epoch",
+  /** On a DataUpload or DataDownload whose data path runs: the UID of the only pod that may move it. */
+  moverPod: "drayage.io/mover-pod",
 } as const;
 
 export const FINALIZERS = {

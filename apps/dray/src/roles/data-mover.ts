@@ -2,8 +2,9 @@
 import { DrayError } from "@drayage/base";
 import { runDataMoverBackup, runDataMoverRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
+import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
-import { type RoleOptions, runRole, withRoleOptions } from "./role.ts";
+import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
   readonly volumePath: string;
@@ -12,6 +13,7 @@ interface Options extends RoleOptions {
   readonly dataDownload?: string;
   readonly cacheVolumePath?: string;
   readonly memoryBudget?: string;
+  readonly checkpointInterval?: string;
 }
 
 const MIB = 1 << 20;
@@ -31,6 +33,7 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
     .option("--resource-timeout <duration>", "accepted; every wait of the mover has its own limit")
     .option("--cache-volume-path <path>", "where the repository may keep what it has read")
     .option("--memory-budget <MiB>", "memory of the process")
+    .option("--checkpoint-interval <duration>", "how often what is there so far is saved, for another node to go on from (5m)")
     .action((options: Options) =>
       runRole(`data-mover-${direction}`, options, terminal, async ({ client, clock, random, logger, namespace, signal }) => {
         const shared = {
@@ -41,14 +44,20 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
           namespace,
           signal,
           nodeName: terminal.env["NODE_NAME"] ?? "",
+          ...podUidOf(terminal),
           volumePath: options.volumePath,
           volumeMode: volumeMode(options.volumeMode),
           ...(options.cacheVolumePath === undefined || options.cacheVolumePath === "" ? {} : { cacheFolder: options.cacheVolumePath }),
           ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),
         };
+        const checkpointEveryMs = parseTimeout(options.checkpointInterval);
         terminal.exitCode =
           direction === "backup"
-            ? await runDataMoverBackup({ ...shared, dataUploadName: options.dataUpload ?? "" })
+            ? await runDataMoverBackup({
+                ...shared,
+                dataUploadName: options.dataUpload ?? "",
+                ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }),
+              })
             : await runDataMoverRestore({ ...shared, dataDownloadName: options.dataDownload ?? "" });
       }),
     );

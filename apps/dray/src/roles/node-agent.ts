@@ -7,7 +7,7 @@ import { dataMoverClaims, type NodeAgentConfig, parseNodeAgentConfig, startMoved
 import { MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME } from "@drayage/install";
 import { configMaps, daemonSets, runAsLeader } from "@drayage/kube";
 import type { Command } from "commander";
-import { parseTimeout } from "../cluster/timeout.ts";
+import { checkDuration, parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { LocationStores } from "./backup-stores.ts";
@@ -20,6 +20,7 @@ interface Options extends RoleOptions {
   readonly nodeName?: string;
   readonly nodeAgentConfigmap?: string;
   readonly dataMoverPrepareTimeout?: string;
+  readonly checkpointInterval?: string;
   readonly kubeletRootDir: string;
   readonly guest?: boolean;
   readonly claimBuiltin?: boolean;
@@ -31,6 +32,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--node-name <name>", "this node (NODE_NAME)")
     .option("--node-agent-configmap <name>", "ConfigMap with concurrency, affinity and the like")
     .option("--data-mover-prepare-timeout <duration>", "how long a volume may take to be ready for its mover")
+    .option("--checkpoint-interval <duration>", "how often an upload saves what is there so far, for another node to go on from (5m)")
     .option("--kubelet-root-dir <path>", "the kubelet's folder on the nodes", "/var/lib/kubelet")
     .option("--guest", "a Velero server decides: take only what names drayage as its mover")
     .option("--daemonset-name <name>", "the DaemonSet whose image the movers run", NODE_AGENT_NAME)
@@ -42,12 +44,16 @@ async function serve(role: MeteredRole, options: Options, terminal: Terminal): P
   const { client, namespace, signal } = role;
   const nodeName = options.nodeName ?? terminal.env["NODE_NAME"];
   if (nodeName === undefined || nodeName === "") throw new DrayError("USAGE", "Cannot run the node-agent: NODE_NAME is not set and --node-name not given");
+  const { checkpointInterval } = options;
+  // Refused here rather than by every mover.
+  checkDuration("--checkpoint-interval", checkpointInterval);
+  const extraArgs = [`--log-level=${options.logLevel}`, ...(checkpointInterval === undefined ? [] : [`--checkpoint-interval=${checkpointInterval}`])];
   const prepareTimeoutMs = parseTimeout(options.dataMoverPrepareTimeout);
   const agent = await startNodeAgent({
     ...role,
     nodeName,
     claims: dataMoverClaims({ mode: options.guest === true ? "guest" : "standalone", claimBuiltin: options.claimBuiltin === true }),
-    pod: { image: await ownImage(role, options.daemonsetName), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${options.logLevel}`] },
+    pod: { image: await ownImage(role, options.daemonsetName), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs },
     kubeletRoot: options.kubeletRootDir,
     config: await loadConfig(role, options.nodeAgentConfigmap),
     ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),

@@ -2,7 +2,7 @@
 import { runPodVolumeBackup, runPodVolumeRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
-import { type RoleOptions, runRole, withRoleOptions } from "./role.ts";
+import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
   readonly volumePath: string;
@@ -31,6 +31,7 @@ export function definePodVolume(command: Command, terminal: Terminal, direction:
           namespace,
           signal,
           nodeName: terminal.env["NODE_NAME"] ?? "",
+          ...podUidOf(terminal),
           volumePath: options.volumePath,
           ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),
         };

@@ -1,4 +1,5 @@
 /** What every long-running role has: a client of the cluster it runs in, a log, the namespace of the installation, and a signal to end. */
+import { MOVER_POD_UID_ENV } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import type { Metrics } from "@drayage/controllers";
 import { type ConnectedClient, createKubeClient } from "@drayage/kube";
@@ -89,4 +90,10 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+/** Which pod a mover runs in, where that is told. */
+export function podUidOf({ env }: Terminal): { readonly podUid?: string } {
+  const podUid = env[MOVER_POD_UID_ENV];
+  return podUid === undefined || podUid === "" ? {} : { podUid };
 }

@@ -4,9 +4,9 @@ import { DRAYAGE_ANNOTATIONS, LABELS } from "@drayage/api";
 import { dispositionOf, errorFields, formatTime, fromUtf8, hasCode, type Logger, messageOf } from "@drayage/base";
 import { type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
 import { finalizerFor } from "./data-movers.ts";
-import { type DataMovement, type Ending, MOVEMENT_ANNOTATIONS, type MovementKind } from "./movement.ts";
+import { type DataMovement, type Ending, epochOf, MOVEMENT_ANNOTATIONS, type MovementKind } from "./movement.ts";
 import { slotKey } from "./observe.ts";
-import type { Step } from "./phases.ts";
+import { ADOPTIONS_MAX, type Step } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 
 export interface ApplierDeps<T extends DataMovement> {
@@ -48,6 +48,14 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
       );
       deps.logger.info("Claimed", { name: movement.metadata.name });
       return;
+    case "adopt":
+      await write(adopted(deps, movement, step.why, now));
+      deps.logger.warn("Taken over", { name: movement.metadata.name, why: step.why, epoch: epochOf(movement) + 1 });
+      return;
+    case "inherit":
+      await write(withStatus(movement, { node: nodeName }));
+      deps.logger.warn("Taken over after its mover had ended", { name: movement.metadata.name });
+      return;
     case "stampCancel":
       return write(withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.cancelSeen]: now }));
     case "requestCancel":
@@ -69,7 +77,7 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
       deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](step.ending.phase, { name: movement.metadata.name, message: step.ending.message });
       return;
     case "setPhase":
-      if (await setPhase(deps, movement, step.to, now, write)) deps.logger.info(step.to, { name: movement.metadata.name });
+      if (await setPhase(deps, movement, step, now, write)) deps.logger.info(step.to, { name: movement.metadata.name });
       return;
     case "work":
       deps.logger.debug("Doing", { name: movement.metadata.name, what: step.work.what });
@@ -81,13 +89,18 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
 async function setPhase<T extends DataMovement>(
   deps: ApplierDeps<T>,
   movement: T,
-  to: "Prepared" | "InProgress" | "Canceling",
+  step: Extract<Step, { do: "setPhase" }>,
   now: string,
   write: (changed: T) => Promise<void>,
 ): Promise<boolean> {
+  const { to } = step;
   const next = (status: Status): T => ({ ...movement, status: { ...movement.status, ...status, phase: to } });
-  if (to === "InProgress") {
-    const started = withLabels(next({ startTimestamp: now }), { [LABELS.exposeOnGoing]: undefined });
+  if (step.to === "InProgress") {
+    // One that was adopted has been at it since its first start.
+    const startTimestamp = epochOf(movement) > 0 ? (movement.status?.startTimestamp ?? now) : now;
+    const started = withAnnotations(withLabels(next({ startTimestamp }), { [LABELS.exposeOnGoing]: undefined }), {
+      [DRAYAGE_ANNOTATIONS.moverPod]: step.moverPod,
+    });
     return deps.slots.take(slotKey(deps.kind, movement), () => write({ ...started, status: { ...started.status, ...deps.kind.startStatus } }));
   }
   const hasNode = deps.kind.nodeFields?.includes("node") ?? true;
@@ -119,11 +132,27 @@ function withEnding<T extends DataMovement>(movement: T, ending: Ending): T {
   return withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.ending]: JSON.stringify(ending) });
 }
 
+/** Accepted once more, with the whole time for preparing where it had been prepared before. No pod may move it until one is named again. */
+function adopted<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, why: string, now: string): T {
+  const epoch = epochOf(movement) + 1;
+  const { node: _, ...status } = movement.status ?? {};
+  const acceptedTimestamp = status.phase === "Accepted" ? (status.acceptedTimestamp ?? now) : now;
+  const message = `taken over by node "${deps.nodeName}" (${epoch} of at most ${ADOPTIONS_MAX} times): ${why}`;
+  return {
+    ...withAnnotations(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
+      [DRAYAGE_ANNOTATIONS.epoch]: String(epoch),
+      [DRAYAGE_ANNOTATIONS.moverPod]: undefined,
+    }),
+    status: { ...status, phase: "Accepted", acceptedByNode: deps.nodeName, acceptedTimestamp, message },
+  };
+}
+
 function concluded<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, ending: Ending, now: string): T {
   const cleared = withAnnotations(withLabels(movement, { [LABELS.exposeOnGoing]: undefined }), {
     [MOVEMENT_ANNOTATIONS.ending]: undefined,
     [MOVEMENT_ANNOTATIONS.cancelSeen]: undefined,
     [MOVEMENT_ANNOTATIONS.handover]: undefined,
+    [DRAYAGE_ANNOTATIONS.moverPod]: undefined,
   });
   const { message: _, ...status } = movement.status ?? {};
   const startsNow = deps.kind.stampsStartOnEnd && (status.startTimestamp ?? undefined) === undefined;

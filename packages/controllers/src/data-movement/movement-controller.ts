@@ -17,7 +17,7 @@ import {
 import { apply } from "./apply.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
-import { type DataMovement, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
+import { type DataMovement, type MovementKind, phaseOf } from "./movement.ts";
 import { observe, slotKey } from "./observe.ts";
 import { decide } from "./phases.ts";
 import type { Slots } from "./slots.ts";
@@ -70,7 +70,8 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       return {};
     }
     const phase = phaseOf(movement);
-    if (phase === "InProgress" || phase === "Canceling" || isTerminal(phase)) slots.seen(slotKey(kind, movement));
+    // What was started and is Accepted again was adopted by another node.
+    if (phase !== "Prepared") slots.seen(slotKey(kind, movement));
     const decision = decide(await observe(observer, movement));
     if (decision.waitingFor !== undefined) logger.debug("Waiting", { name: key.name, phase, for: decision.waitingFor });
     for (const step of decision.steps) {

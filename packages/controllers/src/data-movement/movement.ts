@@ -1,5 +1,5 @@
 /** What DataUpload, DataDownload, PodVolumeBackup and PodVolumeRestore have in common, which is nearly everything: the engine sees only this. */
-import type { DataDownload, DataUpload, PodVolumeBackup, PodVolumeRestore } from "@drayage/api";
+import { type DataDownload, type DataUpload, DRAYAGE_ANNOTATIONS, type PodVolumeBackup, type PodVolumeRestore } from "@drayage/api";
 import type { KubeObject, ResourceType } from "@drayage/kube";
 import type { Work } from "./work.ts";
 
@@ -70,6 +70,18 @@ export interface MovementKind<T extends DataMovement> {
 }
 
 export type AnyMovement = DataUpload | DataDownload | PodVolumeBackup | PodVolumeRestore;
+
+/** How often a movement was exposed anew; 0 for one that nothing happened to. The same mark is on what was made for it since. */
+export function epochOf({ metadata }: KubeObject): number {
+  const text = metadata.annotations?.[DRAYAGE_ANNOTATIONS.epoch];
+  return text !== undefined && /^[1-9]\d{0,3}$/.test(text) ? Number(text) : 0;
+}
+
+/** The mark of a movement's epoch for what is made for it; nothing in the first one. */
+export function epochAnnotations(movement: KubeObject): Readonly<Record<string, string>> {
+  const epoch = epochOf(movement);
+  return epoch === 0 ? {} : { [DRAYAGE_ANNOTATIONS.epoch]: String(epoch) };
+}
 
 export function phaseOf(movement: DataMovement): Phase {
   return movement.status?.phase ?? "New";

@@ -2,10 +2,10 @@
 import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, parseDataPathProgress, parseTransferDetails } from "@drayage/api";
 import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
 import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Node, type Pod, requireDuration } from "@drayage/kube";
-import { failureMessage, successMessage } from "../exposers/hosting-pod.ts";
+import { failureMessage, isDisrupted, successMessage } from "../exposers/hosting-pod.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
-import { type DataMovement, endingOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
+import { type DataMovement, endingOf, epochOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
 import { type DataPath, type MovementProgress, mayConclude, type Observed, type Role } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 import { done, failed, type Work, wait } from "./work.ts";
@@ -47,7 +47,12 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const ownerNode = pinned ?? (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
   const role = pinned === undefined ? roleOf(deps, phase, ownerNode, nowMs) : pinnedRole(deps, pinned, nowMs);
   const pod = deps.caches.pods.get({ namespace: deps.namespace, name: movement.metadata.name ?? "" });
-  const ourPod = pod !== undefined && isOwnedBy(pod, movement) ? pod : undefined;
+  // A pod of an earlier epoch is one that is to go; one beside the pod that was named has no business here.
+  const named = movement.metadata.annotations?.[DRAYAGE_ANNOTATIONS.moverPod];
+  const isCurrent = pod !== undefined && isOwnedBy(pod, movement) && epochOf(pod) === epochOf(movement) && (named === undefined || named === pod.metadata.uid);
+  const ourPod = isCurrent ? pod : undefined;
+  const podNode = ourPod?.spec.nodeName;
+  const isStranded = podNode !== undefined && podNode !== nodeName && isDead(deps.caches.nodes.get({ name: podNode }), nowMs);
   const dataPath = dataPathOf(deps, movement, ourPod);
   const delivering = kind.isDelivering(movement);
   const endedForMs = since(ending?.at) ?? 0;
@@ -56,7 +61,10 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     phase,
     claim,
     role,
-    hosting: ourPod?.spec.nodeName === nodeName,
+    hosting: podNode === nodeName,
+    podUid: ourPod?.metadata.uid,
+    strandedOn: isStranded ? podNode : undefined,
+    epoch: epochOf(movement),
     pinned: pinned !== undefined,
     finalizer: hasFinalizer(movement, kind.finalizer ?? finalizerFor(datamover)),
     cancelRequested,
@@ -169,7 +177,7 @@ function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, 
       const message = failureMessage(pod);
       const partial = resultOf(deps, movement, message);
       if (partial !== undefined) return { state: "failed", canceled: false, message: partial.message ?? "the snapshot is not whole", status: partial.status };
-      return { state: "failed", message, canceled: message.endsWith(DATA_PATH_CANCELED) };
+      return { state: "failed", message, canceled: message.endsWith(DATA_PATH_CANCELED), disrupted: isDisrupted(pod) };
     }
   }
 }

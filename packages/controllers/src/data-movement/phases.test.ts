@@ -25,6 +25,8 @@ function observed(changes: Partial<Observed> = {}): Observed {
     blockedBy: undefined,
     selfStarting: false,
     dataPath: { state: "absent" },
+    podUid: "pod-1",
+    epoch: 0,
     reported: { totalBytes: 0, doneBytes: 0 },
     delivering: false,
     work: undefined,
@@ -46,6 +48,8 @@ function told(changes: Partial<Observed>): string {
       return `setPhase ${first.to}`;
     case "recordEnding":
       return `end ${first.phase}: ${first.message ?? ""}`;
+    case "adopt":
+      return `adopt: ${first.why}`;
     case "conclude":
       return `conclude ${first.ending.phase}`;
     case "work":
@@ -117,10 +121,26 @@ describe("decide() of a data movement", () => {
       { phase: "Prepared", dataPath: running, slotFree: false },
       "wait for a free slot: as many data paths run on this node as it may",
     ],
-    ["Prepared: its pod is gone", { phase: "Prepared" }, "end Failed: the exposed mover pod is gone"],
+    ["Prepared: its pod is gone, so it is exposed anew", { phase: "Prepared" }, "adopt: the exposed mover pod is gone"],
     ["Prepared: its pod failed", { phase: "Prepared", dataPath: { state: "failed", message: "bad flag", canceled: false } }, "end Failed: bad flag"],
     ["Prepared: a cancel", { phase: "Prepared", dataPath: running, ...canceled }, "end Canceled: data upload was canceled before its data path started"],
-    ["Prepared: its node is dead", { phase: "Prepared", role: "heir" }, 'end Failed: node "node-1" is not ready'],
+    ["Prepared: its node is dead, so another adopts it", { phase: "Prepared", role: "heir" }, 'adopt: node "node-1" is not ready'],
+    [
+      "Prepared: its pod was drained away",
+      { phase: "Prepared", dataPath: { state: "failed", message: "drained", canceled: false, disrupted: true } },
+      "adopt: drained",
+    ],
+    [
+      "Accepted: its pod is on a dead node, so what that one may hold is left to it",
+      { phase: "Accepted", strandedOn: "node-2", dataPath: { state: "starting" } },
+      'adopt: node "node-2" of the mover pod is not ready',
+    ],
+    ["Accepted: others leave that to who accepted it", { phase: "Accepted", role: "bystander", strandedOn: "node-2" }, 'wait for node "node-1"'],
+    [
+      "Accepted: time for preparing is not begun anew by that",
+      { phase: "Accepted", strandedOn: "node-2", preparingForMs: 30 * MINUTE },
+      "end Failed: timeout on preparing data upload",
+    ],
 
     ["InProgress: the mover runs", { phase: "InProgress", dataPath: running }, "wait for the mover"],
     ["InProgress: progress is reported", { phase: "InProgress", dataPath: { ...running, progress: { totalBytes: 9, doneBytes: 3 } } }, "reportProgress"],
@@ -143,8 +163,28 @@ describe("decide() of a data movement", () => {
       "end Failed: no volume",
     ],
     ["InProgress: the mover failed", { phase: "InProgress", dataPath: { state: "failed", message: "disk", canceled: false } }, "end Failed: disk"],
-    ["InProgress: the mover was killed", { phase: "InProgress" }, "end Failed: the mover pod is gone: it was deleted, or its node was lost"],
-    ["InProgress: killed after a cancel", { phase: "InProgress", ...canceled }, "end Canceled: the mover pod is gone"],
+    ["InProgress: its pod was deleted", { phase: "InProgress" }, "adopt: the mover pod is gone: it was deleted, or its node was lost"],
+    ["InProgress: deleted after a cancel", { phase: "InProgress", ...canceled }, "end Canceled: the mover pod is gone: it was deleted, or its node was lost"],
+    ["InProgress: its node is dead", { phase: "InProgress", role: "heir", dataPath: running }, 'adopt: node "node-1" is not ready'],
+    [
+      "InProgress: its node was shut down",
+      { phase: "InProgress", dataPath: { state: "failed", message: "shut down", canceled: false, disrupted: true } },
+      "adopt: shut down",
+    ],
+    [
+      "InProgress: it is not adopted for ever",
+      { phase: "InProgress", role: "heir", dataPath: running, epoch: 3 },
+      'end Failed: node "node-1" is not ready; it was taken over 3 times before, and is not once more',
+    ],
+    ["InProgress: its node is dead and it is canceled", { phase: "InProgress", role: "heir", ...canceled }, 'end Canceled: node "node-1" is not ready'],
+    ["InProgress: what is tied to its node dies with it", { phase: "InProgress", role: "heir", pinned: true }, 'end Failed: node "node-1" is not ready'],
+    ["InProgress: movers of others know no fence", { phase: "InProgress", role: "heir", selfStarting: true }, 'end Failed: node "node-1" is not ready'],
+    [
+      "InProgress: a mover had ended before its node died",
+      { phase: "InProgress", role: "heir", dataPath: { state: "succeeded", result: { status: {} } } },
+      "inherit",
+    ],
+    ["InProgress: a delivery is brought to its end by another node", { phase: "InProgress", role: "heir", delivering: true }, "inherit"],
     [
       "InProgress: nobody answered a cancel for an hour",
       { phase: "InProgress", role: "bystander", cancelRequested: true, cancelSeenForMs: CANCEL_UNANSWERED_IN_PROGRESS_MS },

@@ -9,6 +9,11 @@
  *    ▼                       ▼                          ▼                      ▼        ▼
  *   Canceled / Failed ◄────────────────────────────────────────────────────  Canceled, Failed
  *
+ * A movement whose node is dead, or whose pod was taken away, is adopted: it is Accepted again in a new epoch, and everything is made anew elsewhere (docs/design/0010). Which mover
+ * may move is written down with InProgress, so that one that is only cut off can neither finish nor tell.
+ *
+ *   Accepted, Prepared, InProgress, Canceling ──── node dead, pod lost ────► Accepted, at most three times; then Failed
+ *
  * Every way to an end is the same three steps: the ending is written on the object, what was made on the way is taken away, the phase is set; then the finalizer goes.
  */
 import type { TransferDetails } from "@drayage/api";
@@ -31,7 +36,14 @@ export type DataPath =
   | { readonly state: "running"; readonly progress?: MovementProgress }
   | { readonly state: "succeeded"; readonly result: { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } }
   /** `status` is what can be kept of a failure: a snapshot that lacks some entries. */
-  | { readonly state: "failed"; readonly message: string; readonly canceled: boolean; readonly status?: Readonly<Record<string, unknown>> };
+  | {
+      readonly state: "failed";
+      readonly message: string;
+      readonly canceled: boolean;
+      readonly status?: Readonly<Record<string, unknown>>;
+      /** Its pod was taken from it; it did not fail by itself. */
+      readonly disrupted?: boolean;
+    };
 
 export interface Observed {
   readonly phase: Phase;
@@ -58,6 +70,11 @@ export interface Observed {
   /** Its mover is another program, which moves as soon as its pod runs and stops when its pod is told to end. */
   readonly selfStarting: boolean;
   readonly dataPath: DataPath;
+  /** The mover pod of this epoch, and the node that it is on while that one is dead. */
+  readonly podUid?: string | undefined;
+  readonly strandedOn?: string | undefined;
+  /** How often it was adopted. */
+  readonly epoch: number;
   /** Progress as it stands in the status. */
   readonly reported: { readonly totalBytes: number; readonly doneBytes: number };
   /** How old the details are that stand in the annotation; undefined for none. */
@@ -78,7 +95,13 @@ export type Step =
   | { readonly do: "work"; readonly work: Extract<Work, { state: "act" }> }
   | { readonly do: "recordEnding"; readonly phase: TerminalPhase; readonly message?: string; readonly status?: Readonly<Record<string, unknown>> }
   | { readonly do: "conclude"; readonly ending: Ending }
-  | { readonly do: "setPhase"; readonly to: "Prepared" | "InProgress" | "Canceling" }
+  | { readonly do: "setPhase"; readonly to: "Prepared" | "Canceling" }
+  /** `moverPod` is the UID of the only pod that may move the data. */
+  | { readonly do: "setPhase"; readonly to: "InProgress"; readonly moverPod: string | undefined }
+  /** Accepted by this node, in the next epoch. */
+  | { readonly do: "adopt"; readonly why: string }
+  /** The mover has ended; only what comes after it is left to do, by this node. */
+  | { readonly do: "inherit" }
   /** With details only when those that are there are old enough: they are for people, and each is a write. */
   | ({ readonly do: "reportProgress" } & MovementProgress);
 
@@ -93,6 +116,8 @@ export interface Decision {
 /** Velero's figures: how long a cancel may go unanswered before another node ends the object. */
 export const CANCEL_UNANSWERED_MS = 5 * 60_000;
 export const CANCEL_UNANSWERED_IN_PROGRESS_MS = 60 * 60_000;
+/** A volume that three nodes could not read to its end takes nodes down with it, or none is fit for it. */
+export const ADOPTIONS_MAX = 3;
 /** A recorded ending is cleaned up by who recorded it; after this long by anybody. */
 const ENDING_ABANDONED_MS = 2 * 60_000;
 
@@ -134,28 +159,32 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
         ? finish("Canceled", `${o.noun} was canceled while it was being prepared`)
         : o.hosting && isUp(o) && !o.cancelRequested
           ? step({ do: "setPhase", to: "Prepared" })
-          : o.role === "heir"
-            ? o.pinned
-              ? finish("Failed", `node "${o.ownerNode}" is not ready`)
-              : step({ do: "claim" })
-            : o.role === "bystander"
-              ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
-              : exposing(o),
+          : isLost(o)
+            ? adopt(o, o.dataPath.state === "failed" ? o.dataPath.message : `node "${o.strandedOn}" of the mover pod is not ready`)
+            : o.role === "heir"
+              ? o.pinned
+                ? finish("Failed", deadNode(o))
+                : step({ do: "claim" })
+              : o.role === "bystander"
+                ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
+                : exposing(o),
 
   Prepared: (o) =>
     o.role === "heir"
-      ? finish("Failed", `node "${o.ownerNode}" is not ready`)
+      ? adopt(o, deadNode(o))
       : o.cancelRequested && (o.role === "owner" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled before its data path started`)
         : o.role === "bystander"
           ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
           : o.dataPath.state === "absent"
-            ? finish("Failed", "the exposed mover pod is gone")
+            ? adopt(o, "the exposed mover pod is gone")
             : o.dataPath.state === "failed"
-              ? finish("Failed", o.dataPath.message)
+              ? o.dataPath.disrupted === true
+                ? adopt(o, o.dataPath.message)
+                : finish("Failed", o.dataPath.message)
               : !o.slotFree
                 ? waitFor("a free slot: as many data paths run on this node as it may", QUEUE_MS)
-                : step({ do: "setPhase", to: "InProgress" }),
+                : step({ do: "setPhase", to: "InProgress", moverPod: o.podUid }),
 
   InProgress: running,
   Canceling: running,
@@ -175,6 +204,22 @@ export function decide(o: Observed): Decision {
     return o.finalizer ? step({ do: "requestCancel", message: `Cancel ${o.noun.replace(" ", "")} because it is being deleted` }) : nothing;
   if (o.cancelRequested && o.cancelSeenForMs === undefined && o.phase !== "New") return step({ do: "stampCancel" });
   return phases[o.phase](o);
+}
+
+const deadNode = (o: Observed): string => `node "${o.ownerNode}" is not ready`;
+
+/** Whether a pod that was to come up was taken away again, or is on a node that died: what it may still hold is left to it. */
+function isLost(o: Observed): boolean {
+  if (o.role === "bystander" || o.pinned || o.selfStarting) return false;
+  return o.strandedOn !== undefined || (o.dataPath.state === "failed" && o.dataPath.disrupted === true);
+}
+
+/** Everything anew on another node, where that can be done: a volume that is tied to its node cannot follow, and movers of others know no fence. */
+function adopt(o: Observed, why: string): Decision {
+  if (o.cancelRequested) return finish("Canceled", why);
+  if (o.pinned || o.selfStarting) return finish("Failed", why);
+  if (o.epoch >= ADOPTIONS_MAX) return finish("Failed", `${why}; it was taken over ${o.epoch} times before, and is not once more`);
+  return step({ do: "adopt", why });
 }
 
 /** Whether the volume is in the hands of the mover; one that starts by itself may have ended already. */
@@ -202,15 +247,17 @@ function exposing(o: Observed): Decision {
 /** InProgress and Canceling differ in one thing only: whether the cancel has been answered. */
 function running(o: Observed): Decision {
   const overdue = o.cancelSeenForMs !== undefined && o.cancelSeenForMs >= (o.phase === "InProgress" ? CANCEL_UNANSWERED_IN_PROGRESS_MS : CANCEL_UNANSWERED_MS);
-  if (o.role === "heir")
-    return o.cancelRequested ? finish("Canceled", `node "${o.ownerNode}" is not ready`) : finish("Failed", `node "${o.ownerNode}" is not ready`);
+  if (o.role === "heir") {
+    // What the mover made is all there; its node is not needed any more.
+    const hasEnded = o.delivering || o.dataPath.state === "succeeded" || (o.dataPath.state === "failed" && o.dataPath.disrupted !== true);
+    return hasEnded && !o.pinned ? step({ do: "inherit" }) : adopt(o, deadNode(o));
+  }
   if (overdue) return finish("Canceled", `${o.noun} was canceled, and its mover did not answer in time`);
   if (o.role === "bystander") return waitFor(`node "${o.ownerNode}"`, TICK_MS);
   if (o.delivering || o.dataPath.state === "succeeded") return deliver(o);
+  if (o.dataPath.state === "failed" && o.dataPath.disrupted === true) return adopt(o, o.dataPath.message);
   if (o.dataPath.state === "failed") return finish(o.dataPath.canceled ? "Canceled" : "Failed", o.dataPath.message, o.dataPath.status);
-  if (o.dataPath.state === "absent") {
-    return o.cancelRequested ? finish("Canceled", "the mover pod is gone") : finish("Failed", "the mover pod is gone: it was deleted, or its node was lost");
-  }
+  if (o.dataPath.state === "absent") return adopt(o, "the mover pod is gone: it was deleted, or its node was lost");
   // Cleaning up tells its pod to end, and ends it when it does not.
   if (o.cancelRequested && o.selfStarting) return finish("Canceled", `${o.noun} was canceled`);
   if (o.cancelRequested && o.phase === "InProgress") return step({ do: "setPhase", to: "Canceling" });

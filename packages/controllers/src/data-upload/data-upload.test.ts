@@ -344,15 +344,40 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
-  it("fails when its mover pod is gone while it runs", async () => {
+  it("is exposed anew when its mover pod is deleted while it runs, as draining a node does", async () => {
     const w = world({ mover: "waits" });
     create(w);
     const { stop } = await agent(w);
-    await until(w, inPhase("InProgress"));
+    const before = await until(w, inPhase("InProgress"));
+    const [pod, claim] = [w.client.peek(pods, KEY), w.client.peek(persistentVolumeClaims, KEY)];
     await w.client.delete(pods, KEY);
+    const again = await until(w, (object) => object?.status?.phase === "InProgress" && object.metadata.annotations?.["drayage.io/epoch"] === "1");
+    expect(again.status?.message).toBe('taken over by node "node-1" (1 of at most 3 times): the mover pod is gone: it was deleted, or its node was lost');
+    expect(again.metadata.annotations).toMatchObject({ "drayage.io/epoch": "1", "drayage.io/mover-pod": w.client.peek(pods, KEY)?.metadata.uid });
+    expect(again.status?.startTimestamp).toBe(before.status?.startTimestamp);
+    expect(w.client.peek(pods, KEY)?.metadata.uid).not.toBe(pod?.metadata.uid);
+    expect(w.client.peek(persistentVolumeClaims, KEY)?.metadata.uid).not.toBe(claim?.metadata.uid);
+    w.storage.options = { mover: "succeeds" };
+    w.storage.nudge();
     const result = await until(w, ended);
     await stop();
-    expect(result.status?.message).toContain("the mover pod is gone");
+    expect(result.status).toMatchObject({ phase: "Completed" });
+    expect(result.status?.message).toBeUndefined();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when its pod is taken from it again and again", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    for (let time = 0; time < 4; time++) {
+      const epoch = time === 0 ? undefined : String(time);
+      await until(w, (object) => object?.status?.phase === "InProgress" && object.metadata.annotations?.["drayage.io/epoch"] === epoch);
+      await w.client.delete(pods, KEY);
+    }
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed", message: expect.stringContaining("it was taken over 3 times before") });
     expect(leftovers(w)).toEqual([]);
   });
 
@@ -419,17 +444,22 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
-  it("is ended by another node when its own is dead", async () => {
+  it("is adopted by another node when its own is dead, and completes there", async () => {
     const w = world({ mover: "waits" });
     create(w);
     const first = await agent(w, "node-1");
     await until(w, inPhase("InProgress"));
     await first.stop();
     w.client.seed(nodes, node("node-1", "False", "2026-01-01T00:00:00Z"));
+    w.storage.options = { nodeName: "node-2" };
     const second = await agent(w, "node-2");
     const result = await until(w, ended, 400, 5_000);
-    await second.stop();
-    expect(result.status).toMatchObject({ phase: "Failed", message: 'node "node-1" is not ready' });
+    // The first node comes back, and finds that it has nothing to do with it any more.
+    const revived = await agent(w, "node-1");
+    await w.clock.advance(120_000);
+    for (const { stop } of [second, revived]) await stop();
+    expect(result.status).toMatchObject({ phase: "Completed", acceptedByNode: "node-2", node: "node-2" });
+    expect(w.client.peek(dataUploads, KEY)?.status).toEqual(result.status);
     expect(leftovers(w)).toEqual([]);
   });
 

@@ -30,11 +30,11 @@ import {
   secrets,
   storageClasses,
 } from "@drayage/kube";
-import { MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
+import { epochAnnotations, MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
-import { claimRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
+import { claimRemoval, earlierEpochRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 
@@ -61,6 +61,8 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
   const { client, namespace } = deps;
   const name = upload.metadata.name ?? "";
   const key = { namespace, name };
+  const earlier = await earlierEpochRemoval(deps, upload);
+  if (earlier !== undefined) return earlier;
   const pod = await client.find(pods, key);
   if (pod !== undefined) {
     const foreign = notOurs(pod, upload);
@@ -85,6 +87,7 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
     const built = await buildMoverSecret(client, {
       name,
       namespace,
+      annotations: epochAnnotations(upload),
       owner: controllerReference(dataUploads, upload),
       label: LABELS.dataUpload,
       locationName: upload.spec.backupStorageLocation,
@@ -103,6 +106,7 @@ function requestFor(upload: DataUpload, mode: "Filesystem" | "Block", namespace:
   return {
     name,
     namespace,
+    annotations: epochAnnotations(upload),
     owner: controllerReference(dataUploads, upload),
     label: LABELS.dataUpload,
     target: { kind: LOCATION_TARGET, name: backupStorageLocation },
@@ -247,12 +251,13 @@ async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: Volume
   const storage = Number.isSafeInteger(restoreSize) && restoreSize > 0 ? bytesQuantity(restoreSize) : source?.spec.resources?.requests?.["storage"];
   // The application's claim may have been deleted since its snapshot was made.
   const volumeMode = source?.spec.volumeMode ?? (content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceVolumeMode] === "Block" ? "Block" : "Filesystem");
+  const annotations = { ...override?.annotations, ...epochAnnotations(upload) };
   return {
     metadata: {
       name,
       namespace,
       ownerReferences: [controllerReference(dataUploads, upload)],
-      ...(override?.annotations === undefined ? {} : { annotations: { ...override.annotations } }),
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     },
     spec: {
       accessModes: [override?.readOnly === true ? "ReadOnlyMany" : "ReadWriteOnce"],
@@ -280,6 +285,7 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
     command: ["data-mover", "backup"],
     args: [`--volume-path=/${uid}`, `--volume-mode=${volumeMode}`, `--data-upload=${name}`, `--resource-timeout=${upload.spec.operationTimeout}`],
     volumeMode,
+    epoch: epochAnnotations(upload),
     readOnly: claim.spec.accessModes?.includes("ReadOnlyMany") ?? false,
     storageClass: claim.spec.storageClassName,
     ...(topology === undefined ? {} : { topology }),

@@ -5,10 +5,11 @@
  */
 import { type BackupRepository, type DataDownload, DRAYAGE_ANNOTATIONS, dataDownloads, LABELS, LOCATION_TARGET, MOVER_ANNOTATIONS } from "@drayage/api";
 import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
+import { epochAnnotations } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
-import { notOurs } from "./intermediate-objects.ts";
+import { earlierEpochRemoval, notOurs } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 
@@ -26,6 +27,8 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
   const { client, namespace } = deps;
   const name = download.metadata.name ?? "";
   const key = { namespace, name };
+  const earlier = await earlierEpochRemoval(deps, download);
+  if (earlier !== undefined) return earlier;
   const pod = await client.find(pods, key);
   if (pod !== undefined) {
     const foreign = notOurs(pod, download);
@@ -63,6 +66,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     const built = await buildMoverSecret(client, {
       name,
       namespace,
+      annotations: epochAnnotations(download),
       owner,
       label: LABELS.dataDownload,
       locationName: download.spec.backupStorageLocation,
@@ -88,6 +92,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
       "--cache-volume-path=",
     ],
     volumeMode,
+    epoch: epochAnnotations(download),
     storageClass: target.spec.storageClassName,
     ...(selectedNode === undefined ? {} : { selectedNode }),
   });
@@ -101,6 +106,7 @@ function requestFor(download: DataDownload, mode: "Filesystem" | "Block", namesp
   return {
     name,
     namespace,
+    annotations: epochAnnotations(download),
     owner: controllerReference(dataDownloads, download),
     label: LABELS.dataDownload,
     target: { kind: LOCATION_TARGET, name: backupStorageLocation },
@@ -128,14 +134,14 @@ async function selectedNodeOf(deps: ExposerDeps, { metadata }: DataDownload, tar
 }
 
 function buildClaim(deps: ExposerDeps, download: DataDownload, target: PersistentVolumeClaim, selectedNode: string | undefined): PersistentVolumeClaim {
-  const annotations = selectedNode === undefined ? target.metadata.annotations : { [SELECTED_NODE]: selectedNode };
+  const annotations = { ...(selectedNode === undefined ? target.metadata.annotations : { [SELECTED_NODE]: selectedNode }), ...epochAnnotations(download) };
   const { accessModes, storageClassName, volumeMode, resources } = target.spec;
   return {
     metadata: {
       name: download.metadata.name ?? "",
       namespace: deps.namespace,
       ...(target.metadata.labels === undefined ? {} : { labels: { ...target.metadata.labels } }),
-      ...(annotations === undefined ? {} : { annotations: { ...annotations } }),
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       ownerReferences: [controllerReference(dataDownloads, download)],
     },
     spec: {

@@ -1,5 +1,5 @@
 /** The pod that holds an exposed volume and runs the mover: how it is made, and what its status says. Shape: velero.md 3.3 and 4.1, step 9. */
-import { LABELS, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
+import { LABELS, MOVER_POD_UID_ENV, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
 import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec, VolumeMount } from "@drayage/kube";
 import { affinityFor, moverResources } from "../data-movement/node-agent-config.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
@@ -25,6 +25,8 @@ export interface HostingPodOptions {
   readonly topology?: NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"];
   /** A folder or a device of the node instead of a claim of the pod's own name. */
   readonly hostPath?: { readonly path: string; readonly nodeName: string; readonly privileged: boolean };
+  /** The mark of its movement's epoch. */
+  readonly epoch?: Readonly<Record<string, string>>;
   /** The node that the workload was scheduled to; wins over the configured affinity. */
   readonly selectedNode?: string;
 }
@@ -74,6 +76,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
           { name: "VELERO_SCRATCH_DIR", value: "/scratch" },
           { name: "AWS_SHARED_CREDENTIALS_FILE", value: `${MOVER_SECRET_PATH}/cloud` },
           { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
+          { name: MOVER_POD_UID_ENV, valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
           ...(program?.env ?? []),
           ...(pod.env ?? []),
         ],
@@ -92,6 +95,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
       { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
     ],
   };
+  const annotations = { ...config.podAnnotations, ...options.epoch };
   const container = spec.containers[0];
   if (container !== undefined) {
     container.volumeMounts = [
@@ -105,7 +109,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
       name,
       namespace: deps.namespace,
       labels: { ...config.podLabels, [options.label]: validLabelValue(name), [LABELS.exposerPodGroup]: options.group },
-      ...(config.podAnnotations === undefined ? {} : { annotations: { ...config.podAnnotations } }),
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       ownerReferences: [options.owner],
     },
     spec,
@@ -155,6 +159,15 @@ export function startingReason(pod: Pod): string {
   const waiting = pod.status?.containerStatuses?.[0]?.state?.waiting;
   if (waiting?.reason !== undefined) return `the mover pod to start: ${waiting.reason}${waiting.message === undefined ? "" : `: ${waiting.message}`}`;
   return pod.spec.nodeName === undefined ? "the mover pod to be scheduled" : `the mover pod to start on node "${pod.spec.nodeName}"`;
+}
+
+/** Why a pod ended that its own program did not end: its node is shut down, was lost, or had to make room. Velero fails what was evicted for want of resources, and so do we. */
+export function isDisrupted({ status }: Pod): boolean {
+  if (status?.reason === "Evicted") return false;
+  if (status?.reason !== undefined && ["NodeLost", "NodeShutdown", "Terminated"].includes(status.reason)) return true;
+  if (status?.conditions?.some(({ type, status: is }) => type === "DisruptionTarget" && is === "True") === true) return true;
+  // The kubelet came back, after its node had, and found no trace of the container.
+  return status?.containerStatuses?.[0]?.state?.terminated?.reason === "ContainerStatusUnknown";
 }
 
 /** What is known about the end of a failed pod: the mover's own words, else the kubelet's. */

@@ -12,6 +12,7 @@ import {
   type ResourceType,
   secrets,
 } from "@drayage/kube";
+import { epochOf } from "../data-movement/movement.ts";
 import { act, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 
@@ -29,12 +30,15 @@ export async function removal<T extends KubeObject>(
   deps: ExposerDeps,
   type: ResourceType<T>,
   key: ObjectKey,
-  options: { readonly ownedBy?: KubeObject; readonly force?: boolean } = {},
+  options: { readonly ownedBy?: KubeObject; readonly force?: boolean | "now" } = {},
 ): Promise<Work | undefined> {
   const object = await deps.client.find(type, key);
   if (object === undefined || (options.ownedBy !== undefined && !isOwnedBy(object, options.ownedBy))) return undefined;
   const what = `${groupResourceOf(type)} "${key.namespace === undefined ? "" : `${key.namespace}/`}${key.name}"`;
   const precondition = object.metadata.uid === undefined ? {} : { preconditions: { uid: object.metadata.uid } };
+  if (options.force === "now" && object.metadata.deletionGracePeriodSeconds !== 0) {
+    return act(`delete ${what} by force`, () => deps.client.delete(type, key, { ...precondition, gracePeriodSeconds: 0 }));
+  }
   if (!isDeleting(object)) return act(`delete ${what}`, () => deps.client.delete(type, key, precondition));
   const deletingForMs = deps.clock.nowMs() - (parseTime(object.metadata.deletionTimestamp) ?? deps.clock.nowMs());
   if (options.force === true && deletingForMs >= FORCE_AFTER_MS && object.metadata.deletionGracePeriodSeconds !== 0) {
@@ -46,6 +50,20 @@ export async function removal<T extends KubeObject>(
 /** Takes the mover pod away. */
 export async function podRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
   return removal(deps, pods, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner, force: true });
+}
+
+/**
+ * Takes away what was made for an earlier epoch of a movement: the pod that may still run on a node that nobody hears, so by force; the claim, whose volume may be attached there, or
+ * half written; the Secret, whose credentials may have been changed since. A volume that such a pod still writes to is never given to another.
+ */
+export async function earlierEpochRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
+  const epoch = epochOf(owner);
+  if (epoch === 0) return undefined;
+  const key = { namespace: deps.namespace, name: owner.metadata.name ?? "" };
+  const isEarlier = (object: KubeObject | undefined): boolean => object !== undefined && isOwnedBy(object, owner) && epochOf(object) !== epoch;
+  if (isEarlier(await deps.client.find(pods, key))) return removal(deps, pods, key, { ownedBy: owner, force: "now" });
+  if (isEarlier(await deps.client.find(persistentVolumeClaims, key))) return claimRemoval(deps, owner);
+  return isEarlier(await deps.client.find(secrets, key)) ? secretRemoval(deps, owner) : undefined;
 }
 
 /** Takes the mover's Secret away. */

@@ -40,6 +40,8 @@ export interface RequestSecretOptions {
   readonly name: string;
   readonly namespace: string;
   readonly owner: OwnerReference;
+  /** The mark of its movement's epoch. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Under which the object that it is for is named. */
   readonly label: string;
   /** A backup location, or something of the mover's own. */
@@ -49,7 +51,7 @@ export interface RequestSecretOptions {
 
 /** Builds the Secret. Throws KUBE_NOT_FOUND when the location or a Secret it needs is not there. */
 export async function buildRequestSecret(client: KubeClient, options: RequestSecretOptions): Promise<Secret> {
-  const { namespace, name, label, owner, target } = options;
+  const { namespace, name, label, owner, annotations = {}, target } = options;
   const request: MoverRequest = {
     schema: 1,
     ...options.request,
@@ -61,7 +63,13 @@ export async function buildRequestSecret(client: KubeClient, options: RequestSec
     Buffer.from(text, "utf8").toString("base64"),
   ]);
   return {
-    metadata: { name, namespace, labels: { [label]: validLabelValue(name) }, ownerReferences: [owner] },
+    metadata: {
+      name,
+      namespace,
+      labels: { [label]: validLabelValue(name) },
+      ownerReferences: [owner],
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+    },
     type: "Opaque",
     data: Object.fromEntries(encoded) as Record<string, string>,
   };

@@ -21,6 +21,8 @@ export interface MoverSecretOptions {
   readonly name: string;
   readonly namespace: string;
   readonly owner: OwnerReference;
+  /** The mark of its movement's epoch. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Under which the object that it is for is named. */
   readonly label: string;
   readonly locationName: string;
@@ -31,7 +33,7 @@ export interface MoverSecretOptions {
 
 /** Builds the Secret. Throws KUBE_NOT_FOUND when the location or a Secret it needs is not there. */
 export async function buildMoverSecret(client: KubeClient, options: MoverSecretOptions): Promise<Secret> {
-  const { namespace, name, label, owner } = options;
+  const { namespace, name, label, owner, annotations = {} } = options;
   const location = await client.find(backupStorageLocations, { namespace, name: options.locationName });
   if (location === undefined) throw new DrayError("KUBE_NOT_FOUND", `Cannot find backup storage location "${options.locationName}"`);
   const { credentialsText, caCertPem } = await readLocationSecrets(client, namespace, location);
@@ -39,7 +41,13 @@ export async function buildMoverSecret(client: KubeClient, options: MoverSecretO
   const { metadata, spec } = options.repository;
   const encode = (text: string): string => Buffer.from(text, "utf8").toString("base64");
   return {
-    metadata: { name, namespace, labels: { [label]: validLabelValue(name) }, ownerReferences: [owner] },
+    metadata: {
+      name,
+      namespace,
+      labels: { [label]: validLabelValue(name) },
+      ownerReferences: [owner],
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+    },
     type: "Opaque",
     data: {
       [MOVER_SECRET_KEYS.locationJson]: encode(JSON.stringify({ metadata: { name: location.metadata.name, namespace }, spec: location.spec })),

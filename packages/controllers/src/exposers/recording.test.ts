@@ -129,7 +129,7 @@ function expectSamePod(ours: Loose, theirs: Loose, uid: string): void {
   expect(mounts(container["volumeMounts"])).toEqual(mounts(theirContainer["volumeMounts"]));
   // Credentials of providers that are not there are not named.
   const names = ((container["env"] ?? []) as { name: string }[]).map(({ name }) => name);
-  expect(names).toEqual(["NODE_NAME", "VELERO_NAMESPACE", "VELERO_SCRATCH_DIR", "AWS_SHARED_CREDENTIALS_FILE", "DRAYAGE_MOVER_SECRET_PATH"]);
+  expect(names).toEqual(["NODE_NAME", "VELERO_NAMESPACE", "VELERO_SCRATCH_DIR", "AWS_SHARED_CREDENTIALS_FILE", "DRAYAGE_MOVER_SECRET_PATH", "DRAYAGE_POD_UID"]);
 }
 
 const OUR_ANNOTATIONS = /^drayage\.io\//;

@@ -4,7 +4,7 @@
  *
  * Checkpoints carry the source but no tags, so that nobody who looks snapshots up by tag takes one for a backup.
  */
-import { type Clock, randomUuid } from "@drayage/base";
+import { type Clock, dispositionOf, randomUuid } from "@drayage/base";
 import {
   type DirectoryEntry,
   type DirectoryListingWriter,
@@ -43,7 +43,7 @@ export interface CheckpointOptions {
   readonly startTimeNs: bigint;
   readonly everyMs: number;
   /** Called before a manifest is saved; throws when somebody else has taken over. */
-  readonly fence: (() => Promise<void>) | undefined;
+  readonly fence: ((before: "checkpoint") => Promise<void>) | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -93,7 +93,7 @@ export class Checkpoints {
     const { repository, source, description, startTimeNs, clock, fence, signal } = this.#options;
     if (this.root === undefined) return;
     const rootEntry = await this.#entryOf(this.root);
-    await fence?.();
+    if (!(await this.#mayBeSaved(fence))) return;
     const previous = this.#savedId;
     this.#savedId = await repository.snapshots.save(
       { source, description, startTimeNs, endTimeNs: clock.nowNs(), stats: emptyStats, incomplete: CHECKPOINT, rootEntry, tags: {}, pins: [] },
@@ -101,6 +101,17 @@ export class Checkpoints {
     );
     if (previous !== undefined) await repository.snapshots.delete(previous, signal);
     await repository.flush(signal);
+  }
+
+  /** False when it cannot be told now whether this run is still the one: the next checkpoint is not far. */
+  async #mayBeSaved(fence: CheckpointOptions["fence"]): Promise<boolean> {
+    try {
+      await fence?.("checkpoint");
+      return true;
+    } catch (error) {
+      if (dispositionOf(error) === "retry") return false;
+      throw error;
+    }
   }
 
   async #entryOf(directory: DirectoryUnderWay): Promise<DirectoryEntry> {

@@ -76,8 +76,11 @@ export interface UploadSnapshotOptions {
   readonly memoryBudget?: number;
   /** @default 5 minutes */
   readonly checkpointEveryMs?: number;
-  /** Called before a manifest is saved; what it throws ends the upload. A successor uses it to stop one that is believed dead. */
-  readonly fence?: () => Promise<void>;
+  /**
+   * Called before a manifest is saved; what it throws ends the upload. A successor uses it to stop one that is believed dead. Before a checkpoint a failure that may pass leaves only
+   * that checkpoint out.
+   */
+  readonly fence?: (before: "checkpoint" | "snapshot") => Promise<void>;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
   readonly clock?: Clock;
@@ -144,7 +147,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
     const rootEntry = await uploadRoot(context, source, parents);
     meter.enter("finishing");
     const stats = statsOf(context);
-    await fence?.();
+    await fence?.("snapshot");
     const identical = identicalParent(context, parents, rootEntry);
     const snapshotId =
       identical?.id ??

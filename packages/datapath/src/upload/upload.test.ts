@@ -430,6 +430,29 @@ describe("checkpoints", () => {
     expect((await repository.snapshots.list()).snapshots.map((snapshot) => snapshot.id)).toEqual([result.snapshotId]);
   });
 
+  it("one that may not be saved now is left out, and the upload goes on", async () => {
+    const clock = new VirtualClock();
+    const { repository, contents } = memoryRepository({ clock });
+    writeFileSync(join(root, "large"), patternBytes(13 << 20, 5));
+    const write = contents.write.bind(contents);
+    let incomplete = 0;
+    contents.write = async (data, options, signal) => {
+      clock.jump(1_000);
+      incomplete += (await repository.snapshots.list()).snapshots.length;
+      return write(data, options, signal);
+    };
+    let asked = 0;
+    const fence = async (before: "checkpoint" | "snapshot"): Promise<void> => {
+      if (before === "snapshot") return;
+      asked++;
+      throw new DrayError("KUBE_UNAVAILABLE", "Cannot get the object: nobody answers");
+    };
+    const result = await upload(repository, { checkpointEveryMs: 10_000, fence });
+    expect(asked).toBeGreaterThan(1);
+    expect(incomplete).toBe(0);
+    expect((await repository.snapshots.list()).snapshots.map((snapshot) => snapshot.id)).toEqual([result.snapshotId]);
+  });
+
   it("the next run goes on from the checkpoint of one that was killed", async () => {
     const clock = new VirtualClock();
     const { repository, contents } = memoryRepository({ clock });

@@ -1,12 +1,16 @@
 /** `data-mover backup`: one exposed volume into the repository of its namespace, in the form that Velero writes (velero.md 8.3). */
-import { type DataUpload, dataUploads, LABELS } from "@drayage/api";
+import { type DataUpload, DRAYAGE_ANNOTATIONS, dataUploads, LABELS } from "@drayage/api";
+import type { Logger } from "@drayage/base";
 import { type EntryProblem, type UploadResult, uploadSnapshot } from "@drayage/datapath";
-import { veleroIdentity } from "@drayage/repo";
+import { type Repository, type SnapshotSource, veleroIdentity } from "@drayage/repo";
+import { Superseded } from "./movement-watch.ts";
 import { withRepository } from "./open-repository.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
 
 export interface DataMoverBackupOptions extends DataMoverOptions {
   readonly dataUploadName: string;
+  /** How often what is there so far is saved, so that another node can go on from it; five minutes when left out. */
+  readonly checkpointEveryMs?: number;
 }
 
 /** What Velero calls snapshots of this kind, and looks them up by. */
@@ -19,15 +23,16 @@ export function runDataMoverBackup(options: DataMoverBackupOptions): Promise<num
 }
 
 async function backUp(options: DataMoverBackupOptions, { object, access, signal, onProgress, fence }: TransferContext<DataUpload>): Promise<Outcome> {
-  const { clock, random, logger, volumePath, volumeMode, memoryBudget } = options;
+  const { clock, random, logger, volumePath, volumeMode, memoryBudget, checkpointEveryMs } = options;
   const { sourceNamespace, sourcePVC, dataMoverConfig } = object.spec;
   const operationId = object.metadata.labels?.[LABELS.asyncOperationId];
+  const snapshotSource = { ...veleroIdentity, path: `${DATA_MOVER_REQUESTER}/${UPLOADER}/${sourceNamespace}/${sourcePVC}` };
   const parallel = positive(dataMoverConfig?.["ParallelFilesUpload"]);
-  const result = await withRepository(access, { clock, random, logger, signal }, (repository) =>
-    uploadSnapshot({
+  const result = await withRepository(access, { clock, random, logger, signal }, async (repository) => {
+    const uploaded = await uploadSnapshot({
       repository,
       source: { kind: volumeMode === "Block" ? "block" : "directory", path: volumePath },
-      snapshotSource: { ...veleroIdentity, path: `${DATA_MOVER_REQUESTER}/${UPLOADER}/${sourceNamespace}/${sourcePVC}` },
+      snapshotSource,
       description: "Kopia Uploader",
       tags: {
         "snapshot-requester": DATA_MOVER_REQUESTER,
@@ -43,10 +48,46 @@ async function backUp(options: DataMoverBackupOptions, { object, access, signal,
       logger,
       ...(parallel === undefined ? {} : { parallel }),
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
-    }),
-  );
+      ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }),
+    });
+    await keepOne(repository, { snapshotId: uploaded.snapshotId, snapshotSource, operationId, object, fence, logger });
+    return uploaded;
+  });
   for (const { path, message } of result.warnings) logger.warn("An entry was not kept as it is", { path, message });
   return outcomeOf(result, volumePath, volumeMode);
+}
+
+interface Kept {
+  readonly snapshotId: string;
+  readonly snapshotSource: SnapshotSource;
+  readonly operationId: string | undefined;
+  readonly object: DataUpload;
+  readonly fence: TransferContext<DataUpload>["fence"];
+  readonly logger: Logger;
+}
+
+/**
+ * Of the movers of one DataUpload only one leaves a snapshot. Between a fence and the manifest that it lets pass lies a moment in which a successor may have been named: who finds that
+ * out takes its own away, and a successor takes away what one before it left.
+ */
+async function keepOne(repository: Repository, { snapshotId, snapshotSource, operationId, object, fence, logger }: Kept): Promise<void> {
+  try {
+    await fence("snapshot");
+  } catch (error) {
+    // A cancel comes too late, and of an API server that does not answer nothing is known.
+    if (!(error instanceof Superseded)) return;
+    await repository.snapshots.delete(snapshotId);
+    await repository.flush();
+    throw error;
+  }
+  if (object.metadata.annotations?.[DRAYAGE_ANNOTATIONS.epoch] === undefined || operationId === undefined) return;
+  const { snapshots } = await repository.snapshots.list({ source: snapshotSource });
+  const others = snapshots.filter(({ id, incomplete, tags }) => id !== snapshotId && incomplete === undefined && tags[LABELS.asyncOperationId] === operationId);
+  for (const { id } of others) {
+    logger.warn("Deleting the snapshot of a mover that was taken for dead", { snapshot: id });
+    await repository.snapshots.delete(id);
+  }
+  if (others.length > 0) await repository.flush();
 }
 
 /** What is told of an upload. */

@@ -10,6 +10,7 @@ import {
   DATA_PATH_EVENTS,
   type DataDownload,
   type DataUpload,
+  DRAYAGE_ANNOTATIONS,
   dataDownloads,
   dataUploads,
   LABELS,
@@ -316,6 +317,72 @@ describe("the built-in mover", () => {
     expect(termination()).toBe('Cannot finish the data path: DataUpload "first-a" is InProgress on node "node-2"');
     const access = await accessTo(client, NS, place, "notes", repo);
     expect((await withRepository(access, deps(), (open) => open.snapshots.list())).snapshots).toEqual([]);
+  });
+
+  describe("that was taken for dead", () => {
+    const nameMover = (podUid: string, epoch?: string): void => {
+      client.mutate(dataUploads, { namespace: NS, name: "first-a" }, (object) => {
+        const marks = { [DRAYAGE_ANNOTATIONS.moverPod]: podUid, ...(epoch === undefined ? {} : { [DRAYAGE_ANNOTATIONS.epoch]: epoch }) };
+        object.metadata.annotations = { ...object.metadata.annotations, ...marks };
+      });
+    };
+    const prepared = async (): Promise<{ readonly source: string; readonly snapshots: () => Promise<readonly string[]> }> => {
+      const [place, repo] = [location(), repository()];
+      await createRepositoryService(deps()).ensure(repo, place);
+      const source = volume("source");
+      fill(source);
+      upload("first-a");
+      const access = await accessTo(client, NS, place, "notes", repo);
+      return { source, snapshots: async () => (await withRepository(access, deps(), (open) => open.snapshots.list())).snapshots.map(({ id }) => id) };
+    };
+    const mover = (source: string, podUid: string): Promise<number> => runDataMoverBackup({ ...run(source), podUid, dataUploadName: "first-a" });
+    const TAKEN = 'Cannot go on with the data path: DataUpload "first-a" was given to another mover';
+
+    it("does not begin when another pod is named", async () => {
+      const { source, snapshots } = await prepared();
+      nameMover("pod-2", "1");
+      expect(await mover(source, "pod-1")).toBe(1);
+      expect(termination()).toBe(TAKEN);
+      expect(await snapshots()).toEqual([]);
+    });
+
+    it("ends as soon as another is named, and leaves no snapshot", async () => {
+      const { source, snapshots } = await prepared();
+      nameMover("pod-1");
+      client.react(events, (_before, after) => {
+        if (after?.reason === DATA_PATH_EVENTS.started) nameMover("pod-2", "1");
+      });
+      expect(await mover(source, "pod-1")).toBe(1);
+      expect(termination()).toBe(TAKEN);
+      expect(reasons()).not.toContain(DATA_PATH_EVENTS.canceled);
+      expect(await snapshots()).toEqual([]);
+    });
+
+    it("takes its snapshot away when another is named between its last question and its manifest", async () => {
+      const { source, snapshots } = await prepared();
+      nameMover("pod-1");
+      let looks = 0;
+      client.intercept = ({ verb, resource }) => {
+        // The second look is the one after the manifest.
+        if (verb === "get" && resource === "datauploads.velero.io" && ++looks === 2) nameMover("pod-2", "1");
+      };
+      expect(await mover(source, "pod-1")).toBe(1);
+      expect(looks).toBe(2);
+      expect(termination()).toBe(TAKEN);
+      expect(await snapshots()).toEqual([]);
+    });
+
+    it("has its snapshot taken away by its successor", async () => {
+      const { source, snapshots } = await prepared();
+      nameMover("pod-1");
+      expect(await mover(source, "pod-1")).toBe(0);
+      const [left] = await snapshots();
+      nameMover("pod-2", "1");
+      expect(await mover(source, "pod-2")).toBe(0);
+      const told = parseBackupDataPathResult(termination())?.snapshotID;
+      expect(told).not.toBe(left);
+      expect(await snapshots()).toEqual([told]);
+    });
   });
 
   it.each<[string, () => void, RegExp]>([

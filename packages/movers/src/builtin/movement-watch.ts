@@ -1,4 +1,5 @@
 /** What a mover needs to know of its own DataUpload or DataDownload: that it may start, and that it is to stop. */
+import { DRAYAGE_ANNOTATIONS } from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import type { ResourceType } from "@drayage/kube";
 import { type Informer, type KubeObject, type StartInformerOptions, startInformer } from "@drayage/kube";
@@ -8,12 +9,12 @@ type Watched = KubeObject & { readonly spec: { readonly cancel?: boolean }; read
 export interface MovementWatch<T> {
   /** Resolves once the phase is InProgress. Throws the signal's reason, or DATA_MOVEMENT_FAILED when the object is gone or has ended. */
   started(signal?: AbortSignal): Promise<T>;
-  /** Aborted, with `Canceled` as its reason, as soon as a cancel is asked for or the object is gone. */
-  readonly canceled: AbortSignal;
+  /** Aborted as soon as there is nothing to move any more: `Canceled` is its reason when a cancel is asked for or the object is gone, `Superseded` when it was given to another pod. */
+  readonly ended: AbortSignal;
   stop(): void;
 }
 
-/** The reason of `canceled`. */
+/** A reason of `ended`. */
 export class Canceled extends Error {
   constructor(why: string) {
     super(why);
@@ -21,18 +22,35 @@ export class Canceled extends Error {
   }
 }
 
+/** A reason of `ended`: this mover was taken for dead, and another one moves the data. */
+export class Superseded extends DrayError {
+  constructor(kind: string, name: string) {
+    super("DATA_MOVEMENT_FAILED", `Cannot go on with the data path: ${kind} "${name}" was given to another mover`);
+  }
+}
+
+/** Whether an object is in the hands of another pod than this one. An agent of before names none, and a pod of Velero's does not know its own. */
+export function isSuperseded({ metadata }: KubeObject, podUid: string | undefined): boolean {
+  const named = metadata.annotations?.[DRAYAGE_ANNOTATIONS.moverPod];
+  return podUid !== undefined && named !== undefined && named !== podUid;
+}
+
 export function watchMovement<T extends Watched>(
   type: ResourceType<T>,
   name: string,
-  options: StartInformerOptions<T> & { readonly namespace: string },
+  options: StartInformerOptions<T> & { readonly namespace: string; readonly podUid?: string | undefined },
 ): MovementWatch<T> {
   const informer: Informer<T> = startInformer(type, { ...options, fieldSelector: `metadata.name=${name}` });
-  const canceling = new AbortController();
+  const ending = new AbortController();
+  let hasStarted = false;
   const waiting = new Set<() => void>();
   const current = (): T | undefined => informer.get({ namespace: options.namespace, name });
   const stopHandler = informer.onChange((before, after) => {
-    if (after === undefined && before !== undefined) canceling.abort(new Canceled(`${type.kind} "${name}" is gone`));
-    else if (after?.spec.cancel === true) canceling.abort(new Canceled(`${type.kind} "${name}" is canceled`));
+    if (after === undefined && before !== undefined) ending.abort(new Canceled(`${type.kind} "${name}" is gone`));
+    else if (after?.spec.cancel === true) ending.abort(new Canceled(`${type.kind} "${name}" is canceled`));
+    else if (after !== undefined && hasStarted && (isSuperseded(after, options.podUid) || after.status?.phase === "Accepted")) {
+      ending.abort(new Superseded(type.kind, name));
+    }
     for (const wake of [...waiting]) wake();
   });
 
@@ -57,15 +75,19 @@ export function watchMovement<T extends Watched>(
         const object = current();
         const phase = object?.status?.phase;
         if (object === undefined) throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot start the data path: ${type.kind} "${name}" is not there`);
-        if (phase === "InProgress") return object;
-        if (phase === "Canceling" || phase === "Canceled") canceling.abort(new Canceled(`${type.kind} "${name}" is canceled`));
-        canceling.signal.throwIfAborted();
+        if (phase === "InProgress") {
+          if (isSuperseded(object, options.podUid)) throw new Superseded(type.kind, name);
+          hasStarted = true;
+          return object;
+        }
+        if (phase === "Canceling" || phase === "Canceled") ending.abort(new Canceled(`${type.kind} "${name}" is canceled`));
+        ending.signal.throwIfAborted();
         if (phase === "Completed" || phase === "Failed")
           throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot start the data path: ${type.kind} "${name}" is ${phase} already`);
         await nextChange(signal);
       }
     },
-    canceled: canceling.signal,
+    ended: ending.signal,
     stop: () => {
       stopHandler();
       informer.stop();

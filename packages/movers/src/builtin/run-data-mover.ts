@@ -4,11 +4,11 @@
  */
 import { writeFileSync } from "node:fs";
 import { DATA_PATH_CANCELED, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, TERMINATION_MESSAGE_BYTES_MAX } from "@drayage/api";
-import { asBuffer, type Clock, DrayError, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
+import { asBuffer, type Clock, DrayError, dispositionOf, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
 import { type OnProgress, RateMeter } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
 import { DataPathReporter } from "./data-path-reporter.ts";
-import { Canceled, watchMovement } from "./movement-watch.ts";
+import { Canceled, isSuperseded, Superseded, watchMovement } from "./movement-watch.ts";
 import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
 
 export interface DataMoverOptions {
@@ -19,6 +19,8 @@ export interface DataMoverOptions {
   /** Of the installation, in which the object is. */
   readonly namespace: string;
   readonly nodeName: string;
+  /** Of the pod that this runs in; not known in one that Velero's own node-agent made. */
+  readonly podUid?: string;
   readonly volumePath: string;
   readonly volumeMode: "Filesystem" | "Block";
   /** Where the mover's Secret is mounted; the variable of the pod, else its usual place. */
@@ -49,8 +51,8 @@ export interface TransferContext<T> {
   readonly access: RepositoryAccess;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
-  /** Throws when this mover is no longer the one that moves the object; called before anything becomes visible. */
-  readonly fence: () => Promise<void>;
+  /** Throws when this mover is no longer the one that moves the object; called before anything becomes visible. An API server that does not answer is waited for before the end only. */
+  readonly fence: (before: "checkpoint" | "snapshot") => Promise<void>;
 }
 
 export type MovedObject = KubeObject & {
@@ -64,31 +66,35 @@ export type MovedObject = KubeObject & {
 };
 
 const LAST_EVENTS_MS = 60_000;
+const FENCE_PATIENCE_MS = 15 * 60_000;
+const FENCE_RETRY_MS = 5_000;
 
 /** Runs a transfer and returns the exit code: 0 when all of it succeeded. Never throws. */
 export async function runDataMover<T extends MovedObject>(options: DataMoverOptions, transfer: Transfer<T>): Promise<number> {
   const { client, clock, random, logger, namespace, nodeName } = options;
   const type = transfer.type as unknown as ResourceType<T>;
-  const watch = watchMovement(type, transfer.name, { client, clock, random, logger, namespace });
-  const signal = options.signal === undefined ? watch.canceled : AbortSignal.any([watch.canceled, options.signal]);
+  const watch = watchMovement(type, transfer.name, { client, clock, random, logger, namespace, podUid: options.podUid });
+  const signal = options.signal === undefined ? watch.ended : AbortSignal.any([watch.ended, options.signal]);
   let reporter: DataPathReporter | undefined;
   try {
     const object = await watch.started(options.signal);
     const telling = new DataPathReporter({ client, clock, random, logger, about: object, nodeName });
     reporter = telling;
     telling.started();
-    const onCancel = (): void => telling.canceling();
-    watch.canceled.addEventListener("abort", onCancel, { once: true });
+    const onCancel = (): void => {
+      if (watch.ended.reason instanceof Canceled) telling.canceling();
+    };
+    watch.ended.addEventListener("abort", onCancel, { once: true });
     const outcome = await transfer.run({
       object,
       access: await accessFor(options, object),
       signal,
       onProgress: tellProgress(telling, clock),
-      fence: () => fence(options, type, object),
+      fence: (before) => fence(options, { type, started: object, before, signal }),
     });
     return end(options, telling, outcome);
   } catch (error) {
-    const isCanceled = watch.canceled.aborted || error instanceof Canceled;
+    const isCanceled = error instanceof Canceled || watch.ended.reason instanceof Canceled;
     const message = isCanceled ? `${transfer.name}: ${DATA_PATH_CANCELED}` : failure(error);
     if (isCanceled) logger.info("The data path was canceled", { name: transfer.name });
     else
@@ -177,11 +183,20 @@ async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Prom
   });
 }
 
-/** A mover whose object was given to another, or has ended, must leave no trace (DESIGN 8.5). */
-async function fence<T extends MovedObject>(options: DataMoverOptions, type: ResourceType<T>, started: T): Promise<void> {
+interface FenceOptions<T> {
+  readonly type: ResourceType<T & KubeObject>;
+  readonly started: T & KubeObject;
+  readonly before: "checkpoint" | "snapshot";
+  readonly signal: AbortSignal;
+}
+
+/** A mover whose object was given to another, or has ended, must leave no trace (docs/design/0010). */
+async function fence<T extends MovedObject>(options: DataMoverOptions, { type, started, before, signal }: FenceOptions<T>): Promise<void> {
   const { name = "" } = started.metadata;
-  const current = await options.client.find(type, { namespace: options.namespace, name });
+  const look = (): Promise<T | undefined> => options.client.find(type, { namespace: options.namespace, name }, signal);
+  const current = await (before === "checkpoint" ? look() : patiently(look, options.clock, signal));
   if (current?.spec.cancel === true) throw new Canceled(`${type.kind} "${name}" is canceled`);
+  if (current !== undefined && isSuperseded(current, options.podUid)) throw new Superseded(type.kind, name);
   const phase = current?.status?.phase;
   const sameObject = current?.metadata.uid === started.metadata.uid;
   const sameNode = current?.status?.node === started.status?.node;
@@ -190,4 +205,17 @@ async function fence<T extends MovedObject>(options: DataMoverOptions, type: Res
     "DATA_MOVEMENT_FAILED",
     `Cannot finish the data path: ${type.kind} "${name}" ${current === undefined ? "is gone" : `is ${phase ?? "New"} on node "${current.status?.node ?? ""}"`}`,
   );
+}
+
+/** An API server may be away for as long as an upgrade of it takes; hours of work must not be lost for that. Throws the last error when the time is up. */
+async function patiently<R>(look: () => Promise<R>, clock: Clock, signal: AbortSignal): Promise<R> {
+  const deadlineMs = clock.monotonicMs() + FENCE_PATIENCE_MS;
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (dispositionOf(error) !== "retry" || clock.monotonicMs() >= deadlineMs) throw error;
+      await clock.sleep(FENCE_RETRY_MS, signal);
+    }
+  }
 }
