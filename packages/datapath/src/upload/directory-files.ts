@@ -6,10 +6,12 @@ import { asBuffer } from "@drayage/base";
 import { ATTRIBUTES, type DirectoryNames, FILE_STATUS, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
 import { type DirectoryEntry, type ObjectId, parseObjectId, type RawMatch } from "@drayage/repo";
 import { pathError } from "../path-errors.ts";
+import { FileBatch } from "./file-batch.ts";
 import type { InOrder } from "./in-order.ts";
 import { indexesFrom } from "./lanes/indexes.ts";
-import { type FileExtension, type FilesResult, LEFT_TO_WALK } from "./lanes/jobs.ts";
+import { type FileExtension, LEFT_TO_WALK } from "./lanes/jobs.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
+import { readHex } from "./read-hex.ts";
 import { below, extensionOf, type FileStat, factsOf, isUnchanged, kindOf, RowFacts, xattrsOf } from "./source-entry.ts";
 import { type Register, storeOpenFile } from "./store-file.ts";
 import { EncodedRun, StretchListing } from "./stretch-listing.ts";
@@ -17,36 +19,22 @@ import { compressorOf } from "./upload-context.ts";
 import { type OpenFile, openRegularFile } from "./upload-file.ts";
 import { type Outcome, STRETCH, type TreeUpload, type Walk } from "./upload-tree.ts";
 
-/** One job takes so many files, or so many bytes of them. */
-const JOB_FILES = 512;
-const JOB_BYTES = 4 << 20;
 const BLOCK_BYTES = 512;
+/** st_mode of stat(2). */
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 const ENTRY_BYTES_BESIDE_NAME = 400;
-
-/** Small files that are going into one job. */
-interface Batch {
-  readonly compressor: string | undefined;
-  readonly indexes: number[];
-  readonly extensions: (FileExtension | undefined)[];
-  bytes: number;
-  hasExtensions: boolean;
-  result: Promise<FilesResult> | undefined;
-}
 
 /** What takes the place of an entry in the listing. */
 type Slot =
   | { readonly kind: "outcome"; readonly outcome: Promise<Outcome> | Outcome }
   | { readonly kind: "text"; readonly run: EncodedRun }
   /** Files [from, to) of a batch. */
-  | { readonly kind: "batch"; readonly batch: Batch; readonly from: number; to: number };
+  | { readonly kind: "batch"; readonly batch: FileBatch; readonly from: number; to: number };
 
 interface Prefixes {
   readonly text: Buffer;
   readonly ends: Uint32Array;
-}
-
-function newBatch(compressor: string | undefined): Batch {
-  return { compressor, indexes: [], extensions: [], bytes: 0, hasExtensions: false, result: undefined };
 }
 
 export class DirectoryFiles {
@@ -55,6 +43,8 @@ export class DirectoryFiles {
   readonly #rows: Float64Array = new Float64Array(STRETCH * ROW_SLOTS);
   readonly #ends: Uint32Array = new Uint32Array(STRETCH);
   #text: Buffer = Buffer.alloc(0);
+  /** A file that was read had attributes that nobody had asked for. */
+  #hasMetAttributes = false;
 
   constructor(tree: TreeUpload) {
     this.#tree = tree;
@@ -67,16 +57,16 @@ export class DirectoryFiles {
     const count = range.to - range.from;
     // One stretch is looked at at a time, and what is kept of it is copied.
     const rows = this.#rows;
-    // Where no lanes are, attributes are read as each file is.
-    context.files.statEntries(walk.directory.fd, names, range, context.xattrs && context.lanes !== undefined, rows);
+    context.files.statEntries(walk.directory.fd, names, range, this.#wantsAttributes(walk, range.from, rows), rows);
     const slots: Slot[] = [];
     const prefixes = walk.parents.length === 0 ? undefined : this.#prefixes(names, range, rows);
-    const batches = new Map<string | undefined, Batch>();
+    const batches = new Map<string | undefined, FileBatch>();
+    // Asked once, where no file has a say.
+    const ofAll = walk.rules?.optionsOfAll;
     for (let i = 0; i < count; i++) {
       const at = i * ROW_SLOTS;
       const index = range.from + i;
-      const mode = rows[at + ROW.mode] ?? 0;
-      if (rows[at + ROW.status] === 0 && kindOf(mode) === "file") {
+      if (rows[at + ROW.status] === 0 && isRegular(rows[at + ROW.mode] ?? 0)) {
         if (walk.rules?.isTooLarge(rows[at + ROW.size] ?? 0) === true) {
           context.counts.excludedFiles++;
           continue;
@@ -86,7 +76,7 @@ export class DirectoryFiles {
           const taken = this.#takeOver(walk, rows, at, prefixes, i, slots);
           if (typeof taken === "boolean" ? taken : await taken) continue;
         }
-        const options = walk.rules?.fileOptions(nameOf(names, index), rows[at + ROW.size] ?? 0);
+        const options = ofAll ?? walk.rules?.fileOptions(nameOf(names, index), rows[at + ROW.size] ?? 0);
         if (this.#isForBatch(rows, at) && (options?.splitter === undefined || options.splitter === context.splitter)) {
           const known = walk.parents.length === 0 ? undefined : await this.#unchanged(walk, nameOf(names, index), new RowFacts(rows, i).stat);
           if (known !== undefined) {
@@ -94,9 +84,12 @@ export class DirectoryFiles {
             continue;
           }
           const compressor = compressorOf(context, options);
-          const batch = await this.#addToBatch(walk, index, rows, at, batches.get(compressor) ?? newBatch(compressor), slots);
-          if (batch === undefined) batches.delete(compressor);
-          else batches.set(compressor, batch);
+          const batch = batches.get(compressor) ?? new FileBatch(compressor);
+          this.#addToBatch(walk, index, rows, at, batch, slots);
+          if (batch.isFull) {
+            batches.delete(compressor);
+            await this.#send(walk, batch);
+          } else batches.set(compressor, batch);
           continue;
         }
       }
@@ -106,6 +99,19 @@ export class DirectoryFiles {
     for (const batch of batches.values()) await this.#send(walk, batch);
     await this.#tree.rest(count / 16);
     order.push(this.#complete(walk, slots), (listing) => listing.writeTo(walk.underWay.listing, (outcome) => this.#tree.take(walk, outcome), context.signal));
+  }
+
+  /**
+   * Whether the attributes of a stretch have to be known before its files are read. Parents are compared with them. Otherwise each file tells when it is read; where files have
+   * some, which is to be seen of the first or was seen before, asking first saves reading them one by one.
+   */
+  #wantsAttributes(walk: Walk, first: number, rows: Float64Array): boolean {
+    const { xattrs, lanes, files } = this.#tree.context;
+    // Where no lanes are, attributes are read as each file is.
+    if (!xattrs || lanes === undefined) return false;
+    if (walk.parents.length > 0 || this.#hasMetAttributes) return true;
+    files.statEntries(walk.directory.fd, walk.names, { from: first, to: first + 1 }, true, rows);
+    return rows[ROW.status] !== 0 || rows[ROW.attributes] !== ATTRIBUTES.none;
   }
 
   /** The beginnings of all entries, as text. */
@@ -155,41 +161,27 @@ export class DirectoryFiles {
     );
   }
 
-  async #addToBatch(walk: Walk, index: number, rows: Float64Array, at: number, batch: Batch, slots: Slot[]): Promise<Batch | undefined> {
-    const name = nameOf(walk.names, index);
-    const hasAttributes = rows[at + ROW.attributes] === ATTRIBUTES.some;
-    const { extension } = hasAttributes
-      ? extensionOf({ linkGroup: undefined, holes: [], xattrs: xattrsOf(this.#tree.context, walk.directory.child(name), below(walk.path, name)) })
-      : {};
-    batch.indexes.push(index);
-    batch.extensions.push(extension === undefined ? undefined : { extension });
-    batch.hasExtensions ||= extension !== undefined;
-    batch.bytes += rows[at + ROW.size] ?? 0;
+  #addToBatch(walk: Walk, index: number, rows: Float64Array, at: number, batch: FileBatch, slots: Slot[]): void {
+    const extension = rows[at + ROW.attributes] === ATTRIBUTES.some ? this.#extensionOf(walk, nameOf(walk.names, index)) : undefined;
+    batch.add(index, rows[at + ROW.size] ?? 0, extension);
     const last = slots.at(-1);
     const count = batch.indexes.length;
     if (last?.kind === "batch" && last.batch === batch) last.to = count;
     else slots.push({ kind: "batch", batch, from: count - 1, to: count });
-    if (batch.indexes.length < JOB_FILES && batch.bytes < JOB_BYTES) return batch;
-    await this.#send(walk, batch);
-    return undefined;
   }
 
-  async #send(walk: Walk, batch: Batch): Promise<void> {
+  #extensionOf(walk: Walk, name: string): FileExtension | undefined {
+    const xattrs = xattrsOf(this.#tree.context, walk.directory.child(name), below(walk.path, name));
+    const { extension } = extensionOf({ linkGroup: undefined, holes: [], xattrs });
+    return extension === undefined ? undefined : { extension };
+  }
+
+  async #send(walk: Walk, batch: FileBatch): Promise<void> {
     const { lanes, xattrs } = this.#tree.context;
     if (lanes === undefined) return;
     await lanes.room();
     lanes.expect(batch.bytes);
-    const ends = new Uint32Array(batch.indexes.length);
-    const parts = batch.indexes.map((index) => nameBytes(walk.names, index));
-    let end = 0;
-    for (const [i, part] of parts.entries()) {
-      end += part.length;
-      ends[i] = end;
-    }
-    const names = new Uint8Array(end);
-    for (const [i, part] of parts.entries()) names.set(part, i === 0 ? 0 : ends[i - 1]);
-    const extensions = batch.hasExtensions ? { extensions: batch.extensions } : {};
-    batch.result = lanes.files({ kind: "files", directory: walk.directory.fd, names, ends, compressor: batch.compressor, attributes: xattrs, ...extensions });
+    batch.result = lanes.files(batch.job(walk.directory.fd, walk.names, xattrs));
   }
 
   /** Waits for what a stretch needs, and puts it together in its order. */
@@ -205,17 +197,24 @@ export class DirectoryFiles {
 
   async #completeBatch(walk: Walk, { batch, from, to }: Extract<Slot, { kind: "batch" }>, listing: StretchListing): Promise<void> {
     if (batch.result === undefined) return;
-    const { rows, text, ends } = await batch.result;
+    const { rows, text, ends, total, isPlain } = await batch.result;
+    if (isPlain && from === 0 && to === batch.indexes.length) {
+      listing.run.appendJoined(text, total);
+      this.#countRead(total.files, total.bytes);
+      return;
+    }
     for (let i = from; i < to; i++) {
       const at = i * ROW_SLOTS;
       const status = rows[at + ROW.status] ?? 0;
       if (status !== 0) {
+        if (rows[at + ROW.attributes] !== ATTRIBUTES.none && status === LEFT_TO_WALK) this.#hasMetAttributes = true;
         listing.addOutcome(await this.#notStored(walk, batch.indexes[i] ?? 0, status));
         continue;
       }
       const size = rows[at + ROW.size] ?? 0;
-      listing.run.append(text, i === 0 ? 0 : (ends[i - 1] ?? 0), ends[i] ?? 0, size, rows[at + ROW.seconds] ?? 0, rows[at + ROW.nanoseconds] ?? 0);
-      this.#countRead(size, size);
+      const start = i === 0 ? 0 : (ends[i - 1] ?? 0);
+      listing.run.append(text, start === 0 ? 0 : start + 1, ends[i] ?? 0, size, rows[at + ROW.seconds] ?? 0, rows[at + ROW.nanoseconds] ?? 0);
+      this.#countRead(1, size);
       if (rows[at + ROW.grew] !== 0) this.#tree.context.warnings.add(below(walk.path, nameOf(walk.names, batch.indexes[i] ?? 0)), "changed while it was read");
     }
   }
@@ -303,7 +302,7 @@ export class DirectoryFiles {
     const data = storeOpenFile(context, file, { path, where }, register, options);
     if (group !== undefined) this.#tree.remember(group, Number(file.stat.nlink) - 1, data);
     const outcome = data.then(({ objectId, size }): Outcome => {
-      this.#countRead(size, 0);
+      this.#countRead(1, size, 0);
       // Holes lie within the size that was stored.
       const isWhole = size === Number(file.stat.size);
       return { entry: { ...facts, size, objectId, ...(isWhole ? extension : extensionOf({ linkGroup: group, holes: [], xattrs })) } };
@@ -365,11 +364,11 @@ export class DirectoryFiles {
   }
 
   /** @param done - bytes that were not told as progress yet */
-  #countRead(size: number, done: number): void {
+  #countRead(files: number, size: number, done: number = size): void {
     const { counts, meter } = this.#tree.context;
-    counts.files++;
+    counts.files += files;
     counts.bytes += size;
-    meter.counts.filesDone++;
+    meter.counts.filesDone += files;
     meter.counts.bytesDone += done;
   }
 }
@@ -381,23 +380,9 @@ function isPlain(rows: Float64Array, at: number): boolean {
   );
 }
 
-/** Reads hex digits into `out` behind its first byte, which becomes 0; false for anything else. */
-function readHex(bytes: Uint8Array, from: number, to: number, out: Uint8Array): boolean {
-  out[0] = 0;
-  for (let at = from, i = 1; at < to; at += 2, i++) {
-    const value = ((HEX[bytes[at] ?? 0] ?? 0) << 4) | (HEX[bytes[at + 1] ?? 0] ?? 0);
-    if (value > 0xff) return false;
-    out[i] = value;
-  }
-  return true;
+function isRegular(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFREG;
 }
-
-/** The value of each byte that is a lower-case hex digit; of others more than any two of them. */
-const NO_DIGIT = 0x1000;
-const HEX: Uint16Array = Uint16Array.from({ length: 256 }, (_, byte) => {
-  const digit = "0123456789abcdef".indexOf(String.fromCharCode(byte));
-  return digit < 0 ? NO_DIGIT : digit;
-});
 
 function nameOf(names: DirectoryNames, index: number): string {
   return asBuffer(nameBytes(names, index)).toString("latin1");

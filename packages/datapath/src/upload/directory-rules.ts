@@ -22,7 +22,7 @@ import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
 import { below } from "./source-entry.ts";
-import type { UploadContext } from "./upload-context.ts";
+import type { FileOptions, UploadContext } from "./upload-context.ts";
 import { openRegularFile } from "./upload-file.ts";
 
 /** Names as byte strings, each part in the order of bytes. */
@@ -142,8 +142,15 @@ export class DirectoryRules {
     return this.#node.child(textOfByteString(name)).effective;
   }
 
+  /** How every file of the directory is stored, where neither its name nor its size has a say in that. */
+  get optionsOfAll(): FileOptions | undefined {
+    const { name, never, minBytes, maxBytes } = this.#node.effective.compression;
+    const isForAll = name === "" || name === "none" || (never.length === 0 && minBytes <= 0 && maxBytes <= 0);
+    return this.#node.holdsForAll && isForAll ? this.fileOptions("", 0) : undefined;
+  }
+
   /** How the file of this name is stored. */
-  fileOptions(name: string, bytes: number): { readonly compressor: string | undefined; readonly splitter: string | undefined } {
+  fileOptions(name: string, bytes: number): FileOptions {
     const policy = this.policyOf(name);
     return { compressor: compressorForFile(policy, textOfByteString(name), bytes), splitter: policy.splitter === "" ? undefined : policy.splitter };
   }

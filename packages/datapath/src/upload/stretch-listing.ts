@@ -1,5 +1,7 @@
 /** The entries of a stretch of a directory, in order: text that is taken over or was made beside the walk, and outcomes between. */
+import { asBuffer } from "@drayage/base";
 import type { DirectoryListingWriter } from "@drayage/repo";
+import type { FilesTotal } from "./lanes/jobs.ts";
 import type { Outcome } from "./upload-tree.ts";
 
 const COMMA = 0x2c;
@@ -26,6 +28,23 @@ export class EncodedRun {
     this.#length += to - from;
     this.#files++;
     this.#size += size;
+    this.#see(seconds, nanoseconds);
+  }
+
+  /** Entries with a comma between each two, all at once. The text belongs to the run from here on. */
+  appendJoined(text: Uint8Array, { files, bytes, seconds, nanoseconds }: FilesTotal): void {
+    if (files === 0) return;
+    if (this.#files === 0) {
+      this.#bytes = asBuffer(text);
+      this.#length = text.length;
+    } else {
+      this.#reserve(text.length + 1);
+      this.#bytes[this.#length++] = COMMA;
+      this.#bytes.set(text, this.#length);
+      this.#length += text.length;
+    }
+    this.#files += files;
+    this.#size += bytes;
     this.#see(seconds, nanoseconds);
   }
 

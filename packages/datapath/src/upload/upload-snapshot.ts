@@ -109,7 +109,7 @@ export interface UploadResult {
 /** What Velero's policy says where nobody chose. */
 const DEFAULT_PARALLEL = 2;
 /** Counting reads every directory once more: an upload that is over within seconds needs no forecast. */
-const ESTIMATE_AFTER_MS = 4000;
+const ESTIMATE_AFTER_MS = 10_000;
 const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
 
 /**

@@ -28,6 +28,11 @@ export class PolicyTree {
     return new PolicyTree(defined, effective, children);
   }
 
+  /** Whether every entry of this directory, and everything below, has the policy of this one. */
+  get holdsForAll(): boolean {
+    return this.#children.size === 0;
+  }
+
   /** @param name - as text */
   child(name: string): PolicyTree {
     return this.#children.get(name) ?? this.#inheriting;

@@ -99,7 +99,7 @@ export class JobRunner {
       this.#encode(job, from, done, part, hashes, text);
       from += done;
     }
-    return { rows, ...text.finish(), hashes, counts: this.#counts({ hashed, known, packed }) };
+    return { rows, ...text.finish(), ...summaryOf(rows), counts: this.#counts({ hashed, known, packed }) };
   }
 
   async range(job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<RangeResult> {
@@ -170,6 +170,7 @@ export class JobRunner {
         const hash = hashes.subarray((from + i) * digestBytes, (from + i + 1) * digestBytes);
         const extension = job.extensions?.[from + i]?.extension;
         const end = ends[i] ?? start;
+        text.beginEntry();
         if (end > start) text.put(prefixes, start, end, hash, extension === undefined ? undefined : encodeEntryExtension("", extension));
         else text.putText(entryTextOf(Buffer.from(nameBytes(namesOf(job), from + i)).toString("latin1"), rows, at, hash, extension));
       }
@@ -191,6 +192,24 @@ export class JobRunner {
     this.#begin();
     return counts;
   }
+}
+
+function summaryOf(rows: Float64Array): Pick<FilesResult, "total" | "isPlain"> {
+  let [files, bytes, seconds, nanoseconds] = [0, 0, Number.NEGATIVE_INFINITY, 0];
+  let isPlain = true;
+  for (let at = 0; at < rows.length; at += ROW_SLOTS) {
+    const isStored = rows[at + ROW.status] === 0;
+    isPlain &&= isStored && rows[at + ROW.grew] === 0;
+    if (!isStored) continue;
+    files++;
+    bytes += rows[at + ROW.size] ?? 0;
+    const second = rows[at + ROW.seconds] ?? 0;
+    const rest = rows[at + ROW.nanoseconds] ?? 0;
+    if (second < seconds || (second === seconds && rest <= nanoseconds)) continue;
+    seconds = second;
+    nanoseconds = rest;
+  }
+  return { total: { files, bytes, seconds, nanoseconds }, isPlain };
 }
 
 function namesOf({ names, ends }: FilesJob): DirectoryNames {
@@ -219,6 +238,7 @@ function entryTextOf(name: string, rows: Float64Array, at: number, hash: Uint8Ar
 
 const DIGITS = Buffer.from("0123456789abcdef");
 const QUOTE = 0x22;
+const COMMA = 0x2c;
 const CLOSE_BRACE = 0x7d;
 
 /** Entries one behind the other, as bytes. */
@@ -231,6 +251,13 @@ class EntryText {
   constructor(bytes: number, count: number) {
     this.#bytes = Buffer.alloc(bytes);
     this.#ends = new Uint32Array(count);
+  }
+
+  /** A comma before every entry but the first. */
+  beginEntry(): void {
+    if (this.#length === 0) return;
+    this.#reserve(1);
+    this.#bytes[this.#length++] = COMMA;
   }
 
   /** `text[from, to)` goes as far as the quote before the object id. */

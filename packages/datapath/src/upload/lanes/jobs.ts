@@ -27,12 +27,22 @@ export const LEFT_TO_WALK = -4;
 export interface FilesResult {
   /** A row for each file (batch-files.ts). Status 0: stored; its size is what was stored. */
   readonly rows: Float64Array<ArrayBuffer>;
-  /** The entries of the files that were stored, one behind the other; `ends[i]` is where that of file i ends. */
+  /** The entries of the files that were stored, with a comma between each two; `ends[i]` is where that of file i ends. A file that was not stored has none. */
   readonly text: Uint8Array<ArrayBuffer>;
   readonly ends: Uint32Array<ArrayBuffer>;
-  /** One for each file; of those that were stored it means something. */
-  readonly hashes: Uint8Array<ArrayBuffer>;
+  /** Of the files that were stored. */
+  readonly total: FilesTotal;
+  /** Whether all were stored, and none grew meanwhile: then no row has to be looked at. */
+  readonly isPlain: boolean;
   readonly counts: StoreCounts;
+}
+
+export interface FilesTotal {
+  readonly files: number;
+  readonly bytes: number;
+  /** The newest time of a change. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
 }
 
 /** A range of a file or device, cut as if an object began and ended with it. */

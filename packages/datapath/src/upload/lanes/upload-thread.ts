@@ -58,7 +58,7 @@ async function run(): Promise<void> {
     try {
       if (job.kind === "files") {
         const result = await runner.files(job);
-        post({ kind: "done", id, result }, [result.rows.buffer, result.text.buffer, result.ends.buffer, result.hashes.buffer]);
+        post({ kind: "done", id, result }, [result.rows.buffer, result.text.buffer, result.ends.buffer]);
       } else {
         const result = await runner.range(job, (chunks) => post({ kind: "chunks", id, chunks }, [chunks.hashes.buffer, chunks.lengths.buffer]));
         post({ kind: "done", id, result });

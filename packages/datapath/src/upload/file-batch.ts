@@ -1,0 +1,59 @@
+/** Small files of one directory on their way into a job: in the order of the walk, up to a number and a size. */
+import type { DirectoryNames } from "@drayage/kernels";
+import type { FileExtension, FilesJob, FilesResult } from "./lanes/jobs.ts";
+
+/** One job takes so many files, or so many bytes of them. */
+const JOB_FILES = 512;
+const JOB_BYTES = 4 << 20;
+
+export class FileBatch {
+  readonly compressor: string | undefined;
+  /** Of the names of the directory. */
+  readonly indexes: number[] = [];
+  /** Where any file has one; else it stays empty. */
+  readonly #extensions: (FileExtension | undefined)[] = [];
+  bytes = 0;
+  result: Promise<FilesResult> | undefined;
+
+  constructor(compressor: string | undefined) {
+    this.compressor = compressor;
+  }
+
+  get isFull(): boolean {
+    return this.indexes.length >= JOB_FILES || this.bytes >= JOB_BYTES;
+  }
+
+  add(index: number, bytes: number, extension: FileExtension | undefined): void {
+    if (extension !== undefined) this.#extensions[this.indexes.length] = extension;
+    this.indexes.push(index);
+    this.bytes += bytes;
+  }
+
+  job(directory: number, all: DirectoryNames, attributes: boolean): FilesJob {
+    const { compressor } = this;
+    const extensions = this.#extensions.length === 0 ? {} : { extensions: this.#extensions };
+    return { kind: "files", directory, ...chosenNames(all, this.indexes), compressor, attributes, ...extensions };
+  }
+}
+
+/** Copies of some names, which ascend. */
+function chosenNames({ names, ends }: DirectoryNames, indexes: readonly number[]): Pick<FilesJob, "names" | "ends"> {
+  const chosen = new Uint32Array(indexes.length);
+  const startOf = (index: number): number => (index === 0 ? 0 : (ends[index - 1] ?? 0));
+  const [first = 0] = indexes;
+  const last = indexes.at(-1) ?? 0;
+  // Nearly always all of a stretch.
+  if (last - first + 1 === indexes.length) {
+    const from = startOf(first);
+    for (let i = 0; i < chosen.length; i++) chosen[i] = (ends[first + i] ?? 0) - from;
+    return { names: new Uint8Array(names.subarray(from, ends[last])), ends: chosen };
+  }
+  let end = 0;
+  for (const [i, index] of indexes.entries()) {
+    end += (ends[index] ?? 0) - startOf(index);
+    chosen[i] = end;
+  }
+  const copied = new Uint8Array(end);
+  for (const [i, index] of indexes.entries()) copied.set(names.subarray(startOf(index), ends[index]), i === 0 ? 0 : chosen[i - 1]);
+  return { names: copied, ends: chosen };
+}
