@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-/** Three projects: `unit` needs nothing, `e2e` brings up the embedded cluster, `compat` needs the real programs that ../shared/peers builds. */
+/**
+ * Four projects: `unit` needs nothing, `e2e` brings up the embedded cluster, `compat` needs the real programs that ../shared/peers builds, `real-cluster` those and containerd,
+ * and namespaces of its own, so that it is started by tools/real-cluster.ts.
+ */
 export default defineConfig({
   test: {
     passWithNoTests: false,
@@ -25,6 +28,16 @@ export default defineConfig({
           globalSetup: ["test/bundle-first.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "real-cluster",
+          include: ["test/real-cluster/**/*.test.ts"],
+          globalSetup: ["test/bundle-first.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },

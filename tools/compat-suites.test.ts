@@ -16,11 +16,14 @@ afterEach(() => {
 test("a suite needs what it names itself and what the files it imports name", () => {
   mkdirSync(join(folder, "more"));
   writeFileSync(join(folder, "client.ts"), 'import { other } from "./other.ts";\nrun(peer("kopia"));');
-  writeFileSync(join(folder, "other.ts"), 'import { client } from "./client.ts";\nawait startPeer(\n  "etcd", [], ready);');
+  writeFileSync(
+    join(folder, "other.ts"),
+    'import { client } from "./client.ts";\nawait startPeer(\n  "etcd", [], ready); startPeerDaemon(folder, "kubelet", []);',
+  );
   writeFileSync(join(folder, "a.test.ts"), 'import { client } from "./client.ts";\nimport { x } from "vitest";');
   writeFileSync(join(folder, "more", "b.test.ts"), "await startAzurite([port], ready);");
   expect(compatSuites(folder)).toEqual([
-    { path: join(folder, "a.test.ts"), needs: ["etcd", "kopia"] },
+    { path: join(folder, "a.test.ts"), needs: ["etcd", "kopia", "kubelet"] },
     { path: join(folder, "more", "b.test.ts"), needs: ["azurite"] },
   ]);
 });

@@ -1,6 +1,6 @@
 /**
  * Which real programs a compat suite needs: read from its source and from the files of its folder that it imports, so that no list has to be kept.
- * A program is needed where it is named to `peer`, `startPeer` or `startAzurite` of test/compat/peers.ts.
+ * A program is needed where it is named to `peer`, `startPeer`, `startPeerDaemon` or `startAzurite` of test/compat/peers.ts.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -25,7 +25,7 @@ function neededBy(path: string, seen: Set<string>): Set<string> {
   if (seen.has(path) || !existsSync(path)) return needs;
   seen.add(path);
   const source = readFileSync(path, "utf8");
-  for (const [, name] of source.matchAll(/\b(?:peer|startPeer)\(\s*"([^"]+)"/g)) if (name !== undefined) needs.add(name);
+  for (const [, name] of source.matchAll(/\b(?:peer|startPeer|startPeerDaemon)\(\s*(?:folder, )?"([^"]+)"/g)) if (name !== undefined) needs.add(name);
   if (/\bstartAzurite\(\[?/.test(source) && !source.includes("function startAzurite")) needs.add("azurite");
   for (const [, imported] of source.matchAll(/\bfrom "(\.{1,2}\/[^"]+\.ts)"/g)) {
     if (imported === undefined) continue;

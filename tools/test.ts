@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { compatSuites } from "./compat-suites.ts";
+import { runInRealCluster, whyNoRealCluster } from "./real-cluster.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
@@ -25,6 +26,7 @@ interface VitestReport {
   }[];
 }
 
+const isCi = (process.env["CI"] ?? "") !== "";
 let passed = 0;
 let failed = 0;
 
@@ -36,18 +38,13 @@ function count(name: string, status: number | null): void {
   }
 }
 
-/** Runs a project of tests, or only the given files of it. */
-function runProject(project: string, files: readonly string[] = []): void {
+const runHere = (words: readonly string[]): number | null => spawnSync(words[0] ?? "", words.slice(1), { cwd: root, stdio: "inherit" }).status;
+
+/** Runs a project of tests, or only the given files of it; `run` starts a command and returns how it ended. */
+function runProject(project: string, files: readonly string[] = [], run = runHere): void {
   const folder = mkdtempSync(join(tmpdir(), "drayage-test-"));
   const reportPath = join(folder, "report.json");
-  const { status } = spawnSync(
-    bin("vitest"),
-    ["run", ...files, "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`],
-    {
-      cwd: root,
-      stdio: "inherit",
-    },
-  );
+  const status = run([bin("vitest"), "run", ...files, "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`]);
   if (existsSync(reportPath)) {
     const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
     passed += report.numPassedTests;
@@ -72,12 +69,18 @@ function isThere(name: string): boolean {
 count("npm run check", spawnSync(process.execPath, [join(root, "tools", "check.ts"), "--fast"], { cwd: root, stdio: "inherit" }).status);
 runProject("unit");
 runProject("e2e");
-const suites = compatSuites(join(root, "test", "compat"));
+const suites = [...compatSuites(join(root, "test", "compat")), ...compatSuites(join(root, "test", "real-cluster"))];
 const missing = [...new Set(suites.flatMap((suite) => suite.needs))].filter((name) => !isThere(name)).sort();
 const complete = suites.filter((suite) => !suite.needs.some((name) => missing.includes(name)));
-if (complete.length > 0) {
-  const files = complete.map((suite) => relative(root, suite.path));
-  runProject("compat", files);
+const completeIn = (folder: string): string[] => complete.map((suite) => relative(root, suite.path)).filter((path) => path.startsWith(`test/${folder}/`));
+if (completeIn("compat").length > 0) runProject("compat", completeIn("compat"));
+if (completeIn("real-cluster").length > 0) {
+  const why = whyNoRealCluster();
+  if (why === undefined) runProject("real-cluster", completeIn("real-cluster"), runInRealCluster);
+  else {
+    process.stdout.write(`\nLeft out: test/real-cluster: ${why}\n`);
+    if (isCi) count("the real cluster, which does not run here", 1);
+  }
 }
 if (missing.length > 0) {
   const leftOut = suites.filter((suite) => !complete.includes(suite)).map((suite) => relative(root, suite.path));
@@ -85,7 +88,7 @@ if (missing.length > 0) {
   process.stdout.write(`\nLeft out: ${leftOut.join(", ")}. Not found: ${missing.join(", ")}.\n`);
   if (peers.length > 0) process.stdout.write(`Build them into ${peersFolder} with ../shared/peers/build (PEERS_BIN names another folder).\n`);
   if (missing.includes("azurite")) process.stdout.write("Install azurite with: npm ci --prefix test/azurite --ignore-scripts\n");
-  if (process.env["CI"] !== undefined && process.env["CI"] !== "") count(`compat suites whose programs are missing: ${missing.join(", ")}`, 1);
+  if (isCi) count(`compat suites whose programs are missing: ${missing.join(", ")}`, 1);
 }
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -7,7 +7,7 @@ import { renderChart } from "@drayage/install/testing";
 import { type ConnectedClient, createKubeClient, namespaces, type Pod, pods, type ResourceType, serviceAccounts } from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { applyManifests, removeInstallation, typeOfManifest } from "../../apps/dray/src/cluster/installation.ts";
-import { quietTerminal } from "../e2e/harness.ts";
+import { quietTerminal } from "../e2e/quiet-terminal.ts";
 import { type RealApiServer, startRealApiServer } from "./real-api-server.ts";
 
 const NAMESPACE = "velero";

@@ -1,5 +1,5 @@
 /** A cluster of a test's own: in a folder that goes with it, started by the same means as `dray cluster up`. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, systemRandom } from "@drayage/base";
@@ -112,6 +112,23 @@ export class TestCluster {
       .filter((pid) => pid !== process.pid && readOrEmpty(`/proc/${pid}/cmdline`).includes(this.directory));
   }
 
+  /** Found in the records of this cluster's kubelets. */
+  mainProcesses({ metadata: { namespace, name } }: Pod): number[] {
+    const list = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).map((entry) => join(folder, entry)) : []);
+    return list(join(this.directory, "nodes"))
+      .flatMap((node) => list(join(node, "pods")))
+      .flatMap((pod) => list(join(pod, "containers")))
+      .flatMap(list)
+      .flatMap((folder) => {
+        const record = readJson<{ readonly identity: { readonly namespace: string; readonly pod: string } }>(join(folder, "container.json"));
+        const main = readJson<{ readonly pid: number; readonly startTicks: string }>(join(folder, "main.json"));
+        const isAsked = record?.identity.namespace === namespace && record?.identity.pod === name;
+        return isAsked && main !== undefined && !existsSync(join(folder, "result.json")) ? [main] : [];
+      })
+      .filter(({ pid, startTicks }) => startTicksOf(pid) === startTicks)
+      .map(({ pid }) => pid);
+  }
+
   mounts(): string[] {
     return readFileSync("/proc/self/mounts", "utf8")
       .split("\n")
@@ -134,5 +151,22 @@ function readOrEmpty(path: string): string {
     return readFileSync(path, "utf8");
   } catch {
     return "";
+  }
+}
+
+function startTicksOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as T;
+  } catch {
+    return undefined;
   }
 }

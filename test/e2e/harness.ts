@@ -3,7 +3,7 @@
  * Everything lies below one temporary folder and ends with `destroy`, which fails when a process, a mount or a loop device is left.
  */
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import {
@@ -46,8 +46,8 @@ import {
 } from "@drayage/kube";
 import { openRepository, type Repository } from "@drayage/repo";
 import { applyManifests, waitForInstallation } from "../../apps/dray/src/cluster/installation.ts";
-import type { Terminal } from "../../apps/dray/src/terminal.ts";
 import { TestCluster } from "./embedded-cluster.ts";
+import { quietTerminal } from "./quiet-terminal.ts";
 
 /** The namespace of the installation. */
 export const VELERO = "velero";
@@ -67,9 +67,43 @@ export interface HarnessOptions {
   readonly nodeAgentConfig?: NodeAgentConfig;
   /** Host programs that stand behind images. */
   readonly imageMap?: readonly ImageMapping[];
+  /** Where its cluster comes from; the embedded one when left out. */
+  readonly surroundings?: Surroundings;
   /** Another way to install than from the manifests. */
   readonly installBy?: (harness: Harness) => Promise<void>;
 }
+
+/** The cluster that a harness works in: the embedded one, or a real one. */
+export interface ClusterUnderTest {
+  /** Everything of it, with its volumes in `storage`; goes with it. */
+  readonly directory: string;
+  readonly kubeconfigPath: string;
+  readonly client: ConnectedClient;
+  /** Ends it, also half of it, or one that has ended. */
+  destroy(): Promise<void>;
+  /** Processes that were started for it and still run. */
+  processes(): number[];
+  /** Lines of the table of mounts that are its own. */
+  mounts(): string[];
+  /** Main processes of a pod's containers. */
+  mainProcesses(pod: Pod): number[];
+}
+
+/** Where a harness gets its clusters from. */
+export interface Surroundings {
+  startCluster(options: HarnessOptions): Promise<ClusterUnderTest>;
+  /** Where a bucket listens so that the pods of these clusters reach it. */
+  readonly storeHost: string;
+  readonly storePort?: number;
+  /** What node-agents there have to be told. */
+  nodeAgentArgs(cluster: ClusterUnderTest): readonly string[];
+}
+
+const EMBEDDED: Surroundings = {
+  startCluster: ({ nodes = 1, imageMap }) => TestCluster.start({ nodes, ...(imageMap === undefined ? {} : { imageMap }) }),
+  storeHost: "127.0.0.1",
+  nodeAgentArgs: () => [],
+};
 
 /** Which objects of a kind are watched. */
 interface Where {
@@ -86,7 +120,7 @@ export interface Hold {
 }
 
 export class Harness {
-  readonly cluster: TestCluster;
+  readonly cluster: ClusterUnderTest;
   readonly store: ObjectStore;
   /** The bucket as it lies on disk, for what a test changes behind everybody's back. */
   readonly bucketFolder: string;
@@ -94,7 +128,7 @@ export class Harness {
   readonly #options: HarnessOptions;
   readonly #ownsStore: boolean;
 
-  private constructor(cluster: TestCluster, store: ObjectStore, bucketFolder: string, options: HarnessOptions, ownsStore = true) {
+  private constructor(cluster: ClusterUnderTest, store: ObjectStore, bucketFolder: string, options: HarnessOptions, ownsStore = true) {
     this.cluster = cluster;
     this.store = store;
     this.bucketFolder = bucketFolder;
@@ -104,8 +138,9 @@ export class Harness {
 
   /** Another cluster beside the bucket of this one, which outlives it. */
   async another(options: HarnessOptions = {}): Promise<Harness> {
-    const cluster = await TestCluster.start({ nodes: options.nodes ?? 1 });
-    const harness = new Harness(cluster, this.store, this.bucketFolder, options, false);
+    const surroundings = this.#options.surroundings ?? EMBEDDED;
+    const cluster = await surroundings.startCluster(options);
+    const harness = new Harness(cluster, this.store, this.bucketFolder, { surroundings, ...options }, false);
     try {
       await harness.install();
       return harness;
@@ -117,11 +152,21 @@ export class Harness {
 
   /** Brings up a cluster and a bucket and installs Drayage; what was started is ended when that fails. */
   static async start(options: HarnessOptions = {}): Promise<Harness> {
-    const cluster = await TestCluster.start({ nodes: options.nodes ?? 2, ...(options.imageMap === undefined ? {} : { imageMap: options.imageMap }) });
+    const { startCluster, storeHost: host, storePort } = options.surroundings ?? EMBEDDED;
+    const cluster = await startCluster({ nodes: 2, ...options });
     const folder = join(cluster.directory, "..", "store");
     let harness: Harness | undefined;
     try {
-      const store = await startObjectStore({ directory: folder, buckets: [BUCKET], credentials: KEYS, region: REGION, clock: systemClock, logger: nullLogger });
+      const store = await startObjectStore({
+        directory: folder,
+        buckets: [BUCKET],
+        credentials: KEYS,
+        region: REGION,
+        host,
+        ...(storePort === undefined ? {} : { port: storePort }),
+        clock: systemClock,
+        logger: nullLogger,
+      });
       harness = new Harness(cluster, store, join(folder, BUCKET), options);
       await harness.install();
       return harness;
@@ -160,7 +205,11 @@ export class Harness {
       logLevel: "debug",
       location: { name: "default", provider: "aws", bucket: BUCKET, default: true, config: this.locationConfig },
       ...(serverArgs === undefined ? {} : { serverArgs }),
-      nodeAgentArgs: [...nodeAgentArgs, ...(nodeAgentConfig === undefined ? [] : [`--node-agent-configmap=${AGENT_CONFIG}`])],
+      nodeAgentArgs: [
+        ...(this.#options.surroundings ?? EMBEDDED).nodeAgentArgs(this.cluster),
+        ...nodeAgentArgs,
+        ...(nodeAgentConfig === undefined ? [] : [`--node-agent-configmap=${AGENT_CONFIG}`]),
+      ],
     });
     const terminal = quietTerminal();
     if (nodeAgentConfig !== undefined) {
@@ -269,6 +318,11 @@ export class Harness {
     return this.seen(type, { ...namespace, fieldSelector: `metadata.name=${name}` }, (objects) => objects.find(wanted), limitMs);
   }
 
+  /** Watches until an object is gone. */
+  async untilGone<T extends KubeObject>(type: ResourceType<T>, { name, ...namespace }: { readonly namespace?: string; readonly name: string }): Promise<void> {
+    await this.seen(type, { ...namespace, fieldSelector: `metadata.name=${name}` }, (found) => (found.length === 0 ? true : undefined));
+  }
+
   async #whatRolesSay(): Promise<string> {
     const lines: string[] = [];
     for (const pod of (await this.client.list(pods, { namespace: VELERO })).items) {
@@ -353,7 +407,7 @@ export class Harness {
 
   /** Kills the main process of every pod of a role, as if it had crashed; each is started again by its kubelet. */
   async crash(role: "server" | "node-agent"): Promise<void> {
-    for (const pod of await this.podsOf(role)) this.killProcessOf(pod.metadata.name ?? "");
+    for (const pod of await this.podsOf(role)) this.#kill(pod);
   }
 
   /** Deletes the pods of a role at once; others take their place. */
@@ -362,25 +416,15 @@ export class Harness {
       await this.client.delete(pods, { namespace: VELERO, name: metadata.name ?? "" }, { gracePeriodSeconds: 0 });
   }
 
-  /** Kills with -9 the main process of a pod of the installation's namespace, found in the records of this cluster's kubelets. */
-  killProcessOf(podName: string): void {
-    const killed = this.#mainProcesses(podName).filter(({ pid, startTicks }) => startTicksOf(pid) === startTicks);
-    if (killed.length === 0) throw new Error(`pod "${podName}" has no process to kill`);
-    for (const { pid } of killed) process.kill(pid, "SIGKILL");
+  /** Kills with -9 the main processes of a pod of the installation's namespace. */
+  async killProcessOf(name: string): Promise<void> {
+    this.#kill(await this.client.get(pods, { namespace: VELERO, name }));
   }
 
-  #mainProcesses(podName: string): { readonly pid: number; readonly startTicks: string }[] {
-    const list = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
-    return list(join(this.cluster.directory, "nodes"))
-      .flatMap((node) => list(join(node, "pods")))
-      .flatMap((pod) => list(join(pod, "containers")))
-      .flatMap(list)
-      .flatMap((folder) => {
-        const record = readJson<{ readonly identity: { readonly namespace: string; readonly pod: string } }>(join(folder, "container.json"));
-        const main = readJson<{ readonly pid: number; readonly startTicks: string }>(join(folder, "main.json"));
-        const isAsked = record?.identity.namespace === VELERO && record.identity.pod === podName;
-        return isAsked && main !== undefined && !existsSync(join(folder, "result.json")) ? [main] : [];
-      });
+  #kill(pod: Pod): void {
+    const killed = this.cluster.mainProcesses(pod);
+    if (killed.length === 0) throw new Error(`pod "${pod.metadata.name}" has no process to kill`);
+    for (const pid of killed) process.kill(pid, "SIGKILL");
   }
 
   /** What the bucket keeps of backups and restores. */
@@ -479,28 +523,8 @@ export class Harness {
 
   async deleteNamespace(name: string): Promise<void> {
     await this.client.delete(namespaces, { name });
-    await this.seen(namespaces, { fieldSelector: `metadata.name=${name}` }, (found) => (found.length === 0 ? true : undefined));
+    await this.untilGone(namespaces, { name });
   }
-}
-
-/** A terminal that nobody watches. */
-export function quietTerminal(): Terminal {
-  return {
-    out: () => undefined,
-    write: () => Promise.resolve(),
-    err: () => undefined,
-    outIsTerminal: false,
-    errIsTerminal: false,
-    columns: 80,
-    env: process.env,
-    cwd: process.cwd(),
-    clock: systemClock,
-    random: systemRandom,
-    signal: new AbortController().signal,
-    exitCode: 0,
-    askSecret: (prompt) => Promise.reject(new Error(`nobody answers "${prompt}"`)),
-    readInput: () => Promise.resolve(new Uint8Array()),
-  };
 }
 
 export function withLimit<T>(promise: Promise<T>, describe: () => string, limitMs = LIMIT_MS): Promise<T> {
@@ -514,15 +538,6 @@ export function withLimit<T>(promise: Promise<T>, describe: () => string, limitM
 function brief(object: KubeObject): unknown {
   const { metadata, spec, status } = object as KubeObject & { readonly spec?: unknown; readonly status?: unknown };
   return { namespace: metadata.namespace, name: metadata.name, annotations: metadata.annotations, deleting: metadata.deletionTimestamp, spec, status };
-}
-
-function startTicksOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
 }
 
 function readJson<T>(path: string): T | undefined {

@@ -105,7 +105,7 @@ describe("a backup of OADP 1.2", () => {
     const key = { namespace: "shop", name: first?.metadata.name ?? "" };
     const before = (await harness.client.list(dataDownloads, { namespace: VELERO })).items.length;
     await harness.client.delete(volumeSnapshotRestores, key);
-    await harness.cluster.untilGone(volumeSnapshotRestores, key);
+    await harness.untilGone(volumeSnapshotRestores, key);
     expect((await harness.client.list(dataDownloads, { namespace: VELERO })).items).toHaveLength(before - 1);
   });
 });

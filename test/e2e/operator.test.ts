@@ -6,7 +6,8 @@ import { type ConnectedClient, configMaps, daemonSets, deployments, events, name
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { install } from "../../apps/dray/src/commands/install.ts";
-import { Harness, KEYS, quietTerminal, VELERO } from "./harness.ts";
+import { Harness, KEYS, VELERO } from "./harness.ts";
+import { quietTerminal } from "./quiet-terminal.ts";
 import { deployApplication, factsOf, fillFolder, untilRunning } from "./sample-application.ts";
 
 const OTHER = "openshift-adp";

@@ -5,7 +5,8 @@ import { join, resolve } from "node:path";
 import { configMaps, deployments, namespaces } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { addPlugin, pluginsOfServer, removePlugin } from "../../apps/dray/src/cluster/server-plugins.ts";
-import { Harness, quietTerminal, VELERO } from "./harness.ts";
+import { Harness, VELERO } from "./harness.ts";
+import { quietTerminal } from "./quiet-terminal.ts";
 
 const IMAGE = "example.com/notes:1";
 const PLUGIN = { kind: "BackupItemAction", name: "example.com/notes" };

@@ -41,7 +41,7 @@ describe("a mover that is killed", () => {
     await harness.startBackup("killed", ofShop);
     await hold.reached;
     const running = await harness.uploads("killed", volumeCount, inPhase("InProgress"));
-    for (const { metadata } of running) harness.killProcessOf(metadata.name ?? "");
+    for (const { metadata } of running) await harness.killProcessOf(metadata.name ?? "");
     const failed = await harness.uploads("killed", volumeCount, inPhase("Failed"));
     for (const { status } of failed) expect(status?.message).toBe("mover ended with exit code 137");
     expect((await harness.endOfBackup("killed")).status).toMatchObject({ phase: "PartiallyFailed", backupItemOperationsFailed: volumeCount });
@@ -59,7 +59,7 @@ describe("a mover that is killed", () => {
     const asked = { backupName: "next", namespaceMapping: { shop: "copy" } };
     await harness.startRestore("killed", asked);
     await hold.reached;
-    for (const { metadata } of await harness.downloads("killed", volumeCount, inPhase("InProgress"))) harness.killProcessOf(metadata.name ?? "");
+    for (const { metadata } of await harness.downloads("killed", volumeCount, inPhase("InProgress"))) await harness.killProcessOf(metadata.name ?? "");
     const failed = await harness.downloads("killed", volumeCount, inPhase("Failed"));
     for (const { status } of failed) expect(status?.message).toBe("mover ended with exit code 137");
     expect((await harness.endOfRestore("killed")).status).toMatchObject({ phase: "PartiallyFailed" });

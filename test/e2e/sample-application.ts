@@ -59,6 +59,7 @@ function podOf(namespace: string, volumes: SampleVolumes): Pod {
         {
           name: "main",
           image: "busybox",
+          imagePullPolicy: "IfNotPresent",
           command: ["sleep", "100000"],
           volumeMounts: byMode("Filesystem").map((name) => ({ name, mountPath: `/volumes/${name}` })),
           volumeDevices: byMode("Block").map((name) => ({ name, devicePath: `/dev/${name}` })),

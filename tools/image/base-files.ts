@@ -71,7 +71,7 @@ export function text(path: string, content: string): LayerEntry {
 }
 
 /** The loader and every library, by the path at which the loader looks for it. */
-function libraryClosure(parts: Parts, programs: readonly string[]): Map<string, string> {
+export function libraryClosure(parts: Parts, programs: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();
   const waiting = [...programs];
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {

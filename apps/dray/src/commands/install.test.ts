@@ -113,6 +113,16 @@ describe("a new installation", () => {
     expect(client.peek(backupStorageLocations, { namespace: NAMESPACE, name: "default" })?.spec.objectStorage.bucket).toBe("b");
   });
 
+  it("tells node-agents where the kubelet's folder is, and the operator that it cannot be told", async () => {
+    await run({ recoveryFile: "recovery.json", kubeletRootDir: "/var/lib/k0s/kubelet" });
+    const args = client.peek(daemonSets, { namespace: NAMESPACE, name: "node-agent" })?.spec.template.spec.containers[0]?.args;
+    expect(args).toContain("--kubelet-root-dir=/var/lib/k0s/kubelet");
+    await expect(run({ operator: true, kubeletRootDir: "/x" })).rejects.toMatchObject({
+      code: "USAGE",
+      message: expect.stringContaining("--kubelet-root-dir"),
+    });
+  });
+
   it("refuses the password that everybody knows, unless a bucket has it already", async () => {
     const repositoryPasswordFile = write("password", "static-passw0rd\n");
     await expect(run({ repositoryPasswordFile })).rejects.toMatchObject({ code: "VALIDATION_FAILED", hint: expect.stringContaining("--adopt") });

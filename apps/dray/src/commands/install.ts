@@ -61,6 +61,7 @@ interface Options extends ClusterOptions {
   readonly wait?: boolean;
   readonly timeout?: string;
   readonly logLevel?: string;
+  readonly kubeletRootDir?: string;
 }
 
 export function define(command: Command, terminal: Terminal): void {
@@ -87,6 +88,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--repository-password-file <file>", "a password of your own instead of a generated one")
     .option("--adopt", "the bucket's repositories have that password already, whatever it is")
     .option("--log-level <level>", "debug, info, warn or error")
+    .option("--kubelet-root-dir <path>", "the kubelet's folder on the nodes, /var/lib/kubelet when left out")
     .option("--dry-run", "print the manifests, without Secrets, instead of applying them; no cluster is asked")
     .addOption(new Option("-o, --output <format>", "of what --dry-run prints").choices(["yaml", "json"]).default("yaml"))
     .option("--helm-chart <dir>", "write the Helm chart of this version there instead of installing")
@@ -155,6 +157,7 @@ export async function install(options: Options, { client, namespace }: Target, t
   const manifests = installManifests({
     namespace,
     ...imageAndLogLevel(options),
+    ...ofNodeAgents(options),
     repositoryPassword: password,
     nodeAgent: options.useNodeAgent,
     ...(location === undefined ? {} : { location }),
@@ -171,11 +174,19 @@ function imageAndLogLevel({ image, logLevel }: Options): { readonly image: strin
   return { image: image ?? `drayage/dray:${programVersion()}`, ...(logLevel === undefined ? {} : { logLevel: parseLogLevel(logLevel) }) };
 }
 
+function ofNodeAgents({ kubeletRootDir }: Options): { readonly nodeAgentArgs?: readonly string[] } {
+  return kubeletRootDir === undefined ? {} : { nodeAgentArgs: [`--kubelet-root-dir=${kubeletRootDir}`] };
+}
+
 /** With the operator, locations are a matter of the DataProtectionApplication. Throws USAGE. */
-function noLocation({ provider, bucket, prefix, secretFile }: Options): undefined {
+function noLocation({ provider, bucket, prefix, secretFile, kubeletRootDir }: Options): undefined {
   const given = Object.entries({ "--provider": provider, "--bucket": bucket, "--prefix": prefix, "--secret-file": secretFile }).find(
     ([, value]) => value !== undefined,
   );
+  if (kubeletRootDir !== undefined)
+    throw new DrayError("USAGE", "Cannot install the operator with --kubelet-root-dir: it starts the node-agents itself", {
+      hint: 'Leave it out; the nodes are to have the folder, or a link to it, at "/var/lib/kubelet".',
+    });
   if (given === undefined) return undefined;
   throw new DrayError("USAGE", `Cannot install the operator with ${given[0]}: a DataProtectionApplication says where backups are kept`, {
     hint: "Install the operator without it, create the credentials as a Secret, and name both in spec.backupLocations.",
@@ -220,7 +231,7 @@ async function installGuest(options: Options, access: Target & { readonly timeou
         hint: `Remove it first: kubectl -n ${namespace} delete daemonset ${NODE_AGENT_NAME}`,
       });
   }
-  await bringIn(guestManifests({ namespace, claimBuiltin, ...imageAndLogLevel(options) }), options, access, terminal);
+  await bringIn(guestManifests({ namespace, claimBuiltin, ...imageAndLogLevel(options), ...ofNodeAgents(options) }), options, access, terminal);
 }
 
 /** Applies the manifests, or prints them. */

@@ -128,6 +128,12 @@ export const commandTable: readonly CommandEntry[] = [
     load: () => import("../roles/embedded-control-plane.ts"),
   },
   { words: ["embedded", "object-store"], summary: "The bucket of the demo", hidden: true, load: () => import("../roles/embedded-object-store.ts") },
+  {
+    words: ["embedded", "csi-driver"],
+    summary: "The CSI driver of the embedded cluster alone",
+    hidden: true,
+    load: () => import("../roles/embedded-csi-driver.ts"),
+  },
   { words: ["embedded", "node"], summary: "A node of the embedded cluster", hidden: true, load: () => import("../roles/embedded-node.ts") },
   { words: ["__complete"], summary: "Candidates for a shell", hidden: true, load: () => import("./complete.ts") },
 ];

@@ -12,4 +12,5 @@ export {
   createCsiNodeClient,
   type NodeVolume,
 } from "./node-client.ts";
+export { type Registration, registerDriver } from "./registration.ts";
 export { type ReleasedStorage, releaseStorage } from "./release-storage.ts";
