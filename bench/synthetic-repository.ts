@@ -74,6 +74,9 @@ export async function makeSyntheticRepository(storage: BlobStorage, options: Syn
   await repository.close();
 }
 
+/** How long a pack of data would be, by the index. */
+export const packBytes = (contents: number): number => 32 + Math.ceil(contents / Math.ceil(contents / CONTENTS_PER_PACK)) * CONTENT_BYTES;
+
 /** The key of content i: ascending with i, spread over all keys, and otherwise without order. */
 export function keyInto(key: Buffer, i: number, count: number): Buffer {
   key[0] = 0;
