@@ -11,6 +11,7 @@ import { EXIT } from "../exit-codes.ts";
 import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
+import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly full?: boolean;
@@ -33,6 +34,7 @@ export function define(command: Command, terminal: Terminal): void {
 /** Every content that the index names, then every snapshot. */
 async function verifyRepository(repository: Repository, options: Options, terminal: Terminal): Promise<void> {
   const mode = verifyMode(options);
+  keepYoungGenerationSmall();
   const view = new TransferView(terminal, "Verifying", options.json === true);
   await view.run(async () => {
     const { signal, clock } = terminal;

@@ -8,9 +8,10 @@ import type { RestoreLimits } from "../restore/restore-context.ts";
 import type { ContentRef, Piece } from "../restore/restore-source.ts";
 import { CHECK, TARGET } from "../restore/write-job.ts";
 import type { WritePool } from "../restore/write-pool.ts";
+import { KnownIds } from "./known-ids.ts";
 
-/** Contents that were found good: some 60 bytes each. */
-const REMEMBERED_MAX = 500_000;
+/** Contents that were found good: 32 MiB of them. */
+const REMEMBERED_MAX = 3 << 19;
 const RANGE_TARGETS_MAX = 2048;
 
 export interface CheckNodeOptions {
@@ -91,7 +92,7 @@ export interface ContentChecksOptions {
 export class ContentChecks {
   readonly #on: ContentChecksOptions;
   readonly #transfer: PlannedTransfer<CheckTarget>;
-  readonly #good = new Set<string>();
+  readonly #good = new KnownIds(REMEMBERED_MAX);
   #plan = new RangePlan<CheckTarget>();
   #fatal: { readonly error: unknown } | undefined;
   #contents = 0;
@@ -104,7 +105,7 @@ export class ContentChecks {
       ...{ source, pool, signal, check: true, memoryBytes: limits.memoryBytes, rangeBytes: limits.rangeBytes },
       onDone: ({ node }, { id }, error) => {
         if (error !== undefined) node.fail(error);
-        else if (this.#good.size < REMEMBERED_MAX) this.#good.add(id);
+        else this.#good.add(id);
         node.release();
       },
       onWarning: () => undefined,
