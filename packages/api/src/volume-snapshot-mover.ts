@@ -11,8 +11,18 @@ export const VSM_LABELS = {
   /** On a VolumeSnapshotRestore. */
   claimName: "velero.io/persistent-volume-claim-name",
   volumeSnapshotBackupName: "velero.io/vsb-name",
+  /** On what is made for a VolumeSnapshotBackup. */
+  volumeSnapshotBackup: "datamover.oadp.openshift.io/vsb",
   /** On what is made for a VolumeSnapshotRestore. */
   volumeSnapshotRestore: "datamover.oadp.openshift.io/vsr",
+  /** On the Secret of a location: which location it opens, and of which provider. */
+  locationName: "openshift.io/oadp-bsl-name",
+  locationProvider: "openshift.io/oadp-bsl-provider",
+  /** "True" on what the operator made. */
+  oadp: "openshift.io/oadp",
+  /** On the ConfigMap of a storage class: "True", and which class. */
+  options: "openshift.io/volume-snapshot-mover",
+  optionsStorageClass: "openshift.io/vsm-storageclass",
 } as const;
 
 /** On a VolumeSnapshotBackup inside a backup: what its status said, since a status does not come back with an object. */
@@ -26,8 +36,23 @@ export const VSM_ANNOTATIONS = {
 
 export const VSM_FINALIZER = "oadp.openshift.io/oadp-datamover";
 
+/** Our annotations on a VolumeSnapshotBackup. */
+export const VSB_ANNOTATIONS = {
+  /** "true" asks for it to stop. */
+  cancel: "drayage.io/cancel",
+} as const;
+
+/** On what is made for a VolumeSnapshotBackup or VolumeSnapshotRestore, which as an object of another namespace cannot own it: whose it is, as `namespace/name` and by UID. */
+export const VSM_OWNER_ANNOTATIONS = {
+  volumeSnapshotBackup: "drayage.io/volume-snapshot-backup",
+  volumeSnapshotRestore: "drayage.io/volume-snapshot-restore",
+  uid: "drayage.io/owner-uid",
+} as const;
+
 /** Our annotations on a VolumeSnapshotRestore. */
 export const VSR_ANNOTATIONS = {
+  /** "snapshot": VolSync restores into a snapshot, from which the claim is made, as OADP 1.2 did it. Otherwise the claim's own volume is filled. */
+  into: "drayage.io/restore-into",
   /** The backup location in whose bucket the repository lies. */
   location: "drayage.io/backup-storage-location",
   /** The Restore it belongs to. */
@@ -65,6 +90,43 @@ export function locationResticSecret(location: string): string {
 /** The Secret in which OADP's users gave the password of all restic repositories. */
 export const USER_RESTIC_SECRET = "dm-credential";
 export const RESTIC_PASSWORD_KEY = "RESTIC_PASSWORD";
+
+/** Other keys of a location's Secret and of a volume's; those of the store are the environment of restic. */
+export const RESTIC_SECRET_KEYS = {
+  repository: "RESTIC_REPOSITORY",
+  customCa: "RESTIC_CUSTOM_CA",
+  /** Days. */
+  pruneInterval: "restic-prune-interval",
+  /** A cron expression; the data is moved once, at once, where there is none. */
+  schedule: "SnapshotScheduleCron",
+} as const;
+
+/** How many snapshots of a repository are kept, by the field of VolSync's `retain`: keys of a location's Secret, and of the ConfigMap of a storage class. */
+export const RETAIN_KEYS = {
+  hourly: "SnapshotRetainPolicyHourly",
+  daily: "SnapshotRetainPolicyDaily",
+  weekly: "SnapshotRetainPolicyWeekly",
+  monthly: "SnapshotRetainPolicyMonthly",
+  yearly: "SnapshotRetainPolicyYearly",
+  within: "SnapshotRetainPolicyWithin",
+} as const;
+
+/** The ConfigMap with the options of a storage class; keys are `Source` or `Destination` and one of OPTION_KEYS. */
+export function storageClassOptions(storageClass: string): string {
+  return `${storageClass}-config`;
+}
+
+export const OPTION_KEYS = {
+  storageClassName: "StorageClassName",
+  accessMode: "AccessMode",
+  cacheStorageClassName: "CacheStorageClassName",
+  cacheAccessMode: "CacheAccessMode",
+  cacheCapacity: "CacheCapacity",
+  /** "true": the mover runs with the security context of a pod that uses the claim. */
+  moverSecurityContext: "MoverSecurityContext",
+  /** The account that the mover runs as; Velero's where there is one. */
+  moverServiceAccount: "MoverServiceAccount",
+} as const;
 
 /** Where a restic repository lies. */
 export interface ResticRepositoryPlace {

@@ -27,6 +27,8 @@ export { type ServerCaches, startServerCaches } from "./server-caches.ts";
 export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";
+export { defaultVolSyncEraSettings, type ResticEnvironment, type VolSyncEraSettings } from "./volsync-era/settings.ts";
+export { startVolumeSnapshotBackupController, type VolumeSnapshotBackupControllerDeps } from "./volume-snapshot-backup/volume-snapshot-backup-controller.ts";
 export {
   startVolumeSnapshotRestoreController,
   type VolumeSnapshotRestoreControllerDeps,

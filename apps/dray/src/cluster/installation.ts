@@ -1,5 +1,16 @@
 /** Brings an installation's manifests into a cluster, and waits until they work. Used by `dray install` and by the demo. */
-import { backupStorageLocations, dataDownloads, dataUploads, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
+import {
+  backupStorageLocations,
+  dataDownloads,
+  dataUploads,
+  FINALIZERS,
+  restores,
+  type VolumeSnapshotBackup,
+  type VolumeSnapshotRestore,
+  VSM_FINALIZER,
+  volumeSnapshotBackups,
+  volumeSnapshotRestores,
+} from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
 import { type Manifest, NODE_AGENT_NAME, OPERATOR_NAME, SERVER_NAME } from "@drayage/install";
 import {
@@ -180,7 +191,7 @@ export async function removeInstallation(
   const isKind = ({ kind }: Manifest): boolean => kind === "CustomResourceDefinition";
   for (const manifest of [...manifests].reverse()) if (!isKind(manifest)) await remove(manifest);
   const namespace = manifests.find(({ kind }) => kind === "Namespace")?.metadata.name;
-  if (namespace !== undefined) await letGoOfRestores(client, namespace, terminal.signal);
+  if (namespace !== undefined) await letGoOfMovers(client, namespace, terminal.signal);
   if (options.withKinds) for (const manifest of manifests) if (isKind(manifest)) await remove(manifest);
   await untilGone(client, removed, options.withKinds ? undefined : namespace, options.limitMs, terminal);
   return removed.map(({ kind, metadata }) => `${kind} ${metadata.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata.name}`);
@@ -215,21 +226,16 @@ async function untilGone(client: KubeClient, removed: readonly Manifest[], names
   }
 }
 
-/** VolumeSnapshotRestores lie in the namespaces of applications, which could not be deleted any more once nobody is there to let them go. */
-async function letGoOfRestores(client: KubeClient, namespace: string, signal: AbortSignal): Promise<void> {
+/** VolumeSnapshotBackups and VolumeSnapshotRestores lie in the namespaces of applications, which could not be deleted any more once nobody is there to let them go. */
+async function letGoOfMovers(client: KubeClient, namespace: string, signal: AbortSignal): Promise<void> {
   try {
-    for await (const { metadata, spec } of client.listAll(volumeSnapshotRestores, { signal })) {
-      const finalizers = metadata.finalizers ?? [];
-      if (spec?.protectedNamespace !== namespace || !finalizers.includes(VSM_FINALIZER)) continue;
-      const others = finalizers.filter((finalizer) => finalizer !== VSM_FINALIZER);
-      await client.patch(
-        volumeSnapshotRestores,
-        { namespace: metadata.namespace, name: metadata.name ?? "" },
-        "merge",
-        { metadata: { finalizers: others } },
-        { signal },
-      );
-    }
+    for (const type of [volumeSnapshotBackups, volumeSnapshotRestores] as ResourceType<VolumeSnapshotBackup | VolumeSnapshotRestore>[])
+      for await (const { metadata, spec } of client.listAll(type, { signal })) {
+        const finalizers = metadata.finalizers ?? [];
+        if (spec?.protectedNamespace !== namespace || !finalizers.includes(VSM_FINALIZER)) continue;
+        const others = finalizers.filter((finalizer) => finalizer !== VSM_FINALIZER);
+        await client.patch(type, { namespace: metadata.namespace, name: metadata.name ?? "" }, "merge", { metadata: { finalizers: others } }, { signal });
+      }
   } catch (error) {
     // The kind is not defined, or one went meanwhile.
     if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;

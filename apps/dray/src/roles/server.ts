@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { DrayError, makeFolders, randomHex } from "@drayage/base";
 import {
   defaultServerSettings,
+  defaultVolSyncEraSettings,
+  type ResticEnvironment,
   type RestorePriorities,
+  type RunningController,
   type ServerSettings,
   startBackupController,
   startBackupDeletionController,
@@ -22,7 +25,9 @@ import {
   startServerCaches,
   startServerMetrics,
   startServerStatusController,
+  startVolumeSnapshotBackupController,
   startVolumeSnapshotRestoreController,
+  type VolSyncEraSettings,
 } from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
 import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
@@ -35,6 +40,7 @@ import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { LocationStores } from "./backup-stores.ts";
 import { BUILT_IN_PLUGINS } from "./built-in-plugins.ts";
+import { createResticEnvironment } from "./restic-environment.ts";
 import { type MeteredRole, type RoleOptions, runMeteredRole, untilAborted, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
@@ -59,6 +65,10 @@ interface Options extends RoleOptions {
   readonly backupSyncPeriod?: string;
   readonly storeValidationFrequency?: string;
   readonly disableControllers?: readonly ControllerName[];
+  readonly volsyncEra?: boolean;
+  readonly volsyncEraTimeout?: string;
+  readonly volsyncEraConcurrentBackups?: string;
+  readonly volsyncEraConcurrentRestores?: string;
 }
 
 const HOUR_MS = 3_600_000;
@@ -86,6 +96,10 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--restore-resource-priorities <names>", 'the order in which resources come back: those before "-" first, those after it last')
     .option("--backup-sync-period <duration>", "how often locations are looked through for backups that do not say")
     .option("--store-validation-frequency <duration>", "how often locations are checked that do not say")
+    .addOption(yesOrNo("--volsync-era", "move the data of snapshots with VolSync and restic, as OADP 1.2 did, unless a backup asks for DataUploads"))
+    .option("--volsync-era-timeout <duration>", "how long a volume may take until VolSync moves it", "10m")
+    .option("--volsync-era-concurrent-backups <n>", "volumes that VolSync backs up at once", "10")
+    .option("--volsync-era-concurrent-restores <n>", "volumes that VolSync restores at once", "10")
     .option("--disable-controllers <names>", "controllers that do not run, as Velero calls them", parseControllers)
     .action((options: Options) => runMeteredRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
@@ -100,6 +114,7 @@ interface ServeSettings extends ServerSettings {
   readonly validationFrequencyMs?: number;
   readonly disabled: ReadonlySet<ControllerName>;
   readonly pluginFolder: string;
+  readonly volSyncEra?: VolSyncEraSettings;
 }
 
 /** Velero's names of the controllers that can be switched off. */
@@ -153,7 +168,36 @@ function settingsFrom(options: Options): ServeSettings {
     pluginFolder: options.pluginDir,
     ...(options.restoreResourcePriorities === undefined ? {} : { restorePriorities: parsePriorities(options.restoreResourcePriorities) }),
     ...(options.backupSyncPeriod === undefined ? {} : { syncPeriodMs: duration(options.backupSyncPeriod, HOUR_MS) }),
+    ...(options.volsyncEra === true ? { volSyncEra: volSyncEraFrom(options) } : {}),
     ...(options.storeValidationFrequency === undefined ? {} : { validationFrequencyMs: duration(options.storeValidationFrequency, HOUR_MS) }),
+  };
+}
+
+/** The data mover of OADP 1.1 and 1.2: what it stored comes back always, and it moves volumes only where it is asked for. */
+function moversOfThen(
+  { client, clock, random, logger, namespace }: MeteredRole,
+  { volSyncEra }: ServeSettings,
+  image: string,
+  environment: ResticEnvironment,
+): RunningController[] {
+  const base = { client, clock, random, logger, namespace };
+  if (volSyncEra === undefined) return [startVolumeSnapshotRestoreController(base)];
+  const holder = { image, command: ["/velero", "hold-volume"] };
+  return [startVolumeSnapshotRestoreController(base), startVolumeSnapshotBackupController({ ...base, settings: volSyncEra, environment, holder })];
+}
+
+function volSyncEraFrom(options: Options): VolSyncEraSettings {
+  const count = (flag: string, text: string | undefined, standard: number): number => {
+    if (text === undefined || text === "") return standard;
+    if (/^[1-9]\d{0,3}$/.test(text)) return Number(text);
+    throw new DrayError("USAGE", `Cannot take "${text}" for ${flag}: a whole number from 1 to 9999 is wanted`);
+  };
+  const standard = defaultVolSyncEraSettings;
+  return {
+    prepareTimeoutMs: parseTimeout(options.volsyncEraTimeout) ?? standard.prepareTimeoutMs,
+    moveTimeoutMs: parseTimeout(options.defaultItemOperationTimeout) ?? standard.moveTimeoutMs,
+    concurrentBackups: count("--volsync-era-concurrent-backups", options.volsyncEraConcurrentBackups, standard.concurrentBackups),
+    concurrentRestores: count("--volsync-era-concurrent-restores", options.volsyncEraConcurrentRestores, standard.concurrentRestores),
   };
 }
 
@@ -193,6 +237,10 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
   const servesMovers = (await discovery.find("datamoverbackups.drayage.io", signal)) !== undefined;
   if (!servesMovers) logger.info("Movers of others cannot be used: DataMover is not defined; dray install defines it");
+  const { volSyncEra } = settings;
+  const resticEnvironment = createResticEnvironment({ client, namespace, environment: terminal.env });
+  if (volSyncEra !== undefined && (await discovery.find("replicationsources.volsync.backube", signal)) === undefined)
+    logger.warn("Volumes cannot be moved with VolSync: ReplicationSource is not defined; install VolSync, or have dray install define it");
   const image = await ownImage(client, namespace, signal);
   const caches = startServerCaches(base);
   const endCounting = startServerMetrics(caches, metrics);
@@ -221,7 +269,9 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
     }),
-    ...unless("backup", () => startBackupController({ ...base, discovery, stores, settings, metrics, plugins })),
+    ...unless("backup", () =>
+      startBackupController({ ...base, discovery, stores, settings, metrics, plugins, ...(volSyncEra === undefined ? {} : { resticEnvironment }) }),
+    ),
     ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores, plugins, discovery })),
     ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image, plugins })),
     ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings, plugins })),
@@ -242,7 +292,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
           }),
         ]
       : []),
-    ...(servesVolumeSnapshotRestores ? [startVolumeSnapshotRestoreController(base)] : []),
+    ...(servesVolumeSnapshotRestores ? moversOfThen(role, settings, image, resticEnvironment) : []),
     ...unless("server-status-request", () =>
       startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [...BUILT_IN_PLUGINS, ...pluginHost.plugins] }),
     ),

@@ -63,6 +63,9 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
   const facts = movedVolumeFacts(volume);
   const sourceNamespace = volume.metadata.namespace ?? "";
   if (restore.spec.restorePVs === false) return { item, skip: true };
+  // A backup takes along what lies in the namespace, also of the backups before it.
+  const ofBackup = volume.metadata.labels?.[LABELS.backupName];
+  if (ofBackup !== undefined && ofBackup !== validLabelValue(backup.metadata.name ?? "")) return { item, skip: true };
   const problem = movedVolumeProblem(volume);
   if (facts.claimName === "") {
     log.warn(`VolumeSnapshotBackup "${sourceNamespace}/${volume.metadata.name}" names no claim: its data is left where it is`);

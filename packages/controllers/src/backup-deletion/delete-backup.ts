@@ -3,7 +3,20 @@
  * the bucket's files go only when the data they point to has gone, and the Backup only when everything has: either is what a second try starts from.
  */
 import type { ItemPlugins } from "@drayage/api";
-import { type Backup, type BackupStorageLocation, backups, dataUploads, LABELS, restores, validLabelValue, volumeSnapshots } from "@drayage/api";
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backups,
+  dataUploads,
+  LABELS,
+  restores,
+  type VolumeSnapshotBackup,
+  type VolumeSnapshotRestore,
+  validLabelValue,
+  volumeSnapshotBackups,
+  volumeSnapshotRestores,
+  volumeSnapshots,
+} from "@drayage/api";
 import { type Clock, DrayError, errorFields, forEachLimit, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import type { Discovery } from "@drayage/kube";
 import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
@@ -79,6 +92,7 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
   await forEachLimit(unclaimed, SNAPSHOTS_AT_ONCE, (snapshot) =>
     attempt("error deleting a snapshot", () => deleteKeptSnapshot(backup, snapshot, { client, clock: deps.clock, timeoutMs: deps.resourceTimeoutMs, signal })),
   );
+  await attempt("error deleting volumesnapshotbackup", () => deleteVolumeSnapshotMovers(deps, backup, signal));
   await attempt("error deleting dataupload", async () => {
     const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
     for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
@@ -119,6 +133,19 @@ async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backup: Backu
     // A cluster without the snapshot API has none.
     if (hasCode(error, "KUBE_NOT_FOUND")) return new Set();
     throw error;
+  }
+}
+
+/** What the data mover of OADP 1.2 left of the backup in the cluster; each takes what was made for it along. */
+async function deleteVolumeSnapshotMovers({ client, namespace }: DeleteBackupDeps, { metadata }: Backup, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(metadata.name ?? "")}`;
+  try {
+    for (const type of [volumeSnapshotBackups, volumeSnapshotRestores])
+      for (const object of await allOf(client.listAll<VolumeSnapshotBackup | VolumeSnapshotRestore>(type, { labelSelector, signal })))
+        if (object.spec.protectedNamespace === namespace) await client.delete<VolumeSnapshotBackup | VolumeSnapshotRestore>(type, keyOf(object), { signal });
+  } catch (error) {
+    // A cluster that does not know the kinds has none.
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
   }
 }
 

@@ -5,10 +5,20 @@
  *   content of the handle, policy Delete, with its finalizer ──► its driver knows the snapshot ──► deleted ──► the driver has deleted the snapshot and lets go
  */
 import { createHash } from "node:crypto";
-import { type Backup, LABELS, type VolumeSnapshot, type VolumeSnapshotContent, validLabelValue, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  type Backup,
+  LABELS,
+  type VolumeSnapshot,
+  type VolumeSnapshotBackup,
+  type VolumeSnapshotContent,
+  validLabelValue,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { type Clock, DrayError, hasCode } from "@drayage/base";
 import { type KubeClient, keyOf } from "@drayage/kube";
 import { VOLUME_SNAPSHOT_CONTENTS } from "../actions/item-id.ts";
+import { VOLUME_SNAPSHOT_BACKUPS } from "../actions/volume-snapshot-backup-restore-action.ts";
 import type { BackupArchiveReader } from "../ports.ts";
 
 export interface KeptSnapshot {
@@ -24,13 +34,17 @@ const CONTENT_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshotcontent-
 const POLL_MS = 500;
 const NOT_THERE = /not[ -]?found|can ?not find|does not exist/i;
 
-/** The snapshots whose contents lie in the tarball. */
+/** The snapshots whose contents lie in the tarball, without those that went when their data had been moved. */
 export async function keptSnapshotsIn(reader: BackupArchiveReader): Promise<readonly KeptSnapshot[]> {
   const found: KeptSnapshot[] = [];
+  const moved = new Set<string>();
+  for (const ref of reader.items(VOLUME_SNAPSHOT_BACKUPS))
+    moved.add(((await reader.read(ref)) as unknown as VolumeSnapshotBackup).spec.volumeSnapshotContent?.name ?? "");
   for (const ref of reader.items(VOLUME_SNAPSHOT_CONTENTS)) {
     const { metadata, spec, status } = (await reader.read(ref)) as unknown as VolumeSnapshotContent;
     const handle = status?.snapshotHandle ?? "";
-    if (handle !== "") found.push({ driver: spec.driver, handle, className: spec.volumeSnapshotClassName, annotations: metadata.annotations ?? {} });
+    if (handle !== "" && !moved.has(metadata.name ?? ""))
+      found.push({ driver: spec.driver, handle, className: spec.volumeSnapshotClassName, annotations: metadata.annotations ?? {} });
   }
   return found;
 }

@@ -50,6 +50,7 @@ import { finalizeBackup } from "./finalize-backup.ts";
 import { advanceOperations, hasEnded, type OperationsOutcome } from "./operations.ts";
 import { askPlugins, backupOperationPlugins, cancelPluginOperations, PLUGIN_LOOK_MS } from "./plugin-operations.ts";
 import { isOfSnapshot, loadSnapshots, snapshotCounts } from "./snapshot-operations.ts";
+import { cancelVolumeSnapshotBackups, loadVolumeSnapshotBackups, movementsIn } from "./volume-snapshot-backups.ts";
 
 export interface BackupOperationsControllerDeps {
   readonly client: KubeClient;
@@ -185,6 +186,7 @@ class BackupOperationsReconciler {
     );
     const moving = { client: this.#deps.client, namespace: this.#deps.namespace, signal };
     const moves = await movesOfBackup(moving, uid, operations);
+    const moved = await loadVolumeSnapshotBackups(this.#deps.client, backup, operations, signal);
     const plugins = backupOperationPlugins(this.#deps.plugins ?? NO_ITEM_PLUGINS, backup, signal);
     const pluginAnswers = await askPlugins(operations, plugins, logger);
     const outcome = advanceOperations(operations, {
@@ -193,11 +195,16 @@ class BackupOperationsReconciler {
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
-      movementsOf: (id) => withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
+      movementsOf: (id) => movementsIn(moved, id) ?? withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
     });
     await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
     for (const upload of uploads) if (outcome.toCancel.includes(upload.metadata.labels?.[LABELS.asyncOperationId] ?? "")) await this.#cancel(upload, signal);
     await cancelMoves(moving, dataMoverBackups, moves, outcome.toCancel);
+    await cancelVolumeSnapshotBackups(
+      this.#deps.client,
+      outcome.toCancel.flatMap((id) => moved.get(id) ?? []),
+      signal,
+    );
     const status = statusAfter(backup.status ?? {}, outcome);
     // What has gone wrong or has ended is stored before the status says so; mere progress can be seen in the DataUploads.
     if (outcome.hasNewFailure || !outcome.inProgress)
@@ -208,7 +215,7 @@ class BackupOperationsReconciler {
     if (outcome.nextTimeoutMs === undefined) return {};
     logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
-    const movesMs = moves.length > 0 ? Math.min(timeoutMs, MOVES_LOOK_MS) : timeoutMs;
+    const movesMs = moves.length > 0 || moved.size > 0 ? Math.min(timeoutMs, MOVES_LOOK_MS) : timeoutMs;
     const lookMs = pluginAnswers.size > 0 ? Math.min(movesMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : movesMs;
     if (!outcome.operations.some((operation) => isOfSnapshot(operation) && !hasEnded(operation))) return { requeueAfterMs: lookMs };
     this.#watchSnapshots();

@@ -1,12 +1,16 @@
 /** The last files of a backup: the DataUploads as they ended, and the snapshots that stay, go into the tarball, since a restore finds the data by them, and into the record of volumes. */
-import { type Backup, type BackupStatus, type DataUpload, dataUploads } from "@drayage/api";
+import { type Backup, type BackupStatus, type DataUpload, dataUploads, volumeSnapshots } from "@drayage/api";
 import { apiVersionOf, type Discovery, type GenericObject, groupResourceOf, type KubeClient, type KubeObject } from "@drayage/kube";
+import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
 import { DATA_UPLOADS, type StoredIdentifier, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { retainSnapshot } from "../actions/volume-snapshot-actions.ts";
+import { VOLUME_SNAPSHOT_BACKUPS } from "../actions/volume-snapshot-backup-restore-action.ts";
+import { withStatusNoted } from "../actions/volume-snapshot-mover-actions.ts";
 import { completeFromSnapshot, completeFromUpload } from "../backup/volume-records.ts";
 import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupStore, ItemOperation, OperationResults } from "../ports.ts";
 import { isOfSnapshot, loadSnapshots } from "./snapshot-operations.ts";
+import { isOfVolumeSnapshotBackup } from "./volume-snapshot-backups.ts";
 
 export interface FinalizeBackupOptions {
   readonly client: KubeClient;
@@ -76,8 +80,14 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
     await archive.dispose();
   }
   // Last: from now on the bucket alone says where they are. What is not usable stays to be looked at, and goes with the backup.
-  for (const { spec, status: ended } of kept)
-    if (ended.phase === "Completed") await retainSnapshot(client, { namespace: spec.resourceIdentifier.Namespace, name: spec.resourceIdentifier.Name }, signal);
+  const moved = new Set(operations.filter(isOfVolumeSnapshotBackup).map(({ spec }) => spec.resourceIdentifier.Name));
+  for (const { spec, status: ended } of kept) {
+    const { Namespace: ofNamespace, Name } = spec.resourceIdentifier;
+    const snapshot = await client.find(volumeSnapshots, { namespace: ofNamespace, name: Name }, signal);
+    // Its data is in the bucket, or is lost: either way nothing will be made from the snapshot.
+    if (snapshot !== undefined && moved.has(snapshot.status?.boundVolumeSnapshotContentName ?? "")) await removeSnapshot(client, snapshot, signal);
+    else if (ended.phase === "Completed") await retainSnapshot(client, { namespace: ofNamespace, name: Name }, signal);
+  }
   return status;
 }
 
@@ -94,7 +104,8 @@ async function resultsWithFailures(
   const failures = new ResultCollector();
   for (const { spec, status } of failed) {
     const { Namespace, Name, Resource } = spec.resourceIdentifier;
-    const what = Resource === "persistentvolumeclaims" ? "the data of claim" : Resource;
+    const what =
+      Resource === "persistentvolumeclaims" ? "the data of claim" : isOfVolumeSnapshotBackup({ spec }) ? "the data of volume snapshot content" : Resource;
     const message = `${what} "${Namespace}/${Name}" is not in the backup: ${status.error ?? "its operation failed"}`;
     // Finalizing can be repeated; each failure is told once.
     if (errors.namespaces?.[Namespace]?.includes(message) !== true) failures.add(Namespace, message);
@@ -120,7 +131,14 @@ async function readAgain(
   const type = await discovery?.find(groupResource, signal);
   if (type === undefined) return undefined;
   const object = await client.find<GenericObject>(type, { ...(Namespace === "" ? {} : { namespace: Namespace }), name: Name }, signal);
-  return object === undefined ? undefined : stored(groupResourceOf(type), type.version, apiVersionOf(type), type.kind, object);
+  if (object === undefined) return undefined;
+  return stored(
+    groupResourceOf(type),
+    type.version,
+    apiVersionOf(type),
+    type.kind,
+    groupResource === VOLUME_SNAPSHOT_BACKUPS ? withStatusNoted(object) : object,
+  );
 }
 
 function stored(groupResource: string, version: string, apiVersion: string, kind: string, object: KubeObject): StoredItem {

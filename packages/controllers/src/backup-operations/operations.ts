@@ -5,12 +5,15 @@ import { formatTime, parseTime } from "@drayage/base";
 import type { ItemOperation } from "../ports.ts";
 import { pluginStatus } from "./plugin-operations.ts";
 import { isOfSnapshot, type ObservedSnapshot, snapshotStatus } from "./snapshot-operations.ts";
+import { isOfVolumeSnapshotBackup } from "./volume-snapshot-backups.ts";
 
 /** What an operation needs of a DataUpload or a DataDownload. */
 export interface Movement {
   readonly status?: {
     readonly phase?: string;
     readonly message?: string;
+    /** The phase where nothing more is known. */
+    readonly description?: string;
     readonly progress?: { readonly bytesDone?: number; readonly totalBytes?: number };
     readonly startTimestamp?: string | null;
     readonly completionTimestamp?: string | null;
@@ -91,7 +94,9 @@ function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperat
     ? "DataMoverBackup"
     : operationID.startsWith(MOVER_OPERATION_PREFIXES.restore)
       ? "DataMoverRestore"
-      : view.kind;
+      : isOfVolumeSnapshotBackup(operation)
+        ? "VolumeSnapshotBackup"
+        : view.kind;
   const found = view.movementsOf(operation.spec.operationID);
   const [movement] = found;
   if (found.length !== 1 || movement === undefined) {
@@ -105,9 +110,9 @@ function statusAfter(operation: ItemOperation, view: OperationsView): ItemOperat
       updated: formatTime(view.nowMs),
     };
   }
-  const { phase = "", message, progress, startTimestamp, completionTimestamp } = movement.status ?? {};
+  const { phase = "", message, description = phase, progress, startTimestamp, completionTimestamp } = movement.status ?? {};
   if (phase === "" || phase === "New") return { ...operation.status };
-  const status: ItemOperation["status"] = { ...operation.status, operationUnits: "Bytes", description: phase };
+  const status: ItemOperation["status"] = { ...operation.status, operationUnits: "Bytes", description };
   if ((progress?.bytesDone ?? 0) > 0) status.nCompleted = progress?.bytesDone ?? 0;
   if ((progress?.totalBytes ?? 0) > 0) status.nTotal = progress?.totalBytes ?? 0;
   if (startTimestamp !== undefined && startTimestamp !== null) {

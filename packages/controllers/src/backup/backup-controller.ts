@@ -32,6 +32,7 @@ import {
 } from "@drayage/kube";
 import { removeOrphanSnapshots } from "../actions/orphan-snapshots.ts";
 import { allOf } from "../all-of.ts";
+import { cancelAllVolumeSnapshotBackups } from "../backup-operations/volume-snapshot-backups.ts";
 import { JobTable } from "../jobs.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { loadMoverRegistry, type MoverRegistry } from "../mover-choice/mover-registry.ts";
@@ -40,6 +41,7 @@ import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import type { ResticEnvironment } from "../volsync-era/settings.ts";
 import { CANCEL_REQUESTED, decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
 import { cancelPodVolumeBackups } from "./pod-volume-backups.ts";
@@ -60,6 +62,8 @@ export interface BackupControllerDeps {
   readonly metrics?: Metrics;
   /** Plug-ins of others; none when left out. */
   readonly plugins?: ItemPlugins;
+  /** Where the data mover of OADP 1.2 finds the stores; snapshots stay with their storage when left out. */
+  readonly resticEnvironment?: ResticEnvironment;
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: () => Promise<ItemSpool>;
 }
@@ -251,6 +255,7 @@ class BackupReconciler {
         random,
         metrics,
         plugins: this.#deps.plugins ?? NO_ITEM_PLUGINS,
+        resticEnvironment: this.#deps.resticEnvironment,
         signal,
       });
       await this.#record(backup, () => status, signal);
@@ -288,6 +293,7 @@ class BackupReconciler {
     }
     await cancelAllMoves({ client, namespace, signal }, dataMoverBackups, `${LABELS.backupUid}=${backup.metadata.uid}`);
     await cancelPodVolumeBackups(client, backup, why, signal);
+    await cancelAllVolumeSnapshotBackups(client, backup, signal);
     try {
       await removeOrphanSnapshots({ client, clock, random, backup, signal });
     } catch (error) {

@@ -29,10 +29,12 @@ import { podBackupAction } from "../actions/pod-backup-action.ts";
 import { createServiceAccountBackupAction } from "../actions/service-account-backup-action.ts";
 import { VolumeGroupSnapshots } from "../actions/volume-group-snapshots.ts";
 import { createVolumeSnapshotActions } from "../actions/volume-snapshot-actions.ts";
+import { createVolumeSnapshotMoverActions } from "../actions/volume-snapshot-mover-actions.ts";
 import { allOf } from "../all-of.ts";
 import { advanceOperations } from "../backup-operations/operations.ts";
 import { askPlugins, backupOperationPlugins } from "../backup-operations/plugin-operations.ts";
 import { isOfSnapshot, loadSnapshots, snapshotCounts } from "../backup-operations/snapshot-operations.ts";
+import { loadVolumeSnapshotBackups, movementsIn } from "../backup-operations/volume-snapshot-backups.ts";
 import { BackupHooks, type HooksOutcome } from "../hooks/backup-hooks.ts";
 import { scheduleOf } from "../metrics/backup-metrics.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -44,6 +46,7 @@ import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { VolumeChoice } from "../resource-policy/volume-choice.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { backupResourceFilter } from "../resource-selection/resource-filter.ts";
+import type { ResticEnvironment } from "../volsync-era/settings.ts";
 import { type BackupSelection, collectItems, loadNamespaces, namespaceFilterOf } from "./collect-items.ts";
 import { ItemBackup } from "./item-backup.ts";
 import { type BlockItem, itemBlocks } from "./item-blocks.ts";
@@ -75,6 +78,8 @@ export interface RunBackupOptions {
   /** Where collected items wait; on local disk when left out. */
   readonly newSpool?: (() => Promise<ItemSpool>) | undefined;
   readonly plugins: ItemPlugins;
+  /** Snapshots that are kept have their data moved as OADP 1.2 did it; they stay with their storage when left out. */
+  readonly resticEnvironment?: ResticEnvironment | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -214,7 +219,7 @@ class BackupRun {
   }
 
   #actions(choice: VolumeChoice): BackupAction[] {
-    const { client, clock, discovery, namespace } = this.#options;
+    const { client, clock, discovery, namespace, resticEnvironment: environment } = this.#options;
     const choose: ClaimSnapshotActionOptions["choose"] = async (claim, volume) => {
       const chosen = choice.ofClaim(claim, volume, await this.#pods.using(claim));
       const { namespace: ofNamespace = "", name = "" } = claim.metadata;
@@ -227,6 +232,7 @@ class BackupRun {
       claimBackupAction,
       createClaimSnapshotAction({ client, clock, namespace, choose, groups: this.#groups, movers: this.#options.movers ?? EMPTY_REGISTRY }),
       ...createVolumeSnapshotActions({ client, clock }),
+      ...(environment === undefined ? [] : createVolumeSnapshotMoverActions({ client, namespace, environment })),
       ...createOpenShiftBackupActions(client, discovery),
       ...createKubeVirtBackupActions(client),
       ...createMoverBackupActions({ client, namespace, movers: this.#options.movers ?? EMPTY_REGISTRY }),
@@ -326,6 +332,7 @@ class BackupRun {
     const { backup, clock, plugins, signal } = this.#options;
     const uploads = await this.#uploads(itemBackup.operations);
     const moves = await movesOfBackup(this.#options, backup.metadata.uid ?? "", itemBackup.operations);
+    const moved = await loadVolumeSnapshotBackups(this.#options.client, backup, itemBackup.operations, signal);
     const pluginAnswers = await askPlugins(itemBackup.operations, backupOperationPlugins(plugins, backup, signal), this.#log);
     const snapshots = await loadSnapshots(this.#options.client, itemBackup.operations, signal);
     const outcome = advanceOperations(itemBackup.operations, {
@@ -334,7 +341,7 @@ class BackupRun {
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
       timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
-      movementsOf: (id) => withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
+      movementsOf: (id) => movementsIn(moved, id) ?? withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
     });
     for (const { spec, status } of outcome.operations) {
       if (status.phase === "Failed")

@@ -426,6 +426,41 @@ describe("a DataProtectionApplication", () => {
     expect(made(dpa, "Secret", "dpa-1-volsync-restic")?.["data"]).toEqual({ RESTIC_PASSWORD: "cA==" });
   });
 
+  it("of the VolSync era has the server move volumes with VolSync, and hands on the options of storage classes", () => {
+    const dataMover = {
+      enable: true,
+      credentialName: "restic",
+      timeout: "20m",
+      maxConcurrentBackupVolumes: "3",
+      pruneInterval: "14",
+      snapshotRetainPolicy: { daily: "2" },
+      volumeOptionsForStorageClasses: {
+        cephfs: { sourceVolumeOptions: { storageClassName: "shallow", accessMode: "ReadOnlyMany" }, destinationVolumeOptions: { cacheCapacity: "1Gi" } },
+      },
+    };
+    const dpa = annotated(application({ features: { dataMover } }, { defaultPlugins: ["aws", "vsm"] }), { "drayage.io/volsync-era": "true" });
+    expect(podOf(made(dpa, "Deployment", "velero")).spec.containers[0]?.args).toEqual(
+      expect.arrayContaining(["--volsync-era=true", "--volsync-era-timeout=20m", "--volsync-era-concurrent-backups=3"]),
+    );
+    expect(made(dpa, "ConfigMap", "cephfs-config")).toMatchObject({
+      metadata: { labels: { "openshift.io/volume-snapshot-mover": "True", "openshift.io/vsm-storageclass": "cephfs" } },
+      data: {
+        SourceStorageClassName: "shallow",
+        SourceAccessMode: "ReadOnlyMany",
+        DestinationCacheCapacity: "1Gi",
+        SnapshotRetainPolicyDaily: "2",
+      },
+    });
+    const text = (value: string) => Buffer.from(value).toString("base64");
+    expect(made(dpa, "Secret", "dpa-1-volsync-restic")?.["data"]).toEqual({
+      RESTIC_PASSWORD: "cA==",
+      "restic-prune-interval": text("14"),
+      SnapshotRetainPolicyDaily: text("2"),
+    });
+    const off = annotated(application({ features: { dataMover: { ...dataMover, enable: false } } }), { "drayage.io/volsync-era": "true" });
+    expect(podOf(made(off, "Deployment", "velero")).spec.containers[0]?.args).not.toContain("--volsync-era=true");
+  });
+
   it("as a guest adds node-agents beside Velero's, and leaves everything else to it", () => {
     const dpa = annotated(application({ backupLocations: [] }), { "drayage.io/mode": "guest" });
     const steps = decide(observed(dpa, { server: { metadata: { name: "velero" } } as Deployment, oadpOperatorRuns: true, hasRepositoryPassword: false }));

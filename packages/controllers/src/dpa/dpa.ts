@@ -18,7 +18,7 @@ import type { OwnedManifest } from "./owned-manifest.ts";
 import { PLUGIN_IMAGE_KEYS } from "./plugins.ts";
 import { correctedSpec, type Spec } from "./spec.ts";
 import { problemWith, referencedSecrets } from "./validate.ts";
-import { desiredResticSecrets } from "./volsync-era.ts";
+import { desiredClassOptions, desiredResticSecrets } from "./volsync-era.ts";
 import { desiredNodeAgent, desiredServer } from "./workloads.ts";
 
 export type Mode = "standalone" | "guest";
@@ -112,6 +112,7 @@ export function desiredObjects(observed: Observed, mode: Mode): OwnedManifest[] 
   return [
     ...desiredConfigMaps(observed.dpa, spec),
     ...desiredResticSecrets(observed, spec),
+    ...desiredClassOptions(observed.dpa, spec),
     ...desiredBackupLocations(observed.dpa, spec, observed.cloudStorages),
     ...desiredSnapshotLocations(observed.dpa, spec),
     desiredServer(observed, spec),

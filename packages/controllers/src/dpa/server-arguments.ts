@@ -4,6 +4,7 @@ import { formatDuration } from "@drayage/kube";
 import { configMapNames, maintenanceData, nodeAgentData, repositoryData } from "./config-maps.ts";
 import type { ArgumentOverride } from "./dpa.ts";
 import type { Spec, VeleroSpec } from "./spec.ts";
+import { dataMoverOf } from "./volsync-era.ts";
 
 /** How long reading or filling one volume through the file system may take, unless the node-agent's timeout says otherwise. */
 const FS_BACKUP_TIMEOUT = "4h";
@@ -62,7 +63,20 @@ export function serverArguments(dpa: DataProtectionApplication, spec: Spec, over
     ["item-block-worker-count", (velero.itemBlockWorkerCount ?? 0) > 0 ? velero.itemBlockWorkerCount : undefined],
     ["backup-repository-configmap", repository],
     ["repo-maintenance-job-configmap", maintenance],
+    ...volSyncEra(dpa, spec),
   ]);
+}
+
+/** Of the data mover of OADP 1.2. */
+function volSyncEra(dpa: DataProtectionApplication, spec: Spec): Flags {
+  const dataMover = dataMoverOf(dpa, spec);
+  if (dataMover === undefined) return [];
+  return [
+    ["volsync-era", true],
+    ["volsync-era-timeout", dataMover.timeout],
+    ["volsync-era-concurrent-backups", dataMover.maxConcurrentBackupVolumes],
+    ["volsync-era-concurrent-restores", dataMover.maxConcurrentRestoreVolumes],
+  ];
 }
 
 /** Fields whose value is a number of nanoseconds. */

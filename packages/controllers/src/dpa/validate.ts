@@ -202,8 +202,24 @@ const eraCredential: Check = (observed, { features }) => {
   if (enable !== true) return undefined;
   if (credentialName === "") return "spec.features.dataMover.credentialName is empty: the Secret with the restic password is wanted";
   const missing = secretProblem(observed, credentialName, "RESTIC_PASSWORD");
-  return missing === undefined ? undefined : `spec.features.dataMover.credentialName: ${missing}`;
+  return missing === undefined ? eraSettings(features?.dataMover ?? {}) : `spec.features.dataMover.credentialName: ${missing}`;
 };
+
+/** What OADP handed on unread, to controllers that ended or went on without it. */
+function eraSettings(dataMover: NonNullable<NonNullable<Spec["features"]>["dataMover"]>): string | undefined {
+  const path = "spec.features.dataMover";
+  const { timeout = "", snapshotRetainPolicy } = dataMover;
+  if (timeout !== "" && parseDuration(timeout) === undefined) return `${path}.timeout is ${quoted(timeout)}: a duration such as 10m is wanted`;
+  const { within: _duration, ...kept } = snapshotRetainPolicy ?? {};
+  const numbers: readonly (readonly [string, string | undefined])[] = [
+    ["maxConcurrentBackupVolumes", dataMover.maxConcurrentBackupVolumes],
+    ["maxConcurrentRestoreVolumes", dataMover.maxConcurrentRestoreVolumes],
+    ["pruneInterval", dataMover.pruneInterval],
+    ...Object.entries(kept).map(([field, value]) => [`snapshotRetainPolicy.${field}`, value] as const),
+  ];
+  const wrong = numbers.find(([, value]) => value !== undefined && value !== "" && !/^\d{1,4}$/.test(value));
+  return wrong === undefined ? undefined : `${path}.${wrong[0]} is ${quoted(wrong[1])}: a whole number is wanted`;
+}
 
 const noRestic: Check = (_observed, { configuration }) =>
   configuration.restic === undefined

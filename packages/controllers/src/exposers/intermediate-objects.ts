@@ -27,7 +27,7 @@ export function notOurs(object: KubeObject | undefined, owner: KubeObject): Work
 
 /** Deletes an object and waits until it is gone; undefined once it is. */
 export async function removal<T extends KubeObject>(
-  deps: ExposerDeps,
+  deps: Pick<ExposerDeps, "client" | "clock">,
   type: ResourceType<T>,
   key: ObjectKey,
   options: { readonly ownedBy?: KubeObject; readonly force?: boolean | "now" } = {},

@@ -18,6 +18,7 @@ import {
 } from "@drayage/api";
 import { formatTime, hasCode, type Logger } from "@drayage/base";
 import { type KubeClient, withFinalizer, withoutFinalizer } from "@drayage/kube";
+import { reconciled } from "../volsync-era/reconciled.ts";
 import { downloadName, locationOf } from "./observe.ts";
 import { isTerminal, type Step } from "./volume-snapshot-restore.ts";
 
@@ -66,24 +67,13 @@ export async function apply(deps: ApplierDeps, restore: VolumeSnapshotRestore, s
 function statusAfter({ nowMs }: ApplierDeps, restore: VolumeSnapshotRestore, step: Extract<Step, { do: "setPhase" }>): VolumeSnapshotRestoreStatus {
   const now = formatTime(nowMs());
   const { status = {}, metadata } = restore;
-  const failed = step.to === "Failed";
-  const before = status.conditions?.find(({ type }) => type === "Reconciled");
-  const condition = { type: "Reconciled", status: failed ? "False" : "True", reason: failed ? "Error" : "Complete" } as const;
   return {
     ...status,
     phase: step.to,
     batchingStatus: step.batching,
     startTimestamp: status.startTimestamp ?? now,
     ...(isTerminal(step.to) ? { completionTimestamp: now } : {}),
-    conditions: [
-      ...(status.conditions ?? []).filter(({ type }) => type !== "Reconciled"),
-      {
-        ...condition,
-        message: step.message,
-        lastTransitionTime: before?.status === condition.status ? before.lastTransitionTime : now,
-        ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }),
-      },
-    ],
+    conditions: reconciled(status.conditions, { failed: step.to === "Failed", message: step.message, now, generation: metadata.generation }),
   };
 }
 
