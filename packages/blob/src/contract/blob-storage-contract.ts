@@ -56,6 +56,16 @@ const CASES: readonly (readonly [what: string, work: (storage: BlobStorage) => P
   ],
 
   [
+    "stores bytes that lie in memory which threads share",
+    async (storage) => {
+      const shared = new Uint8Array(new SharedArrayBuffer(3 << 20)).fill(0x61);
+      await storage.put(ID, [shared.subarray(1), utf8("z")]);
+      const stored = await storage.get(ID);
+      expect([stored.length, stored.at(-2), stored.at(-1)]).toEqual([3 << 20, 0x61, 0x7a]);
+    },
+  ],
+
+  [
     "stores several parts as one blob, and an empty blob",
     async (storage) => {
       await storage.put(ID, [utf8("one "), new Uint8Array(), utf8("two")]);

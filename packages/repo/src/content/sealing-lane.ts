@@ -31,9 +31,9 @@ export interface KnownToLane {
   readonly session: SharedKnownContents;
 }
 
-/** A pack without name, head and index. Arrays can be transferred. */
+/** A pack without name, head and index. All of it can be passed between threads. */
 export interface SealedPack {
-  readonly buffer: Uint8Array<ArrayBuffer>;
+  readonly buffer: Uint8Array;
   /** Bytes used, the free head included. */
   readonly length: number;
   readonly count: number;
@@ -56,8 +56,8 @@ export interface StoredRanges {
 }
 
 export interface LanePorts {
-  /** Memory for the next pack, of `laneBufferBytes`; waiting for it is the back-pressure. */
-  readonly nextBuffer: () => Promise<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
+  /** Memory for the next pack, of `laneBufferBytes`, shared where packs go to another thread; waiting for it is the back-pressure. */
+  readonly nextBuffer: () => Promise<Uint8Array> | Uint8Array;
   readonly deliver: (pack: SealedPack) => void;
 }
 
@@ -72,7 +72,7 @@ const FIRST_COUNT = 1024;
 
 /** A pack on its way, as SealedPack has it. */
 interface LanePack {
-  buffer: Uint8Array<ArrayBuffer>;
+  buffer: Uint8Array;
   length: number;
   count: number;
   hashes: Uint8Array<ArrayBuffer>;
@@ -218,7 +218,7 @@ export class SealingLane {
 
   #reserve(pack: LanePack, length: number): void {
     if (length <= pack.buffer.length) return;
-    const grown = new Uint8Array(length + PACK_SLACK_BYTES);
+    const grown = new Uint8Array(new SharedArrayBuffer(length + PACK_SLACK_BYTES));
     grown.set(pack.buffer.subarray(0, pack.length));
     pack.buffer = grown;
   }

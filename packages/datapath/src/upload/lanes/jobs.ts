@@ -87,7 +87,7 @@ export type Job = FilesJob | RangeJob;
 
 export type ToThread =
   | { readonly kind: "job"; readonly id: number; readonly job: Job }
-  | { readonly kind: "buffer"; readonly buffer: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "buffer"; readonly buffer: Uint8Array }
   | ({ readonly kind: "known" } & Partial<KnownToLane>)
   | { readonly kind: "deliver"; readonly turn: number };
 

@@ -85,8 +85,8 @@ export class UploadLanes {
   readonly #queue: Pending[] = [];
   readonly #bufferBytes: number;
   #buffersLeft: number;
-  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
-  readonly #waiting: ((buffer: Uint8Array<ArrayBuffer>) => void)[] = [];
+  readonly #spare: Uint8Array[] = [];
+  readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
   readonly #roomWanted: (() => void)[] = [];
   readonly #adopting = new Set<Promise<void>>();
   #deliveries: (() => void)[] = [];
@@ -259,9 +259,9 @@ export class UploadLanes {
 
   async #openOwn(): Promise<OwnLane> {
     const { lanes, kernels, arenaBytes, pace } = this.#on;
-    const nextBuffer = async (): Promise<Uint8Array<ArrayBuffer>> => {
+    const nextBuffer = async (): Promise<Uint8Array> => {
       const startedMs = performance.now();
-      const buffer = this.#takeBuffer() ?? (await new Promise<Uint8Array<ArrayBuffer>>((resolve) => this.#waiting.push(resolve)));
+      const buffer = this.#takeBuffer() ?? (await new Promise<Uint8Array>((resolve) => this.#waiting.push(resolve)));
       this.#ownWaitedMs += performance.now() - startedMs;
       return buffer;
     };
@@ -310,24 +310,25 @@ export class UploadLanes {
   #feed(thread: Thread): void {
     if (thread.starving) return;
     thread.starving = true;
-    const give = (buffer: Uint8Array<ArrayBuffer>): void => {
+    const give = (buffer: Uint8Array): void => {
       thread.starving = false;
-      this.#tell(thread, { kind: "buffer", buffer }, [buffer.buffer]);
+      this.#tell(thread, { kind: "buffer", buffer });
     };
     const buffer = this.#takeBuffer();
     if (buffer === undefined) this.#waiting.push(give);
     else give(buffer);
   }
 
-  #takeBuffer(): Uint8Array<ArrayBuffer> | undefined {
+  #takeBuffer(): Uint8Array | undefined {
     const spare = this.#spare.pop();
     if (spare !== undefined || this.#buffersLeft === 0) return spare;
     this.#buffersLeft--;
-    return new Uint8Array(this.#bufferBytes);
+    // Shared and not transferred: the collector of a thread takes memory that arrives for newly allocated, and looks for as much garbage.
+    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes));
   }
 
   #giveBack(buffer: Uint8Array): void {
-    const whole = new Uint8Array(buffer.buffer as ArrayBuffer);
+    const whole = new Uint8Array(buffer.buffer);
     const waiting = this.#waiting.shift();
     if (waiting === undefined) this.#spare.push(whole);
     else waiting(whole);
@@ -382,8 +383,8 @@ export class UploadLanes {
     for (const look of [...this.#deliveries]) look();
   }
 
-  #tell(thread: Thread, message: ToThread, transfer: ArrayBuffer[] = []): void {
-    thread.worker.postMessage(message, transfer);
+  #tell(thread: Thread, message: ToThread): void {
+    thread.worker.postMessage(message);
   }
 
   #tellAll(message: ToThread): void {

@@ -11,17 +11,17 @@ const { lane: laneOptions, known, arenaBytes, build, control, share } = workerDa
 const port = parentPort as NonNullable<typeof parentPort>;
 const post = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
 
-const buffers: Uint8Array<ArrayBuffer>[] = [];
-let wanting: ((buffer: Uint8Array<ArrayBuffer>) => void) | undefined;
+const buffers: Uint8Array[] = [];
+let wanting: ((buffer: Uint8Array) => void) | undefined;
 let waitedMs = 0;
 let turn = 0;
 const limit = new ShareLimit(share, (ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms));
 
-async function nextBuffer(): Promise<Uint8Array<ArrayBuffer>> {
+async function nextBuffer(): Promise<Uint8Array> {
   const buffer = buffers.pop();
   if (buffer !== undefined) return buffer;
   const startedMs = performance.now();
-  const given = await new Promise<Uint8Array<ArrayBuffer>>((resolve) => {
+  const given = await new Promise<Uint8Array>((resolve) => {
     wanting = resolve;
   });
   waitedMs += performance.now() - startedMs;
@@ -29,7 +29,7 @@ async function nextBuffer(): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 function deliver(pack: SealedPack): void {
-  post({ kind: "pack", pack }, [pack.buffer.buffer, pack.hashes.buffer, pack.columns.buffer]);
+  post({ kind: "pack", pack }, [pack.hashes.buffer, pack.columns.buffer]);
 }
 
 /** Delivers when somebody waits for it who has not been answered. */
