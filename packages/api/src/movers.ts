@@ -11,6 +11,10 @@ export const MOVER_ANNOTATIONS = {
   /** On an item of a backup, and on what moves it: the mover that was chosen, and why. */
   chosen: "drayage.io/chosen-data-mover",
   reason: "drayage.io/data-mover-reason",
+  /** On a DataUpload whose mover is a controller of its vendor's: what it moved is not ours to delete. */
+  vendorController: "drayage.io/vendor-controller",
+  /** On a Backup that is to be deleted although movers that are registered no more cannot delete what they moved: it stays in the location. */
+  abandon: "drayage.io/abandon-moved-data",
   /** On an item of a backup: the name of its DataMoverBackup. */
   backup: "drayage.io/data-mover-backup",
   /** On a DataMoverBackup: the resource of its source, as kubectl names it. */

@@ -281,7 +281,11 @@ async function moverFor(
 /** The choice as it is recorded; the built-in mover of old needs no word. */
 function noteOf(mover: MoverChoice | undefined): Record<string, string> {
   if (mover === undefined || (mover.builtin && mover.mover === "")) return {};
-  return { [MOVER_ANNOTATIONS.chosen]: mover.mover, [MOVER_ANNOTATIONS.reason]: mover.reason };
+  return {
+    [MOVER_ANNOTATIONS.chosen]: mover.mover,
+    [MOVER_ANNOTATIONS.reason]: mover.reason,
+    ...(mover.vendorController ? { [MOVER_ANNOTATIONS.vendorController]: "true" } : {}),
+  };
 }
 
 interface DataUploadSubject {

@@ -5,6 +5,8 @@ import {
   backupStorageLocations,
   backups,
   type DataUpload,
+  dataMoverBackups,
+  dataMovers,
   dataUploads,
   deleteBackupRequests,
   podVolumeBackups,
@@ -312,6 +314,63 @@ describe("the backup deletion controller", () => {
       ask("first-again");
       await tick(5_000);
       expect([...handles]).toEqual([]);
+      expect(client.all(backups)).toEqual([]);
+    });
+  });
+
+  describe("with a volume that a registered mover had moved", () => {
+    const moved = (annotations: Record<string, string>): DataUpload => {
+      const made = upload("first-t", "t1", { datamover: "tar" });
+      return { ...made, metadata: { ...made.metadata, annotations } };
+    };
+    const chosen = { "drayage.io/chosen-data-mover": "tar" };
+    const register = () =>
+      client.seed(dataMovers, {
+        metadata: { name: "tar" },
+        spec: { version: "1.0.0", description: "tar", module: "/tar.ts", capabilities: { kinds: ["persistentvolumeclaims"] }, parameters: { type: "object" } },
+      });
+
+    it("keeps everything and names the mover and what is left when it is registered no more, and goes on when it is again", async () => {
+      client.seed(dataUploads, moved(chosen));
+      await putTarball([moved(chosen)]);
+      ask();
+      await tick();
+      const [error, ...others] = request()?.status?.errors ?? [];
+      expect(error).toContain('Cannot delete the data of PersistentVolumeClaim "notes/files" that mover "tar" moved: the mover is not registered any more');
+      expect(error).toContain('snapshot "t1" stays in location "here" under plugins/drayage-movers/tar/');
+      expect(others).toEqual([]);
+      expect(await store.listBackups()).toEqual(["first"]);
+      expect(client.all(backups)[0]?.status?.phase).toBe("Deleting");
+
+      register();
+      // The mover has deleted it as soon as it was asked to.
+      client.react(dataMoverBackups, (_before, after) => {
+        if (after?.metadata.deletionTimestamp !== undefined && (after.metadata.finalizers ?? []).length > 0)
+          client.mutate(dataMoverBackups, key(after.metadata.name ?? ""), (move) => delete move.metadata.finalizers);
+      });
+      ask("first-again");
+      await tick(2_000);
+      expect(client.all(backups)).toEqual([]);
+      expect(await store.listBackups()).toEqual([]);
+    });
+
+    it("leaves it where the backup's annotation says so", async () => {
+      client.seed(dataUploads, moved(chosen));
+      client.mutate(backups, key("first"), ({ metadata }) => {
+        metadata.annotations = { "drayage.io/abandon-moved-data": "true" };
+      });
+      ask();
+      await tick();
+      expect(client.all(backups)).toEqual([]);
+    });
+
+    it.each([
+      ["a vendor's controller deletes it", { ...chosen, "drayage.io/vendor-controller": "true" }],
+      ["another server chose the mover", {}],
+    ])("does not look after it where %s", async (_who, annotations) => {
+      client.seed(dataUploads, moved(annotations as Record<string, string>));
+      ask();
+      await tick();
       expect(client.all(backups)).toEqual([]);
     });
   });

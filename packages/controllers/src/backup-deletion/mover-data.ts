@@ -15,8 +15,9 @@ import {
   MOVER_ANNOTATIONS,
   validLabelValue,
 } from "@drayage/api";
-import { type Clock, DrayError, hasCode } from "@drayage/base";
+import { type Clock, DrayError, hasCode, isAbort, messageOf } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
+import { moverPrefix } from "@drayage/mover-sdk";
 import { DATA_UPLOADS } from "../actions/item-id.ts";
 import { moverBackupsIn } from "../actions/mover-restore-action.ts";
 import { allOf } from "../all-of.ts";
@@ -34,12 +35,33 @@ export interface DeleteMoverDataDeps {
 
 const POLL_MS = 500;
 
-/** Has the data removed and waits for it. Can be repeated. Throws TIMED_OUT with what the mover complains of. */
+/**
+ * Has the data removed and waits for it. Can be repeated: what is gone by then is not asked for again. Every move is tried. Throws DATA_MOVEMENT_FAILED with what stays and why:
+ * a mover complains or does not answer, or is registered no more and the Backup's annotation does not say that its data may stay.
+ */
 export async function deleteMoverData(deps: DeleteMoverDataDeps, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<void> {
-  for (const move of await movesOf(deps, store, backup, signal)) await deleteMove(deps, move, signal);
+  const { moves, orphans } = await movesOf(deps, store, backup, signal);
+  const problems: unknown[] = [];
+  if (backup.metadata.annotations?.[MOVER_ANNOTATIONS.abandon] !== "true") problems.push(...orphans.map(orphaned));
+  for (const move of moves) {
+    try {
+      await deleteMove(deps, move, signal);
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      problems.push(error);
+    }
+  }
+  if (problems.length === 1) throw problems[0];
+  if (problems.length > 1) throw new DrayError("DATA_MOVEMENT_FAILED", problems.map(messageOf).join("; "), { cause: problems[0] });
 }
 
-async function movesOf({ client, namespace }: DeleteMoverDataDeps, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<DataMoverBackup[]> {
+interface MovesOfBackup {
+  readonly moves: readonly DataMoverBackup[];
+  /** Volumes that a mover moved which is registered no more. */
+  readonly orphans: readonly DataUpload[];
+}
+
+async function movesOf({ client, namespace }: DeleteMoverDataDeps, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<MovesOfBackup> {
   const name = backup.metadata.name ?? "";
   const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
   const registry = await loadMoverRegistry(client, signal);
@@ -48,14 +70,34 @@ async function movesOf({ client, namespace }: DeleteMoverDataDeps, store: Backup
     for (const ref of archive.items(DATA_UPLOADS)) uploads.push((await archive.read(ref)) as unknown as DataUpload);
     return { moves: await moverBackupsIn(archive), uploads };
   });
-  const uploads = [...(archived?.uploads ?? []), ...(await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))].filter(
-    // Of a vendor's controller, the data is the vendor's to delete (by the finalizer of the request, or its own plug-in).
-    ({ spec, metadata }) =>
-      metadata.labels?.[LABELS.backupName] === validLabelValue(name) && !isBuiltIn(spec.datamover ?? "") && registry.isRunnable(spec.datamover ?? ""),
+  const found = [...(archived?.uploads ?? []), ...(await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))];
+  const uploads = [...new Map(found.map((upload) => [upload.metadata.uid ?? upload.metadata.name, upload])).values()].filter(
+    ({ spec, metadata }) => metadata.labels?.[LABELS.backupName] === validLabelValue(name) && !isBuiltIn(spec.datamover ?? ""),
   );
+  const runs = Map.groupBy(uploads, ({ spec }) => registry.runs(spec.datamover ?? ""));
   const inCluster = registry.isKnown ? await allOf(client.listAll(dataMoverBackups, { namespace, labelSelector, signal })) : [];
-  const all = [...(archived?.moves ?? []), ...uploads.map((upload) => standInFor(upload, namespace)), ...inCluster];
-  return [...new Map(all.map((move) => [move.metadata.name ?? "", move])).values()];
+  // Of a vendor's controller, the data is the vendor's to delete (by the finalizer of the request, or its own plug-in).
+  const all = [...(archived?.moves ?? []), ...(runs.get("pods") ?? []).map((upload) => standInFor(upload, namespace)), ...inCluster];
+  return {
+    moves: [...new Map(all.map((move) => [move.metadata.name ?? "", move])).values()],
+    orphans: (runs.get("nobody") ?? []).filter(isLeftBehind),
+  };
+}
+
+/** A server of ours chose the mover, so it was registered, with pods of ours, and it has moved something. Uploads of other servers name movers that we never knew. */
+function isLeftBehind({ metadata, status }: DataUpload): boolean {
+  const { [MOVER_ANNOTATIONS.chosen]: chosen, [MOVER_ANNOTATIONS.vendorController]: vendor } = metadata.annotations ?? {};
+  return chosen !== undefined && vendor !== "true" && status?.snapshotID !== undefined && status.snapshotID !== "";
+}
+
+function orphaned({ spec, status }: DataUpload): DrayError {
+  const mover = spec.datamover ?? "";
+  return new DrayError(
+    "DATA_MOVEMENT_FAILED",
+    `Cannot delete the data of PersistentVolumeClaim "${spec.sourceNamespace}/${spec.sourcePVC}" that mover "${mover}" moved: the mover is not registered any more, ` +
+      `and snapshot "${status?.snapshotID}" stays in location "${spec.backupStorageLocation}" under ${moverPrefix(mover)}. Register it again with dray mover add and delete the ` +
+      `backup again, or annotate the backup with ${MOVER_ANNOTATIONS.abandon}=true to leave the data there`,
+  );
 }
 
 /** A DataMoverBackup of the data that a DataUpload moved. */
@@ -102,7 +144,8 @@ async function deleteMove(deps: DeleteMoverDataDeps, move: DataMoverBackup, sign
       { signal },
     );
   } else {
-    await client.patch<DataMoverBackup>(dataMoverBackups, key, "merge", { spec: { deletionPolicy: "Delete" } }, { signal });
+    // How an earlier try ended is forgotten: the mover is asked again now, not when its next turn comes.
+    await client.patch(dataMoverBackups, key, "merge", { spec: { deletionPolicy: "Delete" }, status: { dataRemoved: null } }, { signal });
   }
   try {
     await client.delete(dataMoverBackups, key, { signal });
@@ -117,7 +160,7 @@ async function deleteMove(deps: DeleteMoverDataDeps, move: DataMoverBackup, sign
       const why = current.status?.message ?? `it has not answered within ${resourceTimeoutMs / 1000} s`;
       const { kind, name: source } = move.spec.source;
       throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot delete the data of ${kind} "${source}" that mover "${move.spec.mover}" moved: ${why}`, {
-        hint: `DataMoverBackup "${name}" is tried again by itself; then delete the backup again.`,
+        hint: `DataMoverBackup "${name}" is tried again by itself; delete the backup again after that.`,
       });
     }
     await clock.sleep(POLL_MS, signal);

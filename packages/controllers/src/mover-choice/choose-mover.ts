@@ -34,6 +34,7 @@ export interface MoverChoice {
   /** As it was named; empty for the default. */
   readonly mover: string;
   readonly builtin: boolean;
+  readonly vendorController: boolean;
   /** Checked, with defaults. Those of the built-in mover only as far as they were given. */
   readonly parameters: MoverParameters;
   /** `DataMoverClass "gold" fits`. */
@@ -66,7 +67,8 @@ export function chooseMover(subject: ChoiceSubject, backup: Backup, registry: Mo
   const given = { ...backupParameters(backup, chosen.mover), ...chosen.parameters };
   const resolved = resolveParameters(mover, given, chosen.origin);
   const parameters = mover.builtin ? Object.fromEntries(Object.entries(resolved).filter(([name]) => name in given)) : resolved;
-  return { mover: chosen.mover, builtin: mover.builtin, parameters, reason: chosen.reason };
+  const { builtin, vendorController } = mover;
+  return { mover: chosen.mover, builtin, vendorController, parameters, reason: chosen.reason };
 }
 
 /** Checks what a Backup says of its mover's parameters, before it begins. Throws VALIDATION_FAILED. */

@@ -8,6 +8,8 @@ import { allOf } from "../all-of.ts";
 export interface RegisteredMover extends Pick<MoverDescription, "name" | "parameters"> {
   readonly kinds: readonly string[];
   readonly builtin: boolean;
+  /** A controller of its vendor's moves the data, and deletes it. */
+  readonly vendorController: boolean;
 }
 
 /** Names under which the built-in mover is asked for; the empty one is the default. */
@@ -30,10 +32,10 @@ export class MoverRegistry {
     this.classes = [...classes].sort((a, b) => ((a.metadata.name ?? "") < (b.metadata.name ?? "") ? -1 : 1));
   }
 
-  /** Whether pods of ours run it. */
-  isRunnable(name: string): boolean {
+  /** Who moves data under this name: pods of ours, a controller of its vendor's, or nobody that is registered. */
+  runs(name: string): "pods" | "controller" | "nobody" {
     const found = this.#movers.get(name);
-    return found !== undefined && found.spec.controller !== true;
+    return found === undefined ? "nobody" : found.spec.controller === true ? "controller" : "pods";
   }
 
   /** Every name that can be chosen, in byte order. */
@@ -54,10 +56,13 @@ export class MoverRegistry {
         hint: "Register it with dray mover add, or name another.",
       });
     }
-    if (found === undefined) return { name, builtin: true, kinds: ["persistentvolumeclaims"], parameters: { type: "object", properties: {} } };
+    if (found === undefined)
+      return { name, builtin: true, kinds: ["persistentvolumeclaims"], parameters: { type: "object", properties: {} }, vendorController: false };
     const problems = checkSchema(found.spec.parameters);
     if (problems.length > 0) throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}": its registration is wrong: ${problems.join("; ")}`);
-    return { name, builtin: isBuiltIn(name), kinds: found.spec.capabilities.kinds, parameters: found.spec.parameters };
+    const builtin = isBuiltIn(name);
+    const vendorController = !builtin && found.spec.controller === true;
+    return { name, builtin, vendorController, kinds: found.spec.capabilities.kinds, parameters: found.spec.parameters };
   }
 }
 
