@@ -1,5 +1,5 @@
 /**
- * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings docs/velero-compatibility.md from the tables of test/compat-fields and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
+ * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings docs/velero-compatibility.md from the tables of test/compat-fields, docs/movers.md from what movers publish and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
  * checks that relative links lead somewhere, and runs every TypeScript example:
  * a fenced block that starts with ```ts is type-checked and executed as a module of this repository.
  */
@@ -10,6 +10,7 @@ import { CODES } from "../packages/base/src/errors.ts";
 import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
 import { metricsPage } from "./metrics-page.ts";
+import { moversPage } from "./movers-page.ts";
 import { providersPage } from "./providers-page.ts";
 import { fieldFaults, veleroCompatibilityPage } from "./velero-compatibility.ts";
 
@@ -85,6 +86,7 @@ writeOrCompare(join(root, "docs", "velero-compatibility.md"), veleroCompatibilit
 problems.push(...fieldFaults());
 writeOrCompare(join(root, "docs", "providers.md"), providersPage());
 writeOrCompare(join(root, "docs", "monitoring", "metrics.md"), metricsPage());
+writeOrCompare(join(root, "docs", "movers.md"), moversPage());
 writeOrCompare(join(root, "docs", "formats", "compatibility.md"), await compatibilityPage());
 for (const path of markdownFiles()) {
   const text = readFileSync(path, "utf8");

@@ -1,4 +1,5 @@
 export * from "./bucket.ts";
+export * from "./built-in-mover.ts";
 export * from "./crds.ts";
 export * from "./data-path.ts";
 export * from "./generated/index.ts";

@@ -7,6 +7,7 @@
  * - When `signal` is aborted it stops within a few seconds and rejects with the signal's reason. One that cannot says so in its capabilities, and its process is ended.
  * - What it throws ends the move as Failed, with the message for people. It does not retry without a limit.
  */
+import type { TransferDetails } from "@drayage/api";
 import type { Logger } from "@drayage/base";
 import type { MoverStore } from "./store.ts";
 
@@ -19,7 +20,7 @@ export interface DataMover extends MoverDescription {
   restore(context: RestoreContext): Promise<RestoreResult>;
   /** Removes what a backup moved, or what is left of one that failed. What is not there counts as removed. */
   delete(context: DeleteContext): Promise<void>;
-  /** What this mover keeps in the target. */
+  /** What this mover keeps in the target. One that is incremental has to tell: what its objects are, nobody else knows. */
   list?(context: MoverContext): Promise<readonly MovedData[]>;
   /** What is wrong with moved data; nothing: it can be restored. */
   verify?(context: RestoreContext): Promise<readonly string[]>;
@@ -48,7 +49,7 @@ export interface MoverCapabilities {
   readonly progress: boolean;
   /** Takes volumes of mode Block. */
   readonly block: boolean;
-  /** Moves only what has changed since the backup before. */
+  /** Moves only what has changed since the backup before. Its backups then share data, which it reclaims in its own time after the last one that needs it was deleted. */
   readonly incremental: boolean;
 }
 
@@ -107,13 +108,22 @@ export interface MoverContext {
 export interface MoverProgress {
   readonly totalBytes: number;
   readonly doneBytes: number;
+  /** How it goes, for people. */
+  readonly details?: TransferDetails;
 }
 
 export interface BackupContext extends MoverContext {
   /** Of this move, and of every repetition of it: a good name for what is stored. Letters, digits, dashes and dots. */
   readonly id: string;
-  /** The backup of the same source before this one, for a mover that is incremental. */
+  /** The backup of the same source before this one, for a mover that is incremental and does not find it by itself. */
   readonly parent?: MovedData;
+  /** Whether an earlier process of this move may have left something under the id; it may where the host cannot tell. */
+  readonly isRepeated?: boolean;
+  /**
+   * Where the host can tell: rejects when this process is no longer the one that moves the source, because it was canceled, or taken for dead and replaced. Asked before anything
+   * becomes visible, since two of which neither waits for the other could otherwise both end well.
+   */
+  fence?(before: "checkpoint" | "snapshot"): Promise<void>;
 }
 
 export interface RestoreContext extends MoverContext {
@@ -131,9 +141,13 @@ export interface BackupResult extends MovedData {
   readonly totalBytes: number;
   /** Bytes that were written because they were new or had changed. */
   readonly incrementalBytes?: number;
+  /** What is missing from it. The move then ends as Failed with this message, and what was moved is there all the same. */
+  readonly problem?: string;
 }
 
 export interface RestoreResult {
   /** Bytes that were brought back. */
   readonly totalBytes: number;
+  /** What could not be brought back. The move then ends as Failed with this message. */
+  readonly problem?: string;
 }

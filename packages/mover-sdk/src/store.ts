@@ -37,6 +37,11 @@ export class MemoryMoverStore implements MoverStore {
     return [...this.#objects.keys()].sort();
   }
 
+  /** Of all objects together. */
+  get bytes(): number {
+    return [...this.#objects.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
   async put(key: string, data: Uint8Array, signal?: AbortSignal): Promise<void> {
     this.#begin("put", signal);
     this.#objects.set(checkedKey(key), Uint8Array.from(data));

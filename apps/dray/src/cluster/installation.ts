@@ -2,6 +2,7 @@
 import {
   backupStorageLocations,
   dataDownloads,
+  dataMovers,
   dataUploads,
   FINALIZERS,
   restores,
@@ -46,6 +47,7 @@ const TYPES: readonly ResourceType[] = [
   deployments,
   daemonSets,
   backupStorageLocations,
+  dataMovers,
   { group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy", namespaced: true },
 ].map(({ group, version, plural, kind, namespaced }) => ({ group, version, plural, kind, namespaced }));
 

@@ -1,16 +1,8 @@
-import { dataMovers } from "@drayage/api";
+import { DRAYAGE_DATA_MOVER, dataMovers } from "@drayage/api";
 import type { Command } from "commander";
 import { type ClusterOptions, getNamed, withCluster, withClusterOptions } from "../cluster/access.ts";
+import { parameterFacts } from "../describe/mover-parameters.ts";
 import type { Terminal } from "../terminal.ts";
-
-interface Property {
-  readonly type?: string | readonly string[];
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly minimum?: number;
-  readonly maximum?: number;
-}
 
 export function define(command: Command, terminal: Terminal): void {
   withClusterOptions(command)
@@ -20,7 +12,12 @@ export function define(command: Command, terminal: Terminal): void {
         const { spec } = await getNamed(client, dataMovers, { name }, terminal.signal);
         const { kinds, ...flags } = spec.capabilities;
         const can = Object.entries(flags).filter(([, holds]) => holds === true);
-        const runs = spec.controller === true ? "a controller of its vendor" : (spec.module ?? (spec.command ?? []).join(" "));
+        const runs =
+          name === DRAYAGE_DATA_MOVER
+            ? "the node-agents of this installation"
+            : spec.controller === true
+              ? "a controller of its vendor"
+              : (spec.module ?? (spec.command ?? []).join(" "));
         const lines = [
           `Name:         ${name}`,
           `Version:      ${spec.version}`,
@@ -38,17 +35,6 @@ export function define(command: Command, terminal: Terminal): void {
 }
 
 function parameterLines(schema: Readonly<Record<string, unknown>>): string[] {
-  const { properties = {}, required = [] } = schema as { readonly properties?: Readonly<Record<string, Property>>; readonly required?: readonly string[] };
-  const lines = Object.entries(properties).flatMap(([name, property]) => {
-    const facts = [
-      [property.type ?? "any"].flat().join(" or "),
-      ...(required.includes(name) ? ["required"] : []),
-      ...(property.enum === undefined ? [] : [`one of ${property.enum.map((value) => JSON.stringify(value)).join(", ")}`]),
-      ...(property.minimum === undefined ? [] : [`at least ${property.minimum}`]),
-      ...(property.maximum === undefined ? [] : [`at most ${property.maximum}`]),
-      ...(property.default === undefined ? [] : [`default ${JSON.stringify(property.default)}`]),
-    ];
-    return [`  ${name}  <${facts.join(", ")}>`, `    ${property.description ?? ""}`];
-  });
+  const lines = parameterFacts(schema).flatMap(({ name, facts, description }) => [`  ${name}  <${facts.join(", ")}>`, `    ${description}`]);
   return lines.length === 0 ? ["  <none>"] : lines;
 }

@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { BUILT_IN_COMPRESSIONS } from "@drayage/api";
+import { COMPRESSOR_NAMES } from "@drayage/kernels";
 import { afterAll, expect, it } from "vitest";
 import { run } from "../main.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
@@ -12,8 +14,18 @@ const example = resolve(import.meta.dirname, "../../../../packages/mover-sdk/exa
 it("mover validate prints a line for each check and passes a mover that does what it must", async () => {
   const terminal = new RecordingTerminal();
   expect(await run(["mover", "validate", example], terminal)).toBe(0);
-  expect(terminal.text.match(/^pass {2}/gm)).toHaveLength(11);
+  expect(terminal.text.match(/^pass {2}/gm)).toHaveLength(12);
   expect(terminal.text).toContain('Mover "tar" passes.\n');
+});
+
+it("mover validate drayage has the built-in mover pass the same suite", async () => {
+  const terminal = new RecordingTerminal();
+  expect(await run(["mover", "validate", "drayage"], terminal), terminal.text).toBe(0);
+  expect(terminal.text.match(/^pass {2}/gm)).toHaveLength(12);
+});
+
+it("the built-in mover publishes compressors that there are", () => {
+  expect(BUILT_IN_COMPRESSIONS.filter((name) => name !== "none" && !COMPRESSOR_NAMES.includes(name))).toEqual([]);
 });
 
 it("mover validate ends with 1 and says what is wrong with one that does not", async () => {

@@ -1,3 +1,4 @@
+import { builtInMover } from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import { GUEST_NODE_AGENT, guestManifests, installManifests, type Manifest, NODE_AGENT_NAME, operatorManifests } from "@drayage/install";
 import { daemonSets, deployments, type KubeClient, type KubeObject } from "@drayage/kube";
@@ -52,7 +53,8 @@ export async function manifestsToRemove(client: KubeClient, namespace: string, s
     return inPlace ? [...beside, ...guestManifests({ namespace, image: "", claimBuiltin: true }).filter(({ kind }) => kind === "DaemonSet")] : beside;
   }
   // What is last goes first: an operator that is there would make everything again.
-  return [...own, ...operatorManifests({ namespace, image: "" }).filter(({ kind, metadata }) => !has(own, kind, metadata.name))];
+  const registration = { ...builtInMover("") } as unknown as Manifest;
+  return [...own, registration, ...operatorManifests({ namespace, image: "" }).filter(({ kind, metadata }) => !has(own, kind, metadata.name))];
 }
 
 function has(manifests: readonly Manifest[], kind: string, name: string): boolean {

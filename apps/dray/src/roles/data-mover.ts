@@ -4,6 +4,7 @@ import { runDataMoverBackup, runDataMoverRestore } from "@drayage/movers/builtin
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
+import { programVersion } from "../version.ts";
 import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
 
 interface Options extends RoleOptions {
@@ -44,6 +45,7 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
           namespace,
           signal,
           nodeName: terminal.env["NODE_NAME"] ?? "",
+          version: programVersion(),
           ...podUidOf(terminal),
           volumePath: options.volumePath,
           volumeMode: volumeMode(options.volumeMode),

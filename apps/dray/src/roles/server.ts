@@ -1,7 +1,8 @@
 /** `dray server`: the controllers of Backup, Restore, locations, repositories and requests, one leader at a time. Also answers to `velero server` with its arguments. */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DrayError, makeFolders, randomHex } from "@drayage/base";
+import { builtInMover, dataMovers } from "@drayage/api";
+import { DrayError, errorFields, isAbort, type Logger, makeFolders, randomHex } from "@drayage/base";
 import {
   defaultServerSettings,
   defaultVolSyncEraSettings,
@@ -221,6 +222,16 @@ async function ownImage(client: KubeClient, namespace: string, signal: AbortSign
   return `drayage/dray:${programVersion()}`;
 }
 
+/** As any mover is registered. It works without, so trouble with that is no reason not to lead. */
+async function registerBuiltInMover(client: KubeClient, logger: Logger, signal: AbortSignal): Promise<void> {
+  try {
+    await client.apply(dataMovers, builtInMover(programVersion()), { fieldManager: "drayage-server", force: true, signal });
+  } catch (error) {
+    if (isAbort(error, signal)) throw error;
+    logger.warn("The built-in mover is not registered", errorFields(error));
+  }
+}
+
 async function lead(role: MeteredRole, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const { client, clock, random, logger, namespace, metrics } = role;
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
@@ -237,6 +248,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     logger.info("Backups of OADP 1.1 and 1.2 cannot be restored: VolumeSnapshotRestore is not defined; dray install defines it");
   const servesMovers = (await discovery.find("datamoverbackups.drayage.io", signal)) !== undefined;
   if (!servesMovers) logger.info("Movers of others cannot be used: DataMover is not defined; dray install defines it");
+  else await registerBuiltInMover(client, logger, signal);
   const { volSyncEra } = settings;
   const resticEnvironment = createResticEnvironment({ client, namespace, environment: terminal.env });
   if (volSyncEra !== undefined && (await discovery.find("replicationsources.volsync.backube", signal)) === undefined)

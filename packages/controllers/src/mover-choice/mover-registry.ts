@@ -1,5 +1,5 @@
 /** The movers there are and the classes that choose among them, as they are when a backup starts. */
-import { BUILTIN_DATA_MOVERS, type DataMover, type DataMoverClass, DRAYAGE_DATA_MOVER, dataMoverClasses, dataMovers } from "@drayage/api";
+import { BUILTIN_DATA_MOVERS, builtInMover, type DataMover, type DataMoverClass, DRAYAGE_DATA_MOVER, dataMoverClasses, dataMovers } from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { checkSchema, type MoverDescription } from "@drayage/mover-sdk";
@@ -50,8 +50,9 @@ export class MoverRegistry {
 
   /** The mover of a name. Throws VALIDATION_FAILED naming those there are, and one whose registration is of no use. */
   get(name: string, origin: string): RegisteredMover {
-    const found = this.#movers.get(isBuiltIn(name) ? DRAYAGE_DATA_MOVER : name);
-    if (found === undefined && !isBuiltIn(name)) {
+    // An installation of before does not register it, and has it all the same.
+    const found = isBuiltIn(name) ? (this.#movers.get(DRAYAGE_DATA_MOVER) ?? builtInMover("")) : this.#movers.get(name);
+    if (found === undefined) {
       throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}", which ${origin} names: it does not exist; there is ${this.names.join(", ")}`, {
         hint: "Register it with dray mover add, or name another.",
       });

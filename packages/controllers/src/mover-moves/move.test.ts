@@ -57,6 +57,11 @@ describe("decide()", () => {
     ["takes a new one up", {}, "Accepted"],
     ["guards the data before anything is moved", { finalizer: false }, "addFinalizer"],
     ["leaves the mover of a vendor's controller alone", { mover: "external" }, "nothing"],
+    [
+      "refuses the built-in mover, which has objects of its own",
+      { mover: "built-in" },
+      'Failed: data mover "images" is the built-in one, which moves claims by DataUploads and DataDownloads',
+    ],
     ["ends one whose mover is missing", { mover: "missing", knownMovers: ["tar"] }, 'Failed: data mover "images" does not exist: the movers here are "tar"'],
     ["waits for the source", { phase: "Accepted", sourceAwaits: "ImageStream to be there" }, "wait for ImageStream to be there"],
     ["makes the Secret first", { phase: "Accepted" }, "createSecret move"],

@@ -22,7 +22,8 @@ export type MovePod =
 export interface Observed {
   readonly kind: "backup" | "restore";
   readonly phase: MovePhase;
-  readonly mover: "runnable" | "missing" | "external";
+  /** `built-in`: it takes DataUploads and DataDownloads alone. */
+  readonly mover: "runnable" | "missing" | "external" | "built-in";
   readonly moverName: string;
   readonly knownMovers: readonly string[];
   /** What the source is still missing. */
@@ -78,13 +79,15 @@ const phases: Record<MovePhase, (o: Observed) => Decision> = {
   New: (o) =>
     o.mover === "missing"
       ? enter("Failed", `data mover "${o.moverName}" does not exist: the movers here are ${o.knownMovers.map((name) => `"${name}"`).join(", ")}`)
-      : o.mover === "external"
-        ? nothing
-        : o.cancelRequested
-          ? enter("Canceled", "it was canceled before it started")
-          : !o.finalizer && o.kind === "backup"
-            ? step({ do: "addFinalizer" })
-            : enter("Accepted"),
+      : o.mover === "built-in"
+        ? enter("Failed", `data mover "${o.moverName}" is the built-in one, which moves claims by DataUploads and DataDownloads`)
+        : o.mover === "external"
+          ? nothing
+          : o.cancelRequested
+            ? enter("Canceled", "it was canceled before it started")
+            : !o.finalizer && o.kind === "backup"
+              ? step({ do: "addFinalizer" })
+              : enter("Accepted"),
 
   Accepted: (o) =>
     o.cancelRequested

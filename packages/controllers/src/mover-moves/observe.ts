@@ -25,6 +25,7 @@ import {
 } from "@drayage/kube";
 import { parseMoverEnd, parseMoverResult } from "@drayage/mover-sdk";
 import { failureMessage, startingReason, successMessage, unrecoverableReason } from "../exposers/hosting-pod.ts";
+import { isBuiltIn } from "../mover-choice/mover-registry.ts";
 import type { MovePod, Observed, PodOf } from "./move.ts";
 
 export type Move = (DataMoverBackup | DataMoverRestore) & { readonly spec: { readonly deletionPolicy?: "Retain" | "Delete" } };
@@ -69,7 +70,7 @@ export async function observe(deps: MoveObserverDeps, { kind }: MoveKind, move: 
   return {
     kind,
     phase,
-    mover: mover === undefined ? "missing" : mover.spec.controller === true ? "external" : "runnable",
+    mover: isBuiltIn(spec.mover) ? "built-in" : mover === undefined ? "missing" : mover.spec.controller === true ? "external" : "runnable",
     moverName: spec.mover,
     knownMovers: mover === undefined ? await namesOfMovers(client, signal) : [],
     sourceAwaits: phase === "Accepted" ? await sourceAwaits(deps, move, signal) : undefined,

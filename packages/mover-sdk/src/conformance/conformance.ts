@@ -40,6 +40,8 @@ const LIMIT_MS = 30_000;
 /** A mover that says that it can be canceled has stopped by then. */
 const CANCEL_MS = 10_000;
 const ID = "sample-1";
+/** A mover that asks the store more often has these many of its calls fail, one in each backup. */
+const FAULTS_MAX = 16;
 
 type Check = readonly [name: string, run: (bench: Bench) => Promise<void>, needsSample?: boolean];
 
@@ -69,6 +71,7 @@ const checks: readonly Check[] = [
   ["brings back what it backed up", bringsBack],
   ["says how far it is, and never goes back", reportsProgress],
   ["can be repeated with the same id", repeats],
+  ["moves only what has changed, when it is incremental", movesChanges],
   ["deletes all that it wrote, and can do so again", deletes],
   ["keeps two backups apart", keepsApart],
   ["fails when the store fails, leaving what can be deleted", survivesFaults],
@@ -172,8 +175,16 @@ class Bench {
     if (differences.length > 0) throw new Error(`what came back differs: ${differences.slice(0, 5).join("; ")}`);
   }
 
-  expectEmptyStore(): void {
-    if (this.store.keys.length > 0) throw new Error(`the store still holds ${this.store.keys.slice(0, 5).join(", ")}`);
+  /** Nothing is left. What a mover that is incremental keeps for its other backups only it can tell from the rest. */
+  async expectNothingLeft(): Promise<void> {
+    const left = this.mover.capabilities.incremental ? await this.listed() : this.store.keys;
+    if (left.length > 0) throw new Error(`the store still holds ${left.slice(0, 5).join(", ")}`);
+  }
+
+  /** Ids of what the mover says it keeps. */
+  async listed(): Promise<readonly string[]> {
+    if (this.mover.list === undefined) throw new Error("it says that it is incremental and has no list(): what its deletions leave nobody can tell");
+    return (await this.mover.list(this.context(this.sample.source))).map(({ snapshotId }) => snapshotId);
   }
 }
 
@@ -205,17 +216,29 @@ async function reportsProgress(bench: Bench): Promise<void> {
 
 async function repeats(bench: Bench): Promise<void> {
   await bench.backup();
-  const once = bench.store.keys.length;
+  const isShared = bench.mover.capabilities.incremental;
+  const objects = async (): Promise<number> => (isShared ? await bench.listed() : bench.store.keys).length;
+  const once = await objects();
   const result = await bench.backup();
-  if (bench.store.keys.length > once) throw new Error(`the second time left ${bench.store.keys.length} objects where there had been ${once}`);
+  const twice = await objects();
+  if (twice > once) throw new Error(`the second time left ${twice} objects where there had been ${once}`);
   await bench.restore(result);
   await bench.expectSame();
+}
+
+async function movesChanges(bench: Bench): Promise<void> {
+  if (!bench.mover.capabilities.incremental) return;
+  await bench.backup("sample-1");
+  const first = bench.store.bytes;
+  await bench.backup("sample-2");
+  const added = bench.store.bytes - first;
+  if (added * 2 > first) throw new Error(`nothing had changed, and the second backup added ${added} bytes to the ${first} of the first`);
 }
 
 async function deletes(bench: Bench): Promise<void> {
   const result = await bench.backup();
   await bench.remove(ID, result);
-  bench.expectEmptyStore();
+  await bench.expectNothingLeft();
   await bench.remove(ID, result);
 }
 
@@ -227,26 +250,45 @@ async function keepsApart(bench: Bench): Promise<void> {
   await bench.restore(second);
   await bench.expectSame();
   await bench.remove("sample-2", second);
-  bench.expectEmptyStore();
+  await bench.expectNothingLeft();
 }
 
 async function survivesFaults(bench: Bench): Promise<void> {
-  const CALLS_MAX = 40;
-  for (let failing = 1; failing <= CALLS_MAX; failing++) {
-    let calls = 0;
+  const clean = async (): Promise<void> => {
+    await bench.remove();
+    await bench.expectNothingLeft();
+  };
+  let calls = 0;
+  bench.beforeEach = () => void calls++;
+  await bench.backup();
+  bench.beforeEach = () => undefined;
+  await clean();
+  for (const failing of spread(calls, FAULTS_MAX)) {
+    calls = 0;
     bench.beforeEach = () => {
       if (++calls === failing) throw new DrayError("BLOB_UNAVAILABLE", "Cannot reach the store: the suite has it fail now");
     };
-    let failed = false;
-    await bench.backup().catch(() => {
-      failed = true;
-    });
+    const result = await bench.backup().catch(() => undefined);
     const reached = calls >= failing;
     bench.beforeEach = () => undefined;
-    if (reached && !failed) throw new Error(`call ${failing} of the store failed, and the backup succeeded all the same`);
-    await bench.remove();
-    bench.expectEmptyStore();
-    if (!reached) return;
+    // Not every call matters to the data.
+    if (reached && result !== undefined) await expectWhole(bench, result, `call ${failing} of the store failed, and the backup succeeded all the same`);
+    await clean();
+  }
+}
+
+/** Of the numbers from 1 to `count` at most `max`, evenly spread, the first and the last among them. */
+function spread(count: number, max: number): readonly number[] {
+  const taken = Math.min(count, max);
+  return Array.from({ length: taken }, (_, index) => (taken === 1 ? 1 : 1 + Math.round((index * (count - 1)) / (taken - 1))));
+}
+
+async function expectWhole(bench: Bench, moved: BackupResult, otherwise: string): Promise<void> {
+  try {
+    await bench.restore(moved);
+    await bench.expectSame();
+  } catch (error) {
+    throw new Error(`${otherwise}: ${messageOf(error)}`, { cause: error });
   }
 }
 
@@ -277,7 +319,7 @@ async function stops(bench: Bench): Promise<void> {
   if (!canceling.signal.aborted) throw new Error("it never used the store");
   if (!stopped) throw new Error("it was told to stop at its first call of the store, and went on to its end");
   await bench.remove();
-  bench.expectEmptyStore();
+  await bench.expectNothingLeft();
 }
 
 function made(folder: string): string {

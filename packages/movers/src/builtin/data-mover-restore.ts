@@ -1,9 +1,10 @@
 /** `data-mover restore`: a snapshot of the repository into one exposed, empty volume. */
-import { type DataDownload, dataDownloads, VOLSYNC_DATA_MOVER } from "@drayage/api";
-import { DrayError } from "@drayage/base";
-import { deviceBytesOf, restoreSnapshot } from "@drayage/datapath";
+import { BUILT_IN_PARAMETERS, type DataDownload, dataDownloads, VOLSYNC_DATA_MOVER } from "@drayage/api";
+import type { RestoreResult } from "@drayage/mover-sdk";
 import { restoreResticVolume } from "../volsync/restore-restic-volume.ts";
-import { describeProblems, positive } from "./data-mover-backup.ts";
+import { restoreVolume } from "./built-in-mover.ts";
+import { positive } from "./data-mover-backup.ts";
+import { hostedMover, parametersOf } from "./hosted-mover.ts";
 import { withRepository } from "./open-repository.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
 
@@ -20,45 +21,44 @@ export function runDataMoverRestore(options: DataMoverRestoreOptions): Promise<n
   });
 }
 
-function restore(options: DataMoverRestoreOptions, context: TransferContext<DataDownload>): Promise<Outcome> {
-  const { snapshotID, dataMoverConfig } = context.object.spec;
-  return restoreInto(options, context, snapshotID, dataMoverConfig ?? {});
+async function restore(options: DataMoverRestoreOptions, context: TransferContext<DataDownload>): Promise<Outcome> {
+  const { logger, volumePath, volumeMode } = options;
+  const { snapshotID, dataMoverConfig, targetVolume } = context.object.spec;
+  const { mover, ...given } = hostedMover(options, context, {});
+  const result = await mover.restore({
+    ...given,
+    moved: { snapshotId: snapshotID },
+    source: {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      namespace: targetVolume.namespace,
+      name: targetVolume.pvc,
+      volume: { path: volumePath, mode: volumeMode },
+    },
+    parameters: parametersOf(mover, dataMoverConfig, logger),
+  });
+  return outcomeOf(result, options);
 }
 
-/** Writes a snapshot into the volume. `settings` are those that Velero hands to an uploader: ParallelFilesDownload, WriteSparseFiles. */
+/** Writes a snapshot into the volume of a pod. `settings` are those that Velero hands to an uploader, under the names of our parameters. */
 export async function restoreInto<T>(
   options: DataMoverOptions,
   { access, signal, onProgress }: TransferContext<T>,
   snapshotID: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<Outcome> {
-  const { clock, random, logger, volumePath: byPath, volumeMode, memoryBudget } = options;
-  const parallel = positive(settings["ParallelFilesDownload"]);
-  return withRepository(access, { clock, random, logger, signal, readOnly: true }, async (repository) => {
-    const snapshot = await repository.snapshots.get(snapshotID, signal);
-    const root = snapshot.rootEntry;
-    if (root === undefined) throw new DrayError("REPO_CORRUPT", `Cannot restore snapshot "${snapshotID}": its manifest has no root`);
-    const deviceBytes = deviceBytesOf(snapshot);
-    const { progress, problems, problemCount, warnings } = await restoreSnapshot({
-      repository,
-      root,
-      target: { kind: volumeMode === "Block" ? "block" : "directory", path: byPath },
-      // A volume that a first mover left half written is written over by the second; nobody else has ever seen it.
-      overwrite: true,
-      // The volume changes hands as soon as this ends.
-      flush: true,
-      sparse: settings["WriteSparseFiles"] === "true",
-      signal,
-      onProgress,
-      clock,
-      ...(deviceBytes === undefined ? {} : { deviceBytes }),
-      ...(parallel === undefined ? {} : { parallel }),
+  const { clock, random, logger, volumePath: path, volumeMode: mode, memoryBudget } = options;
+  const parallel = positive(settings[BUILT_IN_PARAMETERS.parallelDownload]);
+  const sparse = settings[BUILT_IN_PARAMETERS.sparse] === "true";
+  const result = await withRepository(access, { clock, random, logger, signal, readOnly: true }, (repository) =>
+    restoreVolume(repository, snapshotID, {
+      ...{ volume: { path, mode }, settings: { parallel, sparse }, signal, log: logger, onProgress, clock },
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
-    });
-    for (const { path, message } of warnings) logger.warn("An entry was not restored as it was", { path, message });
-    return {
-      result: { target: { byPath, volumeMode }, ...(progress.bytesDone === 0 ? {} : { totalBytes: progress.bytesDone }) },
-      ...(problemCount === 0 ? {} : { problem: describeProblems(problems, problemCount, "restored") }),
-    };
-  });
+    }),
+  );
+  return outcomeOf(result, options);
+}
+
+function outcomeOf({ totalBytes, problem }: RestoreResult, { volumePath: byPath, volumeMode }: DataMoverOptions): Outcome {
+  return { result: { target: { byPath, volumeMode }, ...(totalBytes === 0 ? {} : { totalBytes }) }, ...(problem === undefined ? {} : { problem }) };
 }

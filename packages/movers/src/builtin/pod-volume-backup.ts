@@ -2,7 +2,7 @@
 import { ANNOTATIONS, type PodVolumeBackup, podVolumeBackups } from "@drayage/api";
 import { uploadSnapshot } from "@drayage/datapath";
 import { veleroIdentity } from "@drayage/repo";
-import { outcomeOf, positive } from "./data-mover-backup.ts";
+import { outcomeOfUpload, positive } from "./data-mover-backup.ts";
 import { withRepository } from "./open-repository.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
 
@@ -45,5 +45,5 @@ async function backUp(options: DataMoverOptions, { object, access, signal, onPro
     }),
   );
   for (const { path, message } of result.warnings) logger.warn("An entry was not kept as it is", { path, message });
-  return outcomeOf(result, volumePath, "Filesystem");
+  return outcomeOfUpload(result, volumePath, "Filesystem");
 }

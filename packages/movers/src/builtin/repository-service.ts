@@ -13,6 +13,7 @@ import {
   veleroIdentity,
   writeUdmRepository,
 } from "@drayage/repo";
+import { forgetSnapshots } from "./built-in-mover.ts";
 import { withRepository } from "./open-repository.ts";
 import { accessTo, openRepositoryStorage, type RepositoryAccess } from "./repository-access.ts";
 
@@ -48,7 +49,7 @@ export function createRepositoryService(deps: RepositoryServiceDeps): Repository
         throw new DrayError("REPO_READ_ONLY", `Cannot forget snapshots in location "${location.metadata.name}": it is read-only`);
       }
       const options = { ...deps, ...(signal === undefined ? {} : { signal }) };
-      await withRepository(await access(repository, location, signal), options, (open) => forget(open, manifestIds, signal));
+      await withRepository(await access(repository, location, signal), options, (open) => forgetSnapshots(open, manifestIds, signal));
     },
   };
 }
@@ -114,15 +115,4 @@ async function finishSetUp({ settings }: RepositoryAccess, repository: Repositor
 function fullIntervalOf(settings: Readonly<Record<string, string>>): { fullMaintenanceIntervalMs?: number } {
   const intervalMs = FULL_INTERVAL_MS[settings["fullMaintenanceInterval"] ?? ""];
   return intervalMs === undefined ? {} : { fullMaintenanceIntervalMs: intervalMs };
-}
-
-async function forget(repository: Repository, manifestIds: readonly string[], signal: AbortSignal | undefined): Promise<void> {
-  for (const id of manifestIds) {
-    try {
-      await repository.snapshots.delete(id, signal);
-    } catch (error) {
-      if (!hasCode(error, "REPO_MANIFEST_NOT_FOUND")) throw error;
-    }
-  }
-  await repository.flush(signal);
 }

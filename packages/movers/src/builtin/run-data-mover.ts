@@ -5,11 +5,12 @@
 import { writeFileSync } from "node:fs";
 import { DATA_PATH_CANCELED, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, TERMINATION_MESSAGE_BYTES_MAX } from "@drayage/api";
 import { asBuffer, type Clock, DrayError, dispositionOf, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
-import { type OnProgress, RateMeter } from "@drayage/datapath";
+import type { OnProgress } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
-import { DataPathReporter } from "./data-path-reporter.ts";
+import { DataPathReporter, type TransferProgress } from "./data-path-reporter.ts";
 import { Canceled, isSuperseded, Superseded, watchMovement } from "./movement-watch.ts";
 import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
+import { progressTeller } from "./transfer-progress.ts";
 
 export interface DataMoverOptions {
   readonly client: KubeClient;
@@ -27,6 +28,8 @@ export interface DataMoverOptions {
   readonly secretPath?: string;
   /** `/dev/termination-log` when left out. */
   readonly terminationLogPath?: string;
+  /** Of the program; the mover says it of itself. */
+  readonly version?: string;
   /** Bytes the process may take. */
   readonly memoryBudget?: number;
   /** Ends the run: the pod is being deleted. */
@@ -50,6 +53,8 @@ export interface TransferContext<T> {
   readonly object: T;
   readonly access: RepositoryAccess;
   readonly signal: AbortSignal;
+  /** Tells how far it is, and the same for a data path. */
+  readonly tell: (progress: TransferProgress) => void;
   readonly onProgress: OnProgress;
   /** Throws when this mover is no longer the one that moves the object; called before anything becomes visible. An API server that does not answer is waited for before the end only. */
   readonly fence: (before: "checkpoint" | "snapshot") => Promise<void>;
@@ -89,7 +94,8 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
       object,
       access: await accessFor(options, object),
       signal,
-      onProgress: tellProgress(telling, clock),
+      tell: (progress) => telling.progress(progress),
+      onProgress: progressTeller((progress) => telling.progress(progress), clock),
       fence: (before) => fence(options, { type, started: object, before, signal }),
     });
     return end(options, telling, outcome);
@@ -111,26 +117,6 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
     await reporter?.stop(LAST_EVENTS_MS);
     watch.stop();
   }
-}
-
-/** Progress as it is told: Velero's two numbers, and how fast it goes. */
-function tellProgress(reporter: DataPathReporter, clock: Clock): OnProgress {
-  const meter = new RateMeter();
-  return ({ phase, bytesTotal, bytesDone, filesDone, filesTotal, bytesHashed, bytesDeduplicated, bytesUploaded, errors, limitedBy }) => {
-    meter.note(clock.monotonicMs(), bytesDone);
-    const rate = meter.perSecond;
-    const etaMs = meter.etaMs(bytesTotal);
-    reporter.progress({
-      totalBytes: bytesTotal,
-      doneBytes: bytesDone,
-      details: {
-        ...{ phase, filesDone, filesTotal, bytesHashed, bytesDeduplicated, bytesStored: bytesUploaded, errors },
-        ...(rate === undefined ? {} : { bytesPerSecond: Math.round(rate) }),
-        ...(etaMs === undefined ? {} : { etaSeconds: Math.ceil(etaMs / 1000) }),
-        ...(limitedBy === undefined ? {} : { limitedBy }),
-      },
-    });
-  };
 }
 
 function end(options: DataMoverOptions, reporter: DataPathReporter, { result, problem }: Outcome): number {

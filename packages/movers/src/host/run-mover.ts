@@ -120,11 +120,14 @@ async function carryOut(mover: DataMover, request: MoverRequest, context: MoverC
     case "backup": {
       const problems = (await mover.validate?.(context.source, context.parameters)) ?? [];
       if (problems.length > 0) throw new DrayError("VALIDATION_FAILED", `Cannot move ${context.source.kind} "${context.source.name}": ${problems.join("; ")}`);
-      return formatBackupResult(await mover.backup({ ...context, id }));
+      const { problem, ...result } = await mover.backup({ ...context, id });
+      if (problem !== undefined) throw new DrayError("DATA_MOVEMENT_FAILED", problem);
+      return formatBackupResult(result);
     }
     case "restore": {
       if (moved === undefined) throw new DrayError("VALIDATION_FAILED", "Cannot restore: the request does not say what was moved");
-      const { totalBytes } = await mover.restore({ ...context, moved });
+      const { totalBytes, problem } = await mover.restore({ ...context, moved });
+      if (problem !== undefined) throw new DrayError("DATA_MOVEMENT_FAILED", problem);
       return JSON.stringify({ totalBytes });
     }
     case "delete":

@@ -3,7 +3,7 @@ import { type DataDownload, NEWEST_SNAPSHOT, type PodVolumeRestore, VOLSYNC_MOVE
 import { DrayError, formatTime, hasCode, type Logger } from "@drayage/base";
 import { ResticSource, resticRootOf, restoreFrom } from "@drayage/datapath";
 import type { ResticRepository, ResticSnapshot } from "@drayage/restic";
-import { describeProblems } from "../builtin/data-mover-backup.ts";
+import { describeProblems } from "../builtin/built-in-mover.ts";
 import type { DataMoverOptions, Outcome, TransferContext } from "../builtin/run-data-mover.ts";
 import { type ResticAccess, withResticRepository } from "./restic-store.ts";
 
