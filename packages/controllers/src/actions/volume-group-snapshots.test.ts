@@ -29,8 +29,15 @@ afterEach(async () => {
 const GROUP_LABEL = "velero.io/volume-group";
 const DRIVER = "hostpath.csi.k8s.io";
 
+interface GroupManners {
+  /** What the driver complains of; nothing is cut. */
+  readonly broken?: string;
+  /** Whether groups and contents that are deleted take their time to go. */
+  readonly lingering?: boolean;
+}
+
 /** The snapshot controller's part: a content for the group, and a snapshot with its content for each claim that the group selects. */
-function playSnapshotController({ client }: RecordedCluster, broken?: string): void {
+function playSnapshotController({ client }: RecordedCluster, { broken, lingering = false }: GroupManners): void {
   client.react(volumeGroupSnapshots, (before, after) => {
     if (before !== undefined || after === undefined) return;
     const { uid = "", namespace = "", name = "" } = after.metadata;
@@ -42,7 +49,7 @@ function playSnapshotController({ client }: RecordedCluster, broken?: string): v
     }
     const content = `groupsnapcontent-${uid}`;
     client.seed<VolumeGroupSnapshotContent>(volumeGroupSnapshotContents, {
-      metadata: { name: content },
+      metadata: { name: content, finalizers: lingering ? ["groupsnapshot.storage.kubernetes.io/volumegroupsnapshotcontent-bound-protection"] : [] },
       spec: { driver: DRIVER, deletionPolicy: "Delete", source: { volumeHandles: [] }, volumeGroupSnapshotRef: { namespace, name, uid } },
     });
     const wanted = after.spec.source.selector?.matchLabels?.[GROUP_LABEL];
@@ -69,11 +76,12 @@ function playSnapshotController({ client }: RecordedCluster, broken?: string): v
     }
     client.mutate(volumeGroupSnapshots, keyOf(after), (group) => {
       group.status = { boundVolumeGroupSnapshotContentName: content };
+      if (lingering) group.metadata.finalizers = ["groupsnapshot.storage.kubernetes.io/volumegroupsnapshot-bound-protection"];
     });
   });
 }
 
-function world({ grouped = ["files", "disk"], broken }: { readonly grouped?: readonly string[]; readonly broken?: string } = {}) {
+function world({ grouped = ["files", "disk"], ...manners }: { readonly grouped?: readonly string[] } & GroupManners = {}) {
   const cluster = recordedCluster();
   const { client } = cluster;
   for (const name of grouped) {
@@ -86,7 +94,7 @@ function world({ grouped = ["files", "disk"], broken }: { readonly grouped?: rea
     driver: DRIVER,
     deletionPolicy: "Delete",
   });
-  playSnapshotController(cluster, broken);
+  playSnapshotController(cluster, manners);
   const store = new MemoryBackupStore();
   const deps = { ...cluster, random: seededRandom(3), logger: nullLogger, namespace: NAMESPACE, stores: store, newSpool: createMemorySpool };
   running.push(startBackupController(deps), startBackupOperationsController(deps));
@@ -128,6 +136,14 @@ describe("claims of a group", () => {
     await backupIn(cluster, "one", "Completed");
   });
 
+  it("keep their snapshots while the group that was let go takes its time to go", async () => {
+    const { cluster, client } = world({ lingering: true });
+    await client.create<Backup>(backups, newBackup("one"));
+    await backupIn(cluster, "one", "WaitingForPluginOperations");
+    expect(client.all(volumeGroupSnapshots).map(({ metadata }) => metadata.deletionTimestamp)).toEqual([expect.any(String)]);
+    expect(client.all(volumeGroupSnapshotContents).map(({ spec }) => spec.deletionPolicy)).toEqual(["Retain"]);
+  });
+
   it("that the backup does not take lose their snapshots again", async () => {
     const { cluster, client } = world({ grouped: ["files", "disk"] });
     client.mutate(persistentVolumeClaims, { namespace: "notes", name: "disk" }, (claim) => {
@@ -154,7 +170,7 @@ describe("claims of a group", () => {
     const { cluster, client, store } = world({ broken: "the array is busy" });
     await client.create<Backup>(backups, newBackup("one", { csiSnapshotTimeout: "1s" }));
     await backupIn(cluster, "one", "WaitingForPluginOperationsPartiallyFailed");
-    expect(JSON.stringify(store.backups.get("one")?.results?.errors)).toMatch(/has no snapshot of .* after 1 s: the array is busy/);
+    expect(JSON.stringify(store.backups.get("one")?.results?.errors)).toMatch(/has no snapshot that is ready of .* after 1 s: the array is busy/);
     expect(client.all(volumeGroupSnapshots)).toEqual([]);
     expect(client.all(dataUploads).map(({ spec }) => spec.sourcePVC)).toEqual(["fsb"]);
   });

@@ -22,6 +22,7 @@ import {
 } from "@drayage/api";
 import { type Clock, DrayError, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import {
+  isDeleting,
   type KubeClient,
   keyOf,
   type PersistentVolume,
@@ -186,7 +187,7 @@ export class VolumeGroupSnapshots {
     );
   }
 
-  /** Waits until every claim has a snapshot that belongs to the group. */
+  /** Waits until every claim has a snapshot that belongs to the group and is ready. */
   async #untilCut(
     group: VolumeGroupSnapshot,
     claims: readonly string[],
@@ -202,8 +203,9 @@ export class VolumeGroupSnapshots {
       const members = new Map<string, VolumeSnapshot>();
       for await (const snapshot of client.listAll<VolumeSnapshot>(volumeSnapshots, { namespace: group.metadata.namespace, signal })) {
         const claimName = snapshot.spec.source.persistentVolumeClaimName;
-        if (claimName !== undefined && snapshot.metadata.ownerReferences?.some(({ uid }) => uid === group.metadata.uid) === true)
-          members.set(claimName, snapshot);
+        const isMember = snapshot.metadata.ownerReferences?.some(({ uid }) => uid === group.metadata.uid) === true;
+        // The snapshot controller (external-snapshotter 8.7) writes into a member only while its group is there: one that is not ready would never be.
+        if (claimName !== undefined && isMember && snapshot.status?.readyToUse === true) members.set(claimName, snapshot);
       }
       if (contentName !== undefined && claims.every((name) => members.has(name))) return { members, contentName };
       if (clock.nowMs() + delayMs > untilMs) {
@@ -211,7 +213,7 @@ export class VolumeGroupSnapshots {
         const complaint = status?.error?.message;
         throw new DrayError(
           "TIMED_OUT",
-          `VolumeGroupSnapshot "${group.metadata.namespace}/${group.metadata.name}" has no snapshot of ${missing.join(", ")} after ${timeoutMs / 1000} s${complaint === undefined ? "" : `: ${complaint}`}`,
+          `VolumeGroupSnapshot "${group.metadata.namespace}/${group.metadata.name}" has no snapshot that is ready of ${missing.join(", ")} after ${timeoutMs / 1000} s${complaint === undefined ? "" : `: ${complaint}`}`,
           { hint: "Look at the CSI driver's snapshotter and at the snapshot controller, or raise spec.csiSnapshotTimeout." },
         );
       }
@@ -291,7 +293,9 @@ export async function removeOrphanGroups(client: KubeClient, backup: Backup, sig
       contents: { ...volumeGroupSnapshotContents, version },
     };
     try {
-      const left = await allOf(client.listAll<VolumeGroupSnapshot>(served.groups, { labelSelector, signal }));
+      const all = await allOf(client.listAll<VolumeGroupSnapshot>(served.groups, { labelSelector, signal }));
+      // One that is on its way out was let go with its snapshots kept, or removed with them: it is not decided again.
+      const left = all.filter((group) => !isDeleting(group));
       for (const group of left) await removeGroup(client, served, group, signal);
       return left.length;
     } catch (error) {

@@ -165,6 +165,7 @@ export function completeFromSnapshot(info: BackupVolumeInfo, { status }: ItemOpe
             size: facts?.restoreSize ?? kept.size,
             vscName: seen.content?.metadata.name ?? kept.vscName,
             ReadyToUse: facts?.readyToUse ?? null,
+            ...(facts?.volumeGroupSnapshotHandle === undefined ? {} : { volumeGroupSnapshotHandle: facts.volumeGroupSnapshotHandle }),
           },
         }),
   };
