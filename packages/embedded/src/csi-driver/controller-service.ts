@@ -1,5 +1,4 @@
 /** The Controller service: volumes and snapshots come and go. Every method may be called again with the same arguments and then gives the same answer. */
-import { createHash } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { type Clock, formatTime } from "@drayage/base";
 import {
@@ -18,13 +17,16 @@ import { quiesced } from "./consistent-copy.ts";
 import type { HostAbilities } from "./host-abilities.ts";
 import { pageOf } from "./list-page.ts";
 import { detachLoopDevices } from "./loop-devices.ts";
-import { OperationLocks } from "./operation-locks.ts";
+import type { OperationLocks } from "./operation-locks.ts";
+import { idOf, requireId, requireOrigin, snapshotMessage, withoutUnusedSnapshots } from "./snapshot-records.ts";
 import { isStagedAnywhere } from "./staging.ts";
 import type { ContentOrigin, RecordChange, RecordFile, SnapshotRecord, StorageRecord, VolumeRecord } from "./storage-record.ts";
 import { isReaderOnly, modeOf, planVolume, type VolumePlan } from "./volume-plan.ts";
 import { removeTree, type VolumeStorage } from "./volume-storage.ts";
 
 export interface ControllerContext {
+  /** Shared with what else works on the same volumes. */
+  readonly operations: OperationLocks;
   readonly records: RecordFile;
   readonly storage: VolumeStorage;
   readonly abilities: HostAbilities;
@@ -51,10 +53,11 @@ const CAPABILITIES: readonly ControllerCapability[] = [
 
 export class ControllerService implements CsiImplementation<ControllerRpcs> {
   readonly #context: ControllerContext;
-  readonly #operations = new OperationLocks();
+  readonly #operations: OperationLocks;
 
   constructor(context: ControllerContext) {
     this.#context = context;
+    this.#operations = context.operations;
   }
 
   readonly CreateVolume = async (request: CreateVolumeRequest): Promise<{ volume: Sendable<CsiVolume> }> => {
@@ -114,7 +117,7 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
     return this.#operations.run(id, async () => {
       const before = await records.load();
       const existing = before.snapshots[id];
-      if (existing !== undefined) return { snapshot: this.#snapshot(sameSnapshot(existing, request)) };
+      if (existing !== undefined) return { snapshot: snapshotMessage(sameSnapshot(existing, request), clock) };
       const volume = before.volumes[request.sourceVolumeId];
       if (volume === undefined) throw csiError("NOT_FOUND", `Cannot create snapshot "${request.name}": there is no volume "${request.sourceVolumeId}"`);
       const { backing, capacityBytes } = volume;
@@ -139,7 +142,7 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
         await storage.place(aside, "snapshots", id);
         return { record: { ...now, snapshots: { ...now.snapshots, [id]: record } }, result: record };
       });
-      return { snapshot: this.#snapshot(snapshot) };
+      return { snapshot: snapshotMessage(snapshot, clock) };
     });
   };
 
@@ -169,7 +172,7 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
         (request.sourceVolumeId === "" || snapshot.volumeId === request.sourceVolumeId),
     );
     const { items, nextToken } = pageOf(all, request);
-    return { entries: items.map((snapshot) => ({ snapshot: this.#snapshot(snapshot) })), nextToken };
+    return { entries: items.map((snapshot) => ({ snapshot: snapshotMessage(snapshot, this.#context.clock) })), nextToken };
   };
 
   readonly ListVolumes: CsiMethod<ControllerRpcs["ListVolumes"]> = async (request) => {
@@ -252,22 +255,6 @@ export class ControllerService implements CsiImplementation<ControllerRpcs> {
       accessibleTopology: volume.node === undefined ? [] : [{ segments: { [this.#context.topologyKey]: volume.node } }],
     };
   }
-
-  #snapshot(snapshot: SnapshotRecord): Sendable<CsiSnapshot> {
-    const createdNs = BigInt(snapshot.createdNs);
-    return {
-      snapshotId: snapshot.id,
-      sourceVolumeId: snapshot.volumeId,
-      sizeBytes: String(snapshot.sizeBytes),
-      creationTime: { seconds: (createdNs / 1_000_000_000n).toString(), nanos: Number(createdNs % 1_000_000_000n) },
-      readyToUse: this.#context.clock.nowMs() >= snapshot.readyAtMs,
-    };
-  }
-}
-
-/** Ids follow from names, so that a request that is made again finds what the first one made. */
-function idOf(prefix: "vol" | "snap", name: string): string {
-  return `${prefix}-${createHash("sha256").update(name).digest("hex").slice(0, 32)}`;
 }
 
 function volumeRecord(id: string, name: string, plan: VolumePlan, createdAt: string): VolumeRecord {
@@ -303,14 +290,6 @@ function sameSnapshot(snapshot: SnapshotRecord, request: CreateSnapshotRequest):
   throw csiError("ALREADY_EXISTS", `Cannot create snapshot "${request.name}": it exists of volume "${snapshot.volumeId}"`);
 }
 
-/** Snapshots that are deleted and that no shallow volume shows any more leave the record; their ids are returned. */
-function withoutUnusedSnapshots(record: StorageRecord): { record: StorageRecord; freed: readonly string[] } {
-  const shown = new Set(Object.values(record.volumes).flatMap((volume) => (volume.shallow === true ? [volume.origin?.id] : [])));
-  const freed = Object.values(record.snapshots).filter((snapshot) => snapshot.deleted === true && !shown.has(snapshot.id));
-  const kept = Object.values(record.snapshots).filter((snapshot) => !freed.includes(snapshot));
-  return { record: { ...record, snapshots: Object.fromEntries(kept.map((snapshot) => [snapshot.id, snapshot])) }, freed: freed.map((snapshot) => snapshot.id) };
-}
-
 function usedBytes(record: StorageRecord): number {
   return Object.values(record.volumes).reduce((sum, volume) => sum + (volume.shallow === true ? 0 : volume.capacityBytes), 0);
 }
@@ -321,22 +300,10 @@ function requireSpace(record: StorageRecord, bytes: number, poolBytes: number | 
   throw csiError("RESOURCE_EXHAUSTED", `Cannot give out ${bytes} bytes: ${used} of ${poolBytes} are in use`);
 }
 
-/** A source that was deleted while it was copied gives no volume: the copy may lack what went first. */
-function requireOrigin(record: StorageRecord, origin: ContentOrigin | undefined): void {
-  if (origin === undefined) return;
-  const there =
-    origin.kind === "volume" ? record.volumes[origin.id] !== undefined : record.snapshots[origin.id]?.deleted === undefined && origin.id in record.snapshots;
-  if (!there) throw csiError("NOT_FOUND", `Cannot copy ${origin.kind} "${origin.id}": it was deleted meanwhile`);
-}
-
 function requireVolume(record: StorageRecord, id: string, action: string): VolumeRecord {
   const volume = record.volumes[id];
   if (volume === undefined) throw csiError("NOT_FOUND", `Cannot ${action} volume "${id}": there is none`);
   return volume;
-}
-
-function requireId(id: string, action: string): void {
-  if (id === "") throw csiError("INVALID_ARGUMENT", `Cannot ${action}: no id is given`);
 }
 
 function contentSourceOf(origin: ContentOrigin): NonNullable<Sendable<CsiVolume>["contentSource"]> {

@@ -7,8 +7,10 @@ import { type CephKind, cephServices } from "./ceph/ceph-services.ts";
 import type { TenantReader } from "./ceph/tenant-keys.ts";
 import { ControllerService } from "./controller-service.ts";
 import { type CsiFaults, faultyInterceptor } from "./faults.ts";
+import { GroupControllerService } from "./group-controller-service.ts";
 import { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";
 import { NodeService } from "./node-service.ts";
+import { OperationLocks } from "./operation-locks.ts";
 import { RecordFile } from "./storage-record.ts";
 import { VolumeStorage } from "./volume-storage.ts";
 
@@ -68,15 +70,19 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   // Where no record was ever written nothing can be told apart, and nothing is removed.
   if (await records.exists()) await records.update(async (record) => ({ result: await storage.sweep(record) }));
   const shared = { records, storage, abilities, nodeName, topologyKey: topologyKeyOf(name) };
-  const controller = new ControllerService({ ...shared, clock, poolBytes: options.poolBytes, snapshotProcessingMs: options.snapshotProcessingMs ?? 0 });
+  const cutting = { ...shared, clock, operations: new OperationLocks(), snapshotProcessingMs: options.snapshotProcessingMs ?? 0 };
+  const controller = new ControllerService({ ...cutting, poolBytes: options.poolBytes });
   const node = new NodeService(shared);
   const { profile, tenants } = options;
   const services =
     profile === undefined ? { controller, node } : cephServices({ controller, node }, { kind: profile, folder, abilities, clock, random, logger, tenants });
+  // A profile stands before every call of the controller, and has no word on groups.
+  const groups = profile === undefined ? { GroupController: new GroupControllerService(cutting) } : {};
   const implementations: CsiImplementations = {
-    Identity: identity(name, options.version ?? "0.1.0"),
+    Identity: identity(name, options.version ?? "0.1.0", profile === undefined),
     Controller: services.controller,
     Node: services.node,
+    ...groups,
   };
   await mkdir(dirname(socketPath), { recursive: true });
   const intercept = faultyInterceptor({ faults: options.faults ?? { faults: [] }, clock, random, logger });
@@ -89,13 +95,14 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   return { name, socketPath, topologyKey: shared.topologyKey, abilities, stop };
 }
 
-function identity(name: string, vendorVersion: string): NonNullable<CsiImplementations["Identity"]> {
+function identity(name: string, vendorVersion: string, withGroups: boolean): NonNullable<CsiImplementations["Identity"]> {
   return {
     GetPluginInfo: async () => ({ name, vendorVersion }),
     GetPluginCapabilities: async () => ({
       capabilities: [
         { service: { type: "CONTROLLER_SERVICE" } },
         { service: { type: "VOLUME_ACCESSIBILITY_CONSTRAINTS" } },
+        ...(withGroups ? [{ service: { type: "GROUP_CONTROLLER_SERVICE" } } as const] : []),
         { volumeExpansion: { type: "ONLINE" } },
       ],
     }),

@@ -1,5 +1,13 @@
 /** What a kubelet asks a driver for, and what a provisioner does, over the driver's socket. */
-import { type CallOptions, type ControllerRpcs, type CsiClient, connectCsi, type VolumeCapability, type VolumeUsage } from "@drayage/protocols/csi";
+import {
+  type CallOptions,
+  type ControllerRpcs,
+  type CsiClient,
+  connectCsi,
+  type GroupControllerRpcs,
+  type VolumeCapability,
+  type VolumeUsage,
+} from "@drayage/protocols/csi";
 
 /** A volume as a PersistentVolume names it. */
 export interface NodeVolume {
@@ -83,13 +91,15 @@ export function createCsiNodeClient(socketPath: string): CsiNodeClient {
 }
 
 export interface CsiControllerClient extends CsiClient<ControllerRpcs> {
+  /** Snapshots of several volumes at once: the CSI GroupController service. */
+  readonly groups: CsiClient<GroupControllerRpcs>;
   close(): void;
 }
 
 /** The controller side of a driver: every method of the CSI Controller service as a function. */
 export function createCsiControllerClient(socketPath: string): CsiControllerClient {
-  const { controller, close } = connectCsi(socketPath);
-  return { ...controller, close };
+  const { controller, groupController, close } = connectCsi(socketPath);
+  return { ...controller, groups: groupController, close };
 }
 
 /** The CSI capability of one access mode as Kubernetes names it (ReadWriteOnce, …). */

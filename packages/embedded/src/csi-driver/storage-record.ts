@@ -49,6 +49,8 @@ export interface SnapshotRecord {
   readonly createdNs: string;
   /** Milliseconds since 1970 from which on it may be used. */
   readonly readyAtMs: number;
+  /** The group that it was cut with; a group is there while one of its members is. */
+  readonly groupId?: string;
   /** Deleted for its users; the data stay until the last shallow volume goes. */
   readonly deleted?: true;
 }

@@ -22,6 +22,7 @@ export type CsiClient<Service> = {
 export interface CsiConnection {
   readonly identity: CsiClient<CsiRpcs["Identity"]>;
   readonly controller: CsiClient<CsiRpcs["Controller"]>;
+  readonly groupController: CsiClient<CsiRpcs["GroupController"]>;
   readonly node: CsiClient<CsiRpcs["Node"]>;
   close(): void;
 }
@@ -44,6 +45,7 @@ export function connectCsi(socketPath: string): CsiConnection {
   return {
     identity: serviceClient(client, "Identity"),
     controller: serviceClient(client, "Controller"),
+    groupController: serviceClient(client, "GroupController"),
     node: serviceClient(client, "Node"),
     close: () => {
       client.close();

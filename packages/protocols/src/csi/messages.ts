@@ -214,6 +214,36 @@ export interface ListSnapshotsResponse {
   readonly nextToken: string;
 }
 
+// Group snapshots
+
+/** Snapshots of several volumes, cut at one moment. */
+export interface CsiVolumeGroupSnapshot {
+  readonly groupSnapshotId: string;
+  readonly snapshots: readonly CsiSnapshot[];
+  readonly creationTime: Timestamp | null;
+  readonly readyToUse: boolean;
+}
+
+export interface CreateVolumeGroupSnapshotRequest {
+  readonly name: string;
+  readonly sourceVolumeIds: readonly string[];
+  readonly parameters: StringMap;
+}
+
+export interface VolumeGroupSnapshotResponse {
+  readonly groupSnapshot: CsiVolumeGroupSnapshot | null;
+}
+
+/** Names a group for a driver that may have kept no record of it: by its members too. */
+export interface VolumeGroupSnapshotRequest {
+  readonly groupSnapshotId: string;
+  readonly snapshotIds: readonly string[];
+}
+
+export interface GroupControllerGetCapabilitiesResponse {
+  readonly capabilities: readonly { readonly rpc?: { readonly type: "UNKNOWN" | "CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT" } }[];
+}
+
 // Node
 
 export interface NodeStageVolumeRequest {

@@ -9,6 +9,7 @@ import type {
   ControllerGetCapabilitiesResponse,
   CreateSnapshotRequest,
   CreateSnapshotResponse,
+  CreateVolumeGroupSnapshotRequest,
   CreateVolumeRequest,
   CreateVolumeResponse,
   DeleteSnapshotRequest,
@@ -18,6 +19,7 @@ import type {
   GetCapacityResponse,
   GetPluginCapabilitiesResponse,
   GetPluginInfoResponse,
+  GroupControllerGetCapabilitiesResponse,
   ListSnapshotsRequest,
   ListSnapshotsResponse,
   ListVolumesRequest,
@@ -35,6 +37,8 @@ import type {
   ProbeResponse,
   ValidateVolumeCapabilitiesRequest,
   ValidateVolumeCapabilitiesResponse,
+  VolumeGroupSnapshotRequest,
+  VolumeGroupSnapshotResponse,
 } from "./messages.ts";
 
 /** One method: what it is asked and what it answers. */
@@ -73,14 +77,22 @@ export interface NodeRpcs {
   readonly NodeGetInfo: Rpc<Empty, NodeGetInfoResponse>;
 }
 
+export interface GroupControllerRpcs {
+  readonly GroupControllerGetCapabilities: Rpc<Empty, GroupControllerGetCapabilitiesResponse>;
+  readonly CreateVolumeGroupSnapshot: Rpc<CreateVolumeGroupSnapshotRequest, VolumeGroupSnapshotResponse>;
+  readonly DeleteVolumeGroupSnapshot: Rpc<VolumeGroupSnapshotRequest, Empty>;
+  readonly GetVolumeGroupSnapshot: Rpc<VolumeGroupSnapshotRequest, VolumeGroupSnapshotResponse>;
+}
+
 /** The services with the methods typed here. */
 export interface CsiRpcs {
   readonly Identity: IdentityRpcs;
   readonly Controller: ControllerRpcs;
+  readonly GroupController: GroupControllerRpcs;
   readonly Node: NodeRpcs;
 }
 
-export type CsiServiceName = keyof CsiRpcs | "GroupController" | "SnapshotMetadata";
+export type CsiServiceName = keyof CsiRpcs | "SnapshotMetadata";
 
 const SERVICES: readonly CsiServiceName[] = ["Identity", "Controller", "Node", "GroupController", "SnapshotMetadata"];
 
