@@ -1,5 +1,12 @@
 /** Which change concerns which object: the sources of each controller. Too many keys cost a pass each; one too few is a wait for the next resync. */
-import { type VolumeSnapshot, volumeSnapshotClasses, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  type VolumeGroupSnapshot,
+  type VolumeSnapshot,
+  volumeGroupSnapshots,
+  volumeSnapshotClasses,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import {
   type ControllerSource,
   keyOf,
@@ -67,7 +74,7 @@ export function concernsRequests(caches: Caches): ControllerSource[] {
   ];
 }
 
-/** A snapshot is concerned by its content, by its claim while it is not ready, by claims that are filled from it, and by the classes. */
+/** A snapshot is concerned by its content, by its claim while it is not ready, by claims that are filled from it, by the end of its group, and by the classes. */
 export function concernsSnapshots(caches: Caches): ControllerSource[] {
   const snapshots = caches.of(volumeSnapshots);
   const unready = (namespace?: string): VolumeSnapshot[] => snapshots.list(namespace).filter((snapshot) => !isSnapshotReady(snapshot));
@@ -76,8 +83,14 @@ export function concernsSnapshots(caches: Caches): ControllerSource[] {
     const filling = [spec.dataSource, spec.dataSourceRef].flatMap((from) => (from?.kind === "VolumeSnapshot" ? [from.name] : []));
     return [...cut.map(keyOf), ...[...new Set(filling)].map((name) => ({ namespace: metadata.namespace, name }))];
   };
+  const ofGroup = ({ metadata }: VolumeGroupSnapshot): ObjectKey[] =>
+    snapshots
+      .list(metadata.namespace)
+      .filter(({ status }) => status?.volumeGroupSnapshotName === metadata.name)
+      .map(keyOf);
   return [
     source(snapshots),
+    source(caches.of(volumeGroupSnapshots), { toKeys: ofGroup, when: (_before, after) => after === undefined }),
     source(caches.of(volumeSnapshotContents), {
       toKeys: ({ spec: { volumeSnapshotRef: ref } }) => (ref.name === undefined ? [] : [{ namespace: ref.namespace, name: ref.name }]),
     }),

@@ -15,6 +15,7 @@ import { Caches, type CachesOptions } from "./caches.ts";
 import { decideClaim } from "./claim/claim.ts";
 import { observeClaim } from "./claim/observe.ts";
 import { concernsClaims, concernsRequests, concernsSnapshots, concernsSourceClaims, concernsVolumes } from "./concerns.ts";
+import { startGroupContents, startGroupSnapshots } from "./group-snapshot/start-group-controllers.ts";
 import { deleteVolume, provision } from "./provisioner/act.ts";
 import { observeReclaim, observeRequest } from "./provisioner/observe.ts";
 import { decideProvision } from "./provisioner/provision.ts";
@@ -71,6 +72,7 @@ export function startVolumeControllers(options: StartVolumeControllersOptions): 
       reconcileWith({ observe: (reader, key) => observeSnapshot(reader, key, clock), decide: decideSnapshot }, snapshotController),
     ),
     start("snapshot-sources", concernsSourceClaims(cached), 1, reconcileWith({ observe: observeSourceClaim, decide: decideSourceClaim }, snapshotController)),
+    startGroupSnapshots({ caches: cached, clock, ports: snapshotController, start }),
     ...drivers.flatMap((driver) => sidecarsOf(driver)),
   ];
 
@@ -119,6 +121,7 @@ export function startVolumeControllers(options: StartVolumeControllersOptions): 
           snapshotter,
         ),
       ),
+      startGroupContents({ caches: cached, clock, ports: snapshotter, start, driver, transfersMax }),
     ];
   }
 

@@ -8,7 +8,9 @@ it("defaultStorageManifests() has one default class of each sort, all of one dri
   expect(isDefault("storageclass.kubernetes.io/is-default-class")).toEqual(["drayage-fs"]);
   expect(isDefault("snapshot.storage.kubernetes.io/is-default-class")).toEqual(["drayage-snapshots"]);
   expect(objects.map(({ kind, metadata, provisioner, driver }) => provisioner ?? driver ?? (kind === "CSIDriver" ? metadata.name : undefined))).toEqual(
-    Array(5).fill("d.example.com"),
+    Array(6).fill("d.example.com"),
   );
+  expect(isDefault("groupsnapshot.storage.kubernetes.io/is-default-class")).toEqual(["drayage-group-snapshots"]);
+  expect(objects.find(({ kind }) => kind === "VolumeGroupSnapshotClass")?.metadata.labels).toEqual({ "velero.io/csi-volumegroupsnapshot-class": "true" });
   expect(objects.find(({ kind }) => kind === "VolumeSnapshotClass")?.metadata.labels).toEqual({ "velero.io/csi-volumesnapshot-class": "true" });
 });

@@ -1,8 +1,9 @@
 /** What a new cluster is given, so that claims and snapshots work as a newcomer writes them. */
-import { type VolumeSnapshotClass, volumeSnapshotClasses } from "@drayage/api";
+import { type VolumeGroupSnapshotClass, type VolumeSnapshotClass, volumeGroupSnapshotClasses, volumeSnapshotClasses } from "@drayage/api";
 import type { KubeObject, ResourceType, StorageClass } from "@drayage/kube";
 import { storageClasses } from "@drayage/kube";
 import { CSI_DRIVER_NAME } from "../csi-driver/index.ts";
+import { DEFAULT_GROUP_CLASS } from "./group-snapshot/names.ts";
 import { DEFAULT_SNAPSHOT_CLASS, DEFAULT_STORAGE_CLASS } from "./names.ts";
 
 /** The registration of a driver: how Kubernetes is to treat it. */
@@ -22,7 +23,7 @@ export interface StorageManifest {
  * - `drayage-fs` (default): volumes at once, reached from every node;
  * - `drayage-fs-wait`: made when their first pod has a node, and only there;
  * - `drayage-fs-image`: with a file system of their own, so that they are full when they are full (as root);
- * - VolumeSnapshotClass `drayage-snapshots` (default), which Velero finds by its label.
+ * - VolumeSnapshotClass `drayage-snapshots` and VolumeGroupSnapshotClass `drayage-group-snapshots` (defaults), which Velero finds by their labels.
  */
 export function defaultStorageManifests(driverName = CSI_DRIVER_NAME): readonly StorageManifest[] {
   const storageClass = (name: string, fields: Partial<StorageClass>, annotations: Record<string, string> = {}): StorageManifest => {
@@ -45,12 +46,24 @@ export function defaultStorageManifests(driverName = CSI_DRIVER_NAME): readonly 
     driver: driverName,
     deletionPolicy: "Delete",
   };
+  const groupClass: VolumeGroupSnapshotClass = {
+    apiVersion: "groupsnapshot.storage.k8s.io/v1beta2",
+    kind: "VolumeGroupSnapshotClass",
+    metadata: {
+      name: "drayage-group-snapshots",
+      labels: { "velero.io/csi-volumegroupsnapshot-class": "true" },
+      annotations: { [DEFAULT_GROUP_CLASS]: "true" },
+    },
+    driver: driverName,
+    deletionPolicy: "Delete",
+  };
   return [
     csiDriverManifest(driverName),
     storageClass("drayage-fs", {}, { [DEFAULT_STORAGE_CLASS]: "true" }),
     storageClass("drayage-fs-wait", { volumeBindingMode: "WaitForFirstConsumer", parameters: { topology: "node" } }),
     storageClass("drayage-fs-image", { parameters: { backing: "image" } }),
     manifest(volumeSnapshotClasses, snapshotClass),
+    manifest(volumeGroupSnapshotClasses, groupClass),
   ];
 }
 

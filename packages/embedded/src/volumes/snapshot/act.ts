@@ -94,8 +94,14 @@ async function showSnapshot(content: VolumeSnapshotContent, snapshot: CsiSnapsho
     creationTime: Number(BigInt(seconds) * 1_000_000_000n + BigInt(nanos)),
     restoreSize: Number(snapshot.sizeBytes),
     readyToUse: snapshot.readyToUse,
+    ...groupHandleOf(content, snapshot),
   };
   if (!sameJson(status, content.status ?? {})) await runner.run(replaceStatus(volumeSnapshotContents, { ...content, status }));
+}
+
+function groupHandleOf({ status }: VolumeSnapshotContent, { groupSnapshotId }: CsiSnapshot): { volumeGroupSnapshotHandle?: string } {
+  const handle = groupSnapshotId === "" ? status?.volumeGroupSnapshotHandle : groupSnapshotId;
+  return handle === undefined ? {} : { volumeGroupSnapshotHandle: handle };
 }
 
 /** An error in the status, which the snapshot repeats, and an Event; once for each message. */

@@ -7,6 +7,7 @@
  */
 import { type VolumeSnapshotClass, type VolumeSnapshotContent, volumeSnapshotContents } from "@drayage/api";
 import { hasFinalizer, isDeleting, withFinalizer, withoutFinalizer } from "@drayage/kube";
+import { GROUP_HANDLE } from "../group-snapshot/names.ts";
 import { BEING_CREATED, BEING_DELETED, CONTENT_BOUND } from "../names.ts";
 import { annotationOf, withAnnotations } from "../object-changes.ts";
 import { type Decision, event, nothing, replace } from "../steps.ts";
@@ -24,6 +25,7 @@ export type ContentStep =
 
 export function decideContent({ driverName, content, snapshotClass }: ObservedContent): Decision<ContentStep> {
   const { source, volumeSnapshotRef } = content.spec;
+  const cutInGroup = annotationOf(content, GROUP_HANDLE) !== undefined;
   if (content.spec.driver !== driverName) return nothing;
   if ((source.volumeHandle === undefined) === (source.snapshotHandle === undefined)) {
     return { steps: [event(content, "Warning", "ContentValidationError", "Exactly one of VolumeHandle and SnapshotHandle should be specified")] };
@@ -37,6 +39,9 @@ export function decideContent({ driverName, content, snapshotClass }: ObservedCo
     return unmarked === content ? nothing : { steps: [replace(volumeSnapshotContents, unmarked)] };
   }
   if (source.snapshotHandle !== undefined) return { steps: [{ do: "lookUp", content, snapshotHandle: source.snapshotHandle }] };
+  // A member of a group was cut with it; what the storage still does about it is asked by its own handle.
+  const memberHandle = content.status?.snapshotHandle;
+  if (cutInGroup) return memberHandle === undefined ? nothing : { steps: [{ do: "lookUp", content, snapshotHandle: memberHandle }] };
   // Nothing was begun for it and nothing will be.
   if (isDeleting(content) && annotationOf(content, BEING_CREATED) === undefined) return nothing;
   const parameters = Object.fromEntries(Object.entries(snapshotClass?.parameters ?? {}).filter(([key]) => !key.startsWith("csi.storage.k8s.io/")));
@@ -53,7 +58,9 @@ function isDue(content: VolumeSnapshotContent): boolean {
 function decideDeletion(content: VolumeSnapshotContent): Decision<ContentStep> {
   const snapshotHandle = content.status?.snapshotHandle;
   const freed = withoutFinalizer(content, CONTENT_BOUND);
-  if (content.spec.deletionPolicy === "Delete" && snapshotHandle !== undefined) {
+  // What was cut as a member of a group is its group's to delete.
+  const ofGroup = content.status?.volumeGroupSnapshotHandle !== undefined;
+  if (content.spec.deletionPolicy === "Delete" && snapshotHandle !== undefined && !ofGroup) {
     return {
       steps: [{ do: "deleteSnapshot", content, snapshotHandle }, ...(freed === content ? [] : [replace(volumeSnapshotContents, freed)])],
       irreversible: true,

@@ -1,4 +1,4 @@
-import { type VolumeSnapshot, volumeSnapshotClasses, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import { type VolumeSnapshot, volumeGroupSnapshots, volumeSnapshotClasses, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import type { Clock } from "@drayage/base";
 import { type ObjectKey, type PersistentVolumeClaim, persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
 import { SNAPSHOT_GROUP } from "../names.ts";
@@ -12,6 +12,7 @@ export async function observeSnapshot(reader: ObjectReader, key: ObjectKey, cloc
   const claimName = snapshot.spec.source.persistentVolumeClaimName;
   const claim = claimName === undefined ? undefined : await reader.find(persistentVolumeClaims, { namespace: key.namespace, name: claimName });
   const volumeName = claim?.spec.volumeName ?? "";
+  const groupName = snapshot.status?.volumeGroupSnapshotName;
   return {
     snapshot,
     content: await reader.find(volumeSnapshotContents, { name: contentNameOf(snapshot) }),
@@ -21,6 +22,7 @@ export async function observeSnapshot(reader: ObjectReader, key: ObjectKey, cloc
     restoring: (await reader.list(persistentVolumeClaims, key.namespace))
       .filter((other) => isFilledFrom(other, key.name))
       .map((other) => other.metadata.name ?? ""),
+    group: groupName === undefined ? undefined : await reader.find(volumeGroupSnapshots, { namespace: key.namespace, name: groupName }),
     nowMs: clock.nowMs(),
   };
 }

@@ -8,7 +8,14 @@
  * The status says what the content says; an error there is an error here.
  */
 
-import { type VolumeSnapshot, type VolumeSnapshotClass, type VolumeSnapshotContent, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  type VolumeGroupSnapshot,
+  type VolumeSnapshot,
+  type VolumeSnapshotClass,
+  type VolumeSnapshotContent,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { formatTime } from "@drayage/base";
 import {
   bytesQuantity,
@@ -21,6 +28,7 @@ import {
   withoutFinalizer,
 } from "@drayage/kube";
 import { isVolumeOfClaim } from "../claim/match-volume.ts";
+import { IN_GROUP } from "../group-snapshot/names.ts";
 import { BEING_DELETED, CLAIM_AS_SOURCE, DEFAULT_SNAPSHOT_CLASS, SNAPSHOT_AS_SOURCE, SNAPSHOT_BOUND } from "../names.ts";
 import { annotationOf, sameJson, withAnnotations } from "../object-changes.ts";
 import { create, type Decision, event, type KubeStep, nothing, remove, replace, replaceStatus } from "../steps.ts";
@@ -35,6 +43,8 @@ export interface ObservedSnapshot {
   readonly classes: readonly VolumeSnapshotClass[];
   /** Claims that are being filled from it. */
   readonly restoring: readonly string[];
+  /** The group that it was cut with, while that is there. */
+  readonly group: VolumeGroupSnapshot | undefined;
   readonly nowMs: number;
 }
 
@@ -91,7 +101,8 @@ function decideStatic(o: ObservedSnapshot): Decision {
 /** Its content is made here. */
 function decideDynamic(o: ObservedSnapshot): Decision {
   const { snapshot, content } = o;
-  if (content === undefined) return makeContent(o);
+  // The content of a group's member is made with it; another one would be cut at another moment.
+  if (content === undefined) return isMemberOfGroup(snapshot) ? nothing : makeContent(o);
   if (content.spec.source.volumeHandle === undefined) {
     return failed(
       o,
@@ -173,7 +184,7 @@ function contentFor(snapshot: VolumeSnapshot, snapshotClass: VolumeSnapshotClass
 /** The snapshot says what its content says, and holds it by a finalizer when the content goes with it. */
 function bind(o: ObservedSnapshot, content: VolumeSnapshotContent): KubeStep[] {
   const { snapshot } = o;
-  const status = statusFrom(content);
+  const status = statusFrom(snapshot, content);
   const about = `${snapshot.metadata.namespace}/${snapshot.metadata.name}`;
   const cut = status.creationTime !== undefined && snapshot.status?.creationTime === undefined;
   const ready = status.readyToUse === true && !isSnapshotReady(snapshot);
@@ -190,27 +201,38 @@ function withBoundFinalizer(snapshot: VolumeSnapshot, content: VolumeSnapshotCon
   return [replace(volumeSnapshots, withFinalizer(snapshot, SNAPSHOT_BOUND))];
 }
 
-function statusFrom(content: VolumeSnapshotContent): SnapshotStatus {
+function statusFrom(snapshot: VolumeSnapshot, content: VolumeSnapshotContent): SnapshotStatus {
   const { creationTime, restoreSize, readyToUse, error } = content.status ?? {};
+  const groupName = snapshot.status?.volumeGroupSnapshotName;
   return {
     boundVolumeSnapshotContentName: content.metadata.name ?? "",
     readyToUse: readyToUse ?? false,
     ...(creationTime === undefined ? {} : { creationTime: formatTime(creationTime / 1_000_000) }),
     ...(restoreSize === undefined ? {} : { restoreSize: bytesQuantity(restoreSize) }),
     ...(error === undefined ? {} : { error }),
+    ...(groupName === undefined ? {} : { volumeGroupSnapshotName: groupName }),
   };
+}
+
+function isMemberOfGroup({ metadata }: VolumeSnapshot): boolean {
+  return metadata.ownerReferences?.some(({ kind }) => kind === "VolumeGroupSnapshot") === true;
 }
 
 /** Deletion waits until no claim is filled from it, then takes the content along or leaves it, as its policy says. */
 function decideDeletion(o: ObservedSnapshot): Decision {
   const { snapshot } = o;
-  if (!hasFinalizer(snapshot, SNAPSHOT_AS_SOURCE) && !hasFinalizer(snapshot, SNAPSHOT_BOUND)) return nothing;
+  if (![SNAPSHOT_AS_SOURCE, SNAPSHOT_BOUND, IN_GROUP].some((finalizer) => hasFinalizer(snapshot, finalizer))) return nothing;
+  if (o.group !== undefined) {
+    const member = `the individual volume snapshot ${snapshot.metadata.namespace}/${snapshot.metadata.name}`;
+    const group = `group snapshot ${o.group.metadata.namespace}/${o.group.metadata.name}`;
+    return { steps: [event(snapshot, "Warning", "SnapshotDeletePending", `deletion of ${member} is not allowed as it belongs to ${group}.`)] };
+  }
   const content = o.content !== undefined && pointsHere(o.content, snapshot) ? o.content : undefined;
   if (content !== undefined && o.restoring.length > 0) {
     return { steps: [event(snapshot, "Warning", "SnapshotDeletePending", "Snapshot is being used to restore a PVC")] };
   }
   const goesAlong = content?.spec.deletionPolicy === "Delete";
-  const withoutSource = withoutFinalizer(snapshot, SNAPSHOT_AS_SOURCE);
+  const withoutSource = withoutFinalizer(withoutFinalizer(snapshot, SNAPSHOT_AS_SOURCE), IN_GROUP);
   const freed = goesAlong ? withoutSource : withoutFinalizer(withoutSource, SNAPSHOT_BOUND);
   const marked = content === undefined ? undefined : withAnnotations(content, { [BEING_DELETED]: "yes" });
   const steps = [

@@ -4,6 +4,7 @@ import {
   type CreateVolumeRequest,
   type CsiSnapshot,
   type CsiVolume,
+  type CsiVolumeGroupSnapshot,
   csiError,
   type Sendable,
   type StatusName,
@@ -17,11 +18,19 @@ export interface MemoryVolume {
   readonly from: string | undefined;
 }
 
+export interface MemorySnapshot {
+  readonly id: string;
+  readonly volumeId: string;
+  readonly bytes: string;
+  readonly groupId?: string;
+  ready: boolean;
+}
+
 export class MemoryDriver implements StorageDriver {
   readonly name: string;
   readonly topologyKey: string | undefined = "topology.csi.drayage.io/node";
   readonly volumes = new Map<string, MemoryVolume>();
-  readonly snapshots = new Map<string, { readonly id: string; readonly volumeId: string; readonly bytes: string; ready: boolean }>();
+  readonly snapshots = new Map<string, MemorySnapshot>();
   /** Volumes that a node uses: their deletion is refused. */
   readonly inUse = new Set<string>();
   /** Whether snapshots are ready at once. */
@@ -72,6 +81,33 @@ export class MemoryDriver implements StorageDriver {
       return { snapshot: this.#snapshot(made) };
     });
 
+  readonly groups: StorageDriver["groups"] = {
+    CreateVolumeGroupSnapshot: async ({ name = "", sourceVolumeIds = [] }) =>
+      this.#answer("CreateVolumeGroupSnapshot", () => {
+        const groupId = `group-of-${name}`;
+        for (const volumeId of sourceVolumeIds) {
+          const source = this.volumes.get(volumeId);
+          if (source === undefined) throw csiError("NOT_FOUND", `Cannot create group "${name}": there is no volume "${volumeId}"`);
+          const id = `snap-of-${name}-${volumeId}`;
+          const made = this.snapshots.get(id) ?? { id, volumeId, bytes: source.request.capacityRange?.requiredBytes ?? "0", ready: false, groupId };
+          made.ready ||= this.snapshotsReady;
+          this.snapshots.set(id, made);
+        }
+        return { groupSnapshot: this.#group(groupId) };
+      }),
+    GetVolumeGroupSnapshot: async ({ groupSnapshotId = "" }) =>
+      this.#answer("GetVolumeGroupSnapshot", () => {
+        const groupSnapshot = this.#group(groupSnapshotId);
+        if (groupSnapshot.snapshots.length === 0) throw csiError("NOT_FOUND", `Cannot look up group "${groupSnapshotId}": there is none`);
+        return { groupSnapshot };
+      }),
+    DeleteVolumeGroupSnapshot: async ({ groupSnapshotId = "" }) =>
+      this.#answer("DeleteVolumeGroupSnapshot", () => {
+        for (const [id, { groupId }] of this.snapshots) if (groupId === groupSnapshotId) this.snapshots.delete(id);
+        return {};
+      }),
+  };
+
   readonly DeleteSnapshot: StorageDriver["DeleteSnapshot"] = async ({ snapshotId = "" }) =>
     this.#answer("DeleteSnapshot", () => {
       this.snapshots.delete(snapshotId);
@@ -102,7 +138,13 @@ export class MemoryDriver implements StorageDriver {
     };
   }
 
-  #snapshot({ id, volumeId, bytes, ready }: { readonly id: string; readonly volumeId: string; readonly bytes: string; readonly ready: boolean }): CsiSnapshot {
+  #group(groupSnapshotId: string): CsiVolumeGroupSnapshot {
+    const members = [...this.snapshots.values()].filter(({ groupId }) => groupId === groupSnapshotId);
+    const snapshots = members.map((member) => this.#snapshot(member));
+    return { groupSnapshotId, snapshots, creationTime: snapshots[0]?.creationTime ?? null, readyToUse: members.every(({ ready }) => ready) };
+  }
+
+  #snapshot({ id, volumeId, bytes, ready }: MemorySnapshot): CsiSnapshot {
     return {
       snapshotId: id,
       sourceVolumeId: volumeId,

@@ -1,10 +1,19 @@
 /** The controllers of volumes over an API and a storage in memory, under a clock that is moved by hand. */
-import { type VolumeSnapshot, type VolumeSnapshotContent, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  type VolumeGroupSnapshot,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+  volumeGroupSnapshotContents,
+  volumeGroupSnapshots,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import {
   type CoreEvent,
   events,
+  groupResourceOf,
   type KubeObject,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -28,7 +37,10 @@ const READS: ReadonlySet<FakeVerb> = new Set<FakeVerb>(["get", "list", "watch"])
 
 export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
   readonly clock = new VirtualClock();
-  readonly api = new FakeKubeClient({ clock: this.clock });
+  readonly api = new FakeKubeClient({
+    clock: this.clock,
+    statusSubresources: [groupResourceOf(volumeGroupSnapshots), groupResourceOf(volumeGroupSnapshotContents)],
+  });
   readonly driver: Driver;
   #controllers: VolumeControllers | undefined;
   #byUser = false;
@@ -44,7 +56,7 @@ export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
       if (!this.#byUser && !READS.has(call.verb)) this.#effect(`${call.verb} ${call.resource}`);
       return undefined;
     };
-    for (const type of [persistentVolumeClaims, volumeSnapshots]) {
+    for (const type of [persistentVolumeClaims, volumeSnapshots, volumeGroupSnapshots]) {
       this.api.react<KubeObject>(type as ResourceType<KubeObject>, (_before, after) => {
         if (after?.metadata.uid !== undefined) this.#names.set(after.metadata.uid, `uid of ${after.kind} ${after.metadata.namespace}/${after.metadata.name}`);
       });
@@ -120,12 +132,17 @@ export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
   }
 
   createClaim(
-    claim: Partial<PersistentVolumeClaim["spec"]> & { readonly name: string; readonly namespace?: string; readonly annotations?: Record<string, string> },
+    claim: Partial<PersistentVolumeClaim["spec"]> & {
+      readonly name: string;
+      readonly namespace?: string;
+      readonly annotations?: Record<string, string>;
+      readonly labels?: Record<string, string>;
+    },
   ): Promise<PersistentVolumeClaim> {
-    const { name, namespace = "app", annotations = {}, ...spec } = claim;
+    const { name, namespace = "app", annotations = {}, labels, ...spec } = claim;
     return this.asUser((api) =>
       api.create(persistentVolumeClaims, {
-        metadata: { name, namespace, annotations },
+        metadata: { name, namespace, annotations, ...(labels === undefined ? {} : { labels }) },
         spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "64Mi" } }, storageClassName: "drayage-fs", ...spec },
       }),
     );
@@ -133,6 +150,10 @@ export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
 
   createSnapshot(name: string, spec: VolumeSnapshot["spec"], namespace = "app"): Promise<VolumeSnapshot> {
     return this.asUser((api) => api.create(volumeSnapshots, { metadata: { name, namespace }, spec }));
+  }
+
+  createGroup(name: string, spec: VolumeGroupSnapshot["spec"], namespace = "app"): Promise<VolumeGroupSnapshot> {
+    return this.asUser((api) => api.create(volumeGroupSnapshots, { metadata: { name, namespace }, spec }));
   }
 
   createPod(name: string, claimName: string, nodeName?: string): Promise<Pod> {
@@ -172,7 +193,14 @@ export class VolumeWorld<Driver extends StorageDriver = MemoryDriver> {
 
   /** Everything there is, without what differs from run to run: versions, times, and UIDs, which are named after their objects. */
   summary(): unknown {
-    const kinds = [persistentVolumeClaims, persistentVolumes, volumeSnapshots, volumeSnapshotContents] as readonly ResourceType<KubeObject>[];
+    const kinds = [
+      persistentVolumeClaims,
+      persistentVolumes,
+      volumeSnapshots,
+      volumeSnapshotContents,
+      volumeGroupSnapshots,
+      volumeGroupSnapshotContents,
+    ] as readonly ResourceType<KubeObject>[];
     const objects = kinds
       .flatMap((type) => this.api.all(type))
       .map(({ metadata, ...object }) => {
