@@ -28,6 +28,7 @@ import { type ObjectStore as BlobObjectStore, RetryingStorage } from "@drayage/b
 import { openS3ObjectStore, openS3Storage } from "@drayage/blob/s3";
 import type { NodeAgentConfig } from "@drayage/controllers";
 import { verifySnapshots } from "@drayage/datapath";
+import type { CsiProfile } from "@drayage/embedded/cluster";
 import type { ImageMapping } from "@drayage/embedded/kubelet";
 import { type ObjectStore, type RequestFacts, startObjectStore } from "@drayage/embedded/object-store";
 import { installManifests, NODE_AGENT_NAME, SERVER_NAME } from "@drayage/install";
@@ -69,6 +70,8 @@ export interface HarnessOptions {
   readonly imageMap?: readonly ImageMapping[];
   /** Where its cluster comes from; the embedded one when left out. */
   readonly surroundings?: Surroundings;
+  /** CSI drivers beside the cluster's own. */
+  readonly csiProfiles?: readonly CsiProfile[];
   /** Another way to install than from the manifests. */
   readonly installBy?: (harness: Harness) => Promise<void>;
 }
@@ -100,7 +103,8 @@ export interface Surroundings {
 }
 
 const EMBEDDED: Surroundings = {
-  startCluster: ({ nodes = 1, imageMap }) => TestCluster.start({ nodes, ...(imageMap === undefined ? {} : { imageMap }) }),
+  startCluster: ({ nodes = 1, imageMap, csiProfiles }) =>
+    TestCluster.start({ nodes, ...(imageMap === undefined ? {} : { imageMap }), ...(csiProfiles === undefined ? {} : { csiProfiles }) }),
   storeHost: "127.0.0.1",
   nodeAgentArgs: () => [],
 };
@@ -503,11 +507,15 @@ export class Harness {
       [LABELS.dataUpload, LABELS.dataDownload].some((label) => metadata.labels?.[label] !== undefined);
     add("Pod", (await this.client.list(pods, { namespace: VELERO })).items.filter(hasMoverLabel));
     add("Secret", (await this.client.list(secrets, { namespace: VELERO })).items.filter(hasMoverLabel));
+    for (const type of [secrets, configMaps] as unknown as ResourceType<KubeObject>[])
+      add(type.kind, (await this.client.list(type, { namespace: VELERO, labelSelector: LABELS.backupPvcSecret })).items);
     if (left.length > 0) throw new Error(`left behind: ${left.join(", ")}`);
     await this.seen(persistentVolumes, {}, (found) => (found.every(({ spec }) => spec.claimRef?.namespace !== VELERO) ? true : undefined));
     const claimed = new Set((await this.client.list(persistentVolumes)).items.map(({ spec }) => spec.csi?.volumeHandle));
-    const record = readJson<{ readonly volumes: object; readonly snapshots: object }>(join(this.cluster.directory, "storage", "state.json"));
-    const orphans = [...Object.keys(record?.volumes ?? {}).filter((id) => !claimed.has(id)), ...Object.keys(record?.snapshots ?? {})];
+    const orphans = [".", ...(this.#options.csiProfiles ?? [])].flatMap((folder) => {
+      const record = readJson<{ readonly volumes: object; readonly snapshots: object }>(join(this.cluster.directory, "storage", folder, "state.json"));
+      return [...Object.keys(record?.volumes ?? {}).filter((id) => !claimed.has(id)), ...Object.keys(record?.snapshots ?? {})];
+    });
     if (orphans.length > 0) throw new Error(`the storage holds what nobody refers to: ${orphans.join(", ")}`);
   }
 

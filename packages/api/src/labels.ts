@@ -31,6 +31,8 @@ export const LABELS = {
   /** "true" from Accepted until the data path runs. */
   exposeOnGoing: "velero.io/expose-on-going",
   exposerPodGroup: "velero.io/exposer-pod-group",
+  /** On the copy of a Secret or ConfigMap that an intermediate claim's storage looks for: the UID of the movement that it was made for. */
+  backupPvcSecret: "velero.io/backup-pvc-secret",
   /** In a restored PVC's selector and on the PV that was made for it; keeps the provisioner from making an empty one. */
   dynamicPvRestore: "velero.io/dynamic-pv-restore",
   /** On a PVC inside a backup, as label and as annotation. */

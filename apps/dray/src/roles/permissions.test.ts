@@ -62,10 +62,15 @@ describe("the node-agent", () => {
   it("moves data both ways, cleans up and sweeps with what it is permitted, and needs all of it", async () => {
     const clock = new VirtualClock();
     const fake = new FakeKubeClient({ clock, random: seededRandom(7) });
-    const storage = new SimulatedStorage(fake, { nodeName: "node-1" });
+    const storage = new SimulatedStorage(fake, { nodeName: "node-1", mover: "waits" });
     seed(fake);
     fake.handlers.podLog = () => "the last words of a mover";
-    const permitted = permittedClient(fake, permissionsOf(NODE_AGENT_NAME));
+    // What an administrator lets it read of applications (docs/ceph.md).
+    const tenants: readonly PermissionRule[] = [{ apiGroups: [""], resources: ["secrets", "configmaps"], verbs: ["get"] }];
+    const { cluster, ...own } = permissionsOf(NODE_AGENT_NAME);
+    const permitted = permittedClient(fake, { ...own, cluster: [...cluster, ...tenants] });
+    for (const type of [secrets, configMaps]) fake.seed(type, { metadata: { namespace: "notes", name: "tenant" } });
+    const kept = { secretNames: ["tenant"], configMapNames: ["tenant"] };
     const agent = await startNodeAgent({
       client: permitted.client,
       clock,
@@ -75,7 +80,7 @@ describe("the node-agent", () => {
       nodeName: "node-1",
       claims: dataMoverClaims({ mode: "standalone" }),
       pod: { image: "drayage/dray:test", serviceAccount: MOVER_SERVICE_ACCOUNT },
-      config: { loadConcurrency: { globalConfig: 2 } },
+      config: { loadConcurrency: { globalConfig: 2 }, backupPVC: { csi: kept }, restorePVC: kept },
     });
     const end = async (name: string, phase: string): Promise<void> => {
       for (let step = 0; step < 600; step++) {
@@ -87,9 +92,19 @@ describe("the node-agent", () => {
       }
       throw new Error(`${name} came to rest; denied were: ${permitted.denied.join(", ")}`);
     };
-    storage.seedSnapshot("notes", "source-up");
-    fake.seed(dataUploads, upload("up"));
-    await end("up", "Completed");
+    for (const name of ["up", "beside"]) {
+      storage.seedSnapshot("notes", `source-${name}`);
+      fake.seed(dataUploads, upload(name));
+    }
+    // Both have copies of the tenant's objects then, and give them up one after the other.
+    const bothRun = (): boolean => ["up", "beside"].every((name) => fake.peek(dataUploads, { namespace: NS, name })?.status?.phase === "InProgress");
+    for (let step = 0; step < 600 && !bothRun(); step++) {
+      await clock.advance(500);
+      await settle();
+    }
+    storage.options = { nodeName: "node-1" };
+    storage.nudge();
+    for (const name of ["up", "beside"]) await end(name, "Completed");
     fake.seed(dataDownloads, download("down"));
     await end("down", "Completed");
     seedPodVolumes(fake);
@@ -104,8 +119,9 @@ describe("the node-agent", () => {
     await agent.stop();
     expect(permitted.denied).toEqual([]);
     expect(fake.all(volumeSnapshots)).toEqual([]);
-    // A repository that another agent has just asked for, or that is to be tried again; and, at its start, its settings and the image of its DaemonSet.
-    expect(permitted.unused()).toEqual(["get backuprepositories.velero.io", "patch backuprepositories.velero.io", "get configmaps", "get daemonsets.apps"]);
+    // A repository that is to be tried again; and, at its start, the image of its DaemonSet.
+    expect(permitted.unused()).toEqual(["patch backuprepositories.velero.io", "get daemonsets.apps"]);
+    expect([...fake.all(secrets), ...fake.all(configMaps)].filter(({ metadata }) => metadata.namespace === NS && metadata.name === "tenant")).toEqual([]);
   });
 });
 

@@ -10,10 +10,8 @@ export interface NodeAgentConfig {
   };
   readonly loadAffinity?: readonly LoadAffinity[];
   /** By storage class of the source volume. */
-  readonly backupPVC?: Readonly<
-    Record<string, { readonly storageClass?: string; readonly readOnly?: boolean; readonly annotations?: Readonly<Record<string, string>> }>
-  >;
-  readonly restorePVC?: { readonly ignoreDelayBinding?: boolean };
+  readonly backupPVC?: Readonly<Record<string, BackupPvcConfig>>;
+  readonly restorePVC?: TenantObjectNames & { readonly ignoreDelayBinding?: boolean };
   readonly podResources?: {
     readonly cpuRequest?: string;
     readonly cpuLimit?: string;
@@ -27,6 +25,23 @@ export interface NodeAgentConfig {
   readonly privilegedFsBackup?: boolean;
   readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly podLabels?: Readonly<Record<string, string>>;
+}
+
+/** Objects of the application's namespace that its storage looks for where a claim is: they are copied for as long as a movement needs them. */
+export interface TenantObjectNames {
+  readonly secretNames?: readonly string[];
+  readonly configMapNames?: readonly string[];
+}
+
+/** How the claim of a backup's mover differs from that of the application. */
+export interface BackupPvcConfig extends TenantObjectNames {
+  /** The class that a snapshot becomes a volume by; that of the source when left out. */
+  readonly storageClass?: string;
+  /** Asks for `ReadOnlyMany`: storage that can show a snapshot in place then copies nothing. */
+  readonly readOnly?: boolean;
+  /** With `readOnly`, on SELinux hosts: the mover's pod runs as `spc_t`, since what is read only cannot be relabeled. */
+  readonly spcNoRelabeling?: boolean;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 export interface LoadAffinity {

@@ -37,6 +37,8 @@ import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-
 import { claimRemoval, earlierEpochRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { tenantCopies, tenantCopiesRemoval } from "./tenant-copies.ts";
+import { unboundReason, waitingUpload } from "./unbound-claim.ts";
 
 const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
@@ -69,7 +71,8 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
     if (foreign !== undefined) return foreign;
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
-    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : wait(startingReason(pod));
+    if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
+    return (await unboundReason(deps, waitingUpload(upload, deps))) ?? wait(startingReason(pod));
   }
   const claim = await client.find(persistentVolumeClaims, key);
   if (claim === undefined) return snapshotHandover(deps, upload);
@@ -136,6 +139,8 @@ async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<
   if (owner !== undefined && owner !== upload.metadata.uid) return failed(`volume snapshot content "${name}" is there already and belongs to something else`);
   const disposal = await disposeOfSource(deps, content, source);
   if (disposal !== undefined) return disposal;
+  const copies = await backupCopies(deps, upload);
+  if (copies !== undefined) return copies;
   const wanted = await buildClaim(deps, upload, content);
   return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
 }
@@ -240,6 +245,21 @@ async function disposeOfSource(deps: ExposerDeps, content: VolumeSnapshotContent
   return sourceContent === undefined ? undefined : removal(deps, volumeSnapshotContents, { name: sourceContentName });
 }
 
+/** Before the claim, whose storage looks for them at once. */
+function backupCopies(deps: ExposerDeps, upload: DataUpload): Promise<Work | undefined> {
+  const sourceClass = upload.spec.csiSnapshot?.storageClass ?? "";
+  const { secretNames = [], configMapNames = [] } = deps.config.backupPVC?.[sourceClass] ?? {};
+  return tenantCopies(deps, {
+    secretNames,
+    configMapNames,
+    from: upload.spec.sourceNamespace,
+    owner: upload,
+    ownerType: dataUploads,
+    namedBy: `backupPVC["${sourceClass}"]`,
+    missing: "failed",
+  });
+}
+
 async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: VolumeSnapshotContent): Promise<PersistentVolumeClaim> {
   const { client, namespace, config } = deps;
   const name = upload.metadata.name ?? "";
@@ -275,6 +295,7 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
   const volumeMode = claim.spec.volumeMode ?? "Filesystem";
   const topology = await sourceTopology(deps, upload);
   const mover = deps.moverOf?.(upload.spec.datamover ?? "");
+  const readOnly = claim.spec.accessModes?.includes("ReadOnlyMany") ?? false;
   return buildHostingPod(deps, {
     name,
     uid,
@@ -286,7 +307,9 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
     args: [`--volume-path=/${uid}`, `--volume-mode=${volumeMode}`, `--data-upload=${name}`, `--resource-timeout=${upload.spec.operationTimeout}`],
     volumeMode,
     epoch: epochAnnotations(upload),
-    readOnly: claim.spec.accessModes?.includes("ReadOnlyMany") ?? false,
+    readOnly,
+    // What is mounted read-only cannot be relabeled; a volume that can be is, as its pod's isolation wants.
+    noRelabeling: readOnly && deps.config.backupPVC?.[upload.spec.csiSnapshot?.storageClass ?? ""]?.spcNoRelabeling === true,
     storageClass: claim.spec.storageClassName,
     ...(topology === undefined ? {} : { topology }),
   });
@@ -308,7 +331,7 @@ async function cleanUp(deps: ExposerDeps, upload: DataUpload, endedForMs: number
   const { client, namespace } = deps;
   const name = upload.metadata.name ?? "";
   const patient = endedForMs < REMOVAL_PATIENCE_MS;
-  for (const next of [podRemoval, claimRemoval, secretRemoval]) {
+  for (const next of [podRemoval, claimRemoval, secretRemoval, tenantCopiesRemoval]) {
     const work = await next(deps, upload);
     if (work !== undefined && (work.state !== "wait" || patient)) return work;
   }

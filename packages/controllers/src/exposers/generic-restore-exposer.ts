@@ -12,6 +12,8 @@ import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-
 import { earlierEpochRemoval, notOurs } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { tenantCopies } from "./tenant-copies.ts";
+import { unboundReason, waitingDownload } from "./unbound-claim.ts";
 
 const SELECTED_NODE = "volume.kubernetes.io/selected-node";
 
@@ -35,7 +37,8 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     if (foreign !== undefined) return foreign;
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
-    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : wait(startingReason(pod));
+    if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
+    return (await unboundReason(deps, waitingDownload(download, deps))) ?? wait(startingReason(pod));
   }
   const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
   const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
@@ -48,6 +51,8 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     return wait(`a pod that uses claim "${targetNamespace}/${pvc}" to be scheduled: its storage class binds to the first consumer`);
   const claim = await client.find(persistentVolumeClaims, key);
   if (claim === undefined) {
+    const copies = await restoreCopies(deps, download, target);
+    if (copies !== undefined) return copies;
     const wanted = buildClaim(deps, download, target, selectedNode);
     return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
   }
@@ -131,6 +136,22 @@ async function selectedNodeOf(deps: ExposerDeps, { metadata }: DataDownload, tar
   if (className === undefined || className === "") return undefined;
   const storageClass = await deps.client.find(storageClasses, { name: className });
   return storageClass?.volumeBindingMode === "WaitForFirstConsumer" ? "awaited" : undefined;
+}
+
+/** What is named here is named for all classes. Claims are restored before Secrets and ConfigMaps, so those of a volume that is encrypted may still come. */
+async function restoreCopies(deps: ExposerDeps, download: DataDownload, target: PersistentVolumeClaim): Promise<Work | undefined> {
+  const { secretNames = [], configMapNames = [] } = deps.config.restorePVC ?? {};
+  if (secretNames.length + configMapNames.length === 0) return undefined;
+  const storageClass = await deps.client.find(storageClasses, { name: target.spec.storageClassName ?? "" });
+  return tenantCopies(deps, {
+    secretNames,
+    configMapNames,
+    from: download.spec.targetVolume.namespace,
+    owner: download,
+    ownerType: dataDownloads,
+    namedBy: "restorePVC",
+    missing: storageClass?.parameters?.["encrypted"] === "true" ? "awaited" : "skipped",
+  });
 }
 
 function buildClaim(deps: ExposerDeps, download: DataDownload, target: PersistentVolumeClaim, selectedNode: string | undefined): PersistentVolumeClaim {

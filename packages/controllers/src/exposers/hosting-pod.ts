@@ -20,6 +20,8 @@ export interface HostingPodOptions {
   readonly program?: MoverProgram;
   readonly volumeMode: "Filesystem" | "Block";
   readonly readOnly?: boolean;
+  /** On SELinux hosts: the pod is trusted with every label, instead of the volume being relabeled for it. */
+  readonly noRelabeling?: boolean;
   readonly storageClass: string | undefined;
   /** Where the source volume may be used, for classes that bind to a topology. */
   readonly topology?: NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"];
@@ -53,7 +55,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     restartPolicy: "Never",
     terminationGracePeriodSeconds: program?.graceSeconds ?? 0,
     serviceAccountName: pod.serviceAccount,
-    securityContext: { runAsUser: 0 },
+    securityContext: { runAsUser: 0, ...(options.noRelabeling === true ? { seLinuxOptions: { type: "spc_t" } } : {}) },
     os: { name: "linux" },
     // Where the volume is, the scheduler has no choice; a node that is cordoned still has its pods.
     ...(options.hostPath === undefined ? {} : { nodeName: options.hostPath.nodeName }),

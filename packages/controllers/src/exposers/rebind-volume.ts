@@ -14,6 +14,7 @@ import { MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { claimRemoval, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
+import { tenantCopiesRemoval } from "./tenant-copies.ts";
 
 interface Handover {
   readonly volume: string;
@@ -126,7 +127,7 @@ async function claimRemovalKeepingVolume(deps: ExposerDeps, download: DataDownlo
 /** Takes away what a restore made, and a volume whose handover was not finished with it. */
 export async function cleanUpRestore(deps: ExposerDeps, download: DataDownload, endedForMs: number): Promise<Work> {
   const patient = endedForMs < REMOVAL_PATIENCE_MS;
-  for (const next of [podRemoval, claimRemoval, secretRemoval, abandonedVolume]) {
+  for (const next of [podRemoval, claimRemoval, secretRemoval, tenantCopiesRemoval, abandonedVolume]) {
     const work = await next(deps, download);
     if (work !== undefined && (work.state !== "wait" || patient)) return work;
   }

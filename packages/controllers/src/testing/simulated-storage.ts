@@ -25,6 +25,8 @@ export interface SimulatedStorageOptions {
   readonly namespace?: string;
   /** What a mover does once it may start; by default it succeeds at once. */
   readonly mover?: "succeeds" | "fails" | "misses-files" | "waits";
+  /** Whether claims without a volume get one. */
+  readonly provisioner?: "runs" | "waits";
   /** Whether pods come up at all. */
   readonly kubelet?: "runs" | "cannot-pull" | "waits";
 }
@@ -132,7 +134,7 @@ export class SimulatedStorage {
           volume.status = { phase: "Bound" };
         });
         this.#patch(persistentVolumeClaims, claim, { status: { phase: "Bound" } });
-      } else if (claim.spec.selector === undefined && claim.spec.volumeName === undefined) {
+      } else if (claim.spec.selector === undefined && claim.spec.volumeName === undefined && this.options.provisioner !== "waits") {
         const name = `pvc-${++this.#counter}`;
         const { namespace, uid } = claim.metadata;
         this.volumes.add(name);
