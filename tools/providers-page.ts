@@ -21,6 +21,11 @@ const TRIED: readonly (readonly [what: string, against: string, where: string])[
   ],
   ["S3 object lock", "versitygw 1.8.0 with versioning", "`test/compat/s3-object-lock.test.ts`"],
   [
+    "Object locks of Azure and Google",
+    "the requests and the refusals, against a server that plays them: no emulator knows locks",
+    "`packages/blob/src/object-lock-requests.test.ts`",
+  ],
+  [
     "S3 `pointInTime`",
     "listings of versions as the reference has them; no server was tried (versitygw gives old versions other times)",
     "`packages/blob/src/s3/s3-point-in-time.test.ts`",

@@ -12,7 +12,7 @@ import { Agent, fetch as fetchWith } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AzureConnection } from "../../packages/blob/src/azure/azure-connection.ts";
 import { selfSigned } from "../e2e/self-signed.ts";
-import { checkLocation } from "./location-round-trip.ts";
+import { checkLocation, checkResticAt } from "./location-round-trip.ts";
 import { freePort, type PeerProcess, startAzurite } from "./peers.ts";
 
 /** The emulator's account, which is the same everywhere. */
@@ -173,5 +173,10 @@ describe("Azure on the emulator", () => {
     const config = { storageAccount: ACCOUNT, storageAccountURI: endpoint, storageAccountKeyEnvVar: "AZURE_STORAGE_KEY" };
     const objectStorage = { bucket: container, prefix: "velero", caCert: Buffer.from(caCert).toString("base64") };
     await checkLocation({ name: "azure", provider: "velero.io/azure", fields: { objectStorage, config } }, `AZURE_STORAGE_KEY=${KEY}\n`);
+  });
+
+  it("holds a repository of restic", async () => {
+    const options = await newContainer();
+    await checkResticAt((prefix) => openAzureObjectStore({ ...options, prefix }));
   });
 });

@@ -6,7 +6,7 @@ import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract
 import { type GcsOptions, openGcsObjectStore, openGcsStorage } from "@drayage/blob/gcs";
 import { startTokenEndpoint, type TokenEndpoint } from "@drayage/blob/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { checkLocation } from "./location-round-trip.ts";
+import { checkLocation, checkResticAt } from "./location-round-trip.ts";
 import { freePort, type PeerProcess, startPeer } from "./peers.ts";
 
 let server: PeerProcess;
@@ -109,5 +109,10 @@ describe("GCS on fake-gcs-server", () => {
       { name: "gcp", provider: "gcp", fields: { objectStorage: { bucket, prefix: "velero" }, config: { storeEndpoint: endpoint } } },
       keyFile,
     );
+  });
+
+  it("holds a repository of restic", async () => {
+    const options = await newBucket();
+    await checkResticAt((prefix) => openGcsObjectStore({ ...options, prefix }));
   });
 });
