@@ -28,6 +28,8 @@ export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";
 export { defaultVolSyncEraSettings, type ResticEnvironment, type VolSyncEraSettings } from "./volsync-era/settings.ts";
+export { isIntoSnapshot } from "./volsync-restore/observe.ts";
+export { startVolSyncRestoreController, type VolSyncRestoreControllerDeps } from "./volsync-restore/volsync-restore-controller.ts";
 export { startVolumeSnapshotBackupController, type VolumeSnapshotBackupControllerDeps } from "./volume-snapshot-backup/volume-snapshot-backup-controller.ts";
 export {
   startVolumeSnapshotRestoreController,

@@ -6,6 +6,7 @@ import { DrayError, errorFields, isAbort, type Logger, makeFolders, randomHex } 
 import {
   defaultServerSettings,
   defaultVolSyncEraSettings,
+  isIntoSnapshot,
   type ResticEnvironment,
   type RestorePriorities,
   type RunningController,
@@ -26,6 +27,7 @@ import {
   startServerCaches,
   startServerMetrics,
   startServerStatusController,
+  startVolSyncRestoreController,
   startVolumeSnapshotBackupController,
   startVolumeSnapshotRestoreController,
   type VolSyncEraSettings,
@@ -183,8 +185,12 @@ function moversOfThen(
 ): RunningController[] {
   const base = { client, clock, random, logger, namespace };
   if (volSyncEra === undefined) return [startVolumeSnapshotRestoreController(base)];
-  const holder = { image, command: ["/velero", "hold-volume"] };
-  return [startVolumeSnapshotRestoreController(base), startVolumeSnapshotBackupController({ ...base, settings: volSyncEra, environment, holder })];
+  const era = { ...base, settings: volSyncEra, environment };
+  return [
+    startVolumeSnapshotRestoreController({ ...base, except: isIntoSnapshot }),
+    startVolSyncRestoreController(era),
+    startVolumeSnapshotBackupController({ ...era, holder: { image, command: ["/velero", "hold-volume"] } }),
+  ];
 }
 
 function volSyncEraFrom(options: Options): VolSyncEraSettings {
@@ -285,7 +291,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
       startBackupController({ ...base, discovery, stores, settings, metrics, plugins, ...(volSyncEra === undefined ? {} : { resticEnvironment }) }),
     ),
     ...unless("backup-operations", () => startBackupOperationsController({ ...base, stores, plugins, discovery })),
-    ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image, plugins })),
+    ...unless("restore", () => startRestoreController({ ...base, discovery, stores, settings, helperImage: image, plugins, volSyncEra })),
     ...unless("restore-operations", () => startRestoreOperationsController({ ...base, stores, settings, plugins })),
     ...unless("backup-deletion", () =>
       startBackupDeletionController({ ...base, stores, repositories, resourceTimeoutMs: settings.resourceTimeoutMs, plugins: { items: plugins, discovery } }),

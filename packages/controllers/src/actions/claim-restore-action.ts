@@ -23,6 +23,7 @@ import type { DataUploadResult, DataUploadResults } from "./data-upload-restore-
 import { PERSISTENT_VOLUME_CLAIMS } from "./item-id.ts";
 import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
 import { fillFromSnapshot } from "./snapshot-restore.ts";
+import { fillFromVolSync, type VolSyncSnapshotOptions } from "./volsync-snapshot-restore.ts";
 import type { MovedVolumes } from "./volume-snapshot-backup-restore-action.ts";
 
 export const CLAIM_RESTORE_ACTION = "velero.io/csi-pvc-restorer";
@@ -63,6 +64,8 @@ export interface ClaimDataRestoreOptions {
   readonly storedSnapshot: (namespace: string, name: string) => Promise<VolumeSnapshot | undefined>;
   /** Claims whose data OADP 1.1 or 1.2 moved. */
   readonly moved: MovedVolumes;
+  /** Where VolSync brings that back, and not we. */
+  readonly volSync?: VolSyncSnapshotOptions | undefined;
 }
 
 /** A claim whose data was moved gets a DataDownload; one whose snapshot stayed with its storage is provisioned from that. */
@@ -90,6 +93,15 @@ export function createClaimDataRestoreAction(options: ClaimDataRestoreOptions): 
         throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot restore the data of claim "${itemFromBackup.metadata.namespace}/${name}": ${movedThen.problem}`, {
           hint: "Take the data from another backup.",
         });
+      }
+      if (options.volSync !== undefined && movedThen?.restore !== undefined) {
+        await fillFromVolSync(
+          options.volSync,
+          claim,
+          { restore: movedThen.restore, ...(movedThen.snapshot === undefined ? {} : { snapshot: movedThen.snapshot }) },
+          context,
+        );
+        return { item: claim as unknown as GenericObject };
       }
       // Its VolumeSnapshotRestore is the operation that is waited for.
       if (movedThen !== undefined) return { item: awaitingVolume(claim, targetNamespace, options.random) };

@@ -21,25 +21,35 @@ import {
   validLabelValue,
   volumeSnapshotRestores,
 } from "@drayage/api";
-import { type GenericObject, type KubeClient, persistentVolumeClaims } from "@drayage/kube";
+import { type GenericObject, type KubeClient, keyOf, type ObjectKey, persistentVolumeClaims } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { isDataFirst, isRestoredBy, type RestoreAction, type RestoreActionContext, resumesOf } from "./restore-action.ts";
 
+const VOLUME_SNAPSHOT_RESTORES = "volumesnapshotrestores.datamover.oadp.openshift.io";
 export const VOLUME_SNAPSHOT_BACKUPS = "volumesnapshotbackups.datamover.oadp.openshift.io";
 /** As OADP's plug-in is called in the records of operations. */
 export const VOLUME_SNAPSHOT_BACKUP_ACTION = "velero.io/vsm-datamover-restorer";
 
+export interface MovedVolume {
+  /** Why there is nothing to restore. */
+  readonly problem?: string;
+  /** The VolumeSnapshotRestore that brings it back. */
+  readonly restore?: ObjectKey;
+  /** The VolumeSnapshot that came back for it, beside the claim. */
+  readonly snapshot?: string;
+}
+
 /** What became of the VolumeSnapshotBackups of a backup, for the items that come after them. */
 export class MovedVolumes {
-  readonly #claims = new Map<string, { readonly problem?: string }>();
+  readonly #claims = new Map<string, MovedVolume>();
 
   /** Claims are named as they are in the backup. */
-  add(namespace: string, claim: string, problem?: string): void {
-    this.#claims.set(`${namespace}/${claim}`, problem === undefined ? {} : { problem });
+  add(namespace: string, claim: string, volume: MovedVolume): void {
+    this.#claims.set(`${namespace}/${claim}`, volume);
   }
 
-  /** Undefined for a claim whose data was not moved in this way; `problem` says why there is nothing to restore. */
-  of(namespace: string, claim: string): { readonly problem?: string } | undefined {
+  /** Undefined for a claim whose data was not moved in this way. */
+  of(namespace: string, claim: string): MovedVolume | undefined {
     return this.#claims.get(`${namespace}/${claim}`);
   }
 }
@@ -49,11 +59,17 @@ export interface VolumeSnapshotBackupActionOptions {
   /** Of the installation. */
   readonly namespace: string;
   readonly moved: MovedVolumes;
+  /** VolSync restores into a snapshot, as OADP 1.2 had it. */
+  readonly intoSnapshot?: boolean;
 }
 
-/** The action for what the data mover of OADP 1.1 and 1.2 left in a backup. */
-export function createVolumeSnapshotBackupRestoreAction(options: VolumeSnapshotBackupActionOptions): RestoreAction {
-  return { name: VOLUME_SNAPSHOT_BACKUP_ACTION, groupResource: VOLUME_SNAPSHOT_BACKUPS, execute: (item, context) => restoreOne(options, item, context) };
+/** The actions for what the data mover of OADP 1.1 and 1.2 left in a backup. */
+export function createVolumeSnapshotBackupRestoreActions(options: VolumeSnapshotBackupActionOptions): RestoreAction[] {
+  return [
+    { name: VOLUME_SNAPSHOT_BACKUP_ACTION, groupResource: VOLUME_SNAPSHOT_BACKUPS, execute: (item, context) => restoreOne(options, item, context) },
+    // The record of a restore of then: made again, it would be carried out again.
+    { name: VOLUME_SNAPSHOT_BACKUP_ACTION, groupResource: VOLUME_SNAPSHOT_RESTORES, execute: async (item) => ({ item, skip: true }) },
+  ];
 }
 
 async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Parameters<RestoreAction["execute"]>[0], context: RestoreActionContext) {
@@ -75,11 +91,12 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
     log.warn(`Claim "${sourceNamespace}/${facts.claimName}" has several VolumeSnapshotBackups: "${volume.metadata.name}" is left out`);
     return { item, skip: true };
   }
-  moved.add(sourceNamespace, facts.claimName, problem);
+  moved.add(sourceNamespace, facts.claimName, problem === undefined ? {} : { problem });
   // The claim says so itself.
   if (problem !== undefined) return { item, skip: true };
   const earlier = await earlierRestore(options, targetNamespace, facts.claimName, context);
   if (earlier !== undefined) {
+    moved.add(sourceNamespace, facts.claimName, { restore: keyOf(earlier) });
     return { item, skip: true, operationId: `${targetNamespace}/${earlier.metadata.name}`, operationCreated: earlier.metadata.creationTimestamp };
   }
   const claim = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: facts.claimName }, signal);
@@ -89,9 +106,10 @@ async function restoreOne(options: VolumeSnapshotBackupActionOptions, item: Para
   }
   const created = await client.create<VolumeSnapshotRestore>(
     volumeSnapshotRestores,
-    restoreFor(volume, facts, { restore, backup, namespace: options.namespace, targetNamespace }),
+    restoreFor(volume, facts, { restore, backup, namespace: options.namespace, targetNamespace, intoSnapshot: options.intoSnapshot === true }),
     { signal },
   );
+  moved.add(sourceNamespace, facts.claimName, { restore: keyOf(created) });
   log.info(`VolumeSnapshotRestore "${targetNamespace}/${created.metadata.name}" was created`);
   return { item, skip: true, operationId: `${targetNamespace}/${created.metadata.name}` };
 }
@@ -117,7 +135,14 @@ function restoreFor(
     backup,
     namespace,
     targetNamespace,
-  }: { readonly restore: Restore; readonly backup: Backup; readonly namespace: string; readonly targetNamespace: string },
+    intoSnapshot,
+  }: {
+    readonly restore: Restore;
+    readonly backup: Backup;
+    readonly namespace: string;
+    readonly targetNamespace: string;
+    readonly intoSnapshot: boolean;
+  },
 ): VolumeSnapshotRestore {
   const location = backup.spec.storageLocation ?? "";
   return {
@@ -135,6 +160,7 @@ function restoreFor(
       annotations: {
         [VSR_ANNOTATIONS.location]: location,
         [VSR_ANNOTATIONS.restoreUid]: restore.metadata.uid ?? "",
+        ...(intoSnapshot ? { [VSR_ANNOTATIONS.into]: "snapshot" } : {}),
         ...(hasMovedItsData(volume) ? { [VSR_ANNOTATIONS.mayBeEmpty]: "true" } : {}),
         ...(isDataFirst(restore) ? { [DRAYAGE_ANNOTATIONS.ignoreDelayBinding]: "true" } : {}),
       },

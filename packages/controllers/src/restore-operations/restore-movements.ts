@@ -8,9 +8,11 @@ import {
   podVolumeRestores,
   type Restore,
   type VolumeSnapshotRestore,
+  VSR_ANNOTATIONS,
   validLabelValue,
   volumeSnapshotRestores,
 } from "@drayage/api";
+import { hasCode } from "@drayage/base";
 import { formatKey, type KubeClient, keyOf, type Pod } from "@drayage/kube";
 import { claimsOfPod } from "../actions/pod-backup-action.ts";
 import { VOLUME_SNAPSHOT_BACKUP_ACTION } from "../actions/volume-snapshot-backup-restore-action.ts";
@@ -126,6 +128,20 @@ async function loadVolumeSnapshotRestores(
   for await (const object of client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores, { labelSelector, signal }))
     found.get(formatKey(keyOf(object)))?.push(object);
   return found;
+}
+
+/** Tells all of a restore that failed to stop. */
+export async function cancelVolumeSnapshotRestores(client: KubeClient, { metadata }: Restore, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.restoreName}=${validLabelValue(metadata.name ?? "")}`;
+  const patch = { metadata: { annotations: { [VSR_ANNOTATIONS.cancel]: "true" } } };
+  try {
+    for (const found of await allOf(client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores, { labelSelector, signal })))
+      if (found.metadata.annotations?.[VSR_ANNOTATIONS.restoreUid] === metadata.uid)
+        await client.patch<VolumeSnapshotRestore>(volumeSnapshotRestores, keyOf(found), "merge", patch, { signal });
+  } catch (error) {
+    // A cluster that does not know the kind has none; one that went meanwhile has stopped.
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
 }
 
 /** A VolumeSnapshotRestore as an operation sees it: its end, and the bytes of the DataDownload that works for it. */

@@ -34,16 +34,20 @@ import { JobTable } from "../jobs.ts";
 import { cancelAllMoves } from "../mover-moves/moves-of.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
+import { cancelVolumeSnapshotRestores } from "../restore-operations/restore-movements.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { type PreparedRestore, prepareRestore } from "./prepare-restore.ts";
 import { decideRestore, restorePhaseOf } from "./restore.ts";
 import { loadRestoreFacts } from "./restore-facts.ts";
 import { deleteDataUploadResults } from "./restore-items.ts";
 import { runRestore } from "./run-restore.ts";
 
-export interface RestoreControllerDeps extends Omit<BackupControllerDeps, "movers" | "newSpool"> {
+export interface RestoreControllerDeps extends Omit<BackupControllerDeps, "movers" | "newSpool" | "resticEnvironment"> {
   /** Of the init container that holds a restored pod until its volumes are filled: the image of this program. */
   readonly helperImage: string;
+  /** Volumes of OADP 1.1 and 1.2 come back by VolSync; we fill them when left out. */
+  readonly volSyncEra?: VolSyncEraSettings | undefined;
 }
 
 /** Two restores at once might want the same objects. */
@@ -207,6 +211,7 @@ class RestoreReconciler {
         namespace,
         stores,
         settings: this.#settings,
+        volSyncEra: this.#deps.volSyncEra,
         restore,
         backup,
         location,
@@ -248,6 +253,7 @@ class RestoreReconciler {
       await client.patch<DataDownload>(dataDownloads, keyOf(download), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
     await cancelAllMoves({ client, namespace, signal }, dataMoverRestores, `${LABELS.restoreUid}=${restore.metadata.uid}`);
+    await cancelVolumeSnapshotRestores(client, restore, signal);
     await deleteDataUploadResults(client, restore, signal);
   }
 

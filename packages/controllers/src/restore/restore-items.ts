@@ -21,12 +21,14 @@ import { createPodVolumeRestoreAction } from "../actions/pod-volume-restore-acti
 import { isDataFirst, type RestoreAction, resumesOf, targetNamespaceOf } from "../actions/restore-action.ts";
 import { serviceRestoreAction } from "../actions/service-restore-action.ts";
 import { snapshotRestoreActions } from "../actions/snapshot-restore.ts";
-import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
+import { createVolSyncSnapshotAction } from "../actions/volsync-snapshot-restore.ts";
+import { createVolumeSnapshotBackupRestoreActions, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import type { OperationLog } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import type { ServerSettings } from "../server-settings.ts";
+import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { splitAtData } from "./data-first.ts";
 import { ItemRestore } from "./item-restore.ts";
 import { restoreOrder } from "./restore-order.ts";
@@ -40,6 +42,8 @@ export interface RestoreItemsOptions {
   /** Of the installation. */
   readonly namespace: string;
   readonly settings: ServerSettings;
+  /** Volumes of OADP 1.1 and 1.2 come back by VolSync; we fill them when left out. */
+  readonly volSyncEra?: VolSyncEraSettings | undefined;
   /** Of the init container that holds a pod until its volumes are filled. */
   readonly helperImage: string;
   readonly restore: Restore;
@@ -149,11 +153,13 @@ class RestoreItems {
   #actions(moves: readonly DataMoverBackup[]): RestoreAction[] {
     const { client, random, namespace, helperImage, restore, podVolumeBackups } = this.#options;
     const results = new DataUploadResults();
+    const { volSyncEra, clock } = this.#options;
+    const volSync = volSyncEra === undefined ? undefined : { client, clock, namespace, moved: this.#moved, timeoutMs: volSyncEra.moveTimeoutMs };
     return [
       // First what leaves items out: nothing is made for them.
       ...createOpenShiftRestoreActions(client, this.#options.discovery),
       ...kubeVirtRestoreActions,
-      createVolumeSnapshotBackupRestoreAction({ client, namespace, moved: this.#moved }),
+      ...createVolumeSnapshotBackupRestoreActions({ client, namespace, moved: this.#moved, intoSnapshot: volSync !== undefined }),
       createDataUploadRestoreAction(client, results),
       claimRestoreAction,
       // Before a DataDownload is made, whose volume is of the class and on the node that the claim names.
@@ -165,9 +171,11 @@ class RestoreItems {
         namespace,
         results,
         moved: this.#moved,
+        volSync,
         storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name),
       }),
       ...createMoverRestoreActions({ client, namespace }, moves),
+      ...(volSync === undefined ? [] : [createVolSyncSnapshotAction(volSync)]),
       ...snapshotRestoreActions,
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
       // After the hooks' containers were put in: the one that waits for the data comes before them.

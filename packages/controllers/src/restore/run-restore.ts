@@ -14,6 +14,7 @@ import type { BackupArchiveReader, BackupStore, BackupStores, ItemOperation } fr
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { loadPodData, loadRestoreMovements } from "../restore-operations/restore-movements.ts";
 import type { ServerSettings } from "../server-settings.ts";
+import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import type { ItemRestore } from "./item-restore.ts";
 import { restoreItems } from "./restore-items.ts";
 import { waitForData } from "./wait-for-data.ts";
@@ -28,6 +29,8 @@ export interface RunRestoreOptions {
   readonly namespace: string;
   readonly stores: BackupStores;
   readonly settings: ServerSettings;
+  /** Volumes of OADP 1.1 and 1.2 come back by VolSync; we fill them when left out. */
+  readonly volSyncEra?: VolSyncEraSettings | undefined;
   /** Of the init container that holds a pod until its volumes are filled. */
   readonly helperImage: string;
   readonly restore: Restore;

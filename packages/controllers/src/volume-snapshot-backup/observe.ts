@@ -1,9 +1,10 @@
 /** Sees what `decide` needs to know of one VolumeSnapshotBackup. Reads only, except for the Secret of its location. */
 import { backups, LABELS, type VolumeSnapshotBackup, VSB_ANNOTATIONS, VSM_FINALIZER, volumeSnapshotBackups } from "@drayage/api";
-import { hasCode, messageOf, parseTime } from "@drayage/base";
+import { parseTime } from "@drayage/base";
 import { hasFinalizer, isDeleting } from "@drayage/kube";
 import { act, done, failed, type Work } from "../data-movement/work.ts";
 import { isChildOf } from "../volsync-era/children.ts";
+import { faultsAsWork } from "../volsync-era/faults.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { type Synchronization, synchronizationOf } from "../volsync-era/synchronization.ts";
 import { type ReplicationSource, replicationSources } from "../volsync-era/volsync-kinds.ts";
@@ -39,7 +40,7 @@ export async function observe(deps: ObserverDeps, backup: VolumeSnapshotBackup):
     cancelRequested: metadata.annotations?.[VSB_ANNOTATIONS.cancel] === "true",
     backupEnded: isCleaning ? undefined : await badEndOfBackup(deps, backup),
     slotFree: batching === "Processing" || isCleaning || (await isSlotFree(deps, backup)),
-    preparation: isPreparing ? await nextPreparation(deps, backup) : done,
+    preparation: isPreparing ? await faultsAsWork(() => nextPreparation(deps, backup)) : done,
     preparingForMs: since(status?.startTimestamp),
     synchronization,
     sourceRecorded: (status?.replicationSourceData?.name ?? "") !== "",
@@ -49,21 +50,11 @@ export async function observe(deps: ObserverDeps, backup: VolumeSnapshotBackup):
   };
 }
 
-/** What only a person can put right fails the volume at once; what may pass is thrown, and tried again. */
-const FAULTS = ["KUBE_NOT_FOUND", "REPO_WRONG_PASSWORD", "NOT_SUPPORTED", "VALIDATION_FAILED", "BLOB_BAD_CONFIG"] as const;
-
 async function nextPreparation(deps: ObserverDeps, backup: VolumeSnapshotBackup): Promise<Work> {
-  try {
-    if (factsOf(backup) !== undefined) return await prepare(deps, backup);
-    const found = await findFacts(deps, backup);
-    if ("fault" in found) return failed(found.fault);
-    return act("write down what it is of", () =>
-      deps.client.replaceStatus(volumeSnapshotBackups, { ...backup, status: { ...backup.status, ...found.status } }),
-    );
-  } catch (error) {
-    if (FAULTS.some((code) => hasCode(error, code))) return failed(messageOf(error));
-    throw error;
-  }
+  if (factsOf(backup) !== undefined) return prepare(deps, backup);
+  const found = await findFacts(deps, backup);
+  if ("fault" in found) return failed(found.fault);
+  return act("write down what it is of", () => deps.client.replaceStatus(volumeSnapshotBackups, { ...backup, status: { ...backup.status, ...found.status } }));
 }
 
 /** A Backup that failed has no use for the data any more. */

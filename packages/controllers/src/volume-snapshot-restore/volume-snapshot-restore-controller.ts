@@ -16,6 +16,8 @@ export interface VolumeSnapshotRestoreControllerDeps {
   readonly namespace: string;
   /** Worked on at once; OADP's 10 when left out. */
   readonly concurrency?: number;
+  /** Those that another controller carries out. */
+  readonly except?: (restore: VolumeSnapshotRestore) => boolean;
 }
 
 const CONCURRENCY = 10;
@@ -26,7 +28,7 @@ export function startVolumeSnapshotRestoreController(deps: VolumeSnapshotRestore
   const { client, clock, random, logger, namespace } = deps;
   const restores = startInformer<VolumeSnapshotRestore>(volumeSnapshotRestores, { client, clock, random, logger });
   const downloads = startInformer<DataDownload>(dataDownloads, { client, clock, random, logger, namespace });
-  const isOurs = ({ spec }: VolumeSnapshotRestore): boolean => spec?.protectedNamespace === namespace;
+  const isOurs = (restore: VolumeSnapshotRestore): boolean => restore.spec?.protectedNamespace === namespace && deps.except?.(restore) !== true;
   const observer = { client, namespace, concurrency: deps.concurrency ?? CONCURRENCY, all: () => restores.list().filter(isOurs) };
   const applier = { client, namespace, logger, nowMs: () => clock.nowMs() };
   const controller = startController({

@@ -13,7 +13,7 @@ import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { type GenericObject, persistentVolumeClaims, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createVolumeSnapshotBackupRestoreAction, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
+import { createVolumeSnapshotBackupRestoreActions, MovedVolumes } from "../actions/volume-snapshot-backup-restore-action.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
 import { decide, type Observed, type RestorePhase } from "./volume-snapshot-restore.ts";
 import { startVolumeSnapshotRestoreController } from "./volume-snapshot-restore-controller.ts";
@@ -249,7 +249,8 @@ describe("a VolumeSnapshotBackup on its way back", () => {
     ...over,
   });
   const act = async (item: VolumeSnapshotBackup, moved = new MovedVolumes(), spec: Restore["spec"] = {}) => {
-    const action = createVolumeSnapshotBackupRestoreAction({ client, namespace: NS, moved });
+    const [action] = createVolumeSnapshotBackupRestoreActions({ client, namespace: NS, moved });
+    if (action === undefined) throw new Error("there is no action");
     const object = item as unknown as GenericObject;
     const restore: Restore = { metadata: { name: "r", uid: "u" }, spec };
     const result = await action.execute(object, {
@@ -284,7 +285,20 @@ describe("a VolumeSnapshotBackup on its way back", () => {
         volumeSnapshotMoverBackupRef: { resticrepository: "s3:h/b/openshift-adp/c-pvc", sourcePVCData: { name: "data", size: "1Gi", storageClassName: "csi" } },
       },
     });
-    expect(moved.of("shop", "data")).toEqual({});
+    expect(moved.of("shop", "data")).toEqual({ restore: { namespace: "shop-2", name: made?.metadata.name } });
+  });
+
+  it("of another backup, which lay in the namespace as well, is left out", async () => {
+    const labels = { "velero.io/backup-name": "the-one-before" };
+    const { skip, moved } = await act(stored({ metadata: { namespace: "shop", name: "vsb-1", labels } }));
+    expect([skip, moved.of("shop", "data"), client.all(volumeSnapshotRestores)]).toEqual([true, undefined, []]);
+  });
+
+  it("leaves records of earlier restores out: made again, they would be carried out again", async () => {
+    const [, records] = createVolumeSnapshotBackupRestoreActions({ client, namespace: NS, moved: new MovedVolumes() });
+    expect(records?.groupResource).toBe("volumesnapshotrestores.datamover.oadp.openshift.io");
+    const item = { metadata: { namespace: "shop", name: "vsr-1" } } as GenericObject;
+    expect(await records?.execute(item, undefined as never)).toEqual({ item, skip: true });
   });
 
   it("is believed by its annotations before its status, and is not taken for finished without one", async () => {
