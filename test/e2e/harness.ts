@@ -425,6 +425,22 @@ export class Harness {
     this.#kill(await this.client.get(pods, { namespace: VELERO, name }));
   }
 
+  /** Main processes of a pod of the installation's namespace. */
+  async processesOf(name: string): Promise<readonly number[]> {
+    const pids = this.cluster.mainProcesses(await this.client.get(pods, { namespace: VELERO, name }));
+    if (pids.length === 0) throw new Error(`pod "${name}" has no process`);
+    return pids;
+  }
+
+  /** Waits until processes have ended. */
+  async untilEnded(pids: readonly number[]): Promise<void> {
+    const isThere = (pid: number): boolean => !["Z", undefined].includes(stateOf(pid));
+    const gone = (async () => {
+      while (pids.some(isThere)) await systemClock.sleep(50);
+    })();
+    await withLimit(gone, () => `processes have not ended: ${pids.filter(isThere).join(", ")}`);
+  }
+
   #kill(pod: Pod): void {
     const killed = this.cluster.mainProcesses(pod);
     if (killed.length === 0) throw new Error(`pod "${pod.metadata.name}" has no process to kill`);
@@ -546,6 +562,16 @@ export function withLimit<T>(promise: Promise<T>, describe: () => string, limitM
 function brief(object: KubeObject): unknown {
   const { metadata, spec, status } = object as KubeObject & { readonly spec?: unknown; readonly status?: unknown };
   return { namespace: metadata.namespace, name: metadata.name, annotations: metadata.annotations, deleting: metadata.deletionTimestamp, spec, status };
+}
+
+/** The letter that proc(5) gives for what a process does; `Z` has ended. */
+function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[0];
+  } catch {
+    return undefined;
+  }
 }
 
 function readJson<T>(path: string): T | undefined {

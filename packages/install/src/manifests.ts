@@ -160,7 +160,7 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
   { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["create", "delete"] },
   // Its movers', and copies of what an encrypted volume's storage looks for; the originals it may read where an administrator says so (docs/ceph.md).
   { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: ["get", "list", "create", "update", "delete"] },
-  { apiGroups: [""], resources: ["events"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["events"], verbs: ["list", "watch", "create", "patch"] },
   { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "create"] },
 ];

@@ -82,11 +82,12 @@ describe("the node-agent", () => {
       pod: { image: "drayage/dray:test", serviceAccount: MOVER_SERVICE_ACCOUNT },
       config: { loadConcurrency: { globalConfig: 2 }, backupPVC: { csi: kept }, restorePVC: kept },
     });
-    const end = async (name: string, phase: string): Promise<void> => {
+    const end = (name: string, phase: string): Promise<void> => reach(name, phase, true);
+    const reach = async (name: string, phase: string, ended = false): Promise<void> => {
       for (let step = 0; step < 600; step++) {
         const key = { namespace: NS, name };
         const movement = fake.peek(dataUploads, key) ?? fake.peek(dataDownloads, key) ?? fake.peek(podVolumeBackups, key) ?? fake.peek(podVolumeRestores, key);
-        if (movement?.status?.phase === phase && movement.metadata.finalizers === undefined) return;
+        if (movement?.status?.phase === phase && (!ended || movement.metadata.finalizers === undefined)) return;
         await clock.advance(500);
         await settle();
       }
@@ -114,6 +115,14 @@ describe("the node-agent", () => {
     storage.seedSnapshot("notes", "source-bad");
     fake.seed(dataUploads, upload("bad"));
     await end("bad", "Failed");
+    // What is exposed anew is told by an Event that there is already.
+    storage.options = { nodeName: "node-1", mover: "waits" };
+    storage.seedSnapshot("notes", "source-lost");
+    fake.seed(dataUploads, upload("lost"));
+    await reach("lost", "InProgress");
+    fake.discard(pods, { namespace: NS, name: "lost" });
+    storage.options = { nodeName: "node-1" };
+    await end("lost", "Completed");
     seedOrphan(fake);
     await clock.advance(11 * 60_000);
     await agent.stop();

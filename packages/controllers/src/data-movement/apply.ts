@@ -2,11 +2,12 @@
 
 import { DRAYAGE_ANNOTATIONS, LABELS } from "@drayage/api";
 import { dispositionOf, errorFields, formatTime, fromUtf8, hasCode, type Logger, messageOf } from "@drayage/base";
-import { type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
+import { type EventRecorder, type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
 import { finalizerFor } from "./data-movers.ts";
 import { type DataMovement, type Ending, epochOf, MOVEMENT_ANNOTATIONS, type MovementKind } from "./movement.ts";
+import { tell } from "./movement-events.ts";
 import { slotKey } from "./observe.ts";
-import { ADOPTIONS_MAX, type Step } from "./phases.ts";
+import { ADOPTIONS_MAX, type Step, WAITING } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 
 export interface ApplierDeps<T extends DataMovement> {
@@ -17,6 +18,7 @@ export interface ApplierDeps<T extends DataMovement> {
   readonly namespace: string;
   readonly nodeName: string;
   readonly nowMs: () => number;
+  readonly events: EventRecorder;
 }
 
 /** How much of a failed mover's log goes into ours. */
@@ -47,14 +49,21 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
         }),
       );
       deps.logger.info("Claimed", { name: movement.metadata.name });
+      tell(deps.events, movement, "Accepted", `accepted by node "${nodeName}"`);
       return;
     case "adopt":
       await write(adopted(deps, movement, step.why, now));
+      tell(deps.events, movement, "TakenOver", adoptedMessage(deps, movement, step.why));
       deps.logger.warn("Taken over", { name: movement.metadata.name, why: step.why, epoch: epochOf(movement) + 1 });
       return;
     case "inherit":
       await write(withStatus(movement, { node: nodeName }));
       deps.logger.warn("Taken over after its mover had ended", { name: movement.metadata.name });
+      tell(deps.events, movement, "TakenOver", `node "${nodeName}" finishes what a mover on node "${movement.status?.node ?? ""}" has moved`);
+      return;
+    case "tellWaiting":
+      await write(withStatus(movement, { message: step.message }));
+      tell(deps.events, movement, "Waiting", step.message);
       return;
     case "stampCancel":
       return write(withAnnotations(movement, { [MOVEMENT_ANNOTATIONS.cancelSeen]: now }));
@@ -74,10 +83,13 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
     case "conclude":
       deps.slots.seen(slotKey(kind, movement));
       await write(concluded(deps, movement, step.ending, now));
+      tell(deps.events, movement, step.ending.phase, step.ending.message ?? `${kind.noun} completed`);
       deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](step.ending.phase, { name: movement.metadata.name, message: step.ending.message });
       return;
     case "setPhase":
-      if (await setPhase(deps, movement, step, now, write)) deps.logger.info(step.to, { name: movement.metadata.name });
+      if (!(await setPhase(deps, movement, step, now, write))) return;
+      deps.logger.info(step.to, { name: movement.metadata.name });
+      if (step.to === "Prepared") tell(deps.events, movement, "Prepared", `the volume is exposed on node "${nodeName}"`);
       return;
     case "work":
       deps.logger.debug("Doing", { name: movement.metadata.name, what: step.work.what });
@@ -94,7 +106,10 @@ async function setPhase<T extends DataMovement>(
   write: (changed: T) => Promise<void>,
 ): Promise<boolean> {
   const { to } = step;
-  const next = (status: Status): T => ({ ...movement, status: { ...movement.status, ...status, phase: to } });
+  // What was waited for has come.
+  const { message, ...before } = movement.status ?? {};
+  const said = message === undefined || message.startsWith(WAITING) ? {} : { message };
+  const next = (status: Status): T => ({ ...movement, status: { ...before, ...said, ...status, phase: to } });
   if (step.to === "InProgress") {
     // One that was adopted has been at it since its first start.
     const startTimestamp = epochOf(movement) > 0 ? (movement.status?.startTimestamp ?? now) : now;
@@ -137,7 +152,7 @@ function adopted<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, why:
   const epoch = epochOf(movement) + 1;
   const { node: _, ...status } = movement.status ?? {};
   const acceptedTimestamp = status.phase === "Accepted" ? (status.acceptedTimestamp ?? now) : now;
-  const message = `taken over by node "${deps.nodeName}" (${epoch} of at most ${ADOPTIONS_MAX} times): ${why}`;
+  const message = adoptedMessage(deps, movement, why);
   return {
     ...withAnnotations(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
       [DRAYAGE_ANNOTATIONS.epoch]: String(epoch),
@@ -145,6 +160,10 @@ function adopted<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, why:
     }),
     status: { ...status, phase: "Accepted", acceptedByNode: deps.nodeName, acceptedTimestamp, message },
   };
+}
+
+function adoptedMessage<T extends DataMovement>({ nodeName }: ApplierDeps<T>, movement: T, why: string): string {
+  return `taken over by node "${nodeName}" (${epochOf(movement) + 1} of at most ${ADOPTIONS_MAX} times): ${why}`;
 }
 
 function concluded<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, ending: Ending, now: string): T {

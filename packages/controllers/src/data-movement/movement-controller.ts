@@ -4,11 +4,13 @@ import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/ba
 import {
   type Controller,
   type ControllerSource,
+  type EventRecorder,
   formatKey,
   type Informer,
   type KubeClient,
   type KubeObject,
   keyOf,
+  type Node,
   type ObjectKey,
   type ReconcileResult,
   source,
@@ -17,8 +19,8 @@ import {
 import { apply } from "./apply.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
-import { type DataMovement, type MovementKind, phaseOf } from "./movement.ts";
-import { observe, slotKey } from "./observe.ts";
+import { type DataMovement, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
+import { observe, readyOf, slotKey } from "./observe.ts";
 import { decide } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 
@@ -32,6 +34,7 @@ export interface MovementControllerDeps {
   readonly caches: DataMovementCaches;
   readonly claims: DataMoverClaims;
   readonly slots: Slots;
+  readonly events: EventRecorder;
   /** How long an object may be Accepted; Velero's 30 minutes when left out. */
   readonly prepareTimeoutMs?: number;
   readonly prepareQueueLength?: number;
@@ -43,6 +46,7 @@ export interface MovementControllerDeps {
 
 const PREPARE_TIMEOUT_MS = 30 * 60_000;
 const TICK_MS = 60_000;
+const TELL_EVERY_MS = 10_000;
 /** After a lost race the winner's write is on its way to the cache. */
 const LOST_RACE_MS = 200;
 
@@ -61,7 +65,17 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     prepareQueueLength: deps.prepareQueueLength ?? 0,
     nowMs,
   };
-  const applier = { client, kind, logger, slots, namespace, nodeName, nowMs };
+  const applier = { client, kind, logger, slots, namespace, nodeName, nowMs, events: deps.events };
+
+  /** Reasons may change with every look; people read slower than that, and each is a write. */
+  const told = new Map<string, number>();
+  const mayTell = ({ metadata: { uid = "" } }: T): boolean => {
+    const last = told.get(uid);
+    if (last !== undefined && nowMs() - last < TELL_EVERY_MS) return false;
+    for (const [other, atMs] of told) if (nowMs() - atMs >= TELL_EVERY_MS) told.delete(other);
+    told.set(uid, nowMs());
+    return true;
+  };
 
   const reconcile = async (key: ObjectKey): Promise<ReconcileResult> => {
     const movement = informer.get(key);
@@ -75,6 +89,7 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     const decision = decide(await observe(observer, movement));
     if (decision.waitingFor !== undefined) logger.debug("Waiting", { name: key.name, phase, for: decision.waitingFor });
     for (const step of decision.steps) {
+      if (step.do === "tellWaiting" && !mayTell(movement)) continue;
       try {
         await apply(applier, movement, step);
       } catch (error) {
@@ -92,6 +107,11 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       .list()
       .filter((movement) => phaseOf(movement) === "New" || (phaseOf(movement) === "Prepared" && movement.status?.node === nodeName))
       .map(keyOf);
+  const onNode = ({ metadata }: Node): readonly ObjectKey[] =>
+    informer
+      .list()
+      .filter((movement) => !isTerminal(phaseOf(movement)) && [movement.status?.acceptedByNode, movement.status?.node].includes(metadata.name))
+      .map(keyOf);
   const named = (object: KubeObject): readonly ObjectKey[] => [{ namespace, name: object.metadata.name ?? "" }];
   return startController({
     name: kind.type.plural,
@@ -108,7 +128,8 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       source(caches.volumeBackups, { when: freesPlace, toKeys: waiting }),
       source(caches.volumeRestores, { when: freesPlace, toKeys: waiting }),
       ...(deps.moreSources ?? []),
-      source(caches.nodes, { toKeys: () => [] }),
+      // A node that falls silent, or comes back, concerns what is on it; its heartbeats concern nobody.
+      source(caches.nodes, { when: changesReady, toKeys: onNode }),
       source(caches.repositories, { toKeys: () => [] }),
     ],
     reconcile,
@@ -118,6 +139,10 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     random: deps.random,
     logger: deps.logger,
   });
+}
+
+function changesReady(before: Node | undefined, after: Node | undefined): boolean {
+  return before !== undefined && readyOf(before)?.status !== readyOf(after)?.status;
 }
 
 /** Whether something has left the queue of what is prepared, or has stopped running. */

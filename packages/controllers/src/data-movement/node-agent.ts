@@ -1,7 +1,7 @@
 /** What a node-agent runs: the controllers of all four kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
 import { dataMovers } from "@drayage/api";
 import { type Clock, errorFields, hasCode, type Logger, type RandomSource } from "@drayage/base";
-import { type KubeClient, nodes } from "@drayage/kube";
+import { createEventRecorder, type KubeClient, nodes } from "@drayage/kube";
 import { startDataDownloadController } from "../data-download/data-download.ts";
 import { startDataUploadController } from "../data-upload/data-upload.ts";
 import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
@@ -33,6 +33,9 @@ export interface NodeAgentDeps {
 }
 
 const SWEEP_MS = 10 * 60_000;
+/** Who speaks in Events. */
+const EVENT_SOURCE = "drayage-node-agent";
+const LAST_EVENTS_MS = 5_000;
 
 /** Starts everything once the node's own labels are known (its concurrency may depend on them). Throws what reading the node throws. */
 export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Promise<void> }> {
@@ -41,7 +44,8 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   const caches = startDataMovementCaches({ ...deps, withMovers: await knowsMovers(client) });
   const endCounting = startMovementMetrics(caches, nodeName, deps.metrics ?? noMetrics);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
-  const shared = { ...deps, caches, slots, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
+  const events = createEventRecorder({ client, clock, random: deps.random, logger, component: EVENT_SOURCE, host: nodeName });
+  const shared = { ...deps, caches, slots, events, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
   const controllers = [
     startDataUploadController(shared),
     startDataDownloadController(shared),
@@ -66,6 +70,7 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
     stop: async () => {
       ending.abort(new DOMException("The node-agent was stopped", "AbortError"));
       for (const controller of controllers) await controller.stop();
+      await events.flush(LAST_EVENTS_MS);
       endCounting();
       caches.stop();
       await sweeping;

@@ -86,6 +86,8 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     datamover,
     knownMovers: [...new Set([...serves.filter((name) => name !== ""), ...(deps.caches.movers?.list() ?? []).map(({ metadata }) => metadata.name ?? "")])],
     ownerNode,
+    ownerDeadInMs: deadInMs(deps.caches.nodes.get({ name: ownerNode }), nowMs),
+    message: movement.status?.message,
   } as const;
   const blockedBy = phase === "New" && ours && !cancelRequested && role === "owner" ? await kind.blockedBy(movement) : undefined;
   const work = claim === "others" ? undefined : await workFor(deps, movement, facts);
@@ -151,10 +153,19 @@ function pinnedRole<T extends DataMovement>(deps: ObserverDeps<T>, node: string,
 }
 
 export function isDead(node: Node | undefined, nowMs: number): boolean {
-  if (node === undefined) return true;
-  const ready = node.status?.conditions?.find(({ type }) => type === "Ready");
-  if (ready === undefined || ready.status === "True") return false;
-  return nowMs - (parseTime(ready.lastTransitionTime) ?? nowMs) >= NODE_DEAD_MS;
+  return deadInMs(node, nowMs) === 0;
+}
+
+/** How long until a node is taken for dead; 0 when it is, undefined while it is well. */
+function deadInMs(node: Node | undefined, nowMs: number): number | undefined {
+  if (node === undefined) return 0;
+  const ready = readyOf(node);
+  if (ready === undefined || ready.status === "True") return undefined;
+  return Math.max(0, NODE_DEAD_MS - (nowMs - (parseTime(ready.lastTransitionTime) ?? nowMs)));
+}
+
+export function readyOf(node: Node | undefined): NonNullable<NonNullable<Node["status"]>["conditions"]>[number] | undefined {
+  return node?.status?.conditions?.find(({ type }) => type === "Ready");
 }
 
 function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): DataPath {

@@ -87,6 +87,10 @@ export interface Observed {
   readonly datamover: string;
   readonly knownMovers: readonly string[];
   readonly ownerNode: string;
+  /** Until that node is taken for dead; undefined while it is well. */
+  readonly ownerDeadInMs?: number | undefined;
+  /** What the status says. */
+  readonly message?: string | undefined;
 }
 
 export type Step =
@@ -102,6 +106,8 @@ export type Step =
   | { readonly do: "adopt"; readonly why: string }
   /** The mover has ended; only what comes after it is left to do, by this node. */
   | { readonly do: "inherit" }
+  /** What it is waiting for, in the status. */
+  | { readonly do: "tellWaiting"; readonly message: string }
   /** With details only when those that are there are old enough: they are for people, and each is a write. */
   | ({ readonly do: "reportProgress" } & MovementProgress);
 
@@ -120,6 +126,10 @@ export const CANCEL_UNANSWERED_IN_PROGRESS_MS = 60 * 60_000;
 export const ADOPTIONS_MAX = 3;
 /** A recorded ending is cleaned up by who recorded it; after this long by anybody. */
 const ENDING_ABANDONED_MS = 2 * 60_000;
+
+/** How a message begins that says what an object is waiting for, and how long nothing is said. */
+export const WAITING = "waiting for ";
+const TELL_AFTER_MS = 15_000;
 
 const POLL_MS = 500;
 const QUEUE_MS = 5_000;
@@ -143,7 +153,9 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
         : o.role === "heir"
           ? finish("Failed", `node "${o.ownerNode}" is not ready`)
           : o.role === "bystander"
-            ? waitFor(o.ownerNode === "" ? "the node of its pod" : `node "${o.ownerNode}"`, TICK_MS)
+            ? o.ownerNode === ""
+              ? waitFor("the node of its pod", TICK_MS)
+              : waitForOwner(o)
             : !o.finalizer
               ? step({ do: "addFinalizer" })
               : o.queueFull
@@ -166,7 +178,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
                 ? finish("Failed", deadNode(o))
                 : step({ do: "claim" })
               : o.role === "bystander"
-                ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
+                ? waitForOwner(o)
                 : exposing(o),
 
   Prepared: (o) =>
@@ -175,7 +187,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
       : o.cancelRequested && (o.role === "owner" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled before its data path started`)
         : o.role === "bystander"
-          ? waitFor(`node "${o.ownerNode}"`, TICK_MS)
+          ? waitForOwner(o)
           : o.dataPath.state === "absent"
             ? adopt(o, "the exposed mover pod is gone")
             : o.dataPath.state === "failed"
@@ -206,6 +218,7 @@ export function decide(o: Observed): Decision {
   return phases[o.phase](o);
 }
 
+const waitForOwner = (o: Observed): Decision => waitFor(`node "${o.ownerNode}"`, Math.min(o.ownerDeadInMs ?? TICK_MS, TICK_MS));
 const deadNode = (o: Observed): string => `node "${o.ownerNode}" is not ready`;
 
 /** Whether a pod that was to come up was taken away again, or is on a node that died: what it may still hold is left to it. */
@@ -233,7 +246,7 @@ function exposing(o: Observed): Decision {
     case "act":
       return perform(work);
     case "wait":
-      return waitFor(work.reason, POLL_MS);
+      return tellingOf(o, waitFor(work.reason, POLL_MS));
     case "failed":
       return finish("Failed", work.message);
     case "unrecoverable":
@@ -242,6 +255,13 @@ function exposing(o: Observed): Decision {
       // Exposed; the agent of the pod's node takes it from here.
       return waitFor("the agent of the mover pod's node", QUEUE_MS);
   }
+}
+
+/** What takes long is told where people look. */
+function tellingOf(o: Observed, waiting: Decision): Decision {
+  const message = `${WAITING}${waiting.waitingFor ?? ""}`;
+  if (o.preparingForMs < TELL_AFTER_MS || o.message === message) return waiting;
+  return { ...waiting, steps: [{ do: "tellWaiting", message }] };
 }
 
 /** InProgress and Canceling differ in one thing only: whether the cancel has been answered. */
@@ -253,7 +273,7 @@ function running(o: Observed): Decision {
     return hasEnded && !o.pinned ? step({ do: "inherit" }) : adopt(o, deadNode(o));
   }
   if (overdue) return finish("Canceled", `${o.noun} was canceled, and its mover did not answer in time`);
-  if (o.role === "bystander") return waitFor(`node "${o.ownerNode}"`, TICK_MS);
+  if (o.role === "bystander") return waitForOwner(o);
   if (o.delivering || o.dataPath.state === "succeeded") return deliver(o);
   if (o.dataPath.state === "failed" && o.dataPath.disrupted === true) return adopt(o, o.dataPath.message);
   if (o.dataPath.state === "failed") return finish(o.dataPath.canceled ? "Canceled" : "Failed", o.dataPath.message, o.dataPath.status);

@@ -93,6 +93,14 @@ const ended = (object: DataUpload | undefined): boolean =>
   ["Completed", "Failed", "Canceled"].includes(object?.status?.phase ?? "") && object?.metadata.finalizers === undefined;
 const inPhase = (phase: string) => (object: DataUpload | undefined) => object?.status?.phase === phase;
 
+/** Events of the agent, in order. */
+const told = ({ client }: World): string[] =>
+  client
+    .all(events)
+    .filter(({ source }) => source?.component === "drayage-node-agent")
+    .sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion))
+    .map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+
 /** What of the movement is left in the world: there must be nothing. */
 function leftovers({ client, storage }: World): string[] {
   return [
@@ -133,6 +141,11 @@ describe("a DataUpload", () => {
     expect(result.status?.completionTimestamp).toMatch(/Z$/);
     expect(result.metadata.labels?.[LABELS.exposeOnGoing]).toBeUndefined();
     expect(result.metadata.annotations).toBeUndefined();
+    expect(told(w)).toEqual([
+      'Normal Accepted: accepted by node "node-1"',
+      'Normal Prepared: the volume is exposed on node "node-1"',
+      "Normal Completed: data upload completed",
+    ]);
     expect(leftovers(w)).toEqual([]);
   });
 
@@ -269,13 +282,20 @@ describe("a DataUpload", () => {
     create(w);
     const { stop } = await agent(w);
     await until(w, inPhase("Accepted"));
-    await w.clock.advance(20_000);
+    await w.clock.advance(5_000);
     w.client.mutate(pods, KEY, (pod) => {
       pod.status = { phase: "Pending", conditions: [{ type: "PodScheduled", status: "False", message: "0/2 nodes are available" }] };
     });
+    const waiting = await until(w, (object) => object?.status?.message?.startsWith("waiting for") === true);
+    expect(waiting.status).toMatchObject({ phase: "Accepted", message: "waiting for the mover pod to be scheduled: 0/2 nodes are available" });
     const result = await until(w, ended, 200, 30_000);
     await stop();
     expect(result.status?.phase).toBe("Failed");
+    expect(told(w)).toEqual([
+      'Normal Accepted: accepted by node "node-1"',
+      "Normal Waiting: waiting for the mover pod to be scheduled: 0/2 nodes are available",
+      "Warning Failed: timeout on preparing data upload: it was waiting for the mover pod to be scheduled: 0/2 nodes are available",
+    ]);
     expect(result.status?.message).toBe("timeout on preparing data upload: it was waiting for the mover pod to be scheduled: 0/2 nodes are available");
     expect(leftovers(w)).toEqual([]);
   });
@@ -363,6 +383,9 @@ describe("a DataUpload", () => {
     await stop();
     expect(result.status).toMatchObject({ phase: "Completed" });
     expect(result.status?.message).toBeUndefined();
+    expect(told(w)).toContain(
+      'Warning TakenOver: taken over by node "node-1" (1 of at most 3 times): the mover pod is gone: it was deleted, or its node was lost',
+    );
     expect(leftovers(w)).toEqual([]);
   });
 
