@@ -21,6 +21,7 @@ import { EXIT } from "../exit-codes.ts";
 import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
+import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly overwrite?: boolean;
@@ -50,6 +51,7 @@ export function define(command: Command, terminal: Terminal): void {
 }
 
 async function restore(repository: Repository, id: string, target: string, options: Options, terminal: Terminal): Promise<void> {
+  keepYoungGenerationSmall();
   const wanted = parseSnapshotPath(id);
   const { signal, clock } = terminal;
   const snapshot = await repository.snapshots.resolve(wanted.id, signal);

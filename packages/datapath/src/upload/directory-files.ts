@@ -180,7 +180,6 @@ export class DirectoryFiles {
     const { lanes, xattrs } = this.#tree.context;
     if (lanes === undefined) return;
     await lanes.room();
-    lanes.expect(batch.bytes);
     batch.result = lanes.files(batch.job(walk.directory.fd, walk.names, xattrs));
   }
 

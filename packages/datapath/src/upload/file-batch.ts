@@ -1,10 +1,6 @@
 /** Small files of one directory on their way into a job: in the order of the walk, up to a number and a size. */
 import type { DirectoryNames } from "@drayage/kernels";
-import type { FileExtension, FilesJob, FilesResult } from "./lanes/jobs.ts";
-
-/** One job takes so many files, or so many bytes of them. */
-const JOB_FILES = 512;
-const JOB_BYTES = 4 << 20;
+import { BUNDLE_BYTES, BUNDLE_FILES, type FileExtension, type FilesJob, type FilesResult } from "./lanes/jobs.ts";
 
 export class FileBatch {
   readonly compressor: string | undefined;
@@ -20,7 +16,7 @@ export class FileBatch {
   }
 
   get isFull(): boolean {
-    return this.indexes.length >= JOB_FILES || this.bytes >= JOB_BYTES;
+    return this.indexes.length >= BUNDLE_FILES || this.bytes >= BUNDLE_BYTES;
   }
 
   add(index: number, bytes: number, extension: FileExtension | undefined): void {
@@ -30,9 +26,9 @@ export class FileBatch {
   }
 
   job(directory: number, all: DirectoryNames, attributes: boolean): FilesJob {
-    const { compressor } = this;
+    const { bytes, compressor } = this;
     const extensions = this.#extensions.length === 0 ? {} : { extensions: this.#extensions };
-    return { kind: "files", directory, ...chosenNames(all, this.indexes), compressor, attributes, ...extensions };
+    return { kind: "files", directory, ...chosenNames(all, this.indexes), bytes, compressor, attributes, ...extensions };
   }
 }
 

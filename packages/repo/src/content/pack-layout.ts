@@ -11,7 +11,7 @@
  */
 import { crc32 } from "node:zlib";
 import { concat, DrayError, equalBytes, type RandomSource } from "@drayage/base";
-import { decodeIndex, encodeIndex } from "../index-blobs/index-codec.ts";
+import { decodeIndex, encodeIndex, inKeyOrder } from "../index-blobs/index-codec.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 import { type ContentCodec, invariantReadBack } from "./content-codec.ts";
 
@@ -88,8 +88,7 @@ export function openPackTail(codec: ContentCodec, tail: Uint8Array, packLength: 
 /** Whether an index says exactly what these entries say. */
 export function sameEntries(index: PackIndex, entries: readonly IndexEntry[]): boolean {
   if (index.entryCount !== entries.length) return false;
-  const sorted = entries.toSorted((a, b) => Buffer.compare(a.key, b.key));
-  return sorted.every((entry, i) => {
+  return inKeyOrder(entries).every((entry, i) => {
     const read = index.entryAt(i);
     return (
       equalBytes(read.key, entry.key) &&

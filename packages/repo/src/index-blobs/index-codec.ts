@@ -24,11 +24,17 @@ export function indexFormatOf(bytes: IndexBytes): IndexFormat {
 
 /** Encodes entries, in any order, as one index of a version. */
 export function encodeIndex(version: number, entries: readonly IndexEntry[], trailer?: Uint8Array): Uint8Array {
-  const sorted = [...entries].sort((a, b) => compareBytes(a.key, b.key));
+  const sorted = inKeyOrder(entries);
   if (version === 1) return encodeIndexV1(sorted, trailer);
   const builder = new IndexV2Builder(sorted[0]?.key.length ?? 0, sorted.length);
   for (const entry of sorted) builder.add(entry);
   return builder.build(trailer);
+}
+
+/** Entries in the order of their keys; these themselves where they are in it already. */
+export function inKeyOrder(entries: readonly IndexEntry[]): readonly IndexEntry[] {
+  const isSorted = entries.every(({ key }, i) => i === 0 || compareBytes((entries[i - 1] as IndexEntry).key, key) <= 0);
+  return isSorted ? entries : entries.toSorted((a, b) => compareBytes(a.key, b.key));
 }
 
 /** Spreads entries over as few shards as the limit needs, by FNV-1a of the text of their ids; empty shards are left out (kopia-format.md 6.4). */

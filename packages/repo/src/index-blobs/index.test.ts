@@ -164,7 +164,7 @@ describe("pack indexes", () => {
 describe("merged indexes", () => {
   const indexOf = (...entries: IndexEntry[]): PackIndex => decodeIndex(encodeIndex(2, entries));
   const merge = (parts: readonly PackIndex[]): MergedIndex => {
-    const merged = new MergedIndex();
+    const merged = new MergedIndex(12);
     for (const [i, part] of parts.entries()) merged.add(`x${i}`, part);
     return merged;
   };

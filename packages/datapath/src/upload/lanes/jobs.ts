@@ -8,6 +8,8 @@ export interface FilesJob {
   readonly directory: number;
   readonly names: Uint8Array<ArrayBuffer>;
   readonly ends: Uint32Array<ArrayBuffer>;
+  /** What the files are likely to have in all. */
+  readonly bytes: number;
   readonly compressor: string | undefined;
   /** Whether extended attributes are asked for. */
   readonly attributes: boolean;
@@ -85,8 +87,17 @@ export interface StoreCounts {
 
 export type Job = FilesJob | RangeJob;
 
+/** So many small files, or so many bytes of them, are enough for one message. */
+export const BUNDLE_FILES = 512;
+export const BUNDLE_BYTES: number = 4 << 20;
+
+/** The part of a message that a job fills: small jobs go together. */
+export function shareOfBundle(job: Job): number {
+  return job.kind === "range" ? 1 : Math.max(job.ends.length / BUNDLE_FILES, job.bytes / BUNDLE_BYTES);
+}
+
 export type ToThread =
-  | { readonly kind: "job"; readonly id: number; readonly job: Job }
+  | { readonly kind: "jobs"; readonly jobs: readonly NumberedJob[] }
   | { readonly kind: "buffer"; readonly buffer: Uint8Array }
   | ({ readonly kind: "known" } & Partial<KnownToLane>)
   | { readonly kind: "deliver"; readonly turn: number };
@@ -96,8 +107,16 @@ export type FromThread =
   | { readonly kind: "pack"; readonly pack: SealedPack }
   | { readonly kind: "delivered"; readonly turn: number }
   | { readonly kind: "chunks"; readonly id: number; readonly chunks: RangeChunks }
-  | { readonly kind: "done"; readonly id: number; readonly result: FilesResult | RangeResult }
-  | { readonly kind: "failed"; readonly id: number; readonly error: TransferredError };
+  | { readonly kind: "ended"; readonly jobs: readonly EndedJob[] };
+
+export interface NumberedJob {
+  readonly id: number;
+  readonly job: Job;
+}
+
+export type EndedJob =
+  | { readonly id: number; readonly result: FilesResult | RangeResult; readonly error?: undefined }
+  | { readonly id: number; readonly error: TransferredError };
 
 /** An error on its way between threads: classes and codes do not survive cloning. */
 export interface TransferredError {

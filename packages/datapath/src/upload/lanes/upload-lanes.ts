@@ -6,7 +6,7 @@
  *                                     ▲                                        │
  *                                     └────────── pack memory, once it is stored┘
  *
- * Bounds: JOBS_AHEAD jobs a thread, and as many waiting; pack memory of one for each lane and those on their way. Threads are started when there is work enough to pay for it.
+ * Bounds: BUNDLES_AHEAD messages with jobs a thread, and one for each waiting; pack memory of one for each lane and those on their way. Threads are started when there is work enough to pay for it.
  */
 import { Worker } from "node:worker_threads";
 import { type Clock, DrayError, invariant } from "@drayage/base";
@@ -18,20 +18,25 @@ import {
   CANCELED,
   CONTROL,
   CONTROL_WORDS,
+  type EndedJob,
   type FilesJob,
   type FilesResult,
   type FromThread,
   type Job,
+  type NumberedJob,
   type RangeChunks,
   type RangeJob,
   type RangeResult,
   type StoreCounts,
+  shareOfBundle,
   type ThreadOptions,
   type ToThread,
 } from "./jobs.ts";
+import { PackMemory } from "./pack-memory.ts";
 import { unpackError } from "./transferred-error.ts";
 
-const JOBS_AHEAD = 2;
+/** Messages with jobs that a thread has before it. */
+const BUNDLES_AHEAD = 2;
 /** Work for which this thread is enough: starting others takes as long as some thousand small files. */
 const THREADS_FROM_FILES = 1500;
 const THREADS_FROM_BYTES = 24 << 20;
@@ -73,6 +78,8 @@ interface Thread {
   readonly worker: Worker;
   readonly control: Int32Array<SharedArrayBuffer>;
   readonly jobs: Map<number, Pending>;
+  /** Messages with jobs that are not answered. */
+  bundles: number;
   ready: boolean;
   delivered: number;
   /** Wants memory that was not there when its pack came. */
@@ -83,10 +90,9 @@ export class UploadLanes {
   readonly #on: UploadLanesOptions;
   readonly #threads: Thread[] = [];
   readonly #queue: Pending[] = [];
-  readonly #bufferBytes: number;
-  #buffersLeft: number;
-  readonly #spare: Uint8Array[] = [];
-  readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
+  /** How many messages the queue fills. */
+  #queued = 0;
+  readonly #memory: PackMemory;
   readonly #roomWanted: (() => void)[] = [];
   readonly #adopting = new Set<Promise<void>>();
   #deliveries: (() => void)[] = [];
@@ -103,15 +109,15 @@ export class UploadLanes {
 
   constructor(options: UploadLanesOptions) {
     this.#on = options;
-    this.#bufferBytes = laneBufferBytes(options.lanes.options, options.contentBytesMax);
-    this.#buffersLeft = Math.max(options.threads, 1) + options.packsAhead;
+    const bufferBytes = laneBufferBytes(options.lanes.options, options.contentBytesMax);
+    this.#memory = new PackMemory({ bufferBytes, buffers: Math.max(options.threads, 1) + options.packsAhead });
     options.lanes.onFlush(() => this.#deliverAll());
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   /** Resolves when another job finds room. Throws what ended the upload. */
   async room(): Promise<void> {
-    while (this.#queue.length >= Math.max(1, this.#threads.length)) {
+    while (this.#isFull) {
       this.#check();
       await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
     }
@@ -120,6 +126,7 @@ export class UploadLanes {
 
   files(job: FilesJob): Promise<FilesResult> {
     this.#offeredFiles += job.ends.length;
+    this.#offeredBytes += job.bytes;
     return this.#enqueue(job, () => undefined) as Promise<FilesResult>;
   }
 
@@ -127,11 +134,6 @@ export class UploadLanes {
     // Holes are no work.
     this.#offeredBytes += job.to - job.from - job.holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
     return this.#enqueue(job, onChunks) as Promise<RangeResult>;
-  }
-
-  /** Bytes that a files job is about to read, for the decision whether threads are worth it. */
-  expect(bytes: number): void {
-    this.#offeredBytes += bytes;
   }
 
   /** Keeps what the threads know of the repository young, and their table from filling up. */
@@ -167,6 +169,7 @@ export class UploadLanes {
     this.#check();
     const done = new Promise<FilesResult | RangeResult>((resolve, reject) => {
       this.#queue.push({ job, onChunks, resolve, reject });
+      this.#queued += shareOfBundle(job);
       this.#startWhenWorth();
       this.#dispatch();
     });
@@ -194,7 +197,7 @@ export class UploadLanes {
     const workerData: ThreadOptions = { lane: lanes.options, known: lanes.known, arenaBytes, build: kernels.info.build, control, share };
     const worker = new Worker(new URL("./upload-thread.ts", import.meta.url), { workerData });
     // A thread has the deliveries before its time behind it.
-    const thread: Thread = { worker, control, jobs: new Map(), ready: false, delivered: this.#turn, starving: false };
+    const thread: Thread = { worker, control, jobs: new Map(), bundles: 0, ready: false, delivered: this.#turn, starving: false };
     worker.on("message", (message: FromThread) => this.#receive(thread, message));
     worker.on("error", (error) => this.#fail(error));
     worker.on("exit", () => this.#fail(new DrayError("INVARIANT", "Cannot go on with the upload: a thread of it has ended")));
@@ -203,20 +206,40 @@ export class UploadLanes {
 
   #dispatch(): void {
     for (const thread of this.#threads) {
-      while (thread.ready && thread.jobs.size < JOBS_AHEAD && this.#queue.length > 0) this.#assign(thread);
+      while (thread.ready && thread.bundles < BUNDLES_AHEAD && this.#queue.length > 0) this.#assign(thread);
     }
     // This thread works while the others are not there yet.
     if (this.#queue.length > 0 && !this.#ownBusy && !this.#threads.some(({ ready }) => ready)) void this.#workHere();
-    if (this.#queue.length < Math.max(1, this.#threads.length)) for (const wake of this.#roomWanted.splice(0)) wake();
+    if (!this.#isFull) for (const wake of this.#roomWanted.splice(0)) wake();
   }
 
   #assign(thread: Thread): void {
     // The longest waits least: one that has no job yet.
-    const least = this.#threads.filter(({ ready }) => ready).reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a), thread);
+    const least = this.#threads.filter(({ ready }) => ready).reduce((a, b) => (b.bundles < a.bundles ? b : a), thread);
+    const jobs: NumberedJob[] = [];
+    for (let share = 0, next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      share += shareOfBundle(next.job);
+      if (share > 1 && jobs.length > 0) break;
+      const id = this.#nextId++;
+      const { job } = this.#take();
+      least.jobs.set(id, next);
+      jobs.push({ id, job });
+    }
+    least.bundles++;
+    this.#tell(least, { kind: "jobs", jobs });
+  }
+
+  /** Whether what waits keeps every thread busy for a while. */
+  get #isFull(): boolean {
+    return this.#queued >= Math.max(1, this.#threads.length);
+  }
+
+  /** The next of the queue, which is not empty. */
+  #take(): Pending {
     const pending = this.#queue.shift() as Pending;
-    const id = this.#nextId++;
-    least.jobs.set(id, pending);
-    this.#tell(least, { kind: "job", id, job: pending.job });
+    // What is left of fractions must not add up.
+    this.#queued = this.#queue.length === 0 ? 0 : this.#queued - shareOfBundle(pending.job);
+    return pending;
   }
 
   async #workHere(): Promise<void> {
@@ -225,7 +248,7 @@ export class UploadLanes {
       this.#own ??= await this.#openOwn();
       const own = this.#own;
       while (this.#queue.length > 0 && !this.#threads.some(({ ready }) => ready)) {
-        const pending = this.#queue.shift() as Pending;
+        const pending = this.#take();
         for (const wake of this.#roomWanted.splice(0)) wake();
         const { job, onChunks, resolve, reject } = pending;
         const counted = (chunks: RangeChunks): void => {
@@ -261,7 +284,7 @@ export class UploadLanes {
     const { lanes, kernels, arenaBytes, pace } = this.#on;
     const nextBuffer = async (): Promise<Uint8Array> => {
       const startedMs = performance.now();
-      const buffer = this.#takeBuffer() ?? (await new Promise<Uint8Array>((resolve) => this.#waiting.push(resolve)));
+      const buffer = await this.#memory.take();
       this.#ownWaitedMs += performance.now() - startedMs;
       return buffer;
     };
@@ -287,56 +310,44 @@ export class UploadLanes {
       for (const look of this.#deliveries) look();
       return;
     }
-    const pending = thread.jobs.get(message.id);
-    invariant(pending !== undefined, `Cannot take the result of job ${message.id}: nobody asked for it`);
+    // What was under way is answered already.
+    if (this.#failure !== undefined) return;
     if (message.kind === "chunks") {
+      const pending = jobOf(thread, message.id);
       this.#on.onCounts(message.chunks.counts);
       pending.onChunks(message.chunks);
       return;
     }
-    thread.jobs.delete(message.id);
-    if (message.kind === "done") {
-      if ("counts" in message.result) this.#on.onCounts(message.result.counts);
-      pending.resolve(message.result);
-    } else {
-      pending.reject(
-        message.error.message === CANCELED && !message.error.isOurs ? (this.#on.signal?.reason ?? unpackError(message.error)) : unpackError(message.error),
-      );
-    }
+    thread.bundles--;
+    for (const ended of message.jobs) this.#end(thread, ended);
     this.#dispatch();
+  }
+
+  #end(thread: Thread, ended: EndedJob): void {
+    const { resolve, reject } = jobOf(thread, ended.id);
+    thread.jobs.delete(ended.id);
+    if (ended.error === undefined) {
+      if ("counts" in ended.result) this.#on.onCounts(ended.result.counts);
+      resolve(ended.result);
+    } else {
+      const isCanceled = ended.error.message === CANCELED && !ended.error.isOurs;
+      reject((isCanceled ? this.#on.signal?.reason : undefined) ?? unpackError(ended.error));
+    }
   }
 
   /** Hands a thread memory for its next pack, now or as soon as there is some. */
   #feed(thread: Thread): void {
     if (thread.starving) return;
     thread.starving = true;
-    const give = (buffer: Uint8Array): void => {
+    this.#memory.give((buffer) => {
       thread.starving = false;
       this.#tell(thread, { kind: "buffer", buffer });
-    };
-    const buffer = this.#takeBuffer();
-    if (buffer === undefined) this.#waiting.push(give);
-    else give(buffer);
-  }
-
-  #takeBuffer(): Uint8Array | undefined {
-    const spare = this.#spare.pop();
-    if (spare !== undefined || this.#buffersLeft === 0) return spare;
-    this.#buffersLeft--;
-    // Shared and not transferred: the collector of a thread takes memory that arrives for newly allocated, and looks for as much garbage.
-    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes));
-  }
-
-  #giveBack(buffer: Uint8Array): void {
-    const whole = new Uint8Array(buffer.buffer);
-    const waiting = this.#waiting.shift();
-    if (waiting === undefined) this.#spare.push(whole);
-    else waiting(whole);
+    });
   }
 
   #adopt(pack: SealedPack): void {
     const adopted: Promise<void> = this.#on.lanes
-      .adopt(pack, (buffer) => this.#giveBack(buffer), this.#on.signal)
+      .adopt(pack, (buffer) => this.#memory.giveBack(buffer), this.#on.signal)
       .catch((error: unknown) => this.#fail(error))
       .finally(() => this.#adopting.delete(adopted));
     this.#adopting.add(adopted);
@@ -376,6 +387,7 @@ export class UploadLanes {
   /** Ends everything: the first reason is what the upload ends with. */
   #fail(error: unknown): void {
     this.#failure ??= { error };
+    this.#queued = 0;
     const pending = [...this.#queue.splice(0), ...this.#threads.flatMap(({ jobs }) => [...jobs.values()])];
     for (const { jobs } of this.#threads) jobs.clear();
     for (const { reject } of pending) reject(this.#failure.error);
@@ -390,4 +402,10 @@ export class UploadLanes {
   #tellAll(message: ToThread): void {
     for (const thread of this.#threads) this.#tell(thread, message);
   }
+}
+
+function jobOf({ jobs }: Thread, id: number): Pending {
+  const pending = jobs.get(id);
+  invariant(pending !== undefined, `Cannot take the result of job ${id}: nobody asked for it`);
+  return pending;
 }

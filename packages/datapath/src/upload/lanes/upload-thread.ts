@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { createKernels } from "@drayage/kernels";
 import { openLane, type SealedPack } from "@drayage/repo/sealing-lane";
 import { JobRunner } from "./job-runner.ts";
-import { CANCELED, CONTROL, type FromThread, type Job, type ThreadOptions, type ToThread } from "./jobs.ts";
+import { CANCELED, CONTROL, type EndedJob, type FromThread, type NumberedJob, type ThreadOptions, type ToThread } from "./jobs.ts";
 import { ShareLimit } from "./share-limit.ts";
 import { packError } from "./transferred-error.ts";
 
@@ -47,29 +47,35 @@ function pace(): void {
   limit.rest();
 }
 
-const jobs: { readonly id: number; readonly job: Job }[] = [];
+const bundles: (readonly NumberedJob[])[] = [];
 let running = false;
 
 async function run(): Promise<void> {
   if (running) return;
   running = true;
-  for (let next = jobs.shift(); next !== undefined; next = jobs.shift()) {
-    const { id, job } = next;
-    try {
-      if (job.kind === "files") {
-        const result = await runner.files(job);
-        post({ kind: "done", id, result }, [result.rows.buffer, result.text.buffer, result.ends.buffer]);
-      } else {
-        const result = await runner.range(job, (chunks) => post({ kind: "chunks", id, chunks }, [chunks.hashes.buffer, chunks.lengths.buffer]));
-        post({ kind: "done", id, result });
-      }
-    } catch (error) {
-      post({ kind: "failed", id, error: packError(error) });
-    }
+  for (let bundle = bundles.shift(); bundle !== undefined; bundle = bundles.shift()) {
+    const ended: EndedJob[] = [];
+    const memory: ArrayBuffer[] = [];
+    for (const next of bundle) ended.push(await end(next, memory));
+    post({ kind: "ended", jobs: ended }, memory);
     // Messages that came meanwhile are read.
     await new Promise((resolve) => setImmediate(resolve));
   }
   running = false;
+}
+
+/** @param memory - takes what can be handed over of the result */
+async function end({ id, job }: NumberedJob, memory: ArrayBuffer[]): Promise<EndedJob> {
+  try {
+    if (job.kind === "range") {
+      return { id, result: await runner.range(job, (chunks) => post({ kind: "chunks", id, chunks }, [chunks.hashes.buffer, chunks.lengths.buffer])) };
+    }
+    const result = await runner.files(job);
+    memory.push(result.rows.buffer, result.text.buffer, result.ends.buffer);
+    return { id, result };
+  } catch (error) {
+    return { id, error: packError(error) };
+  }
 }
 
 const kernels = await createKernels({ build });
@@ -77,8 +83,8 @@ const lane = await openLane(laneOptions, known, { nextBuffer, deliver }, kernels
 const runner = new JobRunner({ lane, kernels, arena: kernels.system.alignedBuffer(arenaBytes), waitedMs: () => waitedMs, pace });
 
 port.on("message", (message: ToThread) => {
-  if (message.kind === "job") {
-    jobs.push(message);
+  if (message.kind === "jobs") {
+    bundles.push(message.jobs);
     void run();
   } else if (message.kind === "buffer") {
     const give = wanting;

@@ -1,0 +1,40 @@
+/**
+ * Memory for packs, of which there is so much and no more: those who find none wait in line, which is what holds back whoever fills packs faster than they are stored.
+ *
+ * It is shared between threads and not handed over: the collector of a thread takes memory that arrives for newly allocated, and looks for as much garbage.
+ */
+export class PackMemory {
+  readonly #bufferBytes: number;
+  #left: number;
+  readonly #spare: Uint8Array[] = [];
+  readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
+
+  constructor(options: { readonly bufferBytes: number; readonly buffers: number }) {
+    this.#bufferBytes = options.bufferBytes;
+    this.#left = options.buffers;
+  }
+
+  /** Calls `use` with memory for a pack: at once where there is some, else when it is given back. */
+  give(use: (buffer: Uint8Array) => void): void {
+    const buffer = this.#spare.pop() ?? this.#allocate();
+    if (buffer === undefined) this.#waiting.push(use);
+    else use(buffer);
+  }
+
+  take(): Promise<Uint8Array> {
+    return new Promise((resolve) => this.give(resolve));
+  }
+
+  giveBack(buffer: Uint8Array): void {
+    const whole = new Uint8Array(buffer.buffer);
+    const use = this.#waiting.shift();
+    if (use === undefined) this.#spare.push(whole);
+    else use(whole);
+  }
+
+  #allocate(): Uint8Array | undefined {
+    if (this.#left === 0) return undefined;
+    this.#left--;
+    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes));
+  }
+}
