@@ -3,8 +3,12 @@
  *
  *   1  its name and reclaim policy are written on the DataDownload: from here on the handover is brought to its end whatever happens
  *   2  the volume is kept (Retain) while it has no claim      3  mover pod and restore claim go
- *   4  the target claim names the volume                      5  the volume names the target claim, and carries the labels of its selector
+ *   4  the volume names the target claim, and carries the labels of its selector
+ *   5  once the binder has seen that (Available), the target claim names the volume
  *   6  once bound, the volume gets its own reclaim policy back
+ *
+ * In this order since Kubernetes' binder looks at a claim when the claim changes, and at a volume that waits for one it does nothing: a claim that names a volume which,
+ * as far as the binder knows, is still another's waits for its next round, 15 s later (kube-controller-manager, pkg/controller/volume/persistentvolume: syncVolume, syncUnboundClaim).
  *
  * At no step can the volume be lost: it is either claimed, or kept, or about to be deleted because the download failed.
  */
@@ -87,14 +91,6 @@ async function release(deps: ExposerDeps, download: DataDownload, volume: Persis
     const work = await next(deps, download);
     if (work !== undefined) return work;
   }
-  if (target.spec.volumeName === undefined || target.spec.volumeName === "") {
-    return act(`name volume "${volumeName}" in claim "${targetKey.namespace}/${targetKey.name}"`, () =>
-      client.patch(persistentVolumeClaims, targetKey, "merge", {
-        ...(target.metadata.annotations === undefined ? {} : { metadata: { annotations: BINDER_ANNOTATIONS } }),
-        spec: { volumeName },
-      }),
-    );
-  }
   const labels = target.spec.selector?.matchLabels ?? {};
   return act(`give volume "${volumeName}" to claim "${targetKey.namespace}/${targetKey.name}"`, () =>
     client.patch(persistentVolumes, { name: volumeName }, "merge", {
@@ -106,8 +102,18 @@ async function release(deps: ExposerDeps, download: DataDownload, volume: Persis
 }
 
 async function settle(deps: ExposerDeps, volume: PersistentVolume, target: PersistentVolumeClaim, handover: Handover): Promise<Work> {
+  const targetKey = { namespace: target.metadata.namespace, name: target.metadata.name ?? "" };
+  if (target.spec.volumeName === undefined || target.spec.volumeName === "") {
+    if (volume.status?.phase !== "Available") return wait(`volume "${handover.volume}" to be available`);
+    return act(`name volume "${handover.volume}" in claim "${targetKey.namespace}/${targetKey.name}"`, () =>
+      deps.client.patch(persistentVolumeClaims, targetKey, "merge", {
+        ...(target.metadata.annotations === undefined ? {} : { metadata: { annotations: BINDER_ANNOTATIONS } }),
+        spec: { volumeName: handover.volume },
+      }),
+    );
+  }
   const isBound = volume.status?.phase === "Bound" && volume.spec.claimRef?.uid === target.metadata.uid && target.status?.phase === "Bound";
-  if (!isBound) return wait(`volume "${handover.volume}" to be bound to claim "${target.metadata.namespace}/${target.metadata.name}"`);
+  if (!isBound) return wait(`volume "${handover.volume}" to be bound to claim "${targetKey.namespace}/${targetKey.name}"`);
   if (volume.spec.persistentVolumeReclaimPolicy === handover.reclaimPolicy) return done;
   return act(`give volume "${handover.volume}" its reclaim policy back`, () =>
     deps.client.patch(persistentVolumes, { name: handover.volume }, "merge", { spec: { persistentVolumeReclaimPolicy: handover.reclaimPolicy } }),

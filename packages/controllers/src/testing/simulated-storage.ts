@@ -52,7 +52,7 @@ export class SimulatedStorage {
     client.react(persistentVolumes, (before, after) => {
       if (after === undefined && before !== undefined) this.volumes.delete(before.metadata.name ?? "");
       this.#reclaim();
-      this.#bind();
+      this.#reserve();
     });
     client.react(pods, () => this.#runPods());
     client.react(dataUploads, () => this.#runPods());
@@ -151,6 +151,15 @@ export class SimulatedStorage {
           current.status = { phase: "Bound" };
         });
       }
+    }
+  }
+
+  /** As Kubernetes' binder: a volume that is reserved by name is Available; its claim is not looked at before that changes, and in the next round, which never comes here. */
+  #reserve(): void {
+    for (const volume of this.#client.all(persistentVolumes)) {
+      const { claimRef } = volume.spec;
+      if (claimRef !== undefined && claimRef.uid === undefined && volume.status?.phase !== "Available")
+        this.#patch(persistentVolumes, volume, { status: { phase: "Available" } });
     }
   }
 
