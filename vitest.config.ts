@@ -34,10 +34,14 @@ export default defineConfig({
       {
         test: {
           name: "real-cluster",
-          include: ["test/real-cluster/**/*.test.ts"],
+          include: [
+            "test/real-cluster/**/*.test.ts",
+            // Those of the embedded cluster that depend on a kubelet most, as they are.
+            ...["data-movement"].map((name) => `test/e2e/${name}.test.ts`),
+          ],
           globalSetup: ["test/bundle-first.ts"],
           testTimeout: 300_000,
-          hookTimeout: 180_000,
+          hookTimeout: 400_000,
           fileParallelism: false,
         },
       },

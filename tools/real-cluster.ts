@@ -10,7 +10,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { removeCgroups } from "../test/real-cluster/leftovers.ts";
+import { detachLoopDevices, removeCgroups } from "../test/real-cluster/leftovers.ts";
 import { FOLDER_VARIABLE } from "../test/real-cluster/machine.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -62,8 +62,7 @@ export function runInRealCluster(words: readonly string[]): number {
     );
     return status ?? 1;
   } finally {
-    for (const line of execFileSync("losetup", ["--list", "--noheadings", "--output", "NAME,BACK-FILE"], { encoding: "utf8", env: { PATH } }).split("\n"))
-      if (line.includes(`${folder}/`)) execFileSync("losetup", ["--detach", line.trim().split(/\s/, 1)[0] ?? ""], { env: { PATH } });
+    detachLoopDevices(folder);
     removeCgroups(true, folder);
     rmSync(folder, { recursive: true, force: true });
   }

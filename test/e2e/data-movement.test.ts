@@ -1,7 +1,7 @@
 /** Volumes moved into a bucket and back, canceled in every phase, and limited in number and time. */
 import { type DataDownload, type DataUpload, dataDownloads, dataUploads } from "@drayage/api";
 import type { RequestFacts } from "@drayage/embedded/object-store";
-import { persistentVolumeClaims } from "@drayage/kube";
+import { nodes, persistentVolumeClaims } from "@drayage/kube";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Harness, VELERO } from "./harness.ts";
 import { deployApplication, factsOf, fillFolder, inApplication, untilRunning } from "./sample-application.ts";
@@ -102,11 +102,12 @@ describe("canceling", () => {
     const hold = harness.hold(storesData("late"));
     await harness.startBackup("late", ofNamespace("late"));
     await hold.reached;
-    const running = await harness.uploads("late", 2, inPhase("InProgress"));
-    const prepared = await harness.upload("late", inPhase("Prepared"));
+    const names = (await harness.client.list(nodes)).items.map(({ metadata }) => metadata.name);
+    const running = await harness.uploads("late", names.length, inPhase("InProgress"));
+    const prepared = await harness.uploads("late", 3 - names.length, inPhase("Prepared"));
     // One slot a node.
-    expect(new Set(running.map(({ status }) => status?.node))).toEqual(new Set(["node-1", "node-2"]));
-    for (const upload of [prepared, ...running]) {
+    expect(new Set(running.map(({ status }) => status?.node))).toEqual(new Set(names));
+    for (const upload of [...prepared, ...running]) {
       await cancel(dataUploads, upload);
       await ended(upload, "Canceled");
     }

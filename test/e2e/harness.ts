@@ -47,6 +47,7 @@ import {
 } from "@drayage/kube";
 import { openRepository, type Repository } from "@drayage/repo";
 import { applyManifests, waitForInstallation } from "../../apps/dray/src/cluster/installation.ts";
+import { FOLDER_VARIABLE } from "../real-cluster/machine.ts";
 import { TestCluster } from "./embedded-cluster.ts";
 import { quietTerminal } from "./quiet-terminal.ts";
 
@@ -57,8 +58,9 @@ export const REGION = "us-east-1";
 export const KEYS = { accessKeyId: "e2e", secretAccessKey: "not a secret of anybody" };
 export const REPOSITORY_PASSWORD = "correct horse battery staple";
 const AGENT_CONFIG = "node-agent-config";
-const LIMIT_MS = 90_000;
-const INSTALL_LIMIT_MS = 90_000;
+/** Real pods take longer to start and to end. */
+const LIMIT_MS = process.env[FOLDER_VARIABLE] === undefined ? 90_000 : 180_000;
+const INSTALL_LIMIT_MS = LIMIT_MS;
 const ENDED = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 
 export interface HarnessOptions {
@@ -68,8 +70,6 @@ export interface HarnessOptions {
   readonly nodeAgentConfig?: NodeAgentConfig;
   /** Host programs that stand behind images. */
   readonly imageMap?: readonly ImageMapping[];
-  /** Where its cluster comes from; the embedded one when left out. */
-  readonly surroundings?: Surroundings;
   /** CSI drivers beside the cluster's own. */
   readonly csiProfiles?: readonly CsiProfile[];
   /** Another way to install than from the manifests. */
@@ -109,6 +109,11 @@ const EMBEDDED: Surroundings = {
   nodeAgentArgs: () => [],
 };
 
+/** tools/real-cluster.ts, which makes the surroundings of real clusters, says by a variable that they are there. */
+async function surroundings(): Promise<Surroundings> {
+  return process.env[FOLDER_VARIABLE] === undefined ? EMBEDDED : (await import("../real-cluster/real-cluster.ts")).REAL;
+}
+
 /** Which objects of a kind are watched. */
 interface Where {
   readonly namespace?: string;
@@ -142,9 +147,8 @@ export class Harness {
 
   /** Another cluster beside the bucket of this one, which outlives it. */
   async another(options: HarnessOptions = {}): Promise<Harness> {
-    const surroundings = this.#options.surroundings ?? EMBEDDED;
-    const cluster = await surroundings.startCluster(options);
-    const harness = new Harness(cluster, this.store, this.bucketFolder, { surroundings, ...options }, false);
+    const cluster = await (await surroundings()).startCluster({ nodes: 1, ...options });
+    const harness = new Harness(cluster, this.store, this.bucketFolder, options, false);
     try {
       await harness.install();
       return harness;
@@ -156,7 +160,7 @@ export class Harness {
 
   /** Brings up a cluster and a bucket and installs Drayage; what was started is ended when that fails. */
   static async start(options: HarnessOptions = {}): Promise<Harness> {
-    const { startCluster, storeHost: host, storePort } = options.surroundings ?? EMBEDDED;
+    const { startCluster, storeHost: host, storePort } = await surroundings();
     const cluster = await startCluster({ nodes: 2, ...options });
     const folder = join(cluster.directory, "..", "store");
     let harness: Harness | undefined;
@@ -210,7 +214,7 @@ export class Harness {
       location: { name: "default", provider: "aws", bucket: BUCKET, default: true, config: this.locationConfig },
       ...(serverArgs === undefined ? {} : { serverArgs }),
       nodeAgentArgs: [
-        ...(this.#options.surroundings ?? EMBEDDED).nodeAgentArgs(this.cluster),
+        ...(await surroundings()).nodeAgentArgs(this.cluster),
         ...nodeAgentArgs,
         ...(nodeAgentConfig === undefined ? [] : [`--node-agent-configmap=${AGENT_CONFIG}`]),
       ],

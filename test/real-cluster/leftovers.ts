@@ -1,5 +1,5 @@
 /** What namespaces do not take with them, and what ends a cluster that is not to be asked: control groups, mounts, processes. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { run, runFolder } from "./machine.ts";
 
@@ -74,6 +74,23 @@ export function unmountAll(find: () => readonly string[]): void {
     const left = find();
     if (left.length >= found.length) throw new Error(`mounts stay: ${left.join("; ")}`);
     found = left;
+  }
+}
+
+/**
+ * Detaches the loop devices over files below a folder. A kubelet puts one of its own over each block volume to hold it; that one goes first, and is known only by
+ * the device below it.
+ */
+export function detachLoopDevices(folder: string): void {
+  const devices = run("losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-INO,BACK-FILE")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .map(([name = "", inode = "", ...file]) => ({ name, inode, file: file.join(" ") }));
+  for (const { name } of devices.filter(({ file }) => file.includes(`${folder}/`))) {
+    const inode = String(statSync(name).ino);
+    // Out of its namespace the path of what it is over is not known any more.
+    for (const above of devices) if (above.inode === inode && (above.file === name || above.file === "/")) run("losetup", "--detach", above.name);
+    run("losetup", "--detach", name);
   }
 }
 

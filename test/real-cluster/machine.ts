@@ -60,7 +60,7 @@ export function startPeerDaemon(folder: string, name: Parameters<typeof peer>[0]
 }
 
 /** Asks until the answer is yes; fails after the limit with what the daemon has logged. */
-export async function untilReady(what: string, ready: () => Promise<boolean> | boolean, daemon: Daemon, limitMs = 60_000): Promise<void> {
+export async function untilReady(what: string, ready: () => Promise<boolean> | boolean, daemon: Daemon, limitMs = 180_000): Promise<void> {
   const giveUpAt = Date.now() + limitMs;
   for (;;) {
     let trouble = "";

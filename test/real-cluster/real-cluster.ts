@@ -6,8 +6,8 @@ import type { ClusterUnderTest, Harness, Surroundings } from "../e2e/harness.ts"
 import { BUCKET, KEYS, REGION, REPOSITORY_PASSWORD } from "../e2e/harness.ts";
 import { startControlPlane } from "./control-plane.ts";
 import { PROGRAM_IMAGE } from "./images.ts";
-import { cgroupName, endAll, processesWhere, readOrEmpty, removeCgroups, unmountAll } from "./leftovers.ts";
-import { ADDRESS, type Daemon, NODE, run, runFolder, untilReady } from "./machine.ts";
+import { cgroupName, detachLoopDevices, endAll, processesWhere, readOrEmpty, removeCgroups, unmountAll } from "./leftovers.ts";
+import { ADDRESS, type Daemon, NODE, runFolder, untilReady } from "./machine.ts";
 import { startContainerd, startKubelet } from "./node.ts";
 import { startStorage } from "./storage.ts";
 
@@ -66,16 +66,9 @@ export class RealCluster implements ClusterUnderTest {
     for (const daemon of this.#daemons.splice(0).reverse()) await daemon.kill();
     await endAll(() => [...this.processes(), ...processesWhere((pid) => readOrEmpty(`/proc/${pid}/cgroup`).includes(`/${cgroupName()}/`))]);
     unmountAll(() => this.mounts());
-    for (const device of this.#loopDevices()) run("losetup", "--detach", device);
+    detachLoopDevices(this.directory);
     removeCgroups(false);
     rmSync(this.directory, { recursive: true, force: true });
-  }
-
-  #loopDevices(): string[] {
-    return run("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE")
-      .split("\n")
-      .filter((line) => line.includes(this.directory))
-      .map((line) => line.trim().split(/\s/, 1)[0] ?? "");
   }
 
   /** Of the first process of each container: it is the first of a process namespace of its own. */
@@ -115,6 +108,6 @@ export async function installByCommand(harness: Harness): Promise<void> {
   const { kubeletRoot } = harness.cluster as RealCluster;
   await harness.dray(
     ...["install", "--provider", "aws", "--bucket", BUCKET, "--backup-location-config", config, "--secret-file", keys, "--image", PROGRAM_IMAGE],
-    ...["--repository-password-file", password, "--kubelet-root-dir", kubeletRoot, "--log-level", "debug", "--wait", "--timeout", "90s"],
+    ...["--repository-password-file", password, "--kubelet-root-dir", kubeletRoot, "--log-level", "debug", "--wait", "--timeout", "180s"],
   );
 }

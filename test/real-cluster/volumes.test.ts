@@ -2,11 +2,11 @@
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Harness } from "../e2e/harness.ts";
 import { deployApplication, factsOf, fillFolder, untilRunning } from "../e2e/sample-application.ts";
-import { installByCommand, REAL } from "./real-cluster.ts";
+import { installByCommand } from "./real-cluster.ts";
 
 let harness: Harness;
 beforeAll(async () => {
-  harness = await Harness.start({ surroundings: REAL, installBy: installByCommand });
+  harness = await Harness.start({ installBy: installByCommand });
 });
 afterEach(() => harness?.heal());
 afterAll(() => harness?.destroy());
