@@ -10,7 +10,7 @@ import { CHECK, TARGET } from "../restore/write-job.ts";
 import type { WritePool } from "../restore/write-pool.ts";
 import { KnownIds } from "./known-ids.ts";
 
-/** Contents that were found good: 32 MiB of them. */
+/** Contents that were found good: at most 48 MiB of them. */
 const REMEMBERED_MAX = 3 << 19;
 const RANGE_TARGETS_MAX = 2048;
 

@@ -1,19 +1,23 @@
 /**
- * A set of ids of objects or contents, 16 bytes each in one array: a million strings would take a hundred bytes each.
+ * A set of ids of objects or contents, 16 bytes each in a few arrays: a million strings would take a hundred bytes each.
  *
  * What is kept of an id is its last 32 hexadecimal digits (of a hash, so they tell ids apart as well as any 128 bits) with its prefix mixed in. Ids that are shorter are not kept.
  */
 const WORDS = 4;
 const DIGITS = 32;
-const FIRST_SLOTS = 1 << 12;
-/** Of four slots three are used at most. */
+/** They grow one by one, so that no more than one of them is ever there twice. */
+const TABLES = 64;
+const FIRST_SLOTS = 64;
+/** Of four slots three are used at most, and half of them when a table has grown. */
 const FULL = 0.75;
+const GROWTH = 1.5;
+const TWO_32 = 2 ** 32;
 const MIX = 0x9e3779b1;
 
 export class KnownIds {
   readonly #max: number;
   readonly #key = new Uint32Array(WORDS);
-  #table = new Uint32Array(FIRST_SLOTS * WORDS);
+  readonly #tables = Array.from({ length: TABLES }, () => ({ slots: new Uint32Array(FIRST_SLOTS * WORDS), used: 0 }));
   #size = 0;
 
   /** Beyond `max` ids nothing more is kept. */
@@ -26,16 +30,20 @@ export class KnownIds {
   }
 
   has(id: string): boolean {
-    return this.#read(id) && this.#isAt(this.#slotOf(this.#table));
+    if (!this.#read(id)) return false;
+    const { slots } = this.#table();
+    return slots[this.#find(slots)] !== 0;
   }
 
   add(id: string): void {
     if (this.#size >= this.#max || !this.#read(id)) return;
-    const slot = this.#slotOf(this.#table);
-    if (this.#isAt(slot)) return;
-    this.#table.set(this.#key, slot);
+    const table = this.#table();
+    const at = this.#find(table.slots);
+    if (table.slots[at] !== 0) return;
+    table.slots.set(this.#key, at);
+    table.used++;
     this.#size++;
-    if (this.#size > (this.#table.length / WORDS) * FULL) this.#grow();
+    if (table.used > (table.slots.length / WORDS) * FULL) table.slots = this.#grown(table.slots);
   }
 
   /** The id as a key, with its lowest bit set: nothing but zeros is an empty slot. */
@@ -57,29 +65,28 @@ export class KnownIds {
     return true;
   }
 
+  #table(): { slots: Uint32Array; used: number } {
+    return this.#tables[(this.#key[2] ?? 0) % TABLES] as { slots: Uint32Array; used: number };
+  }
+
   /** Where the key is, or the empty slot where it belongs. */
-  #slotOf(table: Uint32Array): number {
+  #find(slots: Uint32Array): number {
     const key = this.#key;
-    const slots = table.length / WORDS;
-    for (let slot = (key[3] ?? 0) & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
+    const count = slots.length / WORDS;
+    for (let slot = Math.floor(((key[3] ?? 0) / TWO_32) * count); ; slot = slot + 1 === count ? 0 : slot + 1) {
       const at = slot * WORDS;
-      if (table[at] === 0) return at;
-      if (table[at] === key[0] && table[at + 1] === key[1] && table[at + 2] === key[2] && table[at + 3] === key[3]) return at;
+      if (slots[at] === 0) return at;
+      if (slots[at] === key[0] && slots[at + 1] === key[1] && slots[at + 2] === key[2] && slots[at + 3] === key[3]) return at;
     }
   }
 
-  #isAt(slot: number): boolean {
-    return this.#table[slot] !== 0;
-  }
-
-  #grow(): void {
-    const before = this.#table;
-    const larger = new Uint32Array(before.length * 2);
+  #grown(before: Uint32Array): Uint32Array {
+    const larger = new Uint32Array(Math.ceil((before.length / WORDS) * GROWTH) * WORDS);
     for (let at = 0; at < before.length; at += WORDS) {
       if (before[at] === 0) continue;
       this.#key.set(before.subarray(at, at + WORDS));
-      larger.set(this.#key, this.#slotOf(larger));
+      larger.set(this.#key, this.#find(larger));
     }
-    this.#table = larger;
+    return larger;
   }
 }

@@ -74,13 +74,13 @@ export interface VerifyReport {
   readonly progress: DataPathProgress;
 }
 
-/** Objects that were found good and are not looked at again when another snapshot shares them: 64 MiB of them. */
+/** Objects that were found good and are not looked at again when another snapshot shares them: at most 96 MiB of them. */
 const REMEMBERED_MAX = 3 << 20;
 const PACK_PREFIXES = ["p", "q"];
 
 /**
  * Verifies snapshots. What is wrong with them is in the report; throws only when the store cannot be asked (BLOB_*), and the signal's reason within a second of its abort.
- * Memory: one listing for each level of the tree, the names of the packs, ranges under way within the budget, and what is remembered of three million objects, at about 21 bytes each.
+ * Memory: one listing for each level of the tree, the names of the packs, ranges under way within the budget, and what is remembered of three million objects, at 21 to 32 bytes each.
  */
 export async function verifySnapshots(options: VerifySnapshotOptions): Promise<VerifyReport> {
   const clock = options.clock ?? systemClock;
