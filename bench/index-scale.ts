@@ -8,14 +8,14 @@
  * found as the compat tests find it. What changes the repository works on a copy.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { keepYoungGenerationSmall } from "../apps/dray/src/young-generation.ts";
 import { nullLogger, systemClock, systemRandom } from "../packages/base/src/index.ts";
 import { openFilesystemStorage } from "../packages/blob/src/index.ts";
 import { idOfKey } from "../packages/repo/src/content/content-id.ts";
-import { Contents, maintainRepository, noSafety, openRepository, type Repository } from "../packages/repo/src/index.ts";
+import { type ContentId, Contents, maintainRepository, noSafety, openRepository, type Repository } from "../packages/repo/src/index.ts";
 import { ensureBundle } from "../tools/bundle.ts";
 import { keyInto, makeSyntheticRepository, packBytes, SYNTHETIC_PASSWORD } from "./synthetic-repository.ts";
 
@@ -40,7 +40,7 @@ const OURS: Record<string, (repository: Repository, count: number) => Promise<Re
     return Promise.resolve({ contents });
   },
   lookups(repository, count) {
-    const keys = Array.from({ length: LOOKUPS }, (_, i) => idOfKey(keyInto(Buffer.alloc(17), Math.floor(((i * 7_919_993) % count) + 0), count)));
+    const keys = lookedUp(count);
     const cpu = process.cpuUsage();
     let found = 0;
     for (const id of keys) if (repository.contents.info(id) !== undefined) found++;
@@ -60,6 +60,23 @@ const OURS: Record<string, (repository: Repository, count: number) => Promise<Re
     return { tasks: tasks.length, inUse: tasks.find(({ task }) => task === "snapshot-gc")?.figures["inUse"] ?? 0 };
   },
 };
+
+/** In an order in which neighbours are far apart. */
+function lookedUp(count: number): ContentId[] {
+  return Array.from({ length: LOOKUPS }, (_, i) => idOfKey(keyInto(Buffer.alloc(17), (i * 7_919_993) % count, count)));
+}
+
+/** Builds the program that looks contents up with kopia's library, where there is a Go compiler and the module that pins kopia; undefined elsewhere. */
+function buildKopiaLookups(folder: string): string | undefined {
+  const module = join(process.env["BENCH_PEERS"] ?? join(import.meta.dirname, "..", "..", "shared", "peers"), "kopia");
+  if (!existsSync(join(module, "go.mod")) || spawnSync("go", ["version"]).status !== 0) return undefined;
+  mkdirSync(folder);
+  for (const file of [join(module, "go.mod"), join(module, "go.sum"), join(import.meta.dirname, "kopia-lookups", "main.go")])
+    copyFileSync(file, join(folder, basename(file)));
+  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod -buildvcs=false" };
+  execFileSync("go", ["build", "-trimpath", "-o", "kopia-lookups", "."], { cwd: folder, env, stdio: "inherit" });
+  return join(folder, "kopia-lookups");
+}
 
 function contentsOf({ contents }: Repository): Contents {
   if (contents instanceof Contents) return contents;
@@ -82,9 +99,10 @@ async function runOurs(what: string, folder: string, count: number, cache: strin
 }
 
 /** Runs a command under time(1). */
-function timed(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Figures & { readonly out: string } {
+function timed(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ""): Figures & { readonly out: string } {
   const { stdout, stderr, status } = spawnSync("/usr/bin/time", ["-f", "%e %U %S %M", command, ...args], {
     env: { ...process.env, ...env },
+    input,
     encoding: "latin1",
     maxBuffer: 1 << 30,
   });
@@ -105,6 +123,7 @@ async function compare(folder: string, count: number, small: boolean): Promise<v
     report("Drayage", what + (cache === undefined ? "" : ", with a cache"), figures, JSON.parse(figures.out) as object);
   };
   const kopia = join(process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin"), "kopia");
+  const lookups = buildKopiaLookups(join(work, "lookups"));
   let clients = 0;
   const connected = (place: string): ((what: string, args: readonly string[]) => void) => {
     const home = join(work, `kopia-${clients++}`);
@@ -118,6 +137,13 @@ async function compare(folder: string, count: number, small: boolean): Promise<v
       stdio: "ignore",
     });
     rmSync(join(home, "cache"), { recursive: true, force: true });
+    if (lookups !== undefined && place === folder && clients === 1) {
+      // Once to have its caches filled, as ours are by the runs before.
+      for (const ids of ["", `${lookedUp(count).join("\n")}\n`]) {
+        const figures = timed(lookups, [env.KOPIA_CONFIG_PATH], env, ids);
+        if (ids !== "") report("kopia", "lookups", figures, JSON.parse(figures.out) as object);
+      }
+    }
     return (what, args) => report("kopia", what, timed(kopia, args, env));
   };
   const copy = (): string => {
