@@ -6,6 +6,7 @@ import { parameterFacts } from "../apps/dray/src/describe/mover-parameters.ts";
 import { programVersion } from "../apps/dray/src/version.ts";
 import registryImages from "../packages/mover-sdk/examples/registry-images.ts";
 import tarVolume from "../packages/mover-sdk/examples/tar-volume.ts";
+import virtualMachine from "../packages/mover-sdk/examples/virtual-machine.ts";
 
 const INTRODUCTION = `# Movers and their parameters
 
@@ -35,7 +36,11 @@ export function moversPage(): string {
     "## Built in",
     section(builtIn, "It is there in every installation. `velero`, `velero-fs` and no name at all mean it too."),
     "## Worked examples",
-    ...[section(tarVolume, source("tar-volume.ts")), section(registryImages, source("registry-images.ts"))],
+    ...[
+      section(tarVolume, source("tar-volume.ts")),
+      section(registryImages, source("registry-images.ts")),
+      section(virtualMachine, source("virtual-machine.ts")),
+    ],
   ].join("\n\n")}\n`;
 }
 

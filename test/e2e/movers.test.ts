@@ -11,6 +11,7 @@ import {
   deleteBackupRequests,
   MOVER_ANNOTATIONS,
 } from "@drayage/api";
+import { systemClock } from "@drayage/base";
 import { configMaps, customResourceDefinitions, type GenericObject, namespaces, persistentVolumeClaims, pods, type ResourceType, secrets } from "@drayage/kube";
 import { describeMover } from "@drayage/mover-sdk";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -114,6 +115,66 @@ describe("dray mover", () => {
     expect(await dray("add", join(examples, "tar-volume.ts"))).toBe('Mover "tar" 1.0.0 is registered.\n');
     expect(await dray("list")).toMatch(/^tar +1\.0\.0 +persistentvolumeclaims +A volume as one tar file$/m);
     expect(await dray("describe", "tar")).toContain('  compression  <string, one of "none", "gzip", default "gzip">\n    How the file is compressed\n');
+  });
+});
+
+describe("a mover that is an image", () => {
+  const dray = async (...words: string[]): Promise<{ readonly code: number; readonly text: string }> => {
+    // Pods take the time they take.
+    const terminal = Object.assign(new RecordingTerminal({ env: { KUBECONFIG: harness.cluster.kubeconfigPath } }), { clock: systemClock as never });
+    const code = await run(["mover", ...words], terminal);
+    return { code, text: terminal.text + terminal.errors };
+  };
+  const nothingLeft = async (): Promise<void> => {
+    const left = [...(await harness.client.list(pods, { namespace: VELERO })).items, ...(await harness.client.list(secrets, { namespace: VELERO })).items];
+    expect(left.map(({ metadata }) => metadata.name ?? "").filter((name) => /^(describe-mover|validate)-/.test(name))).toEqual([]);
+  };
+  /** Ours with the example in it: what a vendor makes FROM it, with this as its entry point. */
+  const program = ["drayage/dray:0.1.0", "--", "/dray", "data-mover", "run", `--module=${join(examples, "tar-volume.ts")}`];
+
+  it("describes itself, and is checked by pods that move a volume", async () => {
+    expect(await dray("add", ...program)).toEqual({ code: 0, text: 'Mover "tar" 1.0.0 is registered.\n' });
+    const { spec } = await harness.client.get(dataMovers, { name: "tar" });
+    expect(spec).toMatchObject({ image: "drayage/dray:0.1.0", command: program.slice(2), capabilities: { cancel: true }, description: tar.description });
+    const { code, text } = await dray("validate", ...program);
+    expect(text.match(/^pass {2}/gm), text).toHaveLength(8);
+    expect(text).toContain('Mover "tar" passes.\n');
+    expect(code).toBe(0);
+    expect(await movedKeys()).toEqual([]);
+    await nothingLeft();
+    await harness.client.delete(dataMovers, { name: "tar" });
+    await registerModule(tar, "tar-volume.ts");
+  });
+
+  it.each([
+    ["says nonsense", "echo done", /mover image "busybox": its describe printed no JSON: "done"/],
+    ["says nothing", "exit 0", /its describe printed no JSON: it said nothing/],
+    ["says too much", "head -c 1048576 /dev/zero | tr '\\0' x", /its describe printed more than 256 KiB/],
+    ["fails", "echo 'no license' > /dev/termination-log; exit 3", /its describe ended with exit code 3: "no license"/],
+    ["describes no mover", 'echo "{\\"name\\": \\"My Mover\\"}"', /name is "My Mover".*version is missing.*capabilities\.kinds is empty/],
+    ["hangs", "sleep 600", /Cannot run mover image "busybox" to describe itself: it has not ended after 3 s/],
+  ])("and %s is refused in bounded time, and leaves nothing", async (_what, script, message) => {
+    const { code, text } = await dray("add", "busybox", "--timeout", "3s", "--", "sh", "-c", script);
+    expect(text).toMatch(message);
+    expect(code).not.toBe(0);
+    await nothingLeft();
+  });
+
+  it("and cannot be pulled is refused at once", async () => {
+    expect((await dray("add", "example.com/missing:1")).text).toMatch(
+      /Cannot run mover image "example.com\/missing:1" to describe itself: (ErrImagePull|ImagePullBackOff)/,
+    );
+    await nothingLeft();
+  });
+
+  it("and is described well but moves nothing fails the checks that say so", async () => {
+    const described = JSON.stringify({ ...describeMover(tar), name: "lazy" });
+    const script = `case "$0" in describe) echo '${described}';; *) echo '{}' > /dev/termination-log;; esac`;
+    const { code, text } = await dray("validate", "busybox", "--", "sh", "-c", script);
+    expect(text).toContain("FAIL  refuses a request that it does not know: it ended with exit code 0 all the same\n");
+    expect(text).toContain('FAIL  brings back what it backed up: its backup ended without a result: "{}"\n');
+    expect(code).toBe(1);
+    await nothingLeft();
   });
 });
 

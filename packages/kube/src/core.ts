@@ -93,6 +93,7 @@ export interface PodSpec {
   topologySpreadConstraints?: Record<string, unknown>[];
   restartPolicy?: "Always" | "OnFailure" | "Never";
   terminationGracePeriodSeconds?: number;
+  activeDeadlineSeconds?: number;
   serviceAccountName?: string;
   automountServiceAccountToken?: boolean;
   securityContext?: Record<string, unknown>;

@@ -42,17 +42,23 @@ export function resolveParameters(
   given: MoverParameters,
   origin: string,
 ): MoverParameters {
-  const values = structuredClone(given) as Record<string, unknown>;
-  const validate = compiler(true).compile(closed(mover.parameters));
-  if (validate(values)) return values;
+  const { values, problems } = fitted(mover.parameters, given);
+  if (problems.length === 0) return values;
   const names = Object.keys((mover.parameters as { readonly properties?: object }).properties ?? {});
-  throw new DrayError(
-    "VALIDATION_FAILED",
-    `Cannot use parameters of ${origin} with mover "${mover.name}": ${(validate.errors ?? []).map(sentence).join("; ")}`,
-    {
-      hint: names.length === 0 ? "The mover has no parameters." : `Its parameters are ${names.join(", ")}; "dray mover describe ${mover.name}" explains them.`,
-    },
-  );
+  throw new DrayError("VALIDATION_FAILED", `Cannot use parameters of ${origin} with mover "${mover.name}": ${problems.join("; ")}`, {
+    hint: names.length === 0 ? "The mover has no parameters." : `Its parameters are ${names.join(", ")}; "dray mover describe ${mover.name}" explains them.`,
+  });
+}
+
+/** What does not fit about parameters, each as a sentence that names the parameter; nothing: they can be used. */
+export function parameterProblems(mover: { readonly parameters: ParameterSchema }, given: MoverParameters): readonly string[] {
+  return fitted(mover.parameters, given).problems;
+}
+
+function fitted(schema: ParameterSchema, given: MoverParameters): { readonly values: MoverParameters; readonly problems: readonly string[] } {
+  const values = structuredClone(given) as Record<string, unknown>;
+  const validate = compiler(true).compile(closed(schema));
+  return { values, problems: validate(values) ? [] : (validate.errors ?? []).map(sentence) };
 }
 
 /** Parameters as the map of texts that a DataUpload holds; `resolveParameters` reads them back. */

@@ -32,6 +32,7 @@ import { parseTimeout } from "../cluster/timeout.ts";
 import { parseLogLevel } from "../roles/process-logger.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
+import { addImage } from "./mover-add.ts";
 
 /** Velero's default, known to everybody. */
 const STATIC_PASSWORD = "static-passw0rd";
@@ -58,6 +59,7 @@ interface Options extends ClusterOptions {
   readonly dryRun?: boolean;
   readonly output?: "yaml" | "json";
   readonly helmChart?: string;
+  readonly mover?: string[];
   readonly wait?: boolean;
   readonly timeout?: string;
   readonly logLevel?: string;
@@ -92,6 +94,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--dry-run", "print the manifests, without Secrets, instead of applying them; no cluster is asked")
     .addOption(new Option("-o, --output <format>", "of what --dry-run prints").choices(["yaml", "json"]).default("yaml"))
     .option("--helm-chart <dir>", "write the Helm chart of this version there instead of installing")
+    .option("--mover <image>", "also register this mover, which describes itself in a pod; may be given more than once", collect)
     .option("--wait", "wait until everything runs")
     .option("--timeout <duration>", "with --wait: how long to wait, 5m when left out")
     .action((options: Options) => {
@@ -123,6 +126,14 @@ interface Target {
 /** What `dray install` does, with a client that is there already. Throws USAGE, VALIDATION_FAILED, KUBE_CONFLICT, PATH_NOT_FOUND, PATH_IO before anything is created. */
 export async function install(options: Options, { client, namespace }: Target, terminal: Terminal): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout) ?? INSTALL_LIMIT_MS;
+  if (options.mover !== undefined && (options.guest === true || options.operator === true || options.dryRun === true))
+    throw new DrayError(
+      "USAGE",
+      `Cannot install with --mover and ${options.guest === true ? "--guest" : options.operator === true ? "--operator" : "--dry-run"}`,
+      {
+        hint: "Movers are registered in a cluster that has Drayage's server: dray mover add IMAGE, after this.",
+      },
+    );
   const dryRun = options.dryRun === true || client === undefined;
   if (options.guest === true || options.claimBuiltin === true)
     return installGuest(options, { ...(client === undefined ? {} : { client }), namespace, timeoutMs }, terminal);
@@ -263,6 +274,7 @@ async function bringIn(
     await waitForInstallation(client, namespace, terminal, timeoutMs);
     terminal.out("Server, node-agents and backup location are ready.\n");
   }
+  for (const image of options.mover ?? []) await addImage({ image }, { client, namespace }, terminal);
 }
 
 /** Before anything exists that is sealed with this password: a cluster lost a minute from now must not take it along. Locations that came since are added to a file that is there. */

@@ -114,6 +114,7 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["operator"], summary: "Install what DataProtectionApplications ask for", hidden: true, load: () => import("../roles/operator.ts") },
   { words: ["data-mover", "backup"], summary: "Move one volume into its repository", hidden: true, load: () => import("../roles/data-mover-backup.ts") },
   { words: ["data-mover", "restore"], summary: "Move one volume back", hidden: true, load: () => import("../roles/data-mover-restore.ts") },
+  { words: ["data-mover", "sample"], summary: "Write or compare the sample of a volume", hidden: true, load: () => import("../roles/data-mover-sample.ts") },
   { words: ["data-mover", "run"], summary: "Move by a mover that is a module", hidden: true, load: () => import("../roles/data-mover-run.ts") },
   { words: ["pod-volume", "backup"], summary: "Read a volume of a pod into its repository", hidden: true, load: () => import("../roles/pod-volume-backup.ts") },
   { words: ["pod-volume", "restore"], summary: "Fill a volume of a pod", hidden: true, load: () => import("../roles/pod-volume-restore.ts") },

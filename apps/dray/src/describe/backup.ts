@@ -1,4 +1,4 @@
-import type { Backup, BackupSpec, DataUpload } from "@drayage/api";
+import { type Backup, type BackupSpec, type DataMoverBackup, type DataUpload, LABELS, MOVER_ANNOTATIONS } from "@drayage/api";
 import { formatBytes } from "@drayage/base";
 import {
   formatFacts,
@@ -22,6 +22,8 @@ export interface BackupDetails {
   readonly resourceList?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly volumes?: readonly VolumeInfo[] | undefined;
   readonly uploads?: readonly DataUpload[] | undefined;
+  /** Of resources that are no volumes. */
+  readonly moves?: readonly DataMoverBackup[] | undefined;
   /** The time, for how fast uploads go. */
   readonly nowMs?: number;
 }
@@ -81,7 +83,8 @@ export function describeBackup(backup: Backup, details: BackupDetails): string {
         ]),
     formatOperationSection(backup, details),
     ...(details.resourceList === undefined ? [] : [formatResourceList(details.resourceList)]),
-    ...(details.volumes === undefined ? [] : [formatVolumes(details.volumes)]),
+    ...(details.volumes === undefined ? [] : [formatVolumes(details.volumes, details.uploads ?? [])]),
+    ...((details.moves ?? []).length === 0 ? [] : [formatMoves(details.moves ?? [])]),
     ...(status?.hookStatus === undefined || status.hookStatus === null
       ? []
       : [
@@ -200,7 +203,29 @@ function formatOperationSection({ status }: Backup, details: BackupDetails): str
   return `Backup Item Operations:  ${status?.backupItemOperationsCompleted ?? 0} of ${attempted} completed successfully, ${status?.backupItemOperationsFailed ?? 0} failed (specify --details for more information)\n`;
 }
 
-function formatVolumes(volumes: readonly VolumeInfo[]): string {
+/** What movers moved that is no volume. */
+function formatMoves(moves: readonly DataMoverBackup[]): string {
+  const lines = moves.flatMap(({ metadata, spec, status }) => {
+    const { kind, namespace, name } = spec.source;
+    return [
+      `  ${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}:`,
+      `    Data Mover: ${spec.mover}${chosenBecause(metadata.annotations)}`,
+      `    Moved data Size (bytes): ${status?.progress?.totalBytes ?? 0} (${formatBytes(status?.progress?.totalBytes ?? 0)})`,
+      `    Result: ${status?.phase ?? "New"}${status?.message === undefined ? "" : `: ${status.message}`}`,
+    ];
+  });
+  return `Moved Resources:\n${lines.join("\n")}\n`;
+}
+
+/** ` (its annotation names it)`, as the choice was recorded. */
+function chosenBecause(annotations: Readonly<Record<string, string>> | undefined): string {
+  const reason = annotations?.[MOVER_ANNOTATIONS.reason];
+  return reason === undefined ? "" : ` (${reason})`;
+}
+
+function formatVolumes(volumes: readonly VolumeInfo[], uploads: readonly DataUpload[]): string {
+  const uploadOf = ({ snapshotDataMovementInfo: info }: VolumeInfo): DataUpload | undefined =>
+    info === undefined ? undefined : uploads.find(({ metadata }) => metadata.labels?.[LABELS.asyncOperationId] === info.operationID);
   const snapshots = volumes.filter((volume) => volume.backupMethod === "CSISnapshot" && volume.skipped !== true);
   const podVolumes = volumes.flatMap(({ pvbInfo }) => (pvbInfo === undefined ? [] : [pvbInfo]));
   const native = volumes.filter((volume) => volume.backupMethod === "NativeSnapshot");
@@ -212,7 +237,7 @@ function formatVolumes(volumes: readonly VolumeInfo[]): string {
     ...native.map((volume) => `    ${volume.pvName ?? name(volume)}: ${volume.result ?? ""}`),
     "",
     `  CSI Snapshots:${snapshots.length === 0 ? " <none included>" : ""}`,
-    ...snapshots.flatMap((volume) => [`    ${name(volume)}:`, ...dataMovement(volume)]),
+    ...snapshots.flatMap((volume) => [`    ${name(volume)}:`, ...dataMovement(volume, chosenBecause(uploadOf(volume)?.metadata.annotations))]),
     "",
     ...(podVolumes.length === 0 ? ["  Pod Volume Backups: <none included>"] : formatPodVolumes("Pod Volume Backups - {type}", podVolumes, "  ")),
     ...(skipped.length === 0 ? [] : ["", "  Skipped:", ...skipped.map((volume) => `    ${name(volume)}: ${volume.skippedReason ?? ""}`)]),
@@ -221,13 +246,13 @@ function formatVolumes(volumes: readonly VolumeInfo[]): string {
 }
 
 /** What became of the data of one CSI snapshot: in the store, or in the cluster still. */
-function dataMovement({ snapshotDataMovementInfo: info, result }: VolumeInfo): string[] {
+function dataMovement({ snapshotDataMovementInfo: info, result }: VolumeInfo, because: string): string[] {
   if (info === undefined) return ["      Snapshot:", `        Result: ${result ?? ""}`];
   const bytes = (count: number): string => `${count} (${formatBytes(count)})`;
   return [
     "      Data Movement:",
     `        Operation ID: ${info.operationID}`,
-    `        Data Mover: ${info.dataMover === "" ? "velero" : info.dataMover}`,
+    `        Data Mover: ${info.dataMover === "" ? "velero" : info.dataMover}${because}`,
     `        Uploader Type: ${info.uploaderType}`,
     `        Moved data Size (bytes): ${bytes(info.size)}`,
     ...(info.incrementalSize === undefined ? [] : [`        Incremental data Size (bytes): ${bytes(info.incrementalSize)}`]),

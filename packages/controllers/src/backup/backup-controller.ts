@@ -35,6 +35,7 @@ import { allOf } from "../all-of.ts";
 import { cancelAllVolumeSnapshotBackups } from "../backup-operations/volume-snapshot-backups.ts";
 import { JobTable } from "../jobs.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { claimsNamed } from "../mover-choice/mover-faults.ts";
 import { loadMoverRegistry, type MoverRegistry } from "../mover-choice/mover-registry.ts";
 import { cancelAllMoves } from "../mover-moves/moves-of.ts";
 import type { BackupStores } from "../ports.ts";
@@ -204,6 +205,7 @@ class BackupReconciler {
       excludedNamespaces: excluded.map(({ metadata }) => metadata.name ?? ""),
       serverVersion: await discovery.serverVersion(signal),
       movers,
+      claims: await claimsNamed(client, backup, backup.spec.snapshotMoveData ?? this.#settings.defaultSnapshotMoveData, signal),
     });
     const unchecked = locations.some(({ metadata, status }) => metadata.name === prepared.backup.spec.storageLocation && status?.phase === undefined);
     if (unchecked && clock.nowMs() - (parseTime(backup.metadata.creationTimestamp) ?? 0) < LOCATION_GRACE_MS) {

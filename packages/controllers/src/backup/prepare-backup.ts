@@ -1,10 +1,10 @@
 /** Fills in what a Backup leaves open and says what is wrong with it. Pure: everything it needs to know is in `facts`. */
 import { ANNOTATIONS, type Backup, type BackupSpec, type BackupStorageLocation, LABELS, type VolumeSnapshotLocation, validLabelValue } from "@drayage/api";
 import { formatTime, messageOf } from "@drayage/base";
-import { type ConfigMap, formatDuration, parseDuration } from "@drayage/kube";
+import { type ConfigMap, formatDuration, type PersistentVolumeClaim, parseDuration } from "@drayage/kube";
 import { BackupHooks } from "../hooks/backup-hooks.ts";
-import { checkBackupParameters } from "../mover-choice/choose-mover.ts";
-import { isBuiltIn, type MoverRegistry } from "../mover-choice/mover-registry.ts";
+import { moverFaults } from "../mover-choice/mover-faults.ts";
+import type { MoverRegistry } from "../mover-choice/mover-registry.ts";
 import { type ResourcePolicies, readResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
 import { filterFaults, namespaceFilterFaults, scopedFilterFaults } from "../resource-selection/name-filter.ts";
@@ -23,6 +23,8 @@ export interface BackupFacts {
   readonly excludedNamespaces: readonly string[];
   readonly serverVersion: { readonly major: string; readonly minor: string; readonly gitVersion: string };
   readonly movers: MoverRegistry;
+  /** Of the namespaces that it names. */
+  readonly claims?: readonly PersistentVolumeClaim[];
 }
 
 export interface PreparedBackup {
@@ -57,10 +59,10 @@ export function prepareBackup(backup: Backup, facts: BackupFacts): PreparedBacku
   spec.snapshotMoveData ??= settings.defaultSnapshotMoveData;
 
   const location = chooseLocation(spec, facts, faults);
-  checkMover(backup, facts, faults);
   fillSelection(spec, facts, faults);
   checkSnapshotLocations(spec, facts, faults);
   const policies = readPolicies(spec, facts, faults);
+  faults.push(...moverFaults({ backup, policies, claims: facts.claims ?? [], registry: facts.movers }));
   checkSmallFields(spec, faults);
   attempt(faults, "spec.hooks", () => new BackupHooks(spec));
 
@@ -161,15 +163,6 @@ function chooseLocation(spec: BackupSpec, { locations, settings }: BackupFacts, 
     );
   }
   return location;
-}
-
-function checkMover(backup: Backup, { movers }: BackupFacts, faults: string[]): void {
-  const mover = backup.spec.datamover ?? "";
-  if (!isBuiltIn(mover) && !movers.names.includes(mover)) {
-    faults.push(`spec.datamover is "${mover}", and there is no such mover; there is ${movers.names.join(", ")}`);
-    return;
-  }
-  attempt(faults, "spec.datamover", () => checkBackupParameters(backup, movers));
 }
 
 function fillSelection(spec: BackupSpec, facts: BackupFacts, faults: string[]): void {

@@ -1,3 +1,4 @@
 export type { LocationSecrets } from "@drayage/api";
 export type { ExposerDeps, MoverPodSettings } from "./exposer-deps.ts";
+export { buildRequestSecret, programOf } from "./mover-program.ts";
 export { readLocationSecrets } from "./mover-secret.ts";

@@ -39,7 +39,8 @@ export function programOf({ spec }: DataMover, operation: MoverOperation): Mover
 export interface RequestSecretOptions {
   readonly name: string;
   readonly namespace: string;
-  readonly owner: OwnerReference;
+  /** With whose end it goes; without one, whoever makes it takes it away. */
+  readonly owner?: OwnerReference;
   /** The mark of its movement's epoch. */
   readonly annotations?: Readonly<Record<string, string>>;
   /** Under which the object that it is for is named. */
@@ -67,7 +68,7 @@ export async function buildRequestSecret(client: KubeClient, options: RequestSec
       name,
       namespace,
       labels: { [label]: validLabelValue(name) },
-      ownerReferences: [owner],
+      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     },
     type: "Opaque",

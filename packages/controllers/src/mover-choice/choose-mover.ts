@@ -71,12 +71,6 @@ export function chooseMover(subject: ChoiceSubject, backup: Backup, registry: Mo
   return { mover: chosen.mover, builtin, vendorController, parameters, reason: chosen.reason };
 }
 
-/** Checks what a Backup says of its mover's parameters, before it begins. Throws VALIDATION_FAILED. */
-export function checkBackupParameters(backup: Backup, registry: MoverRegistry): void {
-  const mover = backup.spec.datamover ?? "";
-  resolveParameters(registry.get(mover, "spec.datamover"), backupParameters(backup, mover), `annotation ${MOVER_ANNOTATIONS.parameters}`);
-}
-
 function candidate(subject: ChoiceSubject, backup: Backup, registry: MoverRegistry): Candidate | undefined {
   const isClaim = subject.groupResource === PERSISTENT_VOLUME_CLAIMS;
   const fits = (dataMoverClass: DataMoverClass): boolean => selects(dataMoverClass, subject);

@@ -24,15 +24,9 @@ export interface PreparedSample {
 export const volumeSample: MoverSample = {
   async prepare(folder) {
     const [from, to] = [join(folder, "from"), join(folder, "to")];
-    for (const path of ["", "empty", "deep/er/still"]) mkdirSync(join(from, path), { recursive: true });
+    mkdirSync(from, { recursive: true });
     mkdirSync(to);
-    writeFileSync(join(from, "hello.txt"), "hello\n");
-    writeFileSync(join(from, "nothing"), "");
-    writeFileSync(join(from, "deep/er/still/ünïcode 名"), "deep\n");
-    writeFileSync(join(from, "large"), Buffer.alloc(3 << 20, "0123456789abcde"));
-    writeFileSync(join(from, "run.sh"), "#!/bin/sh\n");
-    chmodSync(join(from, "run.sh"), 0o750);
-    symlinkSync("hello.txt", join(from, "link"));
+    writeSampleVolume(from);
     const claim = (path: string): MoverSource => ({
       apiVersion: "v1",
       kind: "PersistentVolumeClaim",
@@ -43,6 +37,18 @@ export const volumeSample: MoverSample = {
     return { source: claim(from), destination: claim(to), differences: async () => treeDifferences(from, to) };
   },
 };
+
+/** Fills an empty folder with what `volumeSample` moves. */
+export function writeSampleVolume(folder: string): void {
+  for (const path of ["empty", "deep/er/still"]) mkdirSync(join(folder, path), { recursive: true });
+  writeFileSync(join(folder, "hello.txt"), "hello\n");
+  writeFileSync(join(folder, "nothing"), "");
+  writeFileSync(join(folder, "deep/er/still/ünïcode 名"), "deep\n");
+  writeFileSync(join(folder, "large"), Buffer.alloc(3 << 20, "0123456789abcde"));
+  writeFileSync(join(folder, "run.sh"), "#!/bin/sh\n");
+  chmodSync(join(folder, "run.sh"), 0o750);
+  symlinkSync("hello.txt", join(folder, "link"));
+}
 
 /** Lines about what is in one tree and not, or otherwise, in the other. */
 export function treeDifferences(from: string, to: string): string[] {
