@@ -3,7 +3,15 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DrayError, errorFields, hasCode, makeFolders, randomHex } from "@drayage/base";
-import { dataMoverClaims, type NodeAgentConfig, parseNodeAgentConfig, startMovedSnapshotRecordsController, startNodeAgent } from "@drayage/controllers";
+import {
+  dataMoverClaims,
+  inheritedSettings,
+  type MoverPodSettings,
+  type NodeAgentConfig,
+  parseNodeAgentConfig,
+  startMovedSnapshotRecordsController,
+  startNodeAgent,
+} from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME } from "@drayage/install";
 import { configMaps, daemonSets, runAsLeader } from "@drayage/kube";
 import type { Command } from "commander";
@@ -53,7 +61,7 @@ async function serve(role: MeteredRole, options: Options, terminal: Terminal): P
     ...role,
     nodeName,
     claims: dataMoverClaims({ mode: options.guest === true ? "guest" : "standalone", claimBuiltin: options.claimBuiltin === true }),
-    pod: { image: await ownImage(role, options.daemonsetName), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs },
+    pod: { ...(await ownSettings(role, options.daemonsetName)), serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs },
     kubeletRoot: options.kubeletRootDir,
     config: await loadConfig(role, options.nodeAgentConfigmap),
     ...(prepareTimeoutMs === undefined ? {} : { prepareTimeoutMs }),
@@ -88,10 +96,11 @@ async function keepRecords(role: MeteredRole, terminal: Terminal): Promise<void>
   }
 }
 
-/** Movers run the image that the node-agents run. */
-async function ownImage({ client, namespace, signal }: Role, name: string): Promise<string> {
-  const set = await client.find(daemonSets, { namespace, name }, signal);
-  return set?.spec.template.spec.containers[0]?.image ?? `drayage/dray:${programVersion()}`;
+/** Movers run the image that the node-agents run, with what else they take over from them. */
+async function ownSettings({ client, namespace, signal }: Role, name: string): Promise<Omit<MoverPodSettings, "serviceAccount">> {
+  const template = (await client.find(daemonSets, { namespace, name }, signal))?.spec.template;
+  const image = template?.spec.containers[0]?.image ?? `drayage/dray:${programVersion()}`;
+  return { image, ...(template === undefined ? {} : inheritedSettings(template)) };
 }
 
 async function loadConfig({ client, namespace, signal }: Role, name: string | undefined): Promise<NodeAgentConfig> {

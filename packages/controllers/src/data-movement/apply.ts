@@ -25,6 +25,9 @@ export interface ApplierDeps<T extends DataMovement> {
 const MOVER_LOG_LINES = 50;
 const MOVER_LOG_BYTES_MAX = 64 << 10;
 
+/** How the API server says that a namespace has no room: others may end, so this is waited for, within the time for preparing. */
+const QUOTA = "exceeded quota";
+
 type Status = NonNullable<DataMovement["status"]>;
 
 export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, step: Step): Promise<void> {
@@ -138,6 +141,15 @@ async function perform<T extends DataMovement>(
     const isStale = hasCode(error, "KUBE_CONFLICT", "KUBE_NOT_FOUND", "KUBE_ALREADY_EXISTS");
     const isEnding = movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ending] !== undefined;
     if (isStale || isEnding || dispositionOf(error) === "retry") throw error;
+    if (hasCode(error, "KUBE_FORBIDDEN") && messageOf(error).includes(QUOTA)) {
+      const message = `${WAITING}room in a quota: ${messageOf(error)}`;
+      if (movement.status?.message !== message) {
+        await write({ ...movement, status: { ...movement.status, message } });
+        tell(deps.events, movement, "Waiting", message);
+      }
+      // Tried again by the queue, at the pace of what somebody else has to change.
+      throw error;
+    }
     deps.logger.warn("Cannot go on", { name: movement.metadata.name, what: step.work.what, ...errorFields(error) });
     await write(withEnding(movement, { phase: "Failed", message: `cannot ${step.work.what}: ${messageOf(error)}`, at: now, by: deps.nodeName }));
   }

@@ -166,7 +166,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
 
   Accepted: (o) =>
     o.preparingForMs >= o.prepareTimeoutMs
-      ? finish("Failed", `timeout on preparing ${o.noun}${o.work?.state === "wait" ? `: it was waiting for ${o.work.reason}` : ""}`)
+      ? finish("Failed", `timeout on preparing ${o.noun}${awaited(o)}`)
       : o.cancelRequested && (o.role !== "bystander" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled while it was being prepared`)
         : o.hosting && isUp(o) && !o.cancelRequested
@@ -255,6 +255,12 @@ function exposing(o: Observed): Decision {
       // Exposed; the agent of the pod's node takes it from here.
       return waitFor("the agent of the mover pod's node", QUEUE_MS);
   }
+}
+
+/** What was missing when the time was up: what is seen to be, else what was told last. */
+function awaited({ work, message }: Observed): string {
+  if (work?.state === "wait") return `: it was ${WAITING}${work.reason}`;
+  return message?.startsWith(WAITING) === true ? `: it was ${message}` : "";
 }
 
 /** What takes long is told where people look. */

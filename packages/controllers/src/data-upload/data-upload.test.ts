@@ -300,6 +300,130 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it("waits for room in a quota, saying so, and completes when there is some", async () => {
+    const w = world();
+    create(w);
+    let full = true;
+    w.client.intercept = ({ verb, resource }) => {
+      if (full && verb === "create" && resource === "pods")
+        throw new DrayError("KUBE_FORBIDDEN", 'Cannot create pods "first-6vp9m": exceeded quota: movers, requested: pods=1, used: pods=2, limited: pods=2');
+    };
+    const { stop } = await agent(w);
+    const waiting = await until(w, (object) => object?.status?.message !== undefined);
+    expect(waiting.status).toMatchObject({ phase: "Accepted", message: expect.stringMatching(/^waiting for room in a quota: .*exceeded quota: movers/) });
+    await w.clock.advance(300_000);
+    const writes = w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length;
+    await w.clock.advance(300_000);
+    expect(w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length).toBe(writes);
+    full = false;
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Completed" });
+    expect(result.status?.message).toBeUndefined();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when the quota stays full for the whole time for preparing, with the reason", async () => {
+    const w = world();
+    create(w);
+    w.client.intercept = ({ verb, resource }) => {
+      if (verb === "create" && resource === "pods") throw new DrayError("KUBE_FORBIDDEN", "Cannot create pods: exceeded quota: movers");
+    };
+    const { stop } = await agent(w);
+    const result = await until(w, ended, 200, 30_000);
+    await stop();
+    expect(result.status).toMatchObject({
+      phase: "Failed",
+      message: "timeout on preparing data upload: it was waiting for room in a quota: Cannot create pods: exceeded quota: movers",
+    });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("says why its volume cannot be mounted", async () => {
+    const w = world({ kubelet: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, () => w.client.peek(pods, KEY) !== undefined);
+    w.client.mutate(pods, KEY, (pod) => {
+      pod.spec.nodeName = "node-1";
+      pod.status = { phase: "Pending", conditions: [{ type: "PodScheduled", status: "True" }] };
+    });
+    const pod = w.client.peek(pods, KEY);
+    w.client.seed(events, {
+      metadata: { namespace: NS, name: "mount" },
+      involvedObject: { kind: "Pod", namespace: NS, name: KEY.name, uid: pod?.metadata.uid ?? "" },
+      type: "Warning",
+      reason: "FailedMount",
+      message: "MountVolume.SetUp failed for volume: wrong fs type",
+    });
+    const wanted = 'the mover pod to start on node "node-1": FailedMount: MountVolume.SetUp failed for volume: wrong fs type';
+    await until(w, (object) => object?.status?.message === `waiting for ${wanted}`);
+    const result = await until(w, ended, 200, 30_000);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed", message: `timeout on preparing data upload: it was waiting for ${wanted}` });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when its volume snapshot never gets ready, with what the snapshot says", async () => {
+    const w = world();
+    create(w);
+    w.client.mutate(volumeSnapshots, { namespace: "notes", name: `source-${KEY.name}` }, (snapshot) => {
+      snapshot.status = { readyToUse: false, boundVolumeSnapshotContentName: `snapcontent-source-${KEY.name}`, error: { message: "the array is degraded" } };
+    });
+    const { stop } = await agent(w);
+    const result = await until(w, ended, 200, 30_000);
+    await stop();
+    expect(result.status).toMatchObject({
+      phase: "Failed",
+      message: `timeout on preparing data upload: it was waiting for volume snapshot "notes/source-${KEY.name}" to be ready: the array is degraded`,
+    });
+    expect(w.client.all(volumeSnapshots)).toEqual([]);
+    expect(w.client.all(pods)).toEqual([]);
+  });
+
+  it("completes although the API server is away for ten minutes while it runs", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    w.client.intercept = () => {
+      throw unavailable();
+    };
+    w.client.compact();
+    await w.clock.advance(300_000);
+    w.storage.options = { mover: "succeeds" };
+    w.storage.nudge();
+    await w.clock.advance(300_000);
+    expect(w.client.peek(dataUploads, KEY)?.status?.phase).toBe("InProgress");
+    w.client.intercept = undefined;
+    const result = await until(w, ended, 200, 5_000);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Completed" });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it.each([
+    ["forward while it is prepared", "Accepted", 3_600_000, "Failed"],
+    ["forward while it runs", "InProgress", 3_600_000, "Completed"],
+    ["back while it runs", "InProgress", -3_600_000, "Completed"],
+  ])("comes to an end when the clock jumps %s", async (_title, phase, byMs, end) => {
+    const w = world({ mover: "waits", kubelet: phase === "Accepted" ? "waits" : "runs" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase(phase));
+    await w.clock.advance(5_000);
+    w.clock.jump(byMs);
+    await w.clock.advance(60_000);
+    if (phase === "InProgress") expect(w.client.peek(dataUploads, KEY)?.status?.phase).toBe("InProgress");
+    w.storage.options = { mover: "succeeds", kubelet: phase === "Accepted" ? "waits" : "runs" };
+    w.storage.nudge();
+    const result = await until(w, ended, 200, 5_000);
+    await stop();
+    expect(result.status?.phase).toBe(end);
+    if (end === "Failed") expect(result.status?.message).toMatch(/^timeout on preparing data upload: it was waiting for the mover pod/);
+    expect(leftovers(w)).toEqual([]);
+  });
+
   it("is canceled when its mover's image cannot be had", async () => {
     const w = world({ kubelet: "cannot-pull" });
     create(w);
@@ -337,14 +461,14 @@ describe("a DataUpload", () => {
     create(w);
     w.client.intercept = ({ verb, resource }) => {
       if (verb === "create" && resource === "persistentvolumeclaims")
-        throw new DrayError("KUBE_FORBIDDEN", "Cannot create persistentvolumeclaims: exceeded quota");
+        throw new DrayError("KUBE_FORBIDDEN", "Cannot create persistentvolumeclaims: not permitted");
     };
     const { stop } = await agent(w);
     const result = await until(w, ended);
     await stop();
     expect(result.status).toMatchObject({
       phase: "Failed",
-      message: `cannot create persistent volume claim "velero/${KEY.name}": Cannot create persistentvolumeclaims: exceeded quota`,
+      message: `cannot create persistent volume claim "velero/${KEY.name}": Cannot create persistentvolumeclaims: not permitted`,
     });
     expect(leftovers(w)).toEqual([]);
   });

@@ -33,10 +33,11 @@ import {
 import { epochAnnotations, MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
-import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { buildHostingPod, unrecoverableReason } from "./hosting-pod.ts";
 import { claimRemoval, earlierEpochRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { startingWork } from "./starting-pod.ts";
 import { tenantCopies, tenantCopiesRemoval } from "./tenant-copies.ts";
 import { unboundReason, waitingUpload } from "./unbound-claim.ts";
 
@@ -72,7 +73,7 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
     if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
-    return (await unboundReason(deps, waitingUpload(upload, deps))) ?? wait(startingReason(pod));
+    return (await unboundReason(deps, waitingUpload(upload, deps))) ?? startingWork(deps, pod);
   }
   const claim = await client.find(persistentVolumeClaims, key);
   if (claim === undefined) return snapshotHandover(deps, upload);

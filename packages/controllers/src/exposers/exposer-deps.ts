@@ -17,6 +17,9 @@ export interface MoverPodSettings {
   readonly env?: readonly EnvVar[];
   /** After Velero's arguments: `--log-level=debug`. */
   readonly extraArgs?: readonly string[];
+  /** Where the ConfigMap names none. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly tolerations?: readonly Record<string, unknown>[];
 }
 

@@ -8,10 +8,11 @@ import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims
 import { epochAnnotations } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
-import { buildHostingPod, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { buildHostingPod, unrecoverableReason } from "./hosting-pod.ts";
 import { earlierEpochRemoval, notOurs } from "./intermediate-objects.ts";
 import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { startingWork } from "./starting-pod.ts";
 import { tenantCopies } from "./tenant-copies.ts";
 import { unboundReason, waitingDownload } from "./unbound-claim.ts";
 
@@ -38,7 +39,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
     if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
-    return (await unboundReason(deps, waitingDownload(download, deps))) ?? wait(startingReason(pod));
+    return (await unboundReason(deps, waitingDownload(download, deps))) ?? startingWork(deps, pod);
   }
   const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
   const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });

@@ -5,11 +5,20 @@ import type { Pod } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { describe, expect, it } from "vitest";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
+import type { MoverPodSettings } from "./exposer-deps.ts";
 import { buildHostingPod, failureMessage, type HostingPodOptions, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { inheritedSettings } from "./inherited-settings.ts";
 
-function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions> = {}): Pod {
+function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions> = {}, settings: Partial<MoverPodSettings> = {}): Pod {
   const clock = new VirtualClock();
-  const deps = { client: new FakeKubeClient({ clock }), clock, logger: nullLogger, namespace: "velero", pod: { image: "i", serviceAccount: "s" }, config };
+  const deps = {
+    client: new FakeKubeClient({ clock }),
+    clock,
+    logger: nullLogger,
+    namespace: "velero",
+    pod: { image: "i", serviceAccount: "s", ...settings },
+    config,
+  };
   return buildHostingPod(deps, {
     name: "up",
     uid: "u",
@@ -29,6 +38,52 @@ const terms = (pod: Pod): unknown =>
 const notWindows = { key: "kubernetes.io/os", operator: "NotIn", values: ["windows"] };
 
 describe("buildHostingPod()", () => {
+  it("takes priority class, resources, labels and annotations from the ConfigMap", () => {
+    const { metadata, spec } = build({
+      priorityClassName: "high",
+      podResources: { cpuRequest: "1", memoryLimit: "1Gi", ephemeralStorageRequest: "2Gi", ephemeralStorageLimit: "3Gi" },
+      podLabels: { team: "storage" },
+      podAnnotations: { note: "kept" },
+    });
+    expect(spec.priorityClassName).toBe("high");
+    expect(spec.containers[0]?.resources).toEqual({
+      requests: { cpu: "1", "ephemeral-storage": "2Gi" },
+      limits: { memory: "1Gi", "ephemeral-storage": "3Gi" },
+    });
+    expect(metadata.labels).toMatchObject({ team: "storage", [LABELS.dataUpload]: "up" });
+    expect(metadata.annotations).toEqual({ note: "kept" });
+  });
+
+  it("is privileged only where it reads volumes through the host, and the ConfigMap says so", () => {
+    const hostPath = (privileged: boolean) => ({ path: "/var/lib/kubelet/pods/p/volumes/v", nodeName: "node-1", privileged });
+    expect(build({}, { hostPath: hostPath(true) }).spec.containers[0]?.securityContext).toEqual({ privileged: true });
+    expect(build({}, { hostPath: hostPath(false) }).spec.containers[0]?.securityContext).toEqual({ privileged: false });
+    expect(build({ privilegedFsBackup: true }).spec.containers[0]?.securityContext).toBeUndefined();
+  });
+
+  it("inherits from the node-agent what gives a pod its identity and its nodes, where the ConfigMap does not say otherwise", () => {
+    const inherited = inheritedSettings({
+      metadata: { labels: { "azure.workload.identity/use": "true", app: "node-agent" }, annotations: { "iam.amazonaws.com/role": "backup", other: "x" } },
+      spec: {
+        containers: [],
+        tolerations: [
+          { key: "CriticalAddonsOnly", operator: "Exists" },
+          { key: "kubernetes.azure.com/scalesetpriority", value: "spot" },
+          { key: "node.kubernetes.io/unreachable", operator: "Exists" },
+        ],
+      },
+    });
+    const { metadata, spec } = build({}, {}, inherited);
+    expect(metadata.labels).toMatchObject({ "azure.workload.identity/use": "true" });
+    expect(metadata.labels).not.toHaveProperty("app");
+    expect(metadata.annotations).toEqual({ "iam.amazonaws.com/role": "backup" });
+    expect(spec.tolerations?.map((toleration) => (toleration as { key: string }).key)).toEqual(["CriticalAddonsOnly", "kubernetes.azure.com/scalesetpriority"]);
+    const said = build({ podLabels: { a: "b" }, podAnnotations: {} }, {}, inherited).metadata;
+    expect(said.labels).not.toHaveProperty(["azure.workload.identity/use"]);
+    expect(said.annotations).toBeUndefined();
+    expect(inheritedSettings({ spec: { containers: [] } })).toEqual({});
+  });
+
   it("puts operating system and affinity into each term of the volume's topology", () => {
     const zone = (value: string) => ({ key: "zone", operator: "In", values: [value] });
     const config = {

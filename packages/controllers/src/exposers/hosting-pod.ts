@@ -97,7 +97,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
       { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
     ],
   };
-  const annotations = { ...config.podAnnotations, ...options.epoch };
+  const annotations = { ...(config.podAnnotations ?? pod.annotations), ...options.epoch };
   const container = spec.containers[0];
   if (container !== undefined) {
     container.volumeMounts = [
@@ -110,7 +110,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     metadata: {
       name,
       namespace: deps.namespace,
-      labels: { ...config.podLabels, [options.label]: validLabelValue(name), [LABELS.exposerPodGroup]: options.group },
+      labels: { ...(config.podLabels ?? pod.labels), [options.label]: validLabelValue(name), [LABELS.exposerPodGroup]: options.group },
       ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       ownerReferences: [options.owner],
     },

@@ -1,11 +1,12 @@
 /** Makes a volume of a running pod readable or writable in a mover pod on the same node, by the folder in which the kubelet keeps it (velero.md 4.3), and takes that pod away again. */
 import type { BackupRepository } from "@drayage/api";
 import { controllerReference, type KubeObject, type Pod, pods, type ResourceType, secrets } from "@drayage/kube";
-import { act, done, type Work, wait } from "../data-movement/work.ts";
+import { act, done, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
-import { buildHostingPod, startingReason, unrecoverableReason } from "../exposers/hosting-pod.ts";
+import { buildHostingPod, unrecoverableReason } from "../exposers/hosting-pod.ts";
 import { notOurs, podRemoval, secretRemoval } from "../exposers/intermediate-objects.ts";
 import { buildMoverSecret } from "../exposers/mover-secret.ts";
+import { startingWork } from "../exposers/starting-pod.ts";
 import { podVolumePath } from "./pod-volume-path.ts";
 
 export interface PodVolumeExposure<T extends KubeObject> {
@@ -34,7 +35,7 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
     if (foreign !== undefined) return foreign;
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
-    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : wait(startingReason(pod));
+    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : startingWork(deps, pod);
   }
   const path = await podVolumePath(client, exposure.kubeletRoot, exposure.pod, exposure.volumeName);
   const ready = await exposure.repository();
