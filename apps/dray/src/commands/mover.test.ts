@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { BUILT_IN_COMPRESSIONS } from "@drayage/api";
@@ -16,6 +16,15 @@ it("mover validate prints a line for each check and passes a mover that does wha
   expect(await run(["mover", "validate", example], terminal)).toBe(0);
   expect(terminal.text.match(/^pass {2}/gm)).toHaveLength(12);
   expect(terminal.text).toContain('Mover "tar" passes.\n');
+});
+
+it("mover validate passes the mover of the guide, copied into a folder where nothing else is", async () => {
+  const guide = readFileSync(resolve(import.meta.dirname, "../../../../docs/guides/write-a-mover.md"), "utf8");
+  const file = join(folder, "mover.ts");
+  writeFileSync(file, /```typescript\n(.*?)```/s.exec(guide)?.[1] ?? "");
+  const terminal = new RecordingTerminal({ cwd: folder });
+  expect(await run(["mover", "validate", "./mover.ts"], terminal), terminal.text).toBe(0);
+  expect(terminal.text).toContain('Mover "my-tar" passes.\n');
 });
 
 it("mover validate drayage has the built-in mover pass the same suite", async () => {
