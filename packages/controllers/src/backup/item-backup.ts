@@ -17,9 +17,13 @@ export interface ItemBackupOptions {
   readonly actions: readonly BackupAction[];
   readonly archive: BackupArchiveWriter;
   readonly volumes: VolumeRecords;
+  /** Resolves when the block that an item is in has been worked on; undefined for one in no block that is being worked on. */
+  readonly underWay?: (id: ItemId) => Promise<void> | undefined;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
+
+const NO_BLOCK: ReadonlySet<string> = new Set();
 
 export class ItemBackup {
   readonly operations: ItemOperation[] = [];
@@ -80,8 +84,15 @@ export class ItemBackup {
     return true;
   }
 
-  /** Backs an item up, unless it does not belong or was met before. Throws what an action throws; the item is then not in the tarball. */
-  async backUp(object: GenericObject, resource: DiscoveredResource, mustInclude = false): Promise<boolean> {
+  /**
+   * Backs an item up, unless it does not belong or was met before. Throws what an action throws; the item is then not in the tarball. What its actions name and a block that is not `own`
+   * has is left to that block: a virtual machine names pods and claims, whose snapshots are cut while the hooks of their own block have frozen what writes to them.
+   */
+  async backUp(
+    object: GenericObject,
+    resource: DiscoveredResource,
+    { mustInclude = false, own = NO_BLOCK }: { readonly mustInclude?: boolean; readonly own?: ReadonlySet<string> } = {},
+  ): Promise<boolean> {
     const id = itemIdOf(resource, object);
     if (!this.belongs(object, resource, mustInclude)) return false;
     if (this.hasSeen(id)) return true;
@@ -89,7 +100,7 @@ export class ItemBackup {
     const log = this.#logOf(id);
     log.info("Backing up item");
     let item = object;
-    for (const action of this.#options.actions) if (isFor(action, id, item)) item = await this.#act(action, item, id, log);
+    for (const action of this.#options.actions) if (isFor(action, id, item)) item = await this.#act(action, item, { id, own }, log);
     if (id.groupResource === PERSISTENT_VOLUMES) this.#options.volumes.add(item);
     await this.#archiveTurn.run(() =>
       this.#options.archive.add(
@@ -101,7 +112,12 @@ export class ItemBackup {
     return true;
   }
 
-  async #act(action: BackupAction, item: GenericObject, id: ItemId, log: Logger): Promise<GenericObject> {
+  async #act(
+    action: BackupAction,
+    item: GenericObject,
+    { id, own }: { readonly id: ItemId; readonly own: ReadonlySet<string> },
+    log: Logger,
+  ): Promise<GenericObject> {
     const { backup, signal, clock, volumes } = this.#options;
     log.debug(`Executing action ${action.name}`);
     const result = await action.execute(item, { backup, log, signal });
@@ -119,18 +135,19 @@ export class ItemBackup {
         status: { phase: "New", created: formatTime(clock.nowMs()) },
       });
     }
-    for (const additional of result.additionalItems ?? []) await this.#backUpAdditional(additional, result.mustInclude ?? false, log);
+    for (const additional of result.additionalItems ?? []) await this.#backUpAdditional(additional, { mustInclude: result.mustInclude ?? false, own }, log);
     return result.item;
   }
 
-  async #backUpAdditional(id: ItemId, mustInclude: boolean, log: Logger): Promise<void> {
+  async #backUpAdditional(id: ItemId, options: { readonly mustInclude: boolean; readonly own: ReadonlySet<string> }, log: Logger): Promise<void> {
+    if (!options.own.has(itemKey(id))) await this.#options.underWay?.(id);
     if (this.hasSeen(id)) return;
     const { client, discovery, signal } = this.#options;
     const resource = await discovery.find(id.groupResource, signal);
     if (resource === undefined)
       throw new DrayError("KUBE_NOT_FOUND", `Cannot back up ${id.groupResource} "${formatItemName(id)}": the cluster does not serve this resource`);
     try {
-      await this.backUp(await client.get<GenericObject>(resource, { namespace: id.namespace, name: id.name }, signal), resource, mustInclude);
+      await this.backUp(await client.get<GenericObject>(resource, { namespace: id.namespace, name: id.name }, signal), resource, options);
     } catch (error) {
       if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
       log.warn(`Additional item ${id.groupResource} "${formatItemName(id)}" does not exist`);

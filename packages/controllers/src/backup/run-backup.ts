@@ -19,7 +19,7 @@ import { type Discovery, type GenericObject, groupResourceOf, type KubeClient, k
 import type { BackupAction } from "../actions/backup-action.ts";
 import { claimBackupAction } from "../actions/claim-backup-action.ts";
 import { CLAIM_SNAPSHOT_ACTION, type ClaimSnapshotActionOptions, createClaimSnapshotAction } from "../actions/claim-snapshot-action.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, itemKey, PERSISTENT_VOLUME_CLAIMS, PODS } from "../actions/item-id.ts";
 import { createKubeVirtBackupActions } from "../actions/kubevirt-actions.ts";
 import { createMoverBackupActions } from "../actions/mover-backup-action.ts";
 import { createOpenShiftBackupActions } from "../actions/openshift-actions.ts";
@@ -118,6 +118,8 @@ class BackupRun {
   readonly #hooks: BackupHooks;
   readonly #volumes = new VolumeRecords();
   readonly #pods: NamespacePods;
+  /** The end of the block that a pod or claim is in, while it is worked on. */
+  readonly #underWay = new Map<string, Promise<void>>();
   readonly #groups: VolumeGroupSnapshots;
   /** Claims that are to be read through the file system, and why. */
   readonly #toRead = new Map<string, { readonly namespace: string; readonly name: string; readonly why: string }>();
@@ -156,6 +158,7 @@ class BackupRun {
         actions: [...this.#actions(choice), ...(await createPluginBackupActions(this.#options.plugins.backup, discovery, signal))],
         archive: this.#archive,
         volumes: this.#volumes,
+        underWay: (id) => this.#underWay.get(itemKey(id)),
         log: this.#log,
         signal,
       });
@@ -172,7 +175,7 @@ class BackupRun {
       });
       // What one application waits for, a snapshot or a hook, does not keep the others.
       const afterBlock = async (block: readonly BlockItem[]): Promise<void> => {
-        await this.#backUpBlock(block, itemBackup, volumes);
+        await this.#keepingTogether(block, () => this.#backUpBlock(block, itemBackup, volumes));
         if (clock.nowMs() - this.#progressWrittenMs >= PROGRESS_EVERY_MS) {
           await this.#writeProgress({ totalItems: Math.max(items.length, itemBackup.count), itemsBackedUp: itemBackup.count });
         }
@@ -239,6 +242,19 @@ class BackupRun {
     ];
   }
 
+  /** Lets what others name of a block that is worked on wait for the block. */
+  async #keepingTogether(block: readonly BlockItem[], work: () => Promise<void>): Promise<void> {
+    const end = Promise.withResolvers<void>();
+    const keys = block.filter(({ id }) => id.groupResource === PODS || id.groupResource === PERSISTENT_VOLUME_CLAIMS).map(({ id }) => itemKey(id));
+    for (const key of keys) this.#underWay.set(key, end.promise);
+    try {
+      await work();
+    } finally {
+      for (const key of keys) this.#underWay.delete(key);
+      end.resolve();
+    }
+  }
+
   async #backUpBlock(block: readonly BlockItem[], itemBackup: ItemBackup, volumes: PodVolumeBackups): Promise<void> {
     const { client, clock, signal } = this.#options;
     const hook = (pod: BlockItem, phase: "pre" | "post", until: AbortSignal): Promise<HooksOutcome> =>
@@ -291,13 +307,14 @@ class BackupRun {
   async #backUpItems(block: readonly BlockItem[], itemBackup: ItemBackup): Promise<void> {
     const of = (groupResource: string): BlockItem[] => block.filter(({ id }) => id.groupResource === groupResource);
     const others = block.filter(({ id }) => id.groupResource !== PERSISTENT_VOLUME_CLAIMS && id.groupResource !== PODS);
-    await forEachLimit(of(PERSISTENT_VOLUME_CLAIMS), SNAPSHOTS_AT_ONCE, (claim) => this.#backUpItem(claim, itemBackup), this.#options.signal);
-    for (const item of [...others, ...of(PODS)]) await this.#backUpItem(item, itemBackup);
+    const own = new Set(block.map(({ id }) => itemKey(id)));
+    await forEachLimit(of(PERSISTENT_VOLUME_CLAIMS), SNAPSHOTS_AT_ONCE, (claim) => this.#backUpItem(claim, itemBackup, own), this.#options.signal);
+    for (const item of [...others, ...of(PODS)]) await this.#backUpItem(item, itemBackup, own);
   }
 
-  async #backUpItem({ id, object, resource }: BlockItem, itemBackup: ItemBackup): Promise<void> {
+  async #backUpItem({ id, object, resource }: BlockItem, itemBackup: ItemBackup, own: ReadonlySet<string>): Promise<void> {
     try {
-      await itemBackup.backUp(object, resource);
+      await itemBackup.backUp(object, resource, { own });
     } catch (error) {
       if (isAbort(error, this.#options.signal)) throw error;
       const hint = isDrayError(error) ? error.hint : undefined;
@@ -323,6 +340,7 @@ class BackupRun {
         await this.#backUpItem(
           { id: { groupResource: CUSTOM_RESOURCE_DEFINITIONS, namespace: undefined, name: groupResourceOf(custom) }, resource, object: definition },
           itemBackup,
+          new Set(),
         );
     }
   }
