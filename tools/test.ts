@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { compatSuites } from "./compat-suites.ts";
+import { unprovenScenarios } from "./generations.ts";
 import { runInRealCluster, whyNoRealCluster } from "./real-cluster.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -22,11 +23,13 @@ interface VitestReport {
     readonly status: string;
     readonly startTime: number;
     readonly endTime: number;
-    readonly assertionResults: readonly unknown[];
+    readonly assertionResults: readonly { readonly title: string; readonly status: string }[];
   }[];
 }
 
 const isCi = (process.env["CI"] ?? "") !== "";
+/** Tests that ran, for what is proven by them. */
+const ran = { files: new Set<string>(), passed: new Set<string>() };
 let passed = 0;
 let failed = 0;
 
@@ -48,6 +51,11 @@ function runProject(project: string, files: readonly string[] = [], run = runHer
   if (existsSync(reportPath)) {
     const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
     passed += report.numPassedTests;
+    for (const { name, assertionResults } of report.testResults) {
+      const file = relative(root, name);
+      ran.files.add(file);
+      for (const { title, status: end } of assertionResults) if (end === "passed") ran.passed.add(`${file}: ${title}`);
+    }
     // A file that does not load has no tests to fail; it counts as one.
     const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
     failed += report.numFailedTests + broken + (status !== 0 && report.numFailedTests + broken === 0 ? 1 : 0);
@@ -91,5 +99,6 @@ if (missing.length > 0) {
   if (missing.includes("azurite")) process.stdout.write("Install azurite with: npm ci --prefix test/azurite --ignore-scripts\n");
   if (isCi) count(`compat suites whose programs are missing: ${missing.join(", ")}`, 1);
 }
+for (const missing of unprovenScenarios(ran)) count(missing, 1);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 ? 1 : 0;

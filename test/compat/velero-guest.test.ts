@@ -3,7 +3,7 @@ import { backups, dataUploads } from "@drayage/api";
 import { configMaps, namespaces } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Harness, VELERO } from "../e2e/harness.ts";
-import { deployApplication, factsOf, fillFolder, untilRunning } from "../e2e/sample-application.ts";
+import { deployApplication, factsOf, fillFolder, inApplication, untilRunning } from "../e2e/sample-application.ts";
 import { type RealVelero, startRealVelero } from "./real-velero.ts";
 
 interface Place {
@@ -37,7 +37,9 @@ it("backs up through our mover, restores through it, and finds what it will dele
   const { harness, velero } = first;
   await deployApplication(harness, "shop", { files: {}, disk: { mode: "Block" } });
   await fillFolder(harness, "shop", "files");
+  await inApplication(harness, "shop", "head -c 3000000 /dev/urandom | dd of=/dev/disk bs=1M seek=1 conv=notrunc status=none");
   const facts = await factsOf(harness, "shop", "files");
+  const diskFacts = await factsOf(harness, "shop", "disk", "Block");
   await velero.cli("backup", "create", "moved", "--include-namespaces", "shop", "--snapshot-move-data", "--data-mover", "drayage", "--wait");
   const { status } = await harness.endOfBackup("moved");
   if (status?.phase !== "Completed")
@@ -58,6 +60,7 @@ it("backs up through our mover, restores through it, and finds what it will dele
   expect((await harness.endOfRestore("back")).status?.phase).toBe("Completed");
   await untilRunning(harness, "shop");
   expect(await factsOf(harness, "shop", "files")).toBe(facts);
+  expect(await factsOf(harness, "shop", "disk", "Block")).toBe(diskFacts);
 });
 
 it("deletes what was moved from a cluster that knows the backup from the bucket alone", async () => {

@@ -3,13 +3,14 @@ import { backups } from "@drayage/api";
 import { namespaces, secrets } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Harness, REPOSITORY_PASSWORD, VELERO } from "../e2e/harness.ts";
-import { deployApplication, factsOf, fillFolder, untilRunning } from "../e2e/sample-application.ts";
+import { deployApplication, factsOf, fillFolder, inApplication, untilRunning } from "../e2e/sample-application.ts";
 import { type RealVelero, startRealVelero } from "./real-velero.ts";
 
 let drayage: Harness;
 let other: Harness | undefined;
 let velero: RealVelero | undefined;
 let facts: string;
+let diskFacts: string;
 
 /** Velero's server, our node-agents in place of its own, and the password that opens the repositories of the bucket. */
 async function installVelero(harness: Harness): Promise<void> {
@@ -30,7 +31,9 @@ beforeAll(async () => {
   drayage = await Harness.start({ nodes: 1, serverArgs: ["--backup-sync-period=2s"] });
   await deployApplication(drayage, "shop", { files: {}, disk: { mode: "Block" } });
   await fillFolder(drayage, "shop", "files");
+  await inApplication(drayage, "shop", "head -c 3000000 /dev/urandom | dd of=/dev/disk bs=1M seek=1 conv=notrunc status=none");
   facts = await factsOf(drayage, "shop", "files");
+  diskFacts = await factsOf(drayage, "shop", "disk", "Block");
   await drayage.backUp("ours", { includedNamespaces: ["shop"], snapshotMoveData: true });
   await drayage.another({ nodes: 1, installBy: installVelero });
 });
@@ -64,6 +67,7 @@ it("a backup of Velero is listed and restored by us, with its data", async () =>
   expect(status).toMatchObject({ phase: "Completed" });
   await untilRunning(drayage, "shop");
   expect(await factsOf(drayage, "shop", "files")).toBe(facts);
+  expect(await factsOf(drayage, "shop", "disk", "Block")).toBe(diskFacts);
 });
 
 it("each deletes what the other made, data and all", async () => {
