@@ -9,4 +9,5 @@ export * from "./labels.ts";
 export * from "./location-secrets.ts";
 export * from "./meta.ts";
 export * from "./movers.ts";
+export * from "./volsync.ts";
 export * from "./volume-snapshot-mover.ts";

@@ -16,7 +16,7 @@ describe("installManifests", () => {
 
   it("installs every CRD of velero.io, our own, and those of OADP's first data mover, before anything that uses it", () => {
     const kinds = manifests.map((manifest) => manifest.kind);
-    expect(kinds.filter((kind) => kind === "CustomResourceDefinition")).toHaveLength(19);
+    expect(kinds.filter((kind) => kind === "CustomResourceDefinition")).toHaveLength(21);
     expect(kinds.lastIndexOf("CustomResourceDefinition")).toBeLessThan(kinds.indexOf("BackupStorageLocation"));
   });
 

@@ -2,7 +2,7 @@
  * What an installation consists of, as plain objects: the one source for `dray install`, the Helm chart and the operator.
  * Names follow Velero's where something else looks for them: the DaemonSet `node-agent`, the Secrets `cloud-credentials` and `velero-repo-credentials`.
  */
-import { type BackupStorageLocation, loadCrds } from "@drayage/api";
+import { type BackupStorageLocation, loadCrds, VOLSYNC_GROUP } from "@drayage/api";
 import { networkPolicies } from "./network-policies.ts";
 import { nodeAgent, server } from "./workloads.ts";
 
@@ -75,7 +75,7 @@ export function installManifests(options: InstallOptions): Manifest[] {
 
 /** The CustomResourceDefinitions of an installation. */
 export function kinds(): Manifest[] {
-  return loadCrds("velero.io", "drayage.io", "datamover.oadp.openshift.io").map(
+  return loadCrds("velero.io", "drayage.io", "datamover.oadp.openshift.io", VOLSYNC_GROUP).map(
     (crd) => ({ ...crd, metadata: { ...crd.metadata, name: `${crd.spec.names.plural}.${crd.spec.group}`, labels: { component: "velero" } } }) as Manifest,
   );
 }

@@ -8,6 +8,7 @@ import {
   restores,
   type VolumeSnapshotBackup,
   type VolumeSnapshotRestore,
+  VOLSYNC_GROUP,
   VSM_FINALIZER,
   volumeSnapshotBackups,
   volumeSnapshotRestores,
@@ -63,9 +64,16 @@ export function typeOfManifest(manifest: Manifest): ResourceType {
 /** Applies everything in order; what is there is brought up to date. CRDs are waited for before what needs them. */
 export async function applyManifests(client: KubeClient, manifests: readonly Manifest[], terminal: Terminal): Promise<void> {
   const crds = manifests.filter(({ kind }) => kind === "CustomResourceDefinition");
-  for (const manifest of crds) await apply(client, manifest, terminal);
+  for (const manifest of crds) if (!(await isOfVolSync(client, manifest, terminal))) await apply(client, manifest, terminal);
   for (const { metadata } of crds) await waitForCrd(client, metadata.name, terminal);
   for (const manifest of manifests) if (manifest.kind !== "CustomResourceDefinition") await apply(client, manifest, terminal);
+}
+
+/** Whether a kind of VolSync's is there that VolSync brought: its definition knows more than ours, and objects of its kinds lose what ours does not know. */
+async function isOfVolSync(client: KubeClient, { metadata, spec }: Manifest, { signal }: Terminal): Promise<boolean> {
+  if ((spec as { group?: string } | undefined)?.group !== VOLSYNC_GROUP) return false;
+  const found = await client.find(customResourceDefinitions, { name: metadata.name }, signal);
+  return found !== undefined && found.metadata.labels?.["component"] !== metadata.labels?.["component"];
 }
 
 async function apply(client: KubeClient, manifest: Manifest, terminal: Terminal): Promise<void> {
@@ -183,6 +191,7 @@ export async function removeInstallation(
   const removed: Manifest[] = [];
   const remove = async (manifest: Manifest): Promise<void> => {
     const { name, namespace } = manifest.metadata;
+    if (await isOfVolSync(client, manifest, terminal)) return;
     try {
       if (await client.delete(typeOfManifest(manifest), { name, namespace }, { signal: terminal.signal })) removed.push(manifest);
     } catch (error) {

@@ -26,3 +26,5 @@ export * from "./restores.ts";
 export * from "./schedules.ts";
 export * from "./serverstatusrequests.ts";
 export * from "./volumesnapshotlocations.ts";
+export * from "./replicationdestinations.ts";
+export * from "./replicationsources.ts";
