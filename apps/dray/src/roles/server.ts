@@ -156,7 +156,8 @@ function settingsFrom(options: Options): ServeSettings {
     defaultCsiSnapshotTimeoutMs: duration(options.csiSnapshotTimeout, defaultServerSettings.defaultCsiSnapshotTimeoutMs),
     defaultItemOperationTimeoutMs: duration(options.defaultItemOperationTimeout, defaultServerSettings.defaultItemOperationTimeoutMs),
     resourceTimeoutMs: duration(options.resourceTimeout, defaultServerSettings.resourceTimeoutMs),
-    defaultSnapshotMoveData: options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData,
+    // Where snapshots are moved by VolSync, only a backup that asks for it has them moved by DataUploads.
+    defaultSnapshotMoveData: options.volsyncEra !== true && (options.defaultSnapshotMoveData ?? defaultServerSettings.defaultSnapshotMoveData),
     defaultVolumesToFsBackup: options.defaultVolumesToFsBackup ?? defaultServerSettings.defaultVolumesToFsBackup,
     concurrentBackups: options.concurrentBackups === undefined ? defaultServerSettings.concurrentBackups : Number(options.concurrentBackups),
     fsBackupTimeoutMs: duration(options.fsBackupTimeout, defaultServerSettings.fsBackupTimeoutMs),

@@ -1,10 +1,8 @@
 /** A VolSync by hand, for tests of the controllers that ask it: it says of each ReplicationSource and ReplicationDestination what it is told to say. */
-import { volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import { type ReplicationDestination, replicationDestinations, replicationSources, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { formatTime } from "@drayage/base";
 import { keyOf } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
-import type { SyncStatus } from "../volsync-era/synchronization.ts";
-import { type ReplicationDestination, replicationDestinations, replicationSources } from "../volsync-era/volsync-kinds.ts";
 
 export class ScriptedVolSync {
   answer: "succeeds" | "runs" | "fails" | "errors" | "is silent" = "succeeds";
@@ -36,9 +34,9 @@ export class ScriptedVolSync {
       }
   }
 
-  #statusOf(manual: string): SyncStatus {
+  #statusOf(manual: string): NonNullable<ReplicationDestination["status"]> {
     const now = formatTime(this.#client.clock.nowMs());
-    const condition = (status: string, reason: string, message = "") => [{ type: "Synchronizing", status, reason, message, lastTransitionTime: now }];
+    const condition = (status: "True" | "False", reason: string, message = "") => [{ type: "Synchronizing", status, reason, message, lastTransitionTime: now }];
     switch (this.answer) {
       case "succeeds":
         return {

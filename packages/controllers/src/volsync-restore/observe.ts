@@ -1,5 +1,12 @@
 /** Sees what `decide` needs to know of one VolumeSnapshotRestore that VolSync carries out. Reads only, except for the Secret of its location. */
-import { type VolumeSnapshotRestore, VSM_FINALIZER, VSR_ANNOTATIONS, volumeSnapshotRestores } from "@drayage/api";
+import {
+  type ReplicationDestination,
+  replicationDestinations,
+  type VolumeSnapshotRestore,
+  VSM_FINALIZER,
+  VSR_ANNOTATIONS,
+  volumeSnapshotRestores,
+} from "@drayage/api";
 import { parseTime } from "@drayage/base";
 import { hasFinalizer, isDeleting } from "@drayage/kube";
 import { done, type Work } from "../data-movement/work.ts";
@@ -7,7 +14,6 @@ import { isChildOf } from "../volsync-era/children.ts";
 import { faultsAsWork } from "../volsync-era/faults.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { synchronizationOf } from "../volsync-era/synchronization.ts";
-import { type ReplicationDestination, replicationDestinations } from "../volsync-era/volsync-kinds.ts";
 import { phaseOf } from "../volume-snapshot-restore/observe.ts";
 import type { BatchingStatus } from "../volume-snapshot-restore/volume-snapshot-restore.ts";
 import { childNames, cleanUp, imageOf, type PrepareDeps, parentOf, prepare } from "./prepare.ts";

@@ -10,6 +10,8 @@ import {
   OPTION_KEYS,
   parseResticRepository,
   RESTIC_SECRET_KEYS,
+  type ReplicationDestination,
+  replicationDestinations,
   storageClassOptions,
   type VolumeSnapshotContent,
   type VolumeSnapshotRestore,
@@ -26,7 +28,6 @@ import { removal } from "../exposers/intermediate-objects.ts";
 import { type ChildDeps, childMetadata, ensured, type Parent, removed } from "../volsync-era/children.ts";
 import { type ClassOptions, cacheOptions, moverAccount, readClassOptions } from "../volsync-era/class-options.ts";
 import { ensureLocationSecret, type LocationSecretDeps, volumeSecretData } from "../volsync-era/location-secret.ts";
-import { type ReplicationDestination, replicationDestinations } from "../volsync-era/volsync-kinds.ts";
 import type { Image } from "./volsync-restore.ts";
 
 export type PrepareDeps = ChildDeps & LocationSecretDeps;
@@ -79,7 +80,7 @@ export async function prepare(deps: PrepareDeps, restore: VolumeSnapshotRestore)
       type: replicationDestinations,
       key: at(names.destination),
       found: await client.find<ReplicationDestination>(replicationDestinations, at(names.destination)),
-      build: async () => {
+      build: async (): Promise<ReplicationDestination> => {
         const account = await moverAccount(client, namespace, options);
         const className = options.storageClassName ?? ofClaim;
         const hasCustomCa = (location[RESTIC_SECRET_KEYS.customCa] ?? "") !== "";

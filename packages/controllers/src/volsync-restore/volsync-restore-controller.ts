@@ -1,10 +1,9 @@
 /** Runs the VolumeSnapshotRestores of this installation that VolSync carries out. */
-import { type VolumeSnapshotRestore, VSM_OWNER_ANNOTATIONS, volumeSnapshotRestores } from "@drayage/api";
+import { type ReplicationDestination, replicationDestinations, type VolumeSnapshotRestore, VSM_OWNER_ANNOTATIONS, volumeSnapshotRestores } from "@drayage/api";
 import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import { type KubeClient, parseKey, source, startController, startInformer } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
 import type { ResticEnvironment, VolSyncEraSettings } from "../volsync-era/settings.ts";
-import { type ReplicationDestination, replicationDestinations } from "../volsync-era/volsync-kinds.ts";
 import { apply } from "./apply.ts";
 import { isIntoSnapshot, observe } from "./observe.ts";
 import { decide } from "./volsync-restore.ts";

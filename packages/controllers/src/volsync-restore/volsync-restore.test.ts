@@ -2,6 +2,7 @@ import {
   type Backup,
   backupStorageLocations,
   type Restore,
+  replicationDestinations,
   type VolumeSnapshot,
   type VolumeSnapshotRestore,
   volumeSnapshotClasses,
@@ -20,7 +21,6 @@ import type { RunningController } from "../backup/backup-controller.ts";
 import { ScriptedVolSync } from "../testing/scripted-volsync.ts";
 import { SimulatedStorage } from "../testing/simulated-storage.ts";
 import { defaultVolSyncEraSettings, type VolSyncEraSettings } from "../volsync-era/settings.ts";
-import { replicationDestinations } from "../volsync-era/volsync-kinds.ts";
 import { startVolSyncRestoreController } from "./volsync-restore-controller.ts";
 
 const NS = "openshift-adp";

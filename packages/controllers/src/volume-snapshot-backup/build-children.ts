@@ -1,9 +1,8 @@
 /** The objects that are made for a VolumeSnapshotBackup, as OADP 1.2 made them. */
-import { RESTIC_SECRET_KEYS, type VolumeSnapshot, type VolumeSnapshotContent } from "@drayage/api";
+import { RESTIC_SECRET_KEYS, type ReplicationSource, type VolumeSnapshot, type VolumeSnapshotContent } from "@drayage/api";
 import type { PersistentVolumeClaim, Pod, Secret } from "@drayage/kube";
 import { childMetadata, type Parent } from "../volsync-era/children.ts";
 import { type ClassOptions, cacheOptions, retainOf, wholeNumber } from "../volsync-era/class-options.ts";
-import type { ReplicationSource } from "../volsync-era/volsync-kinds.ts";
 import type { VolumeFacts } from "./volume-facts.ts";
 
 type Names = Readonly<Record<"content" | "snapshot" | "claim" | "pod" | "secret" | "source", string>>;

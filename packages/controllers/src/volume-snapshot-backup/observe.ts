@@ -1,5 +1,14 @@
 /** Sees what `decide` needs to know of one VolumeSnapshotBackup. Reads only, except for the Secret of its location. */
-import { backups, LABELS, type VolumeSnapshotBackup, VSB_ANNOTATIONS, VSM_FINALIZER, volumeSnapshotBackups } from "@drayage/api";
+import {
+  backups,
+  LABELS,
+  type ReplicationSource,
+  replicationSources,
+  type VolumeSnapshotBackup,
+  VSB_ANNOTATIONS,
+  VSM_FINALIZER,
+  volumeSnapshotBackups,
+} from "@drayage/api";
 import { parseTime } from "@drayage/base";
 import { hasFinalizer, isDeleting } from "@drayage/kube";
 import { act, done, failed, type Work } from "../data-movement/work.ts";
@@ -7,7 +16,6 @@ import { isChildOf } from "../volsync-era/children.ts";
 import { faultsAsWork } from "../volsync-era/faults.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { type Synchronization, synchronizationOf } from "../volsync-era/synchronization.ts";
-import { type ReplicationSource, replicationSources } from "../volsync-era/volsync-kinds.ts";
 import { childNames, cleanUp, type PrepareDeps, parentOf, prepare } from "./prepare.ts";
 import { factsOf, findFacts } from "./volume-facts.ts";
 import { type BackupPhase, type BatchingStatus, isTerminal, type Observed } from "./volume-snapshot-backup.ts";

@@ -7,6 +7,8 @@
  * Names are OADP's. The copy of the content keeps the snapshot when it goes: it belongs to the application's VolumeSnapshot, and so to the backup.
  */
 import {
+  type ReplicationSource,
+  replicationSources,
   type VolumeSnapshot,
   type VolumeSnapshotBackup,
   type VolumeSnapshotContent,
@@ -23,7 +25,6 @@ import { type ChildDeps, claimRemoved, ensured, type Parent, removed } from "../
 import { type ClassOptions, moverAccount, readClassOptions } from "../volsync-era/class-options.ts";
 import { ensureLocationSecret, volumeSecretData } from "../volsync-era/location-secret.ts";
 import type { ResticEnvironment } from "../volsync-era/settings.ts";
-import { type ReplicationSource, replicationSources } from "../volsync-era/volsync-kinds.ts";
 import { buildClaim, buildContent, buildPod, buildSecret, buildSnapshot, buildSource } from "./build-children.ts";
 import { factsOf, locationOf } from "./volume-facts.ts";
 

@@ -1,10 +1,9 @@
 /** Runs the VolumeSnapshotBackups of this installation: those whose protected namespace is its own. A data mover of OADP's that still runs elsewhere keeps its own. */
-import { type VolumeSnapshotBackup, VSM_OWNER_ANNOTATIONS, volumeSnapshotBackups } from "@drayage/api";
+import { type ReplicationSource, replicationSources, type VolumeSnapshotBackup, VSM_OWNER_ANNOTATIONS, volumeSnapshotBackups } from "@drayage/api";
 import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import { type KubeClient, parseKey, source, startController, startInformer } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
 import type { ResticEnvironment, VolSyncEraSettings } from "../volsync-era/settings.ts";
-import { type ReplicationSource, replicationSources } from "../volsync-era/volsync-kinds.ts";
 import { apply } from "./apply.ts";
 import { observe } from "./observe.ts";
 import type { PrepareDeps } from "./prepare.ts";

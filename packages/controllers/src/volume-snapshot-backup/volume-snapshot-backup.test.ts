@@ -1,4 +1,12 @@
-import { backupStorageLocations, backups, type VolumeSnapshotBackup, volumeSnapshotBackups, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  backupStorageLocations,
+  backups,
+  replicationSources,
+  type VolumeSnapshotBackup,
+  volumeSnapshotBackups,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { nullLogger } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { configMaps, type KubeObject, persistentVolumeClaims, persistentVolumes, pods, secrets, storageClasses } from "@drayage/kube";
@@ -8,7 +16,6 @@ import type { RunningController } from "../backup/backup-controller.ts";
 import { ScriptedVolSync } from "../testing/scripted-volsync.ts";
 import { SimulatedStorage } from "../testing/simulated-storage.ts";
 import { defaultVolSyncEraSettings, type VolSyncEraSettings } from "../volsync-era/settings.ts";
-import { replicationSources } from "../volsync-era/volsync-kinds.ts";
 import { type BackupPhase, decide, type Observed } from "./volume-snapshot-backup.ts";
 import { startVolumeSnapshotBackupController } from "./volume-snapshot-backup-controller.ts";
 
