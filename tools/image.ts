@@ -34,6 +34,7 @@ export async function buildImage({ name = imageName(), platforms, compression, s
   for (const parts of platforms) {
     const program = await programFiles(parts);
     if (program.withoutAddon !== undefined) say(`${parts.architecture}: without the native addon: ${program.withoutAddon}`);
+    if (program.withoutRestic !== undefined) say(`${parts.architecture}: without restic: ${program.withoutRestic}`);
     // What seldom changes lies below what every version changes.
     const layers = [await makeLayer(baseFiles(parts, program.compiled), compression), await makeLayer(program.entries, compression)];
     images.push({ architecture: parts.architecture, layers });

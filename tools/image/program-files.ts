@@ -11,6 +11,7 @@ import { licencesOf } from "./licences.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
 const HOME = "/usr/lib/drayage";
+const RESTIC = "usr/bin/restic";
 
 export interface ProgramFiles {
   readonly entries: readonly LayerEntry[];
@@ -18,6 +19,8 @@ export interface ProgramFiles {
   readonly compiled: readonly string[];
   /** Why there is no native addon; the portable kernels do its work then. */
   readonly withoutAddon?: string;
+  /** Why there is no restic; ReplicationSources then need a repository of Kopia's format. */
+  readonly withoutRestic?: string;
 }
 
 /** Packages with compiled code, which a bundle cannot hold. */
@@ -39,6 +42,7 @@ export async function programFiles(parts: Parts): Promise<ProgramFiles> {
   const arch = nodeName[parts.architecture];
   const modules = compiledPackages(arch).flatMap((name) => packageFiles(parts, name));
   const addon = await nativeAddon(arch);
+  const restic = resticFiles(parts);
   const compiled = [...modules.map(({ source }) => source).filter((path) => path.endsWith(".node")), ...("path" in addon ? [addon.path] : [])];
   const folder = mkdtempSync(join(tmpdir(), "drayage-image-"));
   try {
@@ -50,12 +54,17 @@ export async function programFiles(parts: Parts): Promise<ProgramFiles> {
       ...modules.map(({ target, source }) => file(`${HOME}/node_modules/${target}`, 0o644, { source })),
       ...("path" in addon ? [file(`${HOME}/native/build/${basename(addon.path)}`, 0o755, { source: addon.path })] : []),
       ...Object.entries(NAMES).map(([path, words]) => file(path, 0o755, Buffer.from(launcher(words)))),
+      ...restic,
       { path: "/usr/local/bin/dray", type: "symlink", mode: 0o777, target: "/dray" },
       { path: "/usr/local/bin/kubectl-dray", type: "symlink", mode: 0o777, target: "/dray" },
       file("/usr/share/doc/drayage/LICENSE", 0o644, { source: join(root, "LICENSE") }),
       text("/usr/share/doc/drayage/THIRD-PARTY-LICENSES", licencesOf(packages)),
     ];
-    return { entries, compiled, ...("reason" in addon ? { withoutAddon: addon.reason } : {}) };
+    return {
+      ...{ entries, compiled },
+      ...("reason" in addon ? { withoutAddon: addon.reason } : {}),
+      ...(restic.length > 0 ? {} : { withoutRestic: `there is no "${RESTIC}" below "${parts.sysroot}": install Debian's package restic there` }),
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -91,6 +100,17 @@ function packageFiles({ modules, architecture }: Parts, name: string): { readonl
         basename(below) !== "cnoke.cjs"
       );
     });
+}
+
+/**
+ * restic as Debian builds it, a program without libraries: ReplicationSources are served with it, as by VolSync. Debian keeps it up, says where its sources are, and has it for both
+ * architectures, which a build of our own would have to.
+ */
+function resticFiles({ sysroot }: Parts): LayerEntry[] {
+  const [program, copyright] = [join(sysroot, RESTIC), join(sysroot, "usr/share/doc/restic/copyright")];
+  if (!existsSync(program)) return [];
+  if (!existsSync(copyright)) throw new Error(`Cannot build the image: "${program}" has no licence beside it: "${copyright}" is wanted`);
+  return [file("/usr/local/bin/restic", 0o755, { source: program }), file("/usr/share/doc/restic/copyright", 0o644, { source: copyright })];
 }
 
 /** The addon of this machine's kind, compiled and tested here. */
