@@ -10,4 +10,5 @@ export * from "./location-secrets.ts";
 export * from "./meta.ts";
 export * from "./movers.ts";
 export * from "./volsync.ts";
+export * from "./volsync-mover.ts";
 export * from "./volume-snapshot-mover.ts";

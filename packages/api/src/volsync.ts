@@ -20,3 +20,9 @@ export const VOLSYNC_ANNOTATIONS = {
 
 /** Our annotation on a ReplicationSource or ReplicationDestination: `restic` (when left out) or `kopia`. */
 export const REPOSITORY_FORMAT_ANNOTATION = "drayage.io/repository-format";
+
+/** Our annotation on a ReplicationDestination that reads a repository of Kopia's format: `name@namespace` of the ReplicationSource, where the repository holds several. */
+export const SOURCE_IDENTITY_ANNOTATION = "drayage.io/source-identity";
+
+/** Our label on everything that is made for a ReplicationSource or ReplicationDestination: its UID. */
+export const VOLSYNC_OWNER_LABEL = "drayage.io/volsync";

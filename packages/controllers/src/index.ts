@@ -27,6 +27,7 @@ export { type ServerCaches, startServerCaches } from "./server-caches.ts";
 export * from "./server-settings.ts";
 export type { PluginInfo } from "./server-status/server-status.ts";
 export { type ServerStatusControllerDeps, startServerStatusController } from "./server-status/server-status-controller.ts";
+export { startVolSyncController, type VolSyncControllerDeps } from "./volsync/volsync-controller.ts";
 export { defaultVolSyncEraSettings, type ResticEnvironment, type VolSyncEraSettings } from "./volsync-era/settings.ts";
 export { isIntoSnapshot } from "./volsync-restore/observe.ts";
 export { startVolSyncRestoreController, type VolSyncRestoreControllerDeps } from "./volsync-restore/volsync-restore-controller.ts";

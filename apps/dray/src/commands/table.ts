@@ -120,6 +120,12 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["pod-volume", "restore"], summary: "Fill a volume of a pod", hidden: true, load: () => import("../roles/pod-volume-restore.ts") },
   { words: ["repo-maintenance"], summary: "Maintain one repository", hidden: true, load: () => import("../roles/repo-maintenance.ts") },
   { words: ["hold-volume"], summary: "Have a volume bound until it was read", hidden: true, load: () => import("../roles/hold-volume.ts") },
+  {
+    words: ["volsync-mover"],
+    summary: "Move the volume of a ReplicationSource or ReplicationDestination",
+    hidden: true,
+    load: () => import("../roles/volsync-mover.ts"),
+  },
   { words: ["restore-helper"], summary: "Wait until a pod's volumes are filled", hidden: true, load: () => import("../roles/restore-helper.ts") },
   { words: ["node-agent", "server"], summary: "Move data of this node's volumes", hidden: true, load: () => import("../roles/node-agent.ts") },
   { words: ["demo-app"], summary: "The application of the demo", hidden: true, load: () => import("./demo-app.ts") },

@@ -1,6 +1,6 @@
 /** What stands behind this program's own image in the embedded cluster: the program itself, as the real image has it, at `/velero` and `/dray`. */
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ImageMapping } from "@drayage/embedded/kubelet";
 
@@ -10,12 +10,13 @@ export const programMain: string = fileURLToPath(new URL("../main.ts", import.me
 
 /** Where the program's folder of commands is in a container. */
 const BIN = "/.dray/bin";
+const LOCAL_BIN = "/.dray/local";
 
 /**
  * The mapping of `drayage/dray:*`. Scripts that start the program are written to `folder`; they run the same Node as this process, and keep compiled code in
- * `compileCache`, which is worth half of a short command's time.
+ * `compileCache`, which is worth half of a short command's time. The real image has restic beside it; here that of this machine stands for it, where there is one.
  */
-export function programImage(folder: string, compileCache: string): ImageMapping {
+export function programImage(folder: string, compileCache: string, env: Readonly<Record<string, string | undefined>> = process.env): ImageMapping {
   const bin = join(folder, "bin");
   mkdirSync(bin, { recursive: true, mode: 0o755 });
   mkdirSync(compileCache, { recursive: true, mode: 0o700 });
@@ -27,6 +28,7 @@ export function programImage(folder: string, compileCache: string): ImageMapping
   script("dray", []);
   script("velero", []);
   script("velero-restore-helper", ["restore-helper"]);
+  const restic = resticOf(env);
   const at = (path: string, target: string, readOnly = true) => ({ source: path, target, readOnly });
   return {
     pattern: "drayage/dray:*",
@@ -37,8 +39,15 @@ export function programImage(folder: string, compileCache: string): ImageMapping
       at(bin, BIN),
       at(compileCache, compileCache, false),
       ...["dray", "velero", "velero-restore-helper"].map((name) => at(join(bin, name), `/${name}`)),
+      ...(restic === undefined ? [] : [at(restic, `${LOCAL_BIN}/restic`)]),
     ],
     environment: { NODE_COMPILE_CACHE: compileCache },
-    path: [BIN],
+    path: restic === undefined ? [BIN] : [BIN, LOCAL_BIN],
   };
+}
+
+/** `DRAYAGE_RESTIC`, else what PATH has. */
+function resticOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const folders = (env["PATH"] ?? "").split(delimiter).filter((folder) => folder.startsWith("/"));
+  return [env["DRAYAGE_RESTIC"] ?? "", ...folders.map((folder) => join(folder, "restic"))].find((path) => path !== "" && existsSync(path));
 }

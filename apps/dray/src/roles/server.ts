@@ -27,13 +27,14 @@ import {
   startServerCaches,
   startServerMetrics,
   startServerStatusController,
+  startVolSyncController,
   startVolSyncRestoreController,
   startVolumeSnapshotBackupController,
   startVolumeSnapshotRestoreController,
   type VolSyncEraSettings,
 } from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
-import { createDiscovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
+import { createDiscovery, type Discovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
 import { PluginHost } from "@drayage/plugin-host";
 import { type Command, Option } from "commander";
@@ -68,6 +69,7 @@ interface Options extends RoleOptions {
   readonly backupSyncPeriod?: string;
   readonly storeValidationFrequency?: string;
   readonly disableControllers?: readonly ControllerName[];
+  readonly resticProgram?: string;
   readonly volsyncEra?: boolean;
   readonly volsyncEraTimeout?: string;
   readonly volsyncEraConcurrentBackups?: string;
@@ -99,6 +101,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--restore-resource-priorities <names>", 'the order in which resources come back: those before "-" first, those after it last')
     .option("--backup-sync-period <duration>", "how often locations are looked through for backups that do not say")
     .option("--store-validation-frequency <duration>", "how often locations are checked that do not say")
+    .option("--restic-program <path>", "where the image has restic, with which ReplicationSources are served; looked for in PATH when left out")
     .addOption(yesOrNo("--volsync-era", "move the data of snapshots with VolSync and restic, as OADP 1.2 did, unless a backup asks for DataUploads"))
     .option("--volsync-era-timeout <duration>", "how long a volume may take until VolSync moves it", "10m")
     .option("--volsync-era-concurrent-backups <n>", "volumes that VolSync backs up at once", "10")
@@ -118,6 +121,7 @@ interface ServeSettings extends ServerSettings {
   readonly disabled: ReadonlySet<ControllerName>;
   readonly pluginFolder: string;
   readonly volSyncEra?: VolSyncEraSettings;
+  readonly resticProgram?: string;
 }
 
 /** Velero's names of the controllers that can be switched off. */
@@ -172,6 +176,7 @@ function settingsFrom(options: Options): ServeSettings {
     pluginFolder: options.pluginDir,
     ...(options.restoreResourcePriorities === undefined ? {} : { restorePriorities: parsePriorities(options.restoreResourcePriorities) }),
     ...(options.backupSyncPeriod === undefined ? {} : { syncPeriodMs: duration(options.backupSyncPeriod, HOUR_MS) }),
+    ...(options.resticProgram === undefined ? {} : { resticProgram: options.resticProgram }),
     ...(options.volsyncEra === true ? { volSyncEra: volSyncEraFrom(options) } : {}),
     ...(options.storeValidationFrequency === undefined ? {} : { validationFrequencyMs: duration(options.storeValidationFrequency, HOUR_MS) }),
   };
@@ -239,6 +244,11 @@ async function registerBuiltInMover(client: KubeClient, logger: Logger, signal: 
   }
 }
 
+async function areDefined(discovery: Discovery, resources: readonly string[], signal: AbortSignal): Promise<boolean> {
+  for (const resource of resources) if ((await discovery.find(resource, signal)) === undefined) return false;
+  return true;
+}
+
 async function lead(role: MeteredRole, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const { client, clock, random, logger, namespace, metrics } = role;
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
@@ -258,7 +268,8 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   else await registerBuiltInMover(client, logger, signal);
   const { volSyncEra } = settings;
   const resticEnvironment = createResticEnvironment({ client, namespace, environment: terminal.env });
-  if (volSyncEra !== undefined && (await discovery.find("replicationsources.volsync.backube", signal)) === undefined)
+  const servesVolSyncKinds = await areDefined(discovery, ["replicationsources.volsync.backube", "replicationdestinations.volsync.backube"], signal);
+  if (volSyncEra !== undefined && !servesVolSyncKinds)
     logger.warn("Volumes cannot be moved with VolSync: ReplicationSource is not defined; install VolSync, or have dray install define it");
   const image = await ownImage(client, namespace, signal);
   const caches = startServerCaches(base);
@@ -312,6 +323,9 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
         ]
       : []),
     ...(servesVolumeSnapshotRestores ? moversOfThen(role, settings, image, resticEnvironment) : []),
+    ...(servesVolSyncKinds
+      ? [startVolSyncController({ client, clock, random, logger, image, logLevel: settings.logLevel, resticProgram: settings.resticProgram })]
+      : []),
     ...unless("server-status-request", () =>
       startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [...BUILT_IN_PLUGINS, ...pluginHost.plugins] }),
     ),

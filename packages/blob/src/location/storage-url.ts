@@ -143,6 +143,8 @@ export async function s3Options(url: StorageUrl, { env }: StorageUrlContext): Pr
       region: url.text("region") ?? env["AWS_REGION"] ?? env["AWS_DEFAULT_REGION"],
       pathStyle: url.flag("pathStyle"),
       profile: url.text("profile"),
+      // Said here because the SDK looks at this process's own environment alone, and `env` may be a mounted Secret's.
+      credentials: url.text("profile") === undefined ? accessKeyOf(env) : undefined,
       checksumAlgorithm: url.oneOf("checksumAlgorithm", ["", ...CHECKSUM_ALGORITHMS]) as ChecksumAlgorithm | "" | undefined,
       serverSideEncryption: url.oneOf("serverSideEncryption", SERVER_SIDE_ENCRYPTIONS) as ServerSideEncryption | undefined,
       kmsKeyId: url.text("kmsKeyId"),
@@ -155,6 +157,12 @@ export async function s3Options(url: StorageUrl, { env }: StorageUrlContext): Pr
     }),
     ...(await sharedOptions(url)),
   };
+}
+
+function accessKeyOf(env: StorageUrlContext["env"]): S3Options["credentials"] | undefined {
+  const { AWS_ACCESS_KEY_ID: accessKeyId = "", AWS_SECRET_ACCESS_KEY: secretAccessKey = "", AWS_SESSION_TOKEN: sessionToken } = env;
+  if (accessKeyId === "" || secretAccessKey === "") return undefined;
+  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
 }
 
 /** The options of an `azure://` URL. */
