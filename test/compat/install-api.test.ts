@@ -2,9 +2,19 @@
  * What `dray install` creates, and the Helm chart, on a real kube-apiserver: every object passes its validation, field by field, and its pod security admission lets the pods of server
  * and node-agents into a namespace that enforces `restricted`. There are no controllers: nothing runs.
  */
+import { replicationDestinations, replicationSources } from "@drayage/api";
 import { helmChart, installManifests, type Manifest } from "@drayage/install";
 import { renderChart } from "@drayage/install/testing";
-import { type ConnectedClient, createKubeClient, namespaces, type Pod, pods, type ResourceType, serviceAccounts } from "@drayage/kube";
+import {
+  type ConnectedClient,
+  createKubeClient,
+  customResourceDefinitions,
+  namespaces,
+  type Pod,
+  pods,
+  type ResourceType,
+  serviceAccounts,
+} from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { applyManifests, removeInstallation, typeOfManifest } from "../../apps/dray/src/cluster/installation.ts";
 import { quietTerminal } from "../e2e/quiet-terminal.ts";
@@ -112,6 +122,56 @@ describe("an installation on a real API server", () => {
     ).rejects.toMatchObject({
       message: expect.stringContaining('violates PodSecurity "restricted:latest"'),
     });
+  });
+
+  it("accepts a ReplicationSource and a ReplicationDestination as VolSync's users write them, field by field", async () => {
+    const restic = {
+      repository: "restic-config",
+      copyMethod: "Snapshot",
+      cacheCapacity: "1Gi",
+      moverSecurityContext: { runAsUser: 1000 },
+      moverServiceAccount: "velero",
+    };
+    const metadata = { namespace: "default", name: "data" };
+    const source = {
+      ...{ apiVersion: "volsync.backube/v1alpha1", kind: "ReplicationSource", metadata },
+      spec: {
+        sourcePVC: "data",
+        trigger: { schedule: "*/30 2 * * 1" },
+        restic: { ...restic, copyMethod: "None" as const, pruneIntervalDays: 15, retain: { daily: 1, within: "3d" } },
+      },
+    };
+    const destination = {
+      ...{ apiVersion: "volsync.backube/v1alpha1", kind: "ReplicationDestination", metadata },
+      spec: {
+        trigger: { manual: "one" },
+        restic: {
+          ...restic,
+          copyMethod: "Snapshot" as const,
+          capacity: "10Gi",
+          accessModes: ["ReadWriteOnce"],
+          previous: 1,
+          restoreAsOf: "2026-05-01T12:00:00Z",
+        },
+      },
+    };
+    const made = await client.create(replicationSources, source, { fieldValidation: "Strict" });
+    await client.replaceStatus(replicationSources, { ...made, status: { lastManualSync: "one", restic: { lastPruned: "2026-05-01T12:00:00Z" } } });
+    await client.create(replicationDestinations, destination, { fieldValidation: "Strict" });
+    const wrong = { ...source, metadata: { ...metadata, name: "wrong" }, spec: { ...source.spec, trigger: { schedule: "now and then" } } };
+    await expect(client.create(replicationSources, wrong)).rejects.toMatchObject({ code: "KUBE_INVALID" });
+    expect((await client.get(replicationSources, metadata)).status).toMatchObject({ lastManualSync: "one" });
+  });
+
+  it("leaves a definition alone that VolSync brought, also when everything goes", async () => {
+    const name = "replicationdestinations.volsync.backube";
+    await client.patch(customResourceDefinitions, { name }, "json", [{ op: "remove", path: "/metadata/labels/component" }]);
+    const before = await client.get(customResourceDefinitions, { name });
+    const definition = manifests.filter(({ metadata }) => metadata.name === name);
+    await applyManifests(client, definition, quietTerminal());
+    expect((await client.get(customResourceDefinitions, { name })).metadata.resourceVersion).toBe(before.metadata.resourceVersion);
+    expect(await removeInstallation(client, definition, { withKinds: true, limitMs: 30_000 }, quietTerminal())).toEqual([]);
+    expect((await client.get(customResourceDefinitions, { name })).metadata.uid).toBe(before.metadata.uid);
   });
 
   it("goes again with everything that it brought", async () => {
