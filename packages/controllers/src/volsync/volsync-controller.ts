@@ -1,6 +1,6 @@
 /** Runs ReplicationSources and ReplicationDestinations of all namespaces where no VolSync does. */
-import { VOLSYNC_OWNER_LABEL } from "@drayage/api";
-import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import { SYNCHRONIZING_REASONS, VOLSYNC_OWNER_LABEL } from "@drayage/api";
+import { type Clock, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { type KubeClient, type Pod, pods, source, startController, startInformer } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
 import { apply } from "./apply.ts";
@@ -54,8 +54,10 @@ export function startVolSyncController(deps: VolSyncControllerDeps): RunningCont
             await apply(deps, kind, object, step);
           } catch (error) {
             // The object has changed; it is looked at again.
-            if (!hasCode(error, "KUBE_CONFLICT")) throw error;
-            return { requeueAfterMs: CONFLICT_MS };
+            if (hasCode(error, "KUBE_CONFLICT")) return { requeueAfterMs: CONFLICT_MS };
+            // What the API server refuses (a service account that is missing, a quota) shows where its user looks, and is tried again.
+            await apply(deps, kind, object, { do: "setCondition", status: "False", reason: SYNCHRONIZING_REASONS.error, message: messageOf(error) });
+            throw error;
           }
         }
         return decision.recheckAfterMs === undefined ? {} : { requeueAfterMs: decision.recheckAfterMs };
