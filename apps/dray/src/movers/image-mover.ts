@@ -1,6 +1,6 @@
 /**
  * Movers that are images. One describes itself: its program, started in a pod of the installation's namespace with the argument `describe`, prints what the registration is made of
- * (docs/design/0012). So whoever registers it needs no container tool, and what is registered is what the nodes will run.
+ * (docs/design/0015). So whoever registers it needs no container tool, and what is registered is what the nodes will run.
  */
 import { createHash } from "node:crypto";
 import { type DataMover, DRAYAGE_API_VERSION } from "@drayage/api";

@@ -1,4 +1,4 @@
-/** Whether a VolSync runs in the cluster, or is meant to: then its kinds are its own (docs/design/0012). */
+/** Whether a VolSync runs in the cluster, or is meant to: then its kinds are its own (docs/design/0015). */
 import type { Clock } from "@drayage/base";
 import { deployments, type KubeClient } from "@drayage/kube";
 
