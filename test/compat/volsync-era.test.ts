@@ -11,7 +11,7 @@ import {
   volumeSnapshotRestores,
   volumeSnapshots,
 } from "@drayage/api";
-import { configMaps, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
+import { configMaps, type Deployment, deployments, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION, VELERO } from "../e2e/harness.ts";
 import { deployApplication, factsOf, inApplication, untilRunning } from "../e2e/sample-application.ts";
@@ -33,6 +33,7 @@ describe("with the data mover of OADP 1.2", () => {
     });
     const data = { RESTIC_PASSWORD: Buffer.from(PASSWORD).toString("base64") };
     await harness.client.create(secrets, { apiVersion: "v1", kind: "Secret", metadata: { namespace: VELERO, name: "dm-credential" }, data });
+    await declareVolSync();
     volSync = startVolSyncStandIn(harness.client);
     await deployApplication(harness, "shop", { orders: {}, scratch: {} });
     await inApplication(
@@ -45,6 +46,16 @@ describe("with the data mover of OADP 1.2", () => {
     await volSync?.stop();
     await harness?.destroy();
   });
+
+  /** The stand-in serves VolSync's kinds: a Deployment as VolSync's has the server leave them to it. It needs no pod. */
+  async function declareVolSync(): Promise<void> {
+    const labels = { "app.kubernetes.io/name": "volsync" };
+    const template = { metadata: { labels }, spec: { nodeSelector: { "for-nobody": "true" }, containers: [{ name: "manager", image: "busybox" }] } };
+    await harness.client.create(deployments, {
+      ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { namespace: VELERO, name: "volsync", labels } },
+      spec: { replicas: 1, selector: { matchLabels: labels }, template } as unknown as Deployment["spec"],
+    });
+  }
 
   /** Everything that would stay on the way. */
   async function left(): Promise<string[]> {
