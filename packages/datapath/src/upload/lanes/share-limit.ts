@@ -5,18 +5,21 @@ const REST_MS_MAX = 200;
 export class ShareLimit {
   readonly #share: number;
   readonly #sleep: (ms: number) => void;
-  #sinceMs = performance.now();
+  readonly #nowMs: () => number;
+  #sinceMs: number;
   #owedMs = 0;
 
-  constructor(share: number, sleep: (ms: number) => void) {
+  constructor(share: number, sleep: (ms: number) => void, nowMs: () => number = () => performance.now()) {
     this.#share = share;
     this.#sleep = sleep;
+    this.#nowMs = nowMs;
+    this.#sinceMs = nowMs();
   }
 
   /** Called between pieces of work. */
   rest(): void {
     if (this.#share >= 1) return;
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     this.#owedMs += (nowMs - this.#sinceMs) * (1 / this.#share - 1);
     this.#sinceMs = nowMs;
     // In steps that an abort is not kept waiting by.
@@ -26,6 +29,6 @@ export class ShareLimit {
       this.#owedMs -= ms;
       if (ms === REST_MS_MAX) break;
     }
-    this.#sinceMs = performance.now();
+    this.#sinceMs = this.#nowMs();
   }
 }

@@ -1,0 +1,104 @@
+import { type BigIntStats, closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@drayage/base";
+import { createKernels } from "@drayage/kernels";
+import { createRepository, openRepository, type Repository } from "@drayage/repo";
+import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { patternBytes } from "../../testing/index.ts";
+import { storeOpenFile } from "../store-file.ts";
+import type { UploadContext } from "../upload-context.ts";
+import type { RangeChunks, RangeJob } from "./jobs.ts";
+import { UploadLanes } from "./upload-lanes.ts";
+
+const GOOD_BYTES = 25 << 20;
+const BAD_BYTES = 64 << 10;
+const deriveKey = rememberingKeys();
+let folder: string;
+let repository: Repository;
+let good: number;
+let memory: number;
+
+beforeAll(async () => {
+  const storage = new MemoryStorage();
+  await (await createRepository(storage, { password: "pw", deriveKey })).close();
+  repository = await openRepository(storage, { password: "pw", deriveKey });
+  folder = mkdtempSync(join(tmpdir(), "failing-"));
+  writeFileSync(join(folder, "good"), patternBytes(GOOD_BYTES));
+  good = openSync(join(folder, "good"), "r");
+  memory = openSync("/proc/self/mem", "r");
+});
+afterAll(async () => {
+  await repository.close();
+  for (const fd of [good, memory]) closeSync(fd);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A range that can be read up to its middle: the kernel answers EIO where this process has no memory, and behind its stack there is none. */
+function endOfStack(): number {
+  const line = readFileSync("/proc/self/maps", "utf8")
+    .split("\n")
+    .find((text) => text.endsWith("[stack]"));
+  return Number.parseInt(line?.split(/[- ]/)[1] ?? "", 16);
+}
+
+const rangeOf = (fd: number, from: number, to: number): RangeJob => ({
+  ...{ kind: "range", fd, from, to, holes: [], splitter: repository.format.splitter, compressor: undefined, direct: false },
+});
+
+async function lanesOf(threads: number): Promise<UploadLanes> {
+  const lanes = repository.contents.openLanes?.();
+  if (lanes === undefined) throw new Error("this repository has no lanes");
+  return new UploadLanes({
+    ...{ lanes, kernels: await createKernels(), clock: systemClock, threads, arenaBytes: 28 << 20, packsAhead: 1, share: 1, signal: undefined },
+    contentBytesMax: repository.objectWriters.createSplitter().maxChunkBytes,
+    pace: async () => undefined,
+    onCounts: () => undefined,
+  });
+}
+
+async function storeGood(lanes: UploadLanes): Promise<number> {
+  const chunks: RangeChunks[] = [];
+  await lanes.room();
+  await lanes.range(rangeOf(good, 0, GOOD_BYTES), (more) => void chunks.push(more));
+  return chunks.flatMap(({ lengths }) => [...lengths]).reduce((sum, length) => sum + length, 0);
+}
+
+describe("a disk that fails in the middle of a file", { timeout: 120_000 }, () => {
+  it.each([0, 2])("costs that file alone, with %i threads", async (threads) => {
+    const lanes = await lanesOf(threads);
+    const end = endOfStack();
+    try {
+      for (let i = 0; i < 3; i++) {
+        const [stored, failed] = await Promise.allSettled([storeGood(lanes), lanes.range(rangeOf(memory, end - BAD_BYTES, end + BAD_BYTES), () => undefined)]);
+        expect(failed).toMatchObject({ status: "rejected", reason: { code: "EIO" } });
+        expect(stored).toEqual({ status: "fulfilled", value: GOOD_BYTES });
+      }
+    } finally {
+      await lanes.close();
+    }
+  });
+
+  it("is told by the path of the file, as an error of reading", async () => {
+    const lanes = await lanesOf(0);
+    const fd = openSync("/proc/self/mem", "r");
+    try {
+      const from = endOfStack() - BAD_BYTES;
+      // A file whose bytes lie where its disk can be read half way.
+      const onBadDisk: Pick<UploadLanes, "room" | "range"> = {
+        room: () => lanes.room(),
+        range: (job, onChunks) => lanes.range({ ...job, from: from + job.from, to: from + job.to }, onChunks),
+      };
+      const context = {
+        ...{ lanes: onBadDisk, repository, splitter: repository.format.splitter, compressor: undefined },
+        ...{ meter: { counts: { bytesDone: 0 } }, checkpoints: { saveSoon: () => undefined } },
+      } as unknown as UploadContext;
+      const stat = { ...fstatSync(fd, { bigint: true }), size: BigInt(2 * BAD_BYTES) } as BigIntStats;
+      const stored = storeOpenFile(context, { fd, stat, holes: [] }, { path: "disk", where: "/data/disk" }, () => () => undefined);
+      await expect(stored).rejects.toMatchObject({ code: "PATH_IO", message: 'Cannot read "/data/disk": the device reports an input/output error' });
+    } finally {
+      await lanes.close();
+    }
+  });
+});
