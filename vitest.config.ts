@@ -37,7 +37,7 @@ export default defineConfig({
           include: [
             "test/real-cluster/**/*.test.ts",
             // Those of the embedded cluster that depend on a kubelet most, as they are.
-            ...["data-movement"].map((name) => `test/e2e/${name}.test.ts`),
+            ...["data-movement", "pod-volumes"].map((name) => `test/e2e/${name}.test.ts`),
           ],
           globalSetup: ["test/bundle-first.ts"],
           testTimeout: 300_000,

@@ -3,7 +3,7 @@ import { CLOUD_CREDENTIALS, component, type Manifest, NODE_AGENT_NAME, SERVER_NA
 
 /** The user that the image names too. Said here as well, since the files that are mounted are to be of its group. */
 const NONROOT = 65_532;
-const RESTRICTED_POD = { runAsNonRoot: true, runAsUser: NONROOT, runAsGroup: NONROOT, fsGroup: NONROOT, seccompProfile: { type: "RuntimeDefault" } };
+export const RESTRICTED_POD = { runAsNonRoot: true, runAsUser: NONROOT, runAsGroup: NONROOT, fsGroup: NONROOT, seccompProfile: { type: "RuntimeDefault" } };
 const RESTRICTED_CONTAINER = { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } };
 
 /** What is asked for at first; the memory of either follows the number of objects that it watches, not what is moved. */

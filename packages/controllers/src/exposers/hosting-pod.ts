@@ -118,14 +118,12 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
   };
 }
 
-/** What the kubelet mounts there later is seen too. */
-function volumeMount({ uid, readOnly, hostPath }: HostingPodOptions): VolumeMount {
-  return {
-    name: uid,
-    mountPath: `/${uid}`,
-    ...(readOnly === true ? { readOnly: true } : {}),
-    ...(hostPath === undefined ? {} : { mountPropagation: "HostToContainer" }),
-  };
+/**
+ * A volume of a pod is mounted before its mover is made, and is taken as it is then, without propagation: containerd starts no container with a propagated path that is a
+ * private mount, which some drivers make; and a volume that is unmounted meanwhile must not look empty to the mover that reads it.
+ */
+function volumeMount({ uid, readOnly }: HostingPodOptions): VolumeMount {
+  return { name: uid, mountPath: `/${uid}`, ...(readOnly === true ? { readOnly: true } : {}) };
 }
 
 /** Terms are alternatives, expressions inside one all hold: so the operating system and the affinity go into each term of the topology. */

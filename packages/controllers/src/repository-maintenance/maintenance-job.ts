@@ -1,6 +1,7 @@
 /** The Job of one maintenance, and what its users can say of it in a ConfigMap. Shape and keys: Velero's (velero.md 8.4). */
 import { type BackupRepository, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
 import { DrayError, messageOf } from "@drayage/base";
+import { RESTRICTED_POD } from "@drayage/install";
 import type { ConfigMap, Job, LabelSelector, PodSpec } from "@drayage/kube";
 import { moverResources, type NodeAgentConfig } from "../data-movement/node-agent-config.ts";
 
@@ -70,6 +71,8 @@ export function buildMaintenanceJob({ namespace, repository, image, serviceAccou
     restartPolicy: "Never",
     serviceAccountName: serviceAccount,
     automountServiceAccountToken: false,
+    // It touches no volume of anybody, so it needs no root; its Secret is of its group.
+    securityContext: RESTRICTED_POD,
     ...affinityOf(config),
     ...(config.priorityClassName === undefined || config.priorityClassName === "" ? {} : { priorityClassName: config.priorityClassName }),
     containers: [
@@ -91,6 +94,7 @@ export function buildMaintenanceJob({ namespace, repository, image, serviceAccou
           { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
         ],
         ...(Object.keys(resources).length === 0 ? {} : { resources }),
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
         volumeMounts: [
           { name: "scratch", mountPath: "/scratch" },
           { name: "mover-secret", mountPath: MOVER_SECRET_PATH, readOnly: true },
@@ -101,7 +105,7 @@ export function buildMaintenanceJob({ namespace, repository, image, serviceAccou
     ],
     volumes: [
       { name: "scratch", emptyDir: {} },
-      { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
+      { name: "mover-secret", secret: { secretName: name, defaultMode: 0o440 } },
     ],
   };
   const annotations = config.podAnnotations === undefined ? {} : { annotations: { ...config.podAnnotations } };

@@ -191,6 +191,14 @@ describe("the settings of maintenance", () => {
     expect(() => of({ global: "[]" })).toThrow("it is no object");
   });
 
+  it("reads its Secret without being root", () => {
+    const job = buildMaintenanceJob({ namespace: NS, repository: repository(), image: "i", serviceAccount: "s", config: {}, nowMs: 7 });
+    const { securityContext, volumes, containers } = job.spec.template.spec;
+    expect(securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 65_532, fsGroup: 65_532 });
+    expect(volumes?.find(({ name }) => name === "mover-secret")).toMatchObject({ secret: { defaultMode: 0o440 } });
+    expect(containers[0]?.securityContext).toEqual({ allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } });
+  });
+
   it("give a long repository a short name", () => {
     const long = { ...repository(), metadata: { ...repository().metadata, name: "n".repeat(70) } };
     expect(buildMaintenanceJob({ namespace: NS, repository: long, image: "i", serviceAccount: "s", config: {}, nowMs: 1764288000000 }).metadata.name).toBe(
