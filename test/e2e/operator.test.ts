@@ -1,7 +1,7 @@
 /** An installation by the operator: the example of OADP's documentation as it is, and what its users do with it afterwards. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { backupStorageLocations, type DataProtectionApplication, dataDownloads, dataProtectionApplications, dataUploads } from "@drayage/api";
+import { backupStorageLocations, type DataProtectionApplication, dataDownloads, dataMovers, dataProtectionApplications, dataUploads } from "@drayage/api";
 import { type ConnectedClient, configMaps, daemonSets, deployments, events, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -73,6 +73,8 @@ describe("the documentation's example", () => {
   it("brings a system that backs up an application and brings it back, with nothing said but its name", async () => {
     await create(example(VELERO));
     await works(VELERO);
+    // The server may register movers, its own first.
+    await harness.seen(dataMovers, {}, (found) => found.find(({ metadata }) => metadata.name === "drayage"));
     await deployApplication(harness, "shop", { files: {} });
     await fillFolder(harness, "shop", "files");
     const facts = await factsOf(harness, "shop", "files");

@@ -8,7 +8,7 @@ import { type Manifest, permissions, type Rule, role } from "./manifests.ts";
 export const OPERATOR_NAME = "drayage-operator";
 
 /** Groups whose kinds an installation by the operator needs. */
-export const OPERATOR_KINDS = ["velero.io", "datamover.oadp.openshift.io", "oadp.openshift.io"] as const;
+export const OPERATOR_KINDS = ["velero.io", "drayage.io", "datamover.oadp.openshift.io", "oadp.openshift.io"] as const;
 
 const ALL_VERBS = ["get", "list", "watch", "create", "patch", "delete"] as const;
 
