@@ -3,7 +3,7 @@ import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/
 import { describe, expect, it } from "vitest";
 import { source, startController } from "./controller.ts";
 import { type ConfigMap, configMaps } from "./core.ts";
-import { startInformer } from "./informer.ts";
+import { startInformer } from "./shared-informers.ts";
 import { FakeKubeClient } from "./testing/index.ts";
 import type { ReconcileResult } from "./types.ts";
 

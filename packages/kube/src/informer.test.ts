@@ -2,7 +2,7 @@ import { DrayError } from "@drayage/base";
 import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { describe, expect, it } from "vitest";
 import { type ConfigMap, configMaps } from "./core.ts";
-import { startInformer } from "./informer.ts";
+import { startInformer } from "./shared-informers.ts";
 import { FakeKubeClient } from "./testing/index.ts";
 
 const KEY = { namespace: "ns", name: "a" };

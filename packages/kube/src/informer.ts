@@ -25,12 +25,12 @@ const WATCH_SECONDS = 300;
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
 
-/** Starts to fill and keep a cache. It runs until `stop`. */
-export function startInformer<T extends KubeObject>(type: ResourceType<T>, options: StartInformerOptions<T>): Informer<T> {
+/** A cache of its own, whatever others keep; see shared-informers.ts for the one that is shared. It runs until `stop`. */
+export function newInformer<T extends KubeObject>(type: ResourceType<T>, options: StartInformerOptions<T>): CachedInformer<T> {
   return new CachedInformer(type, options);
 }
 
-class CachedInformer<T extends KubeObject> implements Informer<T> {
+export class CachedInformer<T extends KubeObject> implements Informer<T> {
   readonly type: ResourceType<T>;
   readonly #options: StartInformerOptions<T>;
   readonly #objects = new Map<string, T>();

@@ -34,7 +34,7 @@ import {
   type VolSyncEraSettings,
 } from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
-import { createDiscovery, type Discovery, deployments, type KubeClient, runAsLeader } from "@drayage/kube";
+import { createDiscovery, type Discovery, deployments, type KubeClient, runAsLeader, shareInformers } from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
 import { PluginHost } from "@drayage/plugin-host";
 import { type Command, Option } from "commander";
@@ -272,6 +272,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   if (volSyncEra !== undefined && !servesVolSyncKinds)
     logger.warn("Volumes cannot be moved with VolSync: ReplicationSource is not defined; install VolSync, or have dray install define it");
   const image = await ownImage(client, namespace, signal);
+  const endSharing = shareInformers(client);
   const caches = startServerCaches(base);
   const endCounting = startServerMetrics(caches, metrics);
   const unless = <T>(name: ControllerName, start: () => T): T[] => (settings.disabled.has(name) ? [] : [start()]);
@@ -336,4 +337,5 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   await pluginHost.stop();
   endCounting();
   caches.stop();
+  endSharing();
 }

@@ -67,7 +67,6 @@ export interface BackupOperationsControllerDeps {
   readonly pluginLookMs?: number;
 }
 
-const BY_OWNER = "backup-uid";
 /** Changes of snapshots are watched too; this is for what a watch that is only being started may miss. */
 const SNAPSHOT_LOOK_MS = 10_000;
 
@@ -76,10 +75,7 @@ export function startBackupOperationsController(deps: BackupOperationsController
   const { client, clock, random, logger, namespace } = deps;
   const informerOptions = { client, clock, random, logger, namespace };
   const backupCache = startInformer<Backup>(backups, informerOptions);
-  const uploadCache = startInformer<DataUpload>(dataUploads, {
-    ...informerOptions,
-    indexes: { [BY_OWNER]: ({ metadata }) => (metadata.labels?.[LABELS.backupUid] === undefined ? [] : [metadata.labels[LABELS.backupUid] ?? ""]) },
-  });
+  const uploadCache = startInformer<DataUpload>(dataUploads, informerOptions);
   let snapshotCache: Informer<VolumeSnapshotContent> | undefined;
   // Only a cluster whose backups keep snapshots is sure to know the kind.
   const watchSnapshots = (): void => {

@@ -17,6 +17,9 @@ export interface ScheduleControllerDeps {
   readonly skipImmediately?: boolean;
 }
 
+/** When a schedule that was not due by the cache is due by what the API server says. */
+const LOOK_AGAIN_MS = 100;
+
 /** Makes Backups when Schedules are due. */
 export function startScheduleController(deps: ScheduleControllerDeps): Controller {
   const { client, clock, random, logger, namespace, zone } = deps;
@@ -43,8 +46,11 @@ export function startScheduleController(deps: ScheduleControllerDeps): Controlle
     const schedule = await client.find(schedules, key, signal);
     if (schedule === undefined) return {};
     const labelSelector = `${LABELS.scheduleName}=${validLabelValue(key.name)}`;
-    const own = await allOf(client.listAll<Backup>(backups, { namespace, labelSelector, signal }));
+    // Only a new Backup depends on those that are there.
+    const isDue = first.do === "submit";
+    const own = isDue ? await allOf(client.listAll<Backup>(backups, { namespace, labelSelector, signal })) : backupCache.list();
     const decision = decideSchedule(viewOf(schedule, own));
+    if (decision.do === "submit" && !isDue) return { requeueAfterMs: LOOK_AGAIN_MS };
     switch (decision.do) {
       case "nothing":
         return decision.recheckAfterMs === undefined ? {} : { requeueAfterMs: decision.recheckAfterMs };
