@@ -1,6 +1,5 @@
 /** A Backup and a Restore with the data mover of OADP 1.2, end to end: VolumeSnapshotBackups, restic repositories that the real restic opens, VolumeSnapshotRestores. */
 import { execFile } from "node:child_process";
-import { dirname } from "node:path";
 import { promisify } from "node:util";
 import {
   replicationDestinations,
@@ -11,30 +10,23 @@ import {
   volumeSnapshotRestores,
   volumeSnapshots,
 } from "@drayage/api";
-import { configMaps, type Deployment, deployments, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
+import { configMaps, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION, VELERO } from "../e2e/harness.ts";
 import { deployApplication, factsOf, inApplication, untilRunning } from "../e2e/sample-application.ts";
 import { peer } from "./peers.ts";
-import { RESTIC_IMAGE, startVolSyncStandIn } from "./volsync-stand-in.ts";
 
 const PASSWORD = "of the year before last";
 
 let harness: Harness;
-let volSync: ReturnType<typeof startVolSyncStandIn>;
 
 describe("with the data mover of OADP 1.2", () => {
   beforeAll(async () => {
-    const restic = dirname(peer("restic"));
-    harness = await Harness.start({
-      nodes: 1,
-      serverArgs: ["--volsync-era"],
-      imageMap: [{ pattern: RESTIC_IMAGE, mounts: [{ source: restic, target: "/peers", readOnly: true }], path: ["/peers"] }],
-    });
+    // The embedded image has restic where this machine has: there is no VolSync, so the server serves its kinds.
+    process.env["DRAYAGE_RESTIC"] = peer("restic");
+    harness = await Harness.start({ nodes: 1, serverArgs: ["--volsync-era"] });
     const data = { RESTIC_PASSWORD: Buffer.from(PASSWORD).toString("base64") };
     await harness.client.create(secrets, { apiVersion: "v1", kind: "Secret", metadata: { namespace: VELERO, name: "dm-credential" }, data });
-    await declareVolSync();
-    volSync = startVolSyncStandIn(harness.client);
     await deployApplication(harness, "shop", { orders: {}, scratch: {} });
     await inApplication(
       harness,
@@ -43,19 +35,8 @@ describe("with the data mover of OADP 1.2", () => {
     );
   }, 180_000);
   afterAll(async () => {
-    await volSync?.stop();
     await harness?.destroy();
   });
-
-  /** The stand-in serves VolSync's kinds: a Deployment as VolSync's has the server leave them to it. It needs no pod. */
-  async function declareVolSync(): Promise<void> {
-    const labels = { "app.kubernetes.io/name": "volsync" };
-    const template = { metadata: { labels }, spec: { nodeSelector: { "for-nobody": "true" }, containers: [{ name: "manager", image: "busybox" }] } };
-    await harness.client.create(deployments, {
-      ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { namespace: VELERO, name: "volsync", labels } },
-      spec: { replicas: 1, selector: { matchLabels: labels }, template } as unknown as Deployment["spec"],
-    });
-  }
 
   /** Everything that would stay on the way. */
   async function left(): Promise<string[]> {
