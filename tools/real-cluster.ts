@@ -7,13 +7,16 @@
  * loop devices, control groups and the folder.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { detachLoopDevices, removeCgroups } from "../test/real-cluster/leftovers.ts";
 import { FOLDER_VARIABLE } from "../test/real-cluster/machine.ts";
 
 const root = resolve(import.meta.dirname, "..");
+const PREFIX = "dray-real-";
+/** In the folder of a run: the process that takes it away. */
+const OWNER = "owner";
 const PATH = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 
 /** Debian's packages, each with a file by which it is known. */
@@ -53,7 +56,9 @@ exit $?
 
 /** Runs a command in namespaces of its own and returns its exit code; what it leaves behind is taken away. */
 export function runInRealCluster(words: readonly string[]): number {
-  const folder = mkdtempSync(join(tmpdir(), "dray-real-"));
+  removeAbandoned();
+  const folder = mkdtempSync(join(tmpdir(), PREFIX));
+  writeFileSync(join(folder, OWNER), String(process.pid));
   try {
     const { status } = spawnSync(
       "unshare",
@@ -62,10 +67,22 @@ export function runInRealCluster(words: readonly string[]): number {
     );
     return status ?? 1;
   } finally {
-    detachLoopDevices(folder);
-    removeCgroups(true, folder);
-    rmSync(folder, { recursive: true, force: true });
+    takeAway(folder);
   }
+}
+
+/** Of runs whose process was killed before it could. */
+function removeAbandoned(): void {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(PREFIX))) {
+    const owner = join(tmpdir(), name, OWNER);
+    if (existsSync(owner) && !existsSync(`/proc/${readFileSync(owner, "utf8")}`)) takeAway(join(tmpdir(), name));
+  }
+}
+
+function takeAway(folder: string): void {
+  detachLoopDevices(folder);
+  removeCgroups(true, folder);
+  rmSync(folder, { recursive: true, force: true });
 }
 
 if (import.meta.main) {
