@@ -18,6 +18,8 @@ export interface ServerRequests {
   /** Requests of every sort until it answered for the second time, and in the time after that. */
   readonly starting: number;
   readonly idle: number;
+  /** Requests for one of the finished backups alone, in all that time. */
+  readonly singleBackups: number;
   /** From the start of the process until it answered, and the most memory it held until then. */
   readonly readyMs: number;
   readonly peakMiB: number;
@@ -54,7 +56,8 @@ export async function countServerRequests(options: { readonly backups: number; r
       await ended;
       // A watch is counted when it has ended.
       await client.list(namespaces, { limit: 1 });
-      return { kinds: byKind(ofServer()), starting, idle, readyMs, peakMiB };
+      const singleBackups = ofServer().filter(({ url }) => url.includes("/backups/backup-")).length;
+      return { kinds: byKind(ofServer()), starting, idle, singleBackups, readyMs, peakMiB };
     } finally {
       server.kill("SIGKILL");
       await ended;

@@ -25,6 +25,11 @@ export class JobTable {
     return this.#jobs.get(name)?.uid === uid;
   }
 
+  /** Whether a job runs for an object of this name, of whatever life. */
+  isBusyWith(name: string): boolean {
+    return this.#jobs.has(name);
+  }
+
   /** Starts work unless some is under way for the name. What `work` throws, other than the reason it was ended for, goes to `onDefect`. */
   start(name: string, uid: string, work: (signal: AbortSignal) => Promise<void>, onDefect: (error: unknown) => void): void {
     if (this.#jobs.has(name)) return;

@@ -20,6 +20,7 @@ import {
   type Controller,
   configMaps,
   type Discovery,
+  type Informer,
   isDeleting,
   type KubeClient,
   keyOf,
@@ -43,7 +44,7 @@ import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import type { ResticEnvironment } from "../volsync-era/settings.ts";
-import { CANCEL_REQUESTED, decideBackup, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
+import { CANCEL_REQUESTED, decideBackup, isBehind, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
 import { cancelPodVolumeBackups } from "./pod-volume-backups.ts";
 import { prepareBackup } from "./prepare-backup.ts";
@@ -93,7 +94,7 @@ export function startBackupController(deps: BackupControllerDeps): RunningContro
   const jobs = new JobTable(() => {
     for (const key of queued()) controller.enqueue(key);
   });
-  const reconciler = new BackupReconciler(deps, jobs, () => informer.list(namespace));
+  const reconciler = new BackupReconciler(deps, jobs, informer);
   const controller: Controller = startController({
     name: "backup",
     clock,
@@ -131,17 +132,20 @@ class BackupReconciler {
   readonly #deps: BackupControllerDeps;
   readonly #settings: ServerSettings;
   readonly #jobs: JobTable;
-  readonly #all: () => readonly Backup[];
+  readonly #cache: Pick<Informer<Backup>, "get" | "list">;
 
-  constructor(deps: BackupControllerDeps, jobs: JobTable, all: () => readonly Backup[]) {
+  constructor(deps: BackupControllerDeps, jobs: JobTable, cache: Pick<Informer<Backup>, "get" | "list">) {
     this.#deps = deps;
     this.#settings = deps.settings ?? defaultServerSettings;
     this.#jobs = jobs;
-    this.#all = all;
+    this.#cache = cache;
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, logger } = this.#deps;
+    const cached = this.#cache.get(key);
+    // After a start nearly all of them are: they are not asked for one by one.
+    if (cached !== undefined && isBehind(phaseOf(cached)) && !this.#jobs.isBusyWith(key.name)) return {};
     const backup = await client.find(backups, key, signal);
     await this.#jobs.cancelOthers(key.name, backup?.metadata.uid, "The Backup was deleted");
     if (backup === undefined) return {};
@@ -176,7 +180,7 @@ class BackupReconciler {
 
   #observe(backup: Backup): ObservedBackup {
     const uid = backup.metadata.uid ?? "";
-    const others = this.#all().filter(({ metadata }) => metadata.uid !== uid);
+    const others = this.#cache.list(this.#deps.namespace).filter(({ metadata }) => metadata.uid !== uid);
     const place = queuePlace(backup, [...others, backup], this.#settings.concurrentBackups);
     return {
       phase: phaseOf(backup),

@@ -42,6 +42,8 @@ export const CANCEL_REQUESTED = "drayage.io/cancel-requested";
 
 const nothing: BackupDecision = { do: "nothing" };
 
+const wantsNothing = (): BackupDecision => nothing;
+
 export const backupPhases: Readonly<Record<BackupPhase, (o: ObservedBackup) => BackupDecision>> = {
   New: (o) => ({ do: "enqueue", position: o.position }),
   Queued: (o) => (o.mayStart ? { do: "release" } : o.storedPosition === o.position ? nothing : { do: "enqueue", position: o.position }),
@@ -52,18 +54,21 @@ export const backupPhases: Readonly<Record<BackupPhase, (o: ObservedBackup) => B
       : o.running
         ? nothing
         : { do: "fail", reason: "the server was restarted while the backup was InProgress; what it had written is not usable" },
-  FailedValidation: () => nothing,
-  WaitingForPluginOperations: () => nothing,
-  WaitingForPluginOperationsPartiallyFailed: () => nothing,
-  Finalizing: () => nothing,
-  FinalizingPartiallyFailed: () => nothing,
-  Completed: () => nothing,
-  PartiallyFailed: () => nothing,
-  Failed: () => nothing,
-  Deleting: () => nothing,
+  FailedValidation: wantsNothing,
+  WaitingForPluginOperations: wantsNothing,
+  WaitingForPluginOperationsPartiallyFailed: wantsNothing,
+  Finalizing: wantsNothing,
+  FinalizingPartiallyFailed: wantsNothing,
+  Completed: wantsNothing,
+  PartiallyFailed: wantsNothing,
+  Failed: wantsNothing,
+  Deleting: wantsNothing,
 };
 
 export const decideBackup = (o: ObservedBackup): BackupDecision => (o.deleting ? nothing : backupPhases[o.phase](o));
+
+/** Whether nothing is ever wanted in a phase, whatever else is so. */
+export const isBehind = (phase: BackupPhase): boolean => backupPhases[phase] === wantsNothing;
 
 export function phaseOf(backup: Backup): BackupPhase {
   return backup.status?.phase ?? "New";
