@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
-import type { Backup } from "@drayage/api";
+import { type Backup, type DownloadTargetKind, loadCrds } from "@drayage/api";
 import { utf8 } from "@drayage/base";
 import { VirtualClock } from "@drayage/base/testing";
 import { MemoryObjectStore } from "@drayage/blob/testing";
@@ -129,6 +129,36 @@ describe("a backup of ours", () => {
       "resources/pods/namespaces/shop/a.json",
       "resources/pods/v1-preferredversion/namespaces/shop/a.json",
     ]);
+  });
+
+  it("is downloaded file by file, each kind that can be asked for from where Velero puts it", async () => {
+    await loadRecording();
+    const [definition] = loadCrds("velero.io").filter(({ spec }) => spec.names.kind === "DownloadRequest");
+    const kinds = JSON.stringify(definition).match(/"enum":(\["BackupLog"[^\]]*\])/)?.[1] ?? "[]";
+    const files: Readonly<Record<DownloadTargetKind, string | undefined>> = {
+      BackupLog: "backups/second/second-logs.gz",
+      BackupContents: "backups/second/second.tar.gz",
+      BackupVolumeSnapshots: "backups/second/second-volumesnapshots.json.gz",
+      BackupItemOperations: "backups/second/second-itemoperations.json.gz",
+      BackupResourceList: "backups/second/second-resource-list.json.gz",
+      BackupResults: "backups/second/second-results.gz",
+      BackupVolumeInfos: "backups/second/second-volumeinfo.json.gz",
+      RestoreLog: "restores/back/restore-back-logs.gz",
+      RestoreResults: "restores/back/restore-back-results.gz",
+      RestoreResourceList: "restores/back/restore-back-resource-list.json.gz",
+      RestoreItemOperations: "restores/back/restore-back-itemoperations.json.gz",
+      RestoreVolumeInfo: "restores/back/back-volumeinfo.json.gz",
+      // Of an earlier Velero's CSI snapshots; this one wrote none.
+      CSIBackupVolumeSnapshots: undefined,
+      CSIBackupVolumeSnapshotContents: undefined,
+    };
+    expect((JSON.parse(kinds) as string[]).sort()).toEqual(Object.keys(files).sort());
+    for (const [kind, file] of Object.entries(files) as [DownloadTargetKind, string | undefined][]) {
+      // The address of a store in memory holds the file itself.
+      const url = await store.downloadUrl(kind, kind.startsWith("Restore") ? "back" : "second", 60_000);
+      const wanted = file === undefined ? Buffer.alloc(0) : Buffer.from(await objects.get(file));
+      expect(Buffer.from(url.split("base64,")[1] ?? "", "base64").equals(wanted), kind).toBe(true);
+    }
   });
 
   it("does not exist until its metadata is there, nor after the deletion began", async () => {

@@ -10,7 +10,7 @@ import {
   LABELS,
   validLabelValue,
 } from "@drayage/api";
-import type { RandomSource } from "@drayage/base";
+import { hasCode, type RandomSource } from "@drayage/base";
 import { type Controller, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
 import { CANCEL_REQUESTED } from "../backup/backup.ts";
 import { cancelPodVolumeBackups } from "../backup/pod-volume-backups.ts";
@@ -49,7 +49,8 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
         return {};
       case "carryOut": {
         if (backup === undefined || location === undefined) return {};
-        const claimed = await claim(deps, request, backup, signal);
+        const others = informer.list().filter(({ spec, metadata }) => spec.backupName === backup.metadata.name && metadata.name !== request.metadata.name);
+        const claimed = await claim(deps, request, others, backup, signal);
         await end(deps, claimed, await deleteBackup(deps, backup, location, signal), signal);
         return {};
       }
@@ -106,13 +107,16 @@ async function stopBackup({ client, namespace, logger }: BackupDeletionControlle
   await cancelPodVolumeBackups(client, backup, why, signal);
 }
 
-/** Marks request and backup; other requests for the backup have no more to do. */
-async function claim(deps: BackupDeletionControllerDeps, request: DeleteBackupRequest, backup: Backup, signal: AbortSignal): Promise<DeleteBackupRequest> {
-  const { client, namespace } = deps;
-  for await (const other of client.listAll(deleteBackupRequests, { namespace, signal })) {
-    if (other.spec.backupName === request.spec.backupName && other.metadata.name !== request.metadata.name)
-      await client.delete(deleteBackupRequests, keyOf(other), { signal });
-  }
+/** Marks request and backup; `others`, the other requests for the backup, have no more to do. One that is not seen yet finds no backup when its turn comes. */
+async function claim(
+  deps: BackupDeletionControllerDeps,
+  request: DeleteBackupRequest,
+  others: readonly DeleteBackupRequest[],
+  backup: Backup,
+  signal: AbortSignal,
+): Promise<DeleteBackupRequest> {
+  const { client } = deps;
+  for (const other of others) await deleteQuietly(deps, keyOf(other), signal);
   const labels = { [LABELS.backupName]: validLabelValue(request.spec.backupName), [LABELS.backupUid]: backup.metadata.uid ?? "", ...request.metadata.labels };
   const claimed = await client.patch(
     deleteBackupRequests,
@@ -123,6 +127,14 @@ async function claim(deps: BackupDeletionControllerDeps, request: DeleteBackupRe
   );
   await client.patch(backups, keyOf(backup), "merge", { status: { phase: "Deleting" } }, { signal });
   return claimed;
+}
+
+async function deleteQuietly({ client }: BackupDeletionControllerDeps, key: ObjectKey, signal: AbortSignal): Promise<void> {
+  try {
+    await client.delete(deleteBackupRequests, key, { signal });
+  } catch (error) {
+    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
+  }
 }
 
 /** Without errors the request has served its purpose and goes at once, together with any other for the same backup. */

@@ -180,6 +180,32 @@ describe("the backup deletion controller", () => {
     expect(store.openArchives).toBe(0);
   });
 
+  it("takes away a thousand backups that are deleted at once, each with its data, and asks the same of the API server for each", async () => {
+    const names = Array.from({ length: 1_000 }, (_, n) => `many-${n}`);
+    for (const name of names) {
+      const object = { ...backup, metadata: { ...backup.metadata, name } };
+      const writer = await store.newArchiveWriter();
+      const moved = upload(`${name}-a`, name, { backup: name });
+      const ref = { groupResource: "datauploads.velero.io", namespace: "velero", name: moved.metadata.name ?? "", version: "v2alpha1", preferred: true };
+      await writer.add(ref, moved as unknown as GenericObject);
+      await store.putBackup({ backup: object, archive: await writer.finish() });
+      await writer.dispose();
+      repositories.manifests.add(`notes/${name}`);
+      client.seed(backups, object);
+    }
+    const before = client.calls.length;
+    for (const name of names)
+      for (const twice of ["x", "y"]) client.seed(deleteBackupRequests, { metadata: key(`${name}-${twice}`), spec: { backupName: name }, status: {} });
+    for (let round = 0; client.all(deleteBackupRequests).length > 0 && round < 2_000; round++) await tick(10);
+    await controller.idle();
+    expect(client.all(deleteBackupRequests).map(({ metadata, status }) => [metadata.name, status])).toEqual([]);
+    expect(client.all(backups).map(({ metadata }) => metadata.name)).toEqual(["first"]);
+    expect(await store.listBackups()).toEqual(["first"]);
+    expect([...repositories.manifests]).toEqual(["notes/s1", "notes/s2", "notes/s3", "notes/s4", "notes/s5"]);
+    expect((client.calls.length - before) / names.length).toBeLessThan(40);
+    expect(client.calls.slice(before).filter(({ verb, resource }) => verb === "list" && resource.startsWith("deletebackuprequests"))).toEqual([]);
+  });
+
   it("stops a backup that has not ended, waits for that, and deletes it then", async () => {
     client.mutate(backups, key("first"), (current) => {
       current.status = { ...current.status, phase: "WaitingForPluginOperations" };
