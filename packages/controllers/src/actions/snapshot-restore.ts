@@ -2,17 +2,26 @@
 import { createHash } from "node:crypto";
 import { ANNOTATIONS, LABELS, type VolumeSnapshot, type VolumeSnapshotContent, validLabelValue, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
-import { type GenericObject, type KubeClient, type PersistentVolumeClaim, parseQuantity } from "@drayage/kube";
-import { VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "./item-id.ts";
+import { type KubeClient, type PersistentVolumeClaim, parseQuantity } from "@drayage/kube";
+import { VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "./item-id.ts";
 import type { RestoreAction, RestoreActionContext } from "./restore-action.ts";
+import { LIST_SECRET, secretNamedBy } from "./snapshot-secrets.ts";
 
 const SNAPSHOT_API = "snapshot.storage.k8s.io";
 
-/** The snapshots of a backup and their contents come back with the claims that are filled from them, under names of the restore's own. */
+/**
+ * The snapshots of a backup and their contents come back with the claims that are filled from them, under names of the restore's own. A class brings the Secret with which its
+ * driver lists snapshots (Velero's `csi-volumesnapshotclass-restorer`).
+ */
 export const snapshotRestoreActions: readonly RestoreAction[] = [
-  { name: "velero.io/csi-volumesnapshot-restorer", groupResource: VOLUME_SNAPSHOTS },
-  { name: "velero.io/csi-volumesnapshotcontent-restorer", groupResource: VOLUME_SNAPSHOT_CONTENTS },
-].map((action) => ({ ...action, execute: async (item: GenericObject) => ({ item, skip: true }) }));
+  { name: "velero.io/csi-volumesnapshot-restorer", groupResource: VOLUME_SNAPSHOTS, execute: async (item) => ({ item, skip: true }) },
+  { name: "velero.io/csi-volumesnapshotcontent-restorer", groupResource: VOLUME_SNAPSHOT_CONTENTS, execute: async (item) => ({ item, skip: true }) },
+  {
+    name: "velero.io/csi-volumesnapshotclass-restorer",
+    groupResource: VOLUME_SNAPSHOT_CLASSES,
+    execute: async (item) => ({ item, additionalItems: secretNamedBy(item, LIST_SECRET) }),
+  },
+];
 
 /**
  * Makes a content and a VolumeSnapshot for the stored one and names it as the claim's source. They keep the snapshot when they are deleted: it belongs to the backup.

@@ -7,13 +7,10 @@ import { ANNOTATIONS, LABELS, type VolumeSnapshot, type VolumeSnapshotContent, v
 import { type Clock, DrayError, formatTime, hasCode } from "@drayage/base";
 import { formatQuantity, type GenericObject, type KubeClient, keyOf } from "@drayage/kube";
 import type { BackupAction } from "./backup-action.ts";
-import { type ItemId, SECRETS, VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "./item-id.ts";
+import { type ItemId, VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "./item-id.ts";
+import { DELETION_SECRET, LIST_SECRET, secretNamedBy } from "./snapshot-secrets.ts";
 
 export const VOLUME_SNAPSHOT_ACTION = "velero.io/csi-volumesnapshot-backupper";
-
-/** Where external-snapshotter notes the Secrets that its driver needs. */
-const DELETION_SECRET = { name: "snapshot.storage.kubernetes.io/deletion-secret-name", namespace: "snapshot.storage.kubernetes.io/deletion-secret-namespace" };
-const LIST_SECRET = { name: "csi.storage.k8s.io/snapshotter-list-secret-name", namespace: "csi.storage.k8s.io/snapshotter-list-secret-namespace" };
 
 /** Actions for the snapshots, contents and classes that a backup makes or uses. */
 export function createVolumeSnapshotActions({ client, clock }: { readonly client: KubeClient; readonly clock: Clock }): BackupAction[] {
@@ -52,15 +49,13 @@ export function createVolumeSnapshotActions({ client, clock }: { readonly client
 }
 
 /** Brings the Secret along that an object's annotations name. */
-function secretAction(name: string, groupResource: string, keys: { readonly name: string; readonly namespace: string }): BackupAction {
+function secretAction(name: string, groupResource: string, keys: Parameters<typeof secretNamedBy>[1]): BackupAction {
   return {
     name,
     groupResource,
     async execute(item) {
-      const secretName = item.metadata.annotations?.[keys.name];
-      const namespace = item.metadata.annotations?.[keys.namespace];
-      if (secretName === undefined || namespace === undefined) return { item };
-      return { item, additionalItems: [{ groupResource: SECRETS, namespace, name: secretName }], mustInclude: true };
+      const additionalItems = secretNamedBy(item, keys);
+      return additionalItems.length === 0 ? { item } : { item, additionalItems, mustInclude: true };
     },
   };
 }
