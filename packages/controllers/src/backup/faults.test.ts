@@ -160,6 +160,40 @@ describe("with one call failing", () => {
   });
 });
 
+it("a backup ends when its namespace is deleted before any of its calls, and leaves no snapshot behind", async () => {
+  const outcomes = new Set<string>();
+  const tried = await sweep(async (fault) => {
+    const cluster = recordedCluster();
+    const store = new MemoryBackupStore();
+    const { client, resources } = cluster;
+    client.seed<Backup>(backups, newBackup("second"));
+    let count = 0;
+    client.intercept = ({ verb }) => {
+      if (verb === "watch" || ++count !== fault) return;
+      for (const type of resources) {
+        for (const { metadata } of client.all<KubeObject>(type)) {
+          const isIt = type.plural === "namespaces" && metadata.name === "notes";
+          if (metadata.namespace === "notes" || isIt) client.discard(type, { namespace: metadata.namespace, name: metadata.name ?? "" });
+        }
+      }
+      for (const { metadata } of client.all(volumeSnapshots)) client.discard(volumeSnapshots, { namespace: metadata.namespace, name: metadata.name ?? "" });
+    };
+    const running = start(cluster, store);
+    outcomes.add(await untilEnded(cluster, backups, "second", () => moveUploads(cluster)));
+    moveUploads(cluster);
+    await stopAll(running);
+    const owned = new Set(client.all(dataUploads).map(({ spec }) => spec.csiSnapshot?.volumeSnapshot));
+    expect(
+      client.all(volumeSnapshots).filter(({ metadata }) => !owned.has(metadata.name)),
+      `call ${fault}`,
+    ).toEqual([]);
+    expect(store.openArchives, `call ${fault}`).toBe(0);
+    return count >= fault;
+  });
+  expect(tried).toBeGreaterThan(50);
+  expect(outcomes).toContain("Completed");
+});
+
 it("a backup removes the snapshot that was cut by a request whose answer was lost", async () => {
   const cluster = recordedCluster();
   const store = new MemoryBackupStore();
