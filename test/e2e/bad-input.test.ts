@@ -138,9 +138,9 @@ describe("a request", () => {
       'spec.ttl is "soon", where a duration such as "10m0s" is wanted',
       'spec.csiSnapshotTimeout is "-1s", where a duration such as "10m0s" is wanted',
       expect.stringMatching(/^backup storage location "absent" does not exist; there is default/),
-      'spec.datamover is "acme", and there is no such mover; there is drayage, velero, velero-fs',
       'spec.labelSelector: Cannot use label selector: operator "Is" of key "a" is none of In, NotIn, Exists, DoesNotExist',
       'spec.includedNamespaces, spec.excludedNamespaces: the list of includes has "*" and other entries, where "*" must stand alone',
+      'spec.datamover is "acme", and there is no such mover; there is drayage, velero, velero-fs',
     ]);
   });
 
