@@ -13,6 +13,7 @@ import { type ContentCodec, invariantReadBack } from "../content/content-codec.t
 import type { EpochParameters } from "../format/block-format.ts";
 import type { RepositoryFormat } from "../format/repository-format.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
+import { removeTornBlob } from "../index-blobs/remove-torn-blob.ts";
 import { EPOCH_PREFIX } from "./epoch-names.ts";
 import { type EpochState, isSettled, listUncompacted, loadEpochState } from "./epoch-state.ts";
 
@@ -84,49 +85,39 @@ export class EpochIndexBlobs implements IndexBlobs {
     return this.#on.format.block.epochParameters;
   }
 
-  /** Puts all blobs in one epoch. Undefined when the epoch changed in between: everything was taken back, to be tried again. */
+  /**
+   * Puts all blobs in one epoch. Undefined when the epoch changed in between, and it is to be tried again.
+   *
+   * Nothing that is whole is taken back, whatever fails: from the moment it is there, others may rely on what it names. One that stays is harmless: the contents that it names are
+   * stored, and the same index is written again under the same name, or in a later epoch.
+   */
   async #tryWrite(sealed: readonly { readonly id: string; readonly data: Uint8Array }[], signal?: AbortSignal): Promise<string[] | undefined> {
     let loaded = await this.#current(WRITE_NEEDS, signal);
     const epoch = loaded.state.writeEpoch;
     const written: string[] = [];
-    try {
-      for (const { id, data } of sealed) {
-        if (!this.#isValid(loaded)) {
-          loaded = await this.#current(WRITE_NEEDS, signal);
-          if (loaded.state.writeEpoch !== epoch) {
-            await this.#takeBack(written);
-            return undefined;
-          }
-        }
-        const name = `${EPOCH_PREFIX.uncompacted}${epoch}_${id}`;
-        // Named before the put: one that fails may have taken effect all the same.
-        written.push(name);
+    for (const { id, data } of sealed) {
+      if (!this.#isValid(loaded)) {
+        loaded = await this.#current(WRITE_NEEDS, signal);
+        if (loaded.state.writeEpoch !== epoch) return undefined;
+      }
+      const name = `${EPOCH_PREFIX.uncompacted}${epoch}_${id}`;
+      try {
         await this.#on.storage.put(name, data, this.#on.format.putOptionsOf(name, signal));
+      } catch (error) {
+        await removeTornBlob(this.#on.storage, { id: name, data }, this.#on.logger);
+        throw error;
       }
-      this.#loaded = undefined;
-      const after = await this.#current(0, signal);
-      if (after.state.writeEpoch >= epoch + 2) {
-        throw new DrayError(
-          "BLOB_UNAVAILABLE",
-          `Cannot write index blobs: it took so long that epoch ${epoch} is closed, ${after.state.writeEpoch} is written now`,
-        );
-      }
-    } catch (error) {
-      await this.#takeBack(written);
-      throw error;
+      written.push(name);
+    }
+    this.#loaded = undefined;
+    const after = await this.#current(0, signal);
+    if (after.state.writeEpoch >= epoch + 2) {
+      throw new DrayError(
+        "BLOB_UNAVAILABLE",
+        `Cannot write index blobs: it took so long that epoch ${epoch} is closed, ${after.state.writeEpoch} is written now`,
+      );
     }
     return written;
-  }
-
-  /** Deletes what a failed write left. One that stays is harmless: its contents exist, or are overruled; it is only reported. */
-  async #takeBack(names: readonly string[]): Promise<void> {
-    for (const name of names) {
-      try {
-        await this.#on.storage.delete(name);
-      } catch (error) {
-        this.#on.logger.warn("Cannot take back an index blob", { blobId: name, error: String(error) });
-      }
-    }
   }
 
   async #activeOf(state: EpochState, signal?: AbortSignal): Promise<BlobMetadata[]> {

@@ -15,6 +15,7 @@ import type { RepositoryFormat } from "../format/repository-format.ts";
 import { encodeInShards } from "../index-blobs/index-codec.ts";
 import { closeSegment, type IndexLoader, indexesOf } from "../index-blobs/index-loader.ts";
 import { mergeEntries } from "../index-blobs/merged-index.ts";
+import { removeTornBlob } from "../index-blobs/remove-torn-blob.ts";
 import type { EpochIndexBlobs } from "./epoch-index-blobs.ts";
 import { EPOCH_PREFIX, MARKER_CONTENT, numberOfName, WATERMARK_CONTENT } from "./epoch-names.ts";
 import { type EpochState, isSettled, listUncompacted } from "./epoch-state.ts";
@@ -165,16 +166,20 @@ export class EpochMaintenance {
     const shards = encodeInShards(format.block.indexVersion, mergeEntries(indexes), entries, COMPACTED_SHARD_ENTRIES);
     const suffix = `s${randomHex(random, SUFFIX_BYTES)}-c${shards.count}`;
     const written: string[] = [];
+    let last: { readonly id: string; readonly data: Uint8Array } | undefined;
     try {
       for (const plain of shards.encode()) {
         const { id, data } = codec.sealBlob(prefix, plain, suffix);
         invariantReadBack(Buffer.from(codec.openBlob(id, data)).equals(plain), `index "${id}"`);
         // Named before the put: one that fails may have taken effect, or half of it.
         written.push(id);
+        last = { id, data };
         await this.#put(id, data, signal);
       }
     } catch (error) {
-      await this.#takeBack(written);
+      // With the last of them the set may be complete, and others may have deleted what it was made of while this process was held up.
+      if (written.length < shards.count) await this.#takeBack(written);
+      else if (last !== undefined) await removeTornBlob(this.#on.storage, last, this.#on.logger);
       throw error;
     } finally {
       for (const segment of segments) closeSegment(segment);
@@ -182,7 +187,7 @@ export class EpochMaintenance {
     }
   }
 
-  /** Deletes what a failed compaction left. Readers that use it already find it gone and look again: what it was made of is still there. */
+  /** Deletes what a failed compaction left, a part of a set that nobody uses. */
   async #takeBack(names: readonly string[]): Promise<void> {
     for (const name of names) {
       try {

@@ -12,8 +12,8 @@ export interface IndexBlobs {
   /** What is active now, by a listing of its own. */
   active(signal?: AbortSignal): Promise<ActiveIndexBlobs>;
   /**
-   * Encrypts and stores plain indexes, so that what they say exists. Returns their names in order. Either all are there afterwards, or an error is thrown
-   * and what was put is taken back as far as the storage lets.
+   * Encrypts and stores plain indexes, so that what they say exists. Returns their names in order. When it throws, some of them may be there all the same, and stay: others may
+   * rely on them already.
    */
   write(indexes: readonly Uint8Array[], sessionId: string, signal?: AbortSignal): Promise<readonly string[]>;
 }

@@ -7,6 +7,7 @@
  *
  * Each step waits until nobody can still be reading by an older listing. An m blob outlives its inputs: without it they would count again.
  */
+
 import { errorFields, type Logger, mapLimit, type RandomSource, utf8 } from "@drayage/base";
 import type { BlobMetadata, BlobStorage } from "@drayage/blob";
 import { type ContentCodec, invariantReadBack } from "../content/content-codec.ts";
@@ -18,6 +19,7 @@ import { closeSegment, type IndexLoader, indexesOf } from "./index-loader.ts";
 import { COMPACTION_LOG_PREFIX, INDEX_PREFIX, type LegacyIndexBlobs } from "./legacy-index-blobs.ts";
 import { mergeEntries } from "./merged-index.ts";
 import type { IndexEntry, PackIndex } from "./pack-index.ts";
+import { removeTornBlob } from "./remove-torn-blob.ts";
 
 const CLEANUP_PREFIX = "l";
 /** Fewer are left as they are. */
@@ -98,6 +100,7 @@ export class LegacyIndexMaintenance {
     const outputs: BlobMetadata[] = [];
     const written: string[] = [];
     let log: BlobMetadata;
+    let mayCount = false;
     try {
       for (const plain of shards.encode(() => random.bytes(TRAILER_BYTES))) {
         const sealed = codec.sealBlob(INDEX_PREFIX, plain, "");
@@ -105,10 +108,11 @@ export class LegacyIndexMaintenance {
         written.push(sealed.id);
         outputs.push(await this.#put(sealed, plain, signal));
       }
+      mayCount = true;
       log = await this.#putJson(COMPACTION_LOG_PREFIX, { inputMetadata: metadataOf(inputs), outputMetadata: metadataOf(outputs) }, signal);
     } catch (error) {
-      // A log that is there without its outputs says nothing: the inputs go on counting.
-      await this.#takeBack(written);
+      // Once the log may be there the inputs may be deleted by others at any time, and the outputs are all there is.
+      if (!mayCount) await this.#takeBack(written);
       throw error;
     } finally {
       for (const segment of segments) closeSegment(segment);
@@ -169,9 +173,15 @@ export class LegacyIndexMaintenance {
     return this.#on.codec.openBlob(id, await this.#on.storage.get(id, signal === undefined ? {} : { signal }));
   }
 
-  #putJson(prefix: string, value: object, signal?: AbortSignal): Promise<BlobMetadata> {
+  async #putJson(prefix: string, value: object, signal?: AbortSignal): Promise<BlobMetadata> {
     const plain = utf8(stringifyGo(value));
-    return this.#put(this.#on.codec.sealBlob(prefix, plain, ""), plain, signal);
+    const sealed = this.#on.codec.sealBlob(prefix, plain, "");
+    try {
+      return await this.#put(sealed, plain, signal);
+    } catch (error) {
+      await removeTornBlob(this.#on.storage, sealed, this.#on.logger);
+      throw error;
+    }
   }
 
   /** Stores a sealed blob; its metadata are the storage's. */
