@@ -3,7 +3,7 @@
  * Everything lies below one temporary folder and ends with `destroy`, which fails when a process, a mount or a loop device is left.
  */
 import { execFile, execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import {
@@ -162,7 +162,8 @@ export class Harness {
   static async start(options: HarnessOptions = {}): Promise<Harness> {
     const { startCluster, storeHost: host, storePort } = await surroundings();
     const cluster = await startCluster({ nodes: 2, ...options });
-    const folder = join(cluster.directory, "..", "store");
+    // Of its own: clusters of several test files may lie in one folder.
+    const folder = mkdtempSync(join(cluster.directory, "..", "store-"));
     let harness: Harness | undefined;
     try {
       const store = await startObjectStore({
