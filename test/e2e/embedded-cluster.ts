@@ -163,7 +163,8 @@ function startTicksOf(pid: number): string | undefined {
   }
 }
 
-function readJson<T>(path: string): T | undefined {
+/** What a file of JSON holds; undefined when it is not there, or half written. */
+export function readJson<T>(path: string): T | undefined {
   try {
     return JSON.parse(readFileSync(path, "utf8")) as T;
   } catch {

@@ -48,7 +48,7 @@ import {
 import { openRepository, type Repository } from "@drayage/repo";
 import { applyManifests, waitForInstallation } from "../../apps/dray/src/cluster/installation.ts";
 import { FOLDER_VARIABLE } from "../real-cluster/machine.ts";
-import { TestCluster } from "./embedded-cluster.ts";
+import { readJson, TestCluster } from "./embedded-cluster.ts";
 import { quietTerminal } from "./quiet-terminal.ts";
 
 /** The namespace of the installation. */
@@ -574,14 +574,6 @@ function stateOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[0];
-  } catch {
-    return undefined;
-  }
-}
-
-function readJson<T>(path: string): T | undefined {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as T;
   } catch {
     return undefined;
   }

@@ -10,7 +10,7 @@ import {
   LABELS,
   validLabelValue,
 } from "@drayage/api";
-import { hasCode, type RandomSource } from "@drayage/base";
+import type { RandomSource } from "@drayage/base";
 import { type Controller, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
 import { CANCEL_REQUESTED } from "../backup/backup.ts";
 import { cancelPodVolumeBackups } from "../backup/pod-volume-backups.ts";
@@ -116,7 +116,7 @@ async function claim(
   signal: AbortSignal,
 ): Promise<DeleteBackupRequest> {
   const { client } = deps;
-  for (const other of others) await deleteQuietly(deps, keyOf(other), signal);
+  for (const other of others) await client.delete(deleteBackupRequests, keyOf(other), { signal });
   const labels = { [LABELS.backupName]: validLabelValue(request.spec.backupName), [LABELS.backupUid]: backup.metadata.uid ?? "", ...request.metadata.labels };
   const claimed = await client.patch(
     deleteBackupRequests,
@@ -127,14 +127,6 @@ async function claim(
   );
   await client.patch(backups, keyOf(backup), "merge", { status: { phase: "Deleting" } }, { signal });
   return claimed;
-}
-
-async function deleteQuietly({ client }: BackupDeletionControllerDeps, key: ObjectKey, signal: AbortSignal): Promise<void> {
-  try {
-    await client.delete(deleteBackupRequests, key, { signal });
-  } catch (error) {
-    if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-  }
 }
 
 /** Without errors the request has served its purpose and goes at once, together with any other for the same backup. */
