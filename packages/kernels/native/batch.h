@@ -23,28 +23,23 @@ struct Ranges {
   Bytes at(size_t i) const { return {data.data + starts.data[i], lengths.data[i]}; }
 };
 
-// blake2bRanges(key, data, starts, lengths, count, out): as blake2bMany, of ranges of one buffer. The longest go first, so that no lane is left with one at the end.
+// blake2bRanges(key, data, starts, lengths, count, out, kept): as blake2bMany, of ranges of one buffer, and the first `kept` bytes of each digest. The longest go first, so that no lane is left with one at the end.
 napi_value blake2bRanges(napi_env env, napi_callback_info info) {
-  Arguments args(env, info, 6);
+  Arguments args(env, info, 7);
   uint8_t keyBlock[BLOCK];
   const Bytes key = keyArgument(args, 0, keyBlock);
   const Ranges ranges(args, 1, 2, 3, 4);
   const Bytes out = args.bytes(5);
-  if (args.ok() && out.length / DIGEST < ranges.count) args.fail("the digests do not fit");
+  const size_t kept = args.number(6, DIGEST);
+  if (args.ok() && (kept == 0 || out.length / kept < ranges.count)) args.fail("the digests do not fit");
   if (!args.ok()) return nullptr;
   std::vector<uint32_t> order(ranges.count);
   for (size_t i = 0; i < order.size(); i++) order[i] = static_cast<uint32_t>(i);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return ranges.lengths.data[a] > ranges.lengths.data[b]; });
   std::vector<Message> messages;
   messages.reserve(ranges.count);
-  for (const uint32_t i : order) messages.emplace_back(keyBlock, ranges.at(i), out.data + DIGEST * i);
-#ifdef WITH_AVX2
-  if (args.data != nullptr) {
-    hashFourWise(messages, key.length);
-    return nullptr;
-  }
-#endif
-  for (const Message& message : messages) hashOne(message, key.length);
+  for (const uint32_t i : order) messages.push_back({ranges.at(i), out.data + kept * i});
+  hashMany(messages, KeyedStart(keyBlock, key.length, kept), args.data);
   return nullptr;
 }
 

@@ -13,6 +13,23 @@ struct CtrContext {
 };
 thread_local CtrContext ctrContext;
 
+// Begins to encrypt or decrypt with this thread's context. `iv` is the whole first counter block. Errors of OpenSSL are left for the caller to clear.
+bool startCounted(const uint8_t* key, const uint8_t* iv) {
+  const OpenSsl& ssl = openSsl();
+  if (ctrContext.context == nullptr) ctrContext.context = ssl.newCipherContext();
+  return ctrContext.context != nullptr && ssl.encryptInit(ctrContext.context, ssl.aes256Ctr(), nullptr, key, iv) == 1;
+}
+
+// Goes on with what was begun. `out` may be `data`.
+bool countOn(const uint8_t* data, size_t length, uint8_t* out) {
+  bool done = true;
+  for (size_t at = 0; done && at < length; at += UPDATE_MAX) {
+    int written = 0;
+    done = openSsl().encryptUpdate(ctrContext.context, out + at, &written, data + at, static_cast<int>(std::min(UPDATE_MAX, length - at))) == 1;
+  }
+  return done;
+}
+
 // aes256Ctr(key, iv, data, out): writes `data`, encrypted or decrypted, to the start of `out`. `iv` is the whole first counter block.
 napi_value aes256Ctr(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 4);
@@ -25,15 +42,8 @@ napi_value aes256Ctr(napi_env env, napi_callback_info info) {
   if (args.ok() && overlap(data.data, data.length, out.data, data.length)) args.fail("what is decrypted would overwrite its own source");
   if (args.ok() && !openSsl().complete) args.fail("this Node has no OpenSSL to share");
   if (!args.ok()) return nullptr;
-  const OpenSsl& ssl = openSsl();
-  if (ctrContext.context == nullptr) ctrContext.context = ssl.newCipherContext();
-  bool done = ctrContext.context != nullptr && ssl.encryptInit(ctrContext.context, ssl.aes256Ctr(), nullptr, key.data, iv.data) == 1;
-  for (size_t at = 0; done && at < data.length; at += UPDATE_MAX) {
-    int written = 0;
-    done = ssl.encryptUpdate(ctrContext.context, out.data + at, &written, data.data + at, static_cast<int>(std::min(UPDATE_MAX, data.length - at))) == 1;
-  }
-  if (done) return nullptr;
-  ssl.clearErrors();
+  if (startCounted(key.data, iv.data) && countOn(data.data, data.length, out.data)) return nullptr;
+  openSsl().clearErrors();
   args.fail("OpenSSL failed to decrypt");
   return nullptr;
 }

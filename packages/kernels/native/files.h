@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <limits>
 
 namespace {
 
@@ -87,56 +88,72 @@ class Names {
   char buffer_[NAME_MAX_BYTES + 1];
 };
 
+// A name in a text of names.
+struct Item {
+  uint32_t at;
+  uint32_t length;
+  bool isDirectory;
+};
+
+// Names of a directory, directories first, each part by bytes.
+class Listing {
+ public:
+  std::vector<uint8_t> text;
+  std::vector<Item> items;
+
+  // Reads what an open directory holds; 0 or the number of the error. Ends early, with EOVERFLOW, behind `most` names, and with EISDIR at a directory where only files are wanted.
+  // Takes the descriptor over: entries are looked up by another one.
+  int read(int own, int fd, size_t most, bool filesOnly) {
+    DIR* directory = own < 0 ? nullptr : fdopendir(own);
+    if (directory == nullptr) {
+      const int why = errno;
+      if (own >= 0) close(own);
+      return why;
+    }
+    const int failure = readAll(directory, fd, most, filesOnly);
+    closedir(directory);
+    if (failure != 0) return failure;
+    std::sort(items.begin(), items.end(), [this](const Item& a, const Item& b) {
+      if (a.isDirectory != b.isDirectory) return a.isDirectory;
+      const int order = std::memcmp(text.data() + a.at, text.data() + b.at, std::min(a.length, b.length));
+      return order != 0 ? order < 0 : a.length < b.length;
+    });
+    return 0;
+  }
+
+ private:
+  int readAll(DIR* directory, int fd, size_t most, bool filesOnly) {
+    for (;;) {
+      errno = 0;
+      const struct dirent* entry = readdir(directory);
+      if (entry == nullptr) return errno;
+      const char* name = entry->d_name;
+      const size_t length = std::strlen(name);
+      if (length == 0 || (name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.')))) continue;
+      if (text.size() + length > UINT32_MAX || items.size() == most) return EOVERFLOW;
+      bool isDirectory = entry->d_type == DT_DIR;
+      if (entry->d_type == DT_UNKNOWN) {
+        struct stat facts;
+        isDirectory = fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(facts.st_mode);
+      }
+      if (isDirectory && filesOnly) return EISDIR;
+      items.push_back({static_cast<uint32_t>(text.size()), static_cast<uint32_t>(length), isDirectory});
+      text.insert(text.end(), name, name + length);
+    }
+  }
+};
+
 // listDirectory(fd): {names, ends, directories}, directories first, each part by bytes; or the number of the error.
 napi_value listDirectory(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 1);
   const int fd = static_cast<int>(args.number(0, INT32_MAX));
   if (!args.ok()) return nullptr;
+  Listing listing;
   // An open directory has one position: another descriptor leaves it to its owner.
-  const int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* directory = own < 0 ? nullptr : fdopendir(own);
-  if (directory == nullptr) {
-    const int why = errno;
-    if (own >= 0) close(own);
-    return numberValue(env, why);
-  }
-  struct Item {
-    uint32_t at;
-    uint32_t length;
-    bool isDirectory;
-  };
-  std::vector<uint8_t> text;
-  std::vector<Item> items;
-  int failure = 0;
-  for (;;) {
-    errno = 0;
-    const struct dirent* entry = readdir(directory);
-    if (entry == nullptr) {
-      failure = errno;
-      break;
-    }
-    const char* name = entry->d_name;
-    const size_t length = std::strlen(name);
-    if (length == 0 || (name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.')))) continue;
-    if (text.size() + length > UINT32_MAX) {
-      failure = EOVERFLOW;
-      break;
-    }
-    bool isDirectory = entry->d_type == DT_DIR;
-    if (entry->d_type == DT_UNKNOWN) {
-      struct stat facts;
-      isDirectory = fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(facts.st_mode);
-    }
-    items.push_back({static_cast<uint32_t>(text.size()), static_cast<uint32_t>(length), isDirectory});
-    text.insert(text.end(), name, name + length);
-  }
-  closedir(directory);
+  const int failure = listing.read(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, SIZE_MAX, false);
   if (failure != 0) return numberValue(env, failure);
-  std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-    if (a.isDirectory != b.isDirectory) return a.isDirectory;
-    const int order = std::memcmp(text.data() + a.at, text.data() + b.at, std::min(a.length, b.length));
-    return order != 0 ? order < 0 : a.length < b.length;
-  });
+  const std::vector<uint8_t>& text = listing.text;
+  const std::vector<Item>& items = listing.items;
   napi_value result = nullptr;
   napi_value names = nullptr;
   napi_value ends = nullptr;
@@ -216,6 +233,16 @@ ssize_t listAttributesAt(int fd, const char* name, const std::string& path, char
   return listAttributes(path.c_str(), list, size);
 }
 
+// The row of one entry. Attributes are not looked for where the path, which leads to the same entry, is empty.
+void examine(int fd, const char* name, const std::string& path, Row row) {
+  struct stat facts;
+  if (name == nullptr || fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) != 0) return row.number(ROW_STATUS, name == nullptr ? EINVAL : errno);
+  char list[ATTRIBUTE_LIST_BYTES];
+  row.number(ROW_STATUS, 0);
+  row.facts(facts);
+  row.number(ROW_ATTRIBUTES, path.empty() ? NO_ATTRIBUTES : attributesOf(listAttributesAt(fd, name, path, list, sizeof list), list));
+}
+
 // statEntries(fd, names, ends, from, to, prefix, rows): rows of the entries [from, to). `prefix` is the path, with a slash behind it, by which system calls without an
 // `at` form reach into the directory; with an empty one attributes are not looked for.
 napi_value statEntries(napi_env env, napi_callback_info info) {
@@ -229,22 +256,11 @@ napi_value statEntries(napi_env env, napi_callback_info info) {
   if (args.ok() && rows.count / ROW < to - from) args.fail("the rows do not fit");
   if (!args.ok()) return nullptr;
   std::string path(reinterpret_cast<const char*>(prefix.data), prefix.length);
-  char list[ATTRIBUTE_LIST_BYTES];
   for (size_t i = from; i < to; i++) {
-    Row row{rows.data + ROW * (i - from)};
-    struct stat facts;
     const char* name = names.name(i);
-    if (name == nullptr || fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) != 0) {
-      row.number(ROW_STATUS, name == nullptr ? EINVAL : errno);
-      continue;
-    }
-    row.number(ROW_STATUS, 0);
-    row.facts(facts);
-    row.number(ROW_ATTRIBUTES, NO_ATTRIBUTES);
-    if (prefix.length == 0) continue;
     path.resize(prefix.length);
-    path += name;
-    row.number(ROW_ATTRIBUTES, attributesOf(listAttributesAt(fd, name, path, list, sizeof list), list));
+    if (prefix.length > 0 && name != nullptr) path += name;
+    examine(fd, name, path, Row{rows.data + ROW * (i - from)});
   }
   return nullptr;
 }
@@ -403,6 +419,37 @@ constexpr double SECONDS_MAX = 9223372035;
 constexpr double EXACT_MAX = 9007199254740991;
 constexpr size_t ENTRY_BYTES_BESIDE_NAME = 200;
 
+// The text of a regular file's entry up to its object id, for a name that JSON writes as it is. Where it ends, or null for facts that are left to the portable code.
+// There must be room for the name and ENTRY_BYTES_BESIDE_NAME.
+char* putNamedEntry(char* put, const uint8_t* name, size_t length, const double* row) {
+  const double size = row[ROW_SIZE];
+  const double seconds = row[ROW_SECONDS];
+  const double nanoseconds = row[ROW_NANOSECONDS];
+  const auto inRange = [](double value, double max) { return value >= 0 && value <= max; };
+  if (length == 0 || !inRange(size, EXACT_MAX) || !(seconds >= -SECONDS_MAX && seconds <= SECONDS_MAX) || !inRange(nanoseconds, 999999999) ||
+      !inRange(row[ROW_UID], UINT32_MAX) || !inRange(row[ROW_GID], UINT32_MAX) || !inRange(row[ROW_MODE], UINT32_MAX)) {
+    return nullptr;
+  }
+  put = putText(put, "{\"name\":\"");
+  std::memcpy(put, name, length);
+  put = putText(put + length, "\",\"type\":\"f\",");
+  const auto mode = static_cast<uint32_t>(row[ROW_MODE]) & 07777;
+  if (mode != 0) put = putText(putMode(putText(put, "\"mode\":\""), mode), "\",");
+  if (size != 0) put = putText(putDecimal(putText(put, "\"size\":"), static_cast<uint64_t>(size)), ",");
+  if (seconds != 0 || nanoseconds != 0) {
+    put = putText(putTime(putText(put, "\"mtime\":\""), static_cast<int64_t>(seconds), static_cast<uint64_t>(nanoseconds)), "\",");
+  }
+  if (row[ROW_UID] != 0) put = putText(putDecimal(putText(put, "\"uid\":"), static_cast<uint64_t>(row[ROW_UID])), ",");
+  if (row[ROW_GID] != 0) put = putText(putDecimal(putText(put, "\"gid\":"), static_cast<uint64_t>(row[ROW_GID])), ",");
+  return putText(put, "\"obj\":\"");
+}
+
+// The same for any name; nothing where it takes more than plain text.
+char* putEntry(char* out, const uint8_t* name, size_t length, const double* row) {
+  char* end = name != nullptr && isPlain(name, length) ? putNamedEntry(out, name, length, row) : nullptr;
+  return end == nullptr ? out : end;
+}
+
 // encodeEntries(names, ends, picks, rows, out, outEnds): the text of each regular file's entry up to its object id. An entry that this code leaves to others has no bytes.
 // How many entries there was room for.
 napi_value encodeEntries(napi_env env, napi_callback_info info) {
@@ -417,34 +464,52 @@ napi_value encodeEntries(napi_env env, napi_callback_info info) {
   size_t at = 0;
   size_t i = 0;
   for (; i < picks.count; i++) {
-    const double* row = rows.data + ROW * i;
     size_t length = 0;
     const uint8_t* name = names.raw(picks.data[i], &length);
     if (name != nullptr && out.length - at < length + ENTRY_BYTES_BESIDE_NAME) break;
-    const double size = row[ROW_SIZE];
-    const double seconds = row[ROW_SECONDS];
-    const double nanoseconds = row[ROW_NANOSECONDS];
-    const auto inRange = [](double value, double max) { return value >= 0 && value <= max; };
-    if (name != nullptr && length > 0 && isPlain(name, length) && inRange(size, EXACT_MAX) && seconds >= -SECONDS_MAX && seconds <= SECONDS_MAX &&
-        inRange(nanoseconds, 999999999) && inRange(row[ROW_UID], UINT32_MAX) && inRange(row[ROW_GID], UINT32_MAX) && inRange(row[ROW_MODE], UINT32_MAX)) {
-      auto* start = reinterpret_cast<char*>(out.data + at);
-      char* put = putText(start, "{\"name\":\"");
-      std::memcpy(put, name, length);
-      put = putText(put + length, "\",\"type\":\"f\",");
-      const auto mode = static_cast<uint32_t>(row[ROW_MODE]) & 07777;
-      if (mode != 0) put = putText(putMode(putText(put, "\"mode\":\""), mode), "\",");
-      if (size != 0) put = putText(putDecimal(putText(put, "\"size\":"), static_cast<uint64_t>(size)), ",");
-      if (seconds != 0 || nanoseconds != 0) {
-        put = putText(putTime(putText(put, "\"mtime\":\""), static_cast<int64_t>(seconds), static_cast<uint64_t>(nanoseconds)), "\",");
-      }
-      if (row[ROW_UID] != 0) put = putText(putDecimal(putText(put, "\"uid\":"), static_cast<uint64_t>(row[ROW_UID])), ",");
-      if (row[ROW_GID] != 0) put = putText(putDecimal(putText(put, "\"gid\":"), static_cast<uint64_t>(row[ROW_GID])), ",");
-      put = putText(put, "\"obj\":\"");
-      at += static_cast<size_t>(put - start);
-    }
+    auto* start = reinterpret_cast<char*>(out.data + at);
+    at += static_cast<size_t>(putEntry(start, name, length, rows.data + ROW * i) - start);
     ends.data[i] = static_cast<uint32_t>(at);
   }
   return numberValue(env, static_cast<double>(i));
+}
+
+// encodeStored(names, ends, from, to, rows, hashes, digestBytes, out, at, outEnds): how src/batch/batch-files.ts says it.
+napi_value encodeStored(napi_env env, napi_callback_info info) {
+  static const char DIGITS[] = "0123456789abcdef";
+  Arguments args(env, info, 10);
+  const Names names(args, 0);
+  const size_t to = args.number(3, static_cast<double>(names.count()));
+  const size_t from = args.number(2, static_cast<double>(to));
+  const Doubles rows = args.doubles(4);
+  const Bytes hashes = args.bytes(5);
+  const size_t digestBytes = args.number(6, 64);
+  const Bytes out = args.bytes(7);
+  size_t at = args.number(8, static_cast<double>(out.length));
+  const Words ends = args.unsignedWords(9);
+  if (args.ok() && (digestBytes == 0 || rows.count / ROW < to - from || hashes.length / digestBytes < to - from || ends.count < to)) args.fail("the rows do not fit");
+  if (!args.ok()) return nullptr;
+  for (size_t i = from; i < to; i++) {
+    const double* row = rows.data + ROW * (i - from);
+    size_t length = 0;
+    const uint8_t* name = names.raw(i, &length);
+    if (row[ROW_STATUS] == 0) {
+      if (name == nullptr || out.length - at < 1 + length + ENTRY_BYTES_BESIDE_NAME + 2 * digestBytes + 2) return numberValue(env, -1);
+      auto* put = reinterpret_cast<char*>(out.data + at);
+      if (at > 0) *put++ = ',';
+      char* id = putEntry(put, name, length, row);
+      if (id == put) return numberValue(env, -1);
+      const uint8_t* hash = hashes.data + digestBytes * (i - from);
+      for (size_t byte = 0; byte < digestBytes; byte++) {
+        *id++ = DIGITS[hash[byte] >> 4];
+        *id++ = DIGITS[hash[byte] & 15];
+      }
+      id = putText(id, "\"}");
+      at = static_cast<size_t>(reinterpret_cast<uint8_t*>(id) - out.data);
+    }
+    ends.data[i] = static_cast<uint32_t>(at);
+  }
+  return numberValue(env, static_cast<double>(at));
 }
 
 }  // namespace

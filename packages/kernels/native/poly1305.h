@@ -1,4 +1,5 @@
-// Poly1305 with a key given as it is. Included by kernels.cc, whose rules for arguments hold here as well. Left out where the compiler has no integers of 128 bits.
+// Poly1305 with a key given as it is: by OpenSSL's code, which takes four blocks or more at once, for messages that are longer than a few of them; by the code below for short ones, and
+// where this Node shares none. Included by kernels.cc, whose rules for arguments hold here as well. Left out where the compiler has no integers of 128 bits.
 
 #pragma once
 
@@ -87,7 +88,82 @@ class Poly1305 {
   uint64_t h0_ = 0, h1_ = 0, h2_ = 0;
 };
 
-// poly1305(key, data, out): writes the tag of `data` to the start of `out`. The key has 32 bytes: r, which is clamped here, then s.
+// OpenSSL's, by its general interface for message authentication. Not there in a Node that shares no OpenSSL, nor where a policy (FIPS) forbids the algorithm.
+struct OpenSslMac {
+  void* (*fetch)(void*, const char*, const char*) = reinterpret_cast<void* (*)(void*, const char*, const char*)>(dlsym(RTLD_DEFAULT, "EVP_MAC_fetch"));
+  void* (*newContext)(void*) = reinterpret_cast<void* (*)(void*)>(dlsym(RTLD_DEFAULT, "EVP_MAC_CTX_new"));
+  void (*freeContext)(void*) = reinterpret_cast<void (*)(void*)>(dlsym(RTLD_DEFAULT, "EVP_MAC_CTX_free"));
+  int (*init)(void*, const uint8_t*, size_t, const void*) = reinterpret_cast<int (*)(void*, const uint8_t*, size_t, const void*)>(dlsym(RTLD_DEFAULT, "EVP_MAC_init"));
+  int (*update)(void*, const uint8_t*, size_t) = reinterpret_cast<int (*)(void*, const uint8_t*, size_t)>(dlsym(RTLD_DEFAULT, "EVP_MAC_update"));
+  int (*final)(void*, uint8_t*, size_t*, size_t) = reinterpret_cast<int (*)(void*, uint8_t*, size_t*, size_t)>(dlsym(RTLD_DEFAULT, "EVP_MAC_final"));
+  void* algorithm = nullptr;
+
+  OpenSslMac() {
+    if (fetch == nullptr || newContext == nullptr || freeContext == nullptr || init == nullptr || update == nullptr || final == nullptr) return;
+    algorithm = fetch(nullptr, "POLY1305", nullptr);
+    if (algorithm == nullptr) openSsl().clearErrors();
+  }
+};
+
+const OpenSslMac& openSslMac() {
+  static const OpenSslMac found;
+  return found;
+}
+
+// One of each thread: a context costs more to make than a small message to authenticate.
+struct MacContext {
+  void* context = openSslMac().algorithm == nullptr ? nullptr : openSslMac().newContext(openSslMac().algorithm);
+  ~MacContext() {
+    if (context != nullptr) openSslMac().freeContext(context);
+  }
+};
+thread_local MacContext macContext;
+
+// Below this the ways into OpenSSL cost more than its code saves.
+constexpr size_t OPENSSL_MAC_MIN = 512;
+
+// A message that comes in parts, all but the last of them whole blocks. The key has 32 bytes: r, which is clamped here, then s; it is kept until the end. One at a time in a thread.
+class Poly1305Message {
+ public:
+  Poly1305Message(const uint8_t* key, size_t length) : key_(key), own_(key) {
+    void* context = length < OPENSSL_MAC_MIN || !openSsl().complete ? nullptr : macContext.context;
+    if (context == nullptr) return;
+    if (openSslMac().init(context, key, 32, nullptr) == 1) shared_ = context;
+    else openSsl().clearErrors();
+  }
+
+  void add(const uint8_t* data, size_t length) {
+    if (shared_ != nullptr) {
+      failed_ = failed_ || openSslMac().update(shared_, data, length) != 1;
+      return;
+    }
+    const size_t blocks = length / 16;
+    own_.absorb(data, blocks, uint64_t{1} << 40);
+    if (length % 16 == 0) return;
+    uint8_t last[16] = {};
+    std::memcpy(last, data + blocks * 16, length % 16);
+    last[length % 16] = 1;
+    own_.absorb(last, 1, 0);
+  }
+
+  // False, and no tag, when OpenSSL failed on the way.
+  bool finish(uint8_t* tag) {
+    if (shared_ == nullptr) {
+      own_.finish(key_ + 16, tag);
+      return true;
+    }
+    size_t length = 0;
+    return !failed_ && openSslMac().final(shared_, tag, &length, 16) == 1 && length == 16;
+  }
+
+ private:
+  const uint8_t* key_;
+  Poly1305 own_;
+  void* shared_ = nullptr;
+  bool failed_ = false;
+};
+
+// poly1305(key, data, out): writes the tag of `data` to the start of `out`.
 napi_value poly1305(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 3);
   const Bytes key = args.bytes(0);
@@ -95,18 +171,15 @@ napi_value poly1305(napi_env env, napi_callback_info info) {
   const Bytes out = args.bytes(2);
   if (args.ok() && (key.length != 32 || out.length < 16)) args.fail("a key of 32 bytes and room for a tag of 16 are wanted");
   if (!args.ok()) return nullptr;
-  Poly1305 poly(key.data);
-  const size_t blocks = data.length / 16;
-  poly.absorb(data.data, blocks, uint64_t{1} << 40);
-  if (data.length % 16 != 0) {
-    uint8_t last[16] = {};
-    std::memcpy(last, data.data + blocks * 16, data.length % 16);
-    last[data.length % 16] = 1;
-    poly.absorb(last, 1, 0);
-  }
   uint8_t tag[16];
-  poly.finish(key.data + 16, tag);
-  std::memcpy(out.data, tag, sizeof tag);
+  Poly1305Message message(key.data, data.length);
+  message.add(data.data, data.length);
+  if (message.finish(tag)) {
+    std::memcpy(out.data, tag, sizeof tag);
+  } else {
+    openSsl().clearErrors();
+    args.fail("OpenSSL failed to authenticate");
+  }
   return nullptr;
 }
 

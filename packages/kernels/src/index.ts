@@ -1,5 +1,7 @@
 export * from "./batch/batch-files.ts";
 export * from "./batch/create-files.ts";
+export { endOfObject } from "./batch/end-of-object.ts";
+export { type OpenSealed, SEALED_CONTENT, type SealedContents } from "./batch/open-sealed.ts";
 export { portableFiles } from "./batch/portable-files.ts";
 export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES, compressorByHeader, compressorByName } from "./compression/compressors.ts";
 export type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
@@ -9,6 +11,7 @@ export { DEFAULT_HASH, HASHES } from "./hash/hashers.ts";
 export * from "./kernels.ts";
 export { POLY1305_KEY_BYTES, POLY1305_TAG_BYTES, type Poly1305 } from "./mac/poly1305.ts";
 export { type PreparedNative, type PrepareNativeOptions, prepareNative, prepareNativeInBackground } from "./native/prepare-native.ts";
+export { type ScryptParameters, scryptKey } from "./password/scrypt.ts";
 export { createSplitter, DEFAULT_SPLITTER, SPLITTERS } from "./splitter/splitters.ts";
 export { ERRNO_WITHOUT_NAME } from "./system/libc.ts";
 export { hasErrno, systemCalls } from "./system/system-calls.ts";

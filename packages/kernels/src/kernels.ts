@@ -1,6 +1,7 @@
 import { DrayError, type Logger, nullLogger, type RandomSource, systemRandom, toHex } from "@drayage/base";
 import { nativeCreateFiles } from "./batch/create-files.ts";
 import { nativeFiles } from "./batch/native-files.ts";
+import { nativeOpenSealed } from "./batch/open-sealed.ts";
 import { portableFiles } from "./batch/portable-files.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
 import { createAes256Ctr } from "./encryption/aes-256-ctr.ts";
@@ -51,8 +52,15 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     system: systemCalls,
     files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
+    openSealed: addon === undefined ? undefined : nativeOpenSealed(addon),
     info,
   };
+}
+
+/** SHA-256 of many ranges side by side, as the addon's `sha256Ranges`. Undefined where that gains nothing: without the addon, and without vectors. */
+export function sideBySideSha256(options: KernelOptions = {}): NativeAddon["sha256Ranges"] | undefined {
+  const { addon } = chooseBuild(options);
+  return addon?.hasVectors === true ? addon.sha256Ranges : undefined;
 }
 
 /** Reasons that were logged: one warning per thread is enough, however many repositories it opens. */

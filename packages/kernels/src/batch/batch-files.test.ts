@@ -151,4 +151,36 @@ describe.for(builds)("directories and files many at a time, $name build", ({ fil
     expect(files.readFiles(fd, files.listDirectory(fd), Uint32Array.of(0), false, rows, new Uint8Array(100))).toBe(1);
     expect([rows[ROW.length], rows[ROW.grew]]).toEqual([65, 0]);
   });
+
+  it("writes the entries of stored files whole, or leaves all of them to others", () => {
+    const given = ["a", "b b", "not stored", "d"];
+    const names: DirectoryNames = { names: Buffer.from(given.join("")), ends: Uint32Array.of(1, 4, 14, 15), directories: 0 };
+    const rows = new Float64Array(3 * ROW_SLOTS);
+    for (let i = 0; i < 3; i++) {
+      const facts = { status: i === 1 ? 2 : 0, mode: 0o100640, size: i, seconds: 1_000_000_000, nanoseconds: 0, uid: 0, gid: 7 };
+      for (const [name, value] of Object.entries(facts)) rows[i * ROW_SLOTS + ROW[name as keyof typeof facts]] = value;
+    }
+    const bytes = ctr(3 * 16);
+    const idOf = (i: number): string => Buffer.from(bytes.subarray(16 * i, 16 * i + 16)).toString("hex");
+    const entry = (i: number, size: string): string =>
+      `{"name":"${given[i + 1]}","type":"f","mode":"0640",${size}"mtime":"2001-09-09T01:46:40Z","gid":7,"obj":"${idOf(i)}"}`;
+    const put = (out: Uint8Array, at: number, outEnds: Uint32Array, of = names): number =>
+      files.encodeStored(of, { from: 1, to: 4 }, rows, { bytes, digestBytes: 16 }, { out, at, outEnds });
+    const out = Buffer.alloc(1000);
+    const outEnds = new Uint32Array(4);
+    const wanted = [entry(0, ""), entry(2, '"size":2,')];
+    const end = put(out, 0, outEnds);
+    if (end === -1) {
+      expect(files.encodeEntries(names, Uint32Array.of(0), rows, out, outEnds), "only the portable build leaves plain entries to others").toBe(1);
+      expect(outEnds[0]).toBe(0);
+      return;
+    }
+    expect(out.toString("latin1", 0, end)).toBe(wanted.join(","));
+    expect([...outEnds]).toEqual([0, wanted[0]?.length, wanted[0]?.length, end]);
+    // Behind others.
+    expect(put(out, 3, outEnds)).toBe(end + 4);
+    expect(out.toString("latin1", 3, end + 4)).toBe(`,${wanted.join(",")}`);
+    expect(put(out.subarray(0, end), 0, outEnds)).toBe(-1);
+    expect(put(out, 0, outEnds, { ...names, names: Buffer.from('ab"b'.padEnd(15, "x")) })).toBe(-1);
+  });
 });

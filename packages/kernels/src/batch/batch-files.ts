@@ -42,6 +42,61 @@ export const FILE_STATUS = { notRegular: -1, tooLarge: -2, hasHoles: -3 } as con
 /** What a row says of extended attributes besides `security.selinux`, which means nothing elsewhere. */
 export const ATTRIBUTES = { none: 0, some: 1, unknown: 2 } as const;
 
+/** Text of a parent's listing, from where its next entry begins. */
+export interface ParentText {
+  readonly bytes: Uint8Array;
+  readonly at: number;
+}
+
+/** What is said of an entry beside a parent's listing, in so many words: its state, and where in the parent's text the entry of that name is, from its brace to behind the other. */
+export const COMPARED_SLOTS = 3;
+export const COMPARED = { state: 0, start: 1, end: 2 } as const;
+/**
+ * `same`: a regular file with one name, no attributes and no holes, in every byte of its text, with the id of one content and nothing more. `other`: there is an entry of that name,
+ * not of a directory; whoever decodes it may find that it says the same. `absent`: there is none.
+ */
+export const COMPARED_STATE = { absent: 0, same: 1, other: 2 } as const;
+/** Slots of a run: entries [from, to) that are the same and follow each other in the parent's text, too; of their files the bytes and the newest time of a change. */
+export const RUN_SLOTS = 7;
+export const RUN = { from: 0, to: 1, start: 2, end: 3, bytes: 4, seconds: 5, nanoseconds: 6 } as const;
+/**
+ * Slots of what is found: of how many entries something is said, where the parent's text goes on, how many are the same, in how many runs, and 1 when the parent's last entry was
+ * passed. Of a directory also 1 when its parent's listing is the one that it would have, how many entries it has, its descriptor or -1, and its own row.
+ */
+export const FOUND = { done: 0, at: 1, same: 2, runs: 3, ended: 4, whole: 5, count: 6, fd: 7, row: 8 } as const;
+export const FOUND_SLOTS = 24;
+
+/** Where calls that compare write what they find: memory that is made once, for so many entries as each of its arrays has room for. */
+export interface Compared {
+  readonly rows: Float64Array;
+  /** Keys of contents, a zero and a hash, of those that are the same, in order. */
+  readonly keys: Uint8Array;
+  readonly entries: Uint32Array;
+  readonly runs: Float64Array;
+  readonly found: Float64Array;
+}
+
+export interface ComparedDirectory extends Compared {
+  readonly names: Uint8Array;
+  readonly ends: Uint32Array;
+}
+
+/** Of a name in a directory. */
+const NAME_BYTES_MAX = 255;
+
+/** Memory for comparing up to `count` entries, with keys of `keyBytes` bytes. */
+export function comparedMemory(count: number, keyBytes: number): ComparedDirectory {
+  return {
+    rows: new Float64Array(count * ROW_SLOTS),
+    keys: new Uint8Array(count * keyBytes),
+    entries: new Uint32Array(count * COMPARED_SLOTS),
+    runs: new Float64Array(count * RUN_SLOTS),
+    found: new Float64Array(FOUND_SLOTS),
+    names: new Uint8Array(count * NAME_BYTES_MAX),
+    ends: new Uint32Array(count),
+  };
+}
+
 export interface BatchFiles {
   /** The names in an open directory. Throws an error with `code`, as node:fs does. */
   listDirectory(fd: number): DirectoryNames;
@@ -57,6 +112,37 @@ export interface BatchFiles {
    * `outEnds[i]` is where entry i ends in `out`; how many there was room for comes back.
    */
   encodeEntries(names: DirectoryNames, picks: Uint32Array, rows: Float64Array, out: Uint8Array, outEnds: Uint32Array): number;
+  /**
+   * The entries of those of the files [from, to) that were stored, whole, with a comma between each two, into `out` from `at` on; with one in front where that is not its beginning.
+   * Row and hash 0 are those of file `from`; status 0 is one that was stored. `outEnds[i]` is where that of file i ends. Where they end comes back, or -1 where one of them takes more
+   * than plain text, or room: then what is there means nothing.
+   */
+  encodeStored(
+    names: DirectoryNames,
+    range: { readonly from: number; readonly to: number },
+    rows: Float64Array,
+    hashes: { readonly bytes: Uint8Array; readonly digestBytes: number },
+    text: { readonly out: Uint8Array; readonly at: number; readonly outEnds: Uint32Array },
+  ): number;
+  /**
+   * What a parent's listing has of the names [from, to), whose rows are in `into` from 0 on; names and listing are in one order. It goes as far as the text is there and is in the
+   * form that this program and Kopia write, with names that need no escapes: `found` says how far. Nothing in the text is trusted.
+   */
+  compareEntries(names: DirectoryNames, range: { readonly from: number; readonly to: number }, parent: ParentText, keyBytes: number, into: Compared): void;
+  /**
+   * The same of everything in a directory of an open directory, which is opened, listed and examined for it. False where it cannot be told: the directory cannot be opened or read,
+   * has a directory in it, more entries than there is room for, or one of the names to avoid; or `parent`, which is a whole listing, is not in the usual form throughout. When it is
+   * told and the directory is not as its parent's listing in every byte, its open descriptor is the caller's.
+   * @param avoid - names, each with a slash behind it
+   */
+  compareDirectory(
+    fd: number,
+    name: Uint8Array,
+    options: { readonly attributes: boolean; readonly avoid: Uint8Array },
+    parent: Uint8Array,
+    keyBytes: number,
+    into: ComparedDirectory,
+  ): boolean;
 }
 
 /** The bytes of one name. */

@@ -17,6 +17,12 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
       addon.statEntries(fd, names, ends, from, to, attributes ? Buffer.from(directoryPrefix(fd)) : NO_PREFIX, rows);
     },
     readFiles: (fd, { names, ends }, picks, attributes, rows, arena) => addon.readFiles(fd, names, ends, picks, attributes ? 1 : 0, rows, arena),
+    compareEntries: ({ names, ends }, { from, to }, { bytes, at }, keyBytes, { rows, keys, entries, runs, found }) =>
+      addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
+    compareDirectory: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>
+      addon.compareDirectory(fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found),
+    encodeStored: ({ names, ends }, { from, to }, rows, { bytes, digestBytes }, { out, at, outEnds }) =>
+      addon.encodeStored(names, ends, from, to, rows, bytes, digestBytes, out, at, outEnds),
     encodeEntries: ({ names, ends }, picks, rows, out, outEnds) => addon.encodeEntries(names, ends, picks, rows, out, outEnds),
   };
 }

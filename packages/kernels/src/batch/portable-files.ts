@@ -2,6 +2,7 @@
 import { type BigIntStats, closeSync, constants, type Dirent, fstatSync, lstatSync, opendirSync, openSync, readSync } from "node:fs";
 import type { SystemCalls } from "../types.ts";
 import { ATTRIBUTES, type BatchFiles, type DirectoryNames, directoryPrefix, FILE_STATUS, nameBytes, ROW, ROW_SLOTS } from "./batch-files.ts";
+import { compareDirectory, compareEntries } from "./portable-comparison.ts";
 
 const BUFFERED_ENTRIES = 512;
 const BLOCK_BYTES = 512n;
@@ -9,7 +10,7 @@ const NS_PER_S = 1_000_000_000n;
 const OF_THE_NODE = "security.selinux";
 
 export function portableFiles(system: SystemCalls): BatchFiles {
-  return {
+  const files: BatchFiles = {
     listDirectory,
     statEntries(fd, names, { from, to }, attributes, rows) {
       const words = new BigUint64Array(rows.buffer, rows.byteOffset, rows.length);
@@ -44,7 +45,11 @@ export function portableFiles(system: SystemCalls): BatchFiles {
       outEnds.fill(0, 0, picks.length);
       return picks.length;
     },
+    encodeStored: () => -1,
+    compareEntries,
+    compareDirectory: (fd, name, options, parent, keyBytes, into) => compareDirectory(files, fd, name, options, parent, keyBytes, into),
   };
+  return files;
 }
 
 function listDirectory(fd: number): DirectoryNames {

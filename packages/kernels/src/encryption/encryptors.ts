@@ -6,8 +6,8 @@
  *
  * Every key passes through a KeyObject, also one that is used once: given raw bytes Node 24 spends 25 µs per call on the key alone.
  */
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from "node:crypto";
-import { DrayError, equalBytes, hasCode, type RandomSource, systemRandom } from "@drayage/base";
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type DecipherGCM, type KeyObject } from "node:crypto";
+import { DrayError, equalBytes, type RandomSource, systemRandom } from "@drayage/base";
 import type { NativeAddon } from "../native/addon.ts";
 import type { ByteRanges, ContentEncryptor } from "../types.ts";
 import { createPieceOpener } from "./piece-opener.ts";
@@ -22,6 +22,12 @@ export const SEAL_OVERHEAD_BYTES: number = NONCE_BYTES + TAG_BYTES;
 /** Drawing nonces one by one costs more than sealing a small file. */
 const NONCES_AT_ONCE_MAX = 1024;
 const NONCE_POOL_BYTES = NONCES_AT_ONCE_MAX * NONCE_BYTES;
+
+/**
+ * What node:crypto is given at once: it allocates each of its results, and one of several megabytes is memory that the kernel has to hand out page by page. A result of this size is given
+ * back as soon as it was looked at, and the next one is the same memory, still in the processor's cache.
+ */
+const PIECE_BYTES = 64 << 10;
 
 type Algorithm = "aes-256-gcm" | "chacha20-poly1305";
 const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
@@ -97,41 +103,49 @@ interface Aead {
 function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
   const secret = createSecretKey(keyDerivationSecret);
   const contentKey = (iv: Uint8Array): KeyObject => createSecretKey(createHmac("sha256", secret).update(iv).digest());
-  const aead: Omit<Aead, "opensTo" | "sealRanges"> = {
+  const decipherOf = (sealed: Uint8Array, iv: Uint8Array): DecipherGCM => {
+    const decipher = createDecipheriv(algorithm as "aes-256-gcm", contentKey(iv), sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
+    decipher.setAAD(iv);
+    decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+    return decipher;
+  };
+  const aead: Omit<Aead, "sealRanges"> = {
     seal(nonce, iv, plaintext, out, at) {
       const cipher = createCipheriv(algorithm as "aes-256-gcm", contentKey(iv), nonce, { authTagLength: TAG_BYTES });
       cipher.setAAD(iv);
       out.set(nonce, at);
-      out.set(cipher.update(plaintext), at + NONCE_BYTES);
+      for (const [from, to] of pieces(plaintext.length)) {
+        const piece = cipher.update(plaintext.subarray(from, to));
+        out.set(piece, at + NONCE_BYTES + from);
+        giveBack(piece);
+      }
       cipher.final();
       out.set(cipher.getAuthTag(), at + NONCE_BYTES + plaintext.length);
     },
-    open(sealed, iv) {
-      const tagAt = sealed.length - TAG_BYTES;
-      const decipher = createDecipheriv(algorithm as "aes-256-gcm", contentKey(iv), sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
-      decipher.setAAD(iv);
-      decipher.setAuthTag(sealed.subarray(tagAt));
-      const plaintext = decipher.update(sealed.subarray(NONCE_BYTES, tagAt));
-      try {
-        decipher.final();
-      } catch (cause) {
-        throw wrongTag(cause);
+    open(sealed, iv, into) {
+      const length = sealed.length - SEAL_OVERHEAD_BYTES;
+      const decipher = decipherOf(sealed, iv);
+      const plaintext = into !== undefined && into.length >= length ? into.subarray(0, length) : new Uint8Array(length);
+      for (const [from, to] of pieces(length)) {
+        const piece = decipher.update(sealed.subarray(NONCE_BYTES + from, NONCE_BYTES + to));
+        plaintext.set(piece, from);
+        giveBack(piece);
       }
-      // A plain array: Buffer.slice would hand its caller a view where an array gives a copy.
-      return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+      if (!isWhole(decipher)) throw wrongTag();
+      return plaintext;
     },
-  };
-  const opensTo: Aead["opensTo"] = (sealed, iv, plaintext) => {
-    try {
-      return equalBytes(aead.open(sealed, iv, undefined), plaintext);
-    } catch (error) {
-      if (!hasCode(error, "REPO_CORRUPT")) throw error;
-      return false;
-    }
+    opensTo(sealed, iv, plaintext) {
+      const decipher = decipherOf(sealed, iv);
+      for (const [from, to] of pieces(plaintext.length)) {
+        const piece = decipher.update(sealed.subarray(NONCE_BYTES + from, NONCE_BYTES + to));
+        if (!equalBytes(piece, plaintext.subarray(from, to))) return false;
+        giveBack(piece);
+      }
+      return isWhole(decipher);
+    },
   };
   return {
     ...aead,
-    opensTo,
     sealRanges(nonces, { data, starts, lengths, count }, ivs, ivBytes, out, at) {
       let to = at;
       for (let i = 0; i < count; i++) {
@@ -140,12 +154,32 @@ function portableAead(algorithm: Algorithm, keyDerivationSecret: Uint8Array): Ae
         const iv = ivs.subarray(ivBytes * i, ivBytes * (i + 1));
         const end = to + plaintext.length + SEAL_OVERHEAD_BYTES;
         aead.seal(nonces.subarray(NONCE_BYTES * i, NONCE_BYTES * (i + 1)), iv, plaintext, out, to);
-        if (!opensTo(out.subarray(to, end), iv, plaintext)) return i;
+        if (!aead.opensTo(out.subarray(to, end), iv, plaintext)) return i;
         to = end;
       }
       return -1;
     },
   };
+}
+
+/** Whether the tag is that of what was decrypted. */
+function isWhole(decipher: DecipherGCM): boolean {
+  try {
+    decipher.final();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Frees a whole piece at once, where nothing else lies in its memory. Of short ones the collector has less work than this makes. */
+function giveBack({ buffer, length }: Uint8Array): void {
+  if (length === PIECE_BYTES && buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0);
+}
+
+/** Where pieces of so many bytes begin and end. */
+function* pieces(bytes: number): Generator<readonly [from: number, to: number]> {
+  for (let from = 0; from < bytes; from += PIECE_BYTES) yield [from, Math.min(from + PIECE_BYTES, bytes)];
 }
 
 /** Encrypts straight into the caller's buffer, where node:crypto allocates the ciphertext anew and has it copied. */

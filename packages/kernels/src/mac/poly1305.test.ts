@@ -44,6 +44,10 @@ describe.for(builds)("Poly1305, $name build", ({ addon }) => {
         expect(toHex(poly1305(new Uint8Array(32).fill(255), data))).toBe(reference(new Uint8Array(32).fill(255), data));
       }
     }
+    // About where other code takes over for long messages, and where that has done its last group of blocks.
+    for (let length = 496; length < 800; length += 7) expect(toHex(poly1305(sequence(1, 32), ctr(length)))).toBe(reference(sequence(1, 32), ctr(length)));
+    for (const length of [512, 1024])
+      expect(toHex(poly1305(sequence(1, 32), new Uint8Array(length).fill(255)))).toBe(reference(sequence(1, 32), new Uint8Array(length).fill(255)));
     const long = ctr(100_003);
     expect(toHex(poly1305(sequence(1, 32), long))).toBe(reference(sequence(1, 32), long));
     // A view that begins anywhere in its memory.

@@ -12,6 +12,8 @@ export interface AddonPlaces {
   readonly source: string;
   /** Folders for the compiled file, the first that can be written is used. */
   readonly folders: readonly string[];
+  /** The folder of the platform package, which brings a compiled file along; undefined where none is installed. It is looked into first. */
+  readonly prebuilt?: string | undefined;
   /** The folder with node_api.h; undefined where the package with the headers is missing. */
   readonly headers: string | undefined;
   /** PATH, in which the compiler is looked for. */
@@ -21,14 +23,19 @@ export interface AddonPlaces {
 /** `native/build` of this package, else the XDG cache folder. */
 export function addonPlaces(env: NodeJS.ProcessEnv = process.env): AddonPlaces {
   const native = fileURLToPath(new URL("../../native/", import.meta.url));
+  const prebuilt = folderOf(`${PLATFORM_PACKAGE}/package.json`);
   const cache = env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
   return {
     source: join(native, "kernels.cc"),
     folders: [join(native, "build"), join(cache, "drayage", "native")],
+    ...(prebuilt === undefined ? {} : { prebuilt }),
     headers: headersFolder(),
     searchPath: env["PATH"] ?? "",
   };
 }
+
+/** The package that brings the addon compiled for this kind of machine; tools/pack-kernels.ts makes it. One that was made of another source has a file of another name in it. */
+export const PLATFORM_PACKAGE: string = `@drayage/kernels-${process.platform}-${process.arch}`;
 
 /** Version 8 of Node-API: every Node from 18 on loads the result, so the version of the running one is no part of the name. */
 export const COMPILER_FLAGS: readonly string[] = [
@@ -58,9 +65,15 @@ function headersBeside(source: string): string[] {
 
 /** The compiled addon, where one is there that this user may trust. */
 export function findAddon(places: AddonPlaces): string | undefined {
+  return findAddons(places)[0];
+}
+
+/** All of them, in the order in which they are tried: the one of the platform package first. */
+export function findAddons(places: AddonPlaces): string[] {
   const name = addonName(places);
-  if (name === undefined) return undefined;
-  return places.folders.map((folder) => join(folder, name)).find(isTrusted);
+  if (name === undefined) return [];
+  const folders = places.prebuilt === undefined ? places.folders : [places.prebuilt, ...places.folders];
+  return folders.map((folder) => join(folder, name)).filter(isTrusted);
 }
 
 /** A library runs with our rights: one that another user put there, or could change, is not loaded. The owner of this package is trusted as its source is. */
@@ -81,8 +94,14 @@ function statOrNothing(path: string): Stats | undefined {
 }
 
 function headersFolder(): string | undefined {
+  const folder = folderOf("node-api-headers/package.json");
+  return folder === undefined ? undefined : join(folder, "include");
+}
+
+/** The folder of an installed file; undefined where it is not. */
+function folderOf(file: string): string | undefined {
   try {
-    return join(dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json")), "include");
+    return dirname(createRequire(import.meta.url).resolve(file));
   } catch {
     return undefined;
   }

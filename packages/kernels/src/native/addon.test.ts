@@ -1,8 +1,10 @@
+import { createCipheriv, createHash, createHmac } from "node:crypto";
 import { constants } from "node:os";
 import { zstdCompressSync } from "node:zlib";
 import { concat, equalBytes } from "@drayage/base";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { comparedMemory, FOUND_SLOTS } from "../batch/batch-files.ts";
 import { compressorByName, withNativeZstd } from "../compression/compressors.ts";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
 import { kernelBuilds } from "../testing/builds.ts";
@@ -49,6 +51,8 @@ const anything = fc.oneof(
 );
 
 const batches = [
+  "sha256Ranges",
+  "openSealed",
   "blake2bRanges",
   "aeadSealRanges",
   "aeadOpensTo",
@@ -59,6 +63,9 @@ const batches = [
   "statEntries",
   "readFiles",
   "encodeEntries",
+  "encodeStored",
+  "compareEntries",
+  "compareDirectory",
 ] as const;
 
 describe.for(builds)("the addon, $name", ({ addon }) => {
@@ -78,6 +85,70 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
         },
       }),
     ).toBe("no such algorithm");
+  });
+
+  it("gives the SHA-256 of many ranges, whatever their lengths and wherever they lie", () => {
+    const data = ctr(4096);
+    const range = fc.tuple(fc.nat(2048), fc.oneof(fc.nat(2048), fc.constantFrom(0, 55, 56, 63, 64, 119, 120, 128)));
+    fc.assert(
+      fc.property(fc.array(range, { maxLength: 40 }), (ranges) => {
+        const digests = new Uint8Array(32 * ranges.length);
+        const column = (at: 0 | 1): Uint32Array => Uint32Array.from(ranges, (range) => range[at]);
+        addon.sha256Ranges(data, column(0), column(1), ranges.length, digests);
+        const wanted = ranges.map(([start, length]) =>
+          createHash("sha256")
+            .update(data.subarray(start, start + length))
+            .digest(),
+        );
+        expect(digests).toEqual(Uint8Array.from(Buffer.concat(wanted)));
+      }),
+    );
+  });
+
+  it("gives the BLAKE2b of many ranges that each alone has, whatever their lengths and wherever they lie", () => {
+    const key = sequence(0, 32);
+    const data = ctr(8192);
+    const range = fc.tuple(fc.nat(4096), fc.oneof(fc.nat(4096), fc.constantFrom(0, 1, 127, 128, 129, 255, 256, 257)));
+    fc.assert(
+      fc.property(fc.array(range, { maxLength: 40 }), fc.constantFrom(16, 32), (ranges, kept) => {
+        const digests = new Uint8Array(kept * ranges.length);
+        const column = (at: 0 | 1): Uint32Array => Uint32Array.from(ranges, (range) => range[at]);
+        addon.blake2bRanges(key, data, column(0), column(1), ranges.length, digests, kept);
+        const wanted = ranges.map(([start, length]) => {
+          const digest = new Uint8Array(32);
+          addon.plain.blake2b(key, data.subarray(start, start + length), digest);
+          return digest.subarray(0, kept);
+        });
+        expect(digests).toEqual(concat(wanted));
+      }),
+    );
+  });
+
+  it.runIf(addon.hasAead)("seals as node:crypto does under keys from secrets and ivs of any length, in one piece or in several", () => {
+    const nonce = sequence(1, 12);
+    const data = ctr(60_000);
+    for (const [secretBytes, ivBytes, length] of [
+      [1, 16, 0],
+      [32, 0, 1],
+      [64, 55, 24 << 10],
+      [65, 56, (24 << 10) + 1],
+      [128, 63, (48 << 10) - 1],
+      [200, 64, 60_000],
+    ] as const) {
+      const [secret, iv, plaintext] = [ctr(secretBytes), sequence(0, ivBytes), data.subarray(0, length)];
+      const cipher = createCipheriv("aes-256-gcm", createHmac("sha256", secret).update(iv).digest(), nonce);
+      cipher.setAAD(iv);
+      const wanted = Uint8Array.from(Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]));
+      const aead = addon.aeadBind(0, secret);
+      const sealed = new Uint8Array(length + 28);
+      addon.aeadSeal(aead, nonce, iv, plaintext, sealed, 0);
+      expect(sealed).toEqual(wanted);
+      expect(addon.aeadOpensTo(aead, sealed, iv, plaintext)).toBe(true);
+      if (ivBytes === 0) continue;
+      const together = new Uint8Array(length + 28);
+      expect(addon.aeadSealRanges(aead, nonce, iv, ivBytes, data, new Uint32Array(1), Uint32Array.of(length), 1, together, 0)).toBe(-1);
+      expect(together).toEqual(wanted);
+    }
   });
 
   it("answers any arguments with a value or an error", () => {
@@ -165,9 +236,10 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
       [words(0), words(1, 1), 2],
       [words(2 ** 32 - 1), words(2 ** 32 - 1), 1],
     ] as const) {
-      expect(() => addon.blake2bRanges(sequence(0, 32), data, starts, lengths, count, out)).toThrow(refused);
+      expect(() => addon.blake2bRanges(sequence(0, 32), data, starts, lengths, count, out, 32)).toThrow(refused);
       expect(() => addon.aeadSealRanges(aead, ctr(24), ctr(32), 16, data, starts, lengths, count, out, 0)).toThrow(refused);
     }
+    for (const kept of [0, 33]) expect(() => addon.blake2bRanges(sequence(0, 32), data, words(0), words(1), 1, out, kept)).toThrow(refused);
     // No room, too few nonces, too few ivs, and plaintext that would be overwritten.
     expect(() => addon.aeadSealRanges(aead, ctr(12), ctr(16), 16, data, words(0), words(100), 1, out, 73)).toThrow(refused);
     expect(() => addon.aeadSealRanges(aead, ctr(11), ctr(16), 16, data, words(0), words(1), 1, out, 0)).toThrow(refused);
@@ -177,6 +249,26 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     expect(() => addon.statEntries(0, names, words(10), 0, 2, new Uint8Array(), new Float64Array(64))).toThrow(refused);
     expect(() => addon.statEntries(0, names, words(10), 0, 1, new Uint8Array(), new Float64Array(15))).toThrow(refused);
     expect(() => addon.encodeEntries(names, words(10), words(0, 0), new Float64Array(16), out, words(0, 0))).toThrow(refused);
+    const [row, hashes, ends] = [new Float64Array(16), new Uint8Array(16), new Uint32Array(1)];
+    expect(() => addon.encodeStored(names, words(10), 0, 2, row, hashes, 16, out, 0, ends)).toThrow(refused);
+    expect(() => addon.encodeStored(names, words(10), 0, 1, row.subarray(1), hashes, 16, out, 0, ends)).toThrow(refused);
+    expect(() => addon.encodeStored(names, words(10), 0, 1, row, hashes.subarray(1), 16, out, 0, ends)).toThrow(refused);
+    expect(() => addon.encodeStored(names, words(10), 0, 1, row, hashes, 16, out, 201, ends)).toThrow(refused);
+    expect(() => addon.encodeStored(names, words(10), 0, 1, row, hashes, 16, out, 0, ends.subarray(1))).toThrow(refused);
+    const into = comparedMemory(2, 17);
+    const { rows: twoRows, keys, entries, runs, found } = into;
+    for (const [from, to, at] of [
+      [0, 3, 0],
+      [2, 1, 0],
+      [0, 1, 11],
+    ] as const) {
+      expect(() => addon.compareEntries(names, words(4, 10), from, to, ctr(10), at, 17, twoRows, keys, entries, runs, found)).toThrow(refused);
+    }
+    expect(() => addon.compareEntries(names, words(4, 10), 0, 2, ctr(10), 0, 18, twoRows, keys, entries, runs, found)).toThrow(refused);
+    expect(() => addon.compareEntries(names, words(4, 10), 0, 2, ctr(10), 0, 17, twoRows, keys, entries, runs, new Float64Array(FOUND_SLOTS - 1))).toThrow(
+      refused,
+    );
+    expect(() => addon.compareDirectory(0, names, 1, names, names, 1, into.names, into.ends, twoRows, keys, entries, runs, found)).toThrow(refused);
     // Ends that go backwards or past the names are names that are not there.
     const rows = new Float64Array(32);
     addon.statEntries(0, names, words(12, 4), 0, 2, new Uint8Array(), rows);

@@ -1,7 +1,7 @@
 /** What native/kernels.cc exports. Wrong arguments throw a TypeError (`ERR_INVALID_ARG_VALUE`); no argument makes it read or write outside the arrays given. */
 import { createRequire } from "node:module";
 
-/** The loops that exist twice: with the vector instructions of the machine, and without. */
+/** The loops that exist more than once: with the best vector instructions of the machine, with those of AVX2, and without. */
 export interface NativeLoops {
   /**
    * The offset after the first byte of `data[from, to)` where the buzhash of the last 64 bytes has no bit of `mask`, or -1.
@@ -12,8 +12,10 @@ export interface NativeLoops {
   blake2b(key: Uint8Array, data: Uint8Array, out: Uint8Array): void;
   /** Writes the digests of all inputs, 32 bytes each, one after the other. */
   blake2bMany(key: Uint8Array, inputs: readonly Uint8Array[], out: Uint8Array): void;
-  /** The same of the first `count` ranges of one buffer. */
-  blake2bRanges(key: Uint8Array, data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array): void;
+  /** The same of the first `count` ranges of one buffer, with the first `kept` bytes of each digest, 1 to 32. */
+  blake2bRanges(key: Uint8Array, data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array, kept: number): void;
+  /** SHA-256 of the first `count` ranges of one buffer, 32 bytes each, one after the other. */
+  sha256Ranges(data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array): void;
 }
 
 /** An algorithm with its secret, as `aeadBind` makes it. It belongs to its thread. */
@@ -23,8 +25,12 @@ export interface NativeAead {
 
 export interface NativeAddon extends NativeLoops {
   readonly plain: NativeLoops;
+  /** Without AVX-512. */
+  readonly narrow: NativeLoops;
   /** Whether the loops above use vector instructions here. */
   readonly hasVectors: boolean;
+  /** Whether some of them use AVX-512. */
+  readonly hasWideVectors: boolean;
   /** Whether this Node shares its OpenSSL. Without it the next three functions throw. */
   readonly hasAead: boolean;
   /** 0 is AES-256-GCM, 1 is ChaCha20-Poly1305. */
@@ -66,10 +72,56 @@ export interface NativeAddon extends NativeLoops {
   statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;
   readFiles(fd: number, names: Uint8Array, ends: Uint32Array, picks: Uint32Array, attributes: 0 | 1, rows: Float64Array, arena: Uint8Array): number;
   encodeEntries(names: Uint8Array, ends: Uint32Array, picks: Uint32Array, rows: Float64Array, out: Uint8Array, outEnds: Uint32Array): number;
+  encodeStored(
+    names: Uint8Array,
+    ends: Uint32Array,
+    from: number,
+    to: number,
+    rows: Float64Array,
+    hashes: Uint8Array,
+    digestBytes: number,
+    out: Uint8Array,
+    at: number,
+    outEnds: Uint32Array,
+  ): number;
+  /** What they find: batch/batch-files.ts. */
+  compareEntries(
+    names: Uint8Array,
+    ends: Uint32Array,
+    from: number,
+    to: number,
+    parent: Uint8Array,
+    at: number,
+    keyBytes: number,
+    rows: Float64Array,
+    keys: Uint8Array,
+    entries: Uint32Array,
+    runs: Float64Array,
+    found: Float64Array,
+  ): void;
+  compareDirectory(
+    fd: number,
+    name: Uint8Array,
+    attributes: 0 | 1,
+    avoid: Uint8Array,
+    parent: Uint8Array,
+    keyBytes: number,
+    names: Uint8Array,
+    ends: Uint32Array,
+    rows: Float64Array,
+    keys: Uint8Array,
+    entries: Uint32Array,
+    runs: Float64Array,
+    found: Float64Array,
+  ): boolean;
   /** Rows and `done`: batch/create-files.ts. */
   createFiles(names: Uint8Array, ends: Uint32Array, rows: Float64Array, count: number, data: Uint8Array, replace: 0 | 1, done: Uint8Array): void;
+  /** Needs `hasAead`. Blocks of 128 * r bytes, one behind the other, through scrypt's ROMix, on a thread of its own. Left out where the compiler has no vectors. */
+  scryptMix?(blocks: Uint8Array, N: number, r: number): Promise<Uint8Array>;
   /** Writes the Poly1305 tag of `data` to the start of `out`; keys have 32 bytes. Left out where the compiler has no integers of 128 bits. */
   poly1305?(key: Uint8Array, data: Uint8Array, out: Uint8Array): void;
+  /** Rows and `done`: batch/open-sealed.ts. Needs `poly1305`, and a Node that shares OpenSSL and zstd; left out otherwise. */
+  openSealed?(key: Uint8Array, data: Uint8Array, rows: Float64Array, count: number, ids: Uint8Array, out: Uint8Array, done: Uint8Array): void;
 }
 
 /** Loads a compiled addon into this process. Throws what the loader of Node throws. */
@@ -79,5 +131,10 @@ export function requireAddon(path: string): NativeAddon {
 
 /** The same addon with the vector code left out: what a machine without AVX2 runs. */
 export function withoutVectors(addon: NativeAddon): NativeAddon {
-  return { ...addon, ...addon.plain, plain: addon.plain, hasVectors: false };
+  return { ...addon, ...addon.plain, narrow: addon.plain, hasVectors: false, hasWideVectors: false };
+}
+
+/** What a machine with AVX2 and no AVX-512 runs. */
+export function withNarrowVectors(addon: NativeAddon): NativeAddon {
+  return { ...addon, ...addon.narrow, hasWideVectors: false };
 }

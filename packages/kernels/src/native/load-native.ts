@@ -1,7 +1,7 @@
 /** Finds a compiled addon, loads it and tests it. Nothing is compiled here: this runs at the start of every command. */
 import { messageOf } from "@drayage/base";
 import { type NativeAddon, requireAddon } from "./addon.ts";
-import { type AddonPlaces, addonPlaces, findAddon } from "./addon-file.ts";
+import { type AddonPlaces, addonPlaces, findAddons } from "./addon-file.ts";
 import { selfTest } from "./self-test.ts";
 
 /** An addon that passed its self-test, or why there is none. `broken` tells one that is there and cannot be used from none at all. */
@@ -14,11 +14,14 @@ const loaded = new Map<string, LoadedAddon>();
 
 /** The addon of this machine. Never throws. */
 export function loadNative(places: AddonPlaces = addonPlaces()): LoadedAddon {
-  const path = findAddon(places);
-  if (path === undefined) return { addon: undefined, broken: false, reason: "the native addon is not compiled" };
-  const found = loaded.get(path) ?? tryLoad(path);
-  loaded.set(path, found);
-  return found;
+  let last: LoadedAddon = { addon: undefined, broken: false, reason: "the native addon is not compiled" };
+  // A package made for another C library does not load; what was compiled here does.
+  for (const path of findAddons(places)) {
+    last = loaded.get(path) ?? tryLoad(path);
+    loaded.set(path, last);
+    if (last.addon !== undefined) break;
+  }
+  return last;
 }
 
 function tryLoad(path: string): LoadedAddon {

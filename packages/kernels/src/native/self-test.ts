@@ -1,5 +1,5 @@
 /** Golden vectors that an addon must give before this program trusts it with data: a wrong digest or cut would make a repository that others cannot continue. */
-import { concat, fromHex, toHex } from "@drayage/base";
+import { concat, fromHex, fromUtf8, toHex, utf8 } from "@drayage/base";
 import { BUZHASH_TABLE } from "../splitter/buzhash-table.ts";
 import type { NativeAddon, NativeLoops } from "./addon.ts";
 
@@ -16,6 +16,8 @@ const LENGTHS = [0, 1, 127, 128, 129, 256, 3, 5999, 1000] as const;
 /** Expected values; made by the portable build, which agrees with the vectors of Kopia, and compared with it in a test. */
 export const EXPECTED = {
   cuts: "547 618 2032 4570 4890 5054 -1",
+  /** One digest over those of SHA-256, which node:crypto gives as well. */
+  shaDigests: "4eaf7084a1cc971613eb5eeabe2841138731ce6bb24ee0372ce12c43fc5968a7",
   digests: "4ed17542d9a33ecd25cc27053adc4c7184b6893ab2c35060639756199a80ac72",
   sealed: [
     "000102030405060708090a0b9dfeb799d6e7744bbbdcd7023a921e558b35349e64bf2f4a2f9580fb71ac15d9c47807202bb30e5b98f774a7f39c6179ba02cb1662313601",
@@ -23,6 +25,12 @@ export const EXPECTED = {
   ],
   /** NIST SP 800-38A, F.5.5, and its second block. */
   counted: "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5",
+  /** A content of restic's own test of its cryptography: key, what is stored, and the SHA-256 of what it opens to. */
+  opened: {
+    key: "303e8687b1d7db18421bdc6bb8588ccadac4d59ee87b8ff70c44e635790cafefef4d8824cb80b2bcc5fbff8a9b12a42ccc8d4b948ee0ebfe1d415de921d10353",
+    sealed: "69fb41c62d12def4593bd71757138606338f621aeaeb39da0fe4f99233f8037a54ea63338a813bcf3f75d8c3cc75dddf8750",
+    plain: "Dies ist ein Test!",
+  },
   tags: "ca0423ea2b714d64cf7dbfcc87ca2d9d356d4230b55d867de2978a0b20976d6e",
 } as const;
 
@@ -35,6 +43,7 @@ export function selfTest(addon: NativeAddon): string | undefined {
     ] as const) {
       if (cutsOf(loops) !== EXPECTED.cuts) return `cut points of the ${name} are wrong`;
       if (digestsOf(loops) !== EXPECTED.digests) return `digests of the ${name} are wrong`;
+      if (shaDigestsOf(loops) !== EXPECTED.shaDigests) return `SHA-256 of the ${name} is wrong`;
     }
     if (addon.hasAead) {
       for (const algorithm of [0, 1] as const) {
@@ -44,6 +53,7 @@ export function selfTest(addon: NativeAddon): string | undefined {
     if (addon.hasAead && countedBy(addon) !== EXPECTED.counted) return "AES-256 in counter mode is wrong";
     if (addon.hasZstd && !expands(addon)) return "zstd is wrong";
     if (addon.poly1305 !== undefined && tagsOf(addon.poly1305) !== EXPECTED.tags) return "Poly1305 is wrong";
+    if (addon.openSealed !== undefined && !opens(addon, addon.openSealed)) return "opening restic's contents is wrong";
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -87,10 +97,30 @@ function digestsOf(loops: NativeLoops): string {
     if (toHex(single) !== toHex(together.subarray(32 * i, 32 * i + 32))) return "single and joint digests differ";
   }
   const ranges = new Uint8Array(together.length);
-  loops.blake2bRanges(KEY, data, new Uint32Array(LENGTHS.length), Uint32Array.from(LENGTHS), LENGTHS.length, ranges);
+  loops.blake2bRanges(KEY, data, new Uint32Array(LENGTHS.length), Uint32Array.from(LENGTHS), LENGTHS.length, ranges, 32);
   if (toHex(ranges) !== toHex(together)) return "digests of ranges differ";
   loops.blake2b(KEY, together, single);
   return toHex(single);
+}
+
+function shaDigestsOf(loops: NativeLoops): string {
+  const digests = new Uint8Array(32 * LENGTHS.length);
+  loops.sha256Ranges(selfTestData(), new Uint32Array(LENGTHS.length), Uint32Array.from(LENGTHS), LENGTHS.length, digests);
+  const all = new Uint8Array(32);
+  loops.sha256Ranges(digests, new Uint32Array(1), Uint32Array.of(digests.length), 1, all);
+  return toHex(all);
+}
+
+/** Three contents come out, and one that is misnamed is marked. */
+function opens({ sha256Ranges }: NativeAddon, openSealed: NonNullable<NativeAddon["openSealed"]>): boolean {
+  const { key, sealed, plain } = EXPECTED.opened;
+  const [stored, wanted] = [fromHex(sealed) ?? new Uint8Array(), utf8(plain)];
+  const ids = new Uint8Array(4 * 32);
+  for (let i = 0; i < 3; i++) sha256Ranges(wanted, new Uint32Array(1), Uint32Array.of(wanted.length), 1, ids.subarray(32 * i));
+  const rows = Float64Array.from({ length: 4 * 5 }, (_, i) => [0, stored.length, Math.floor(i / 5) * wanted.length, wanted.length, 0][i % 5] ?? 0);
+  const [out, done] = [new Uint8Array(4 * wanted.length), new Uint8Array(4)];
+  openSealed(fromHex(key) ?? new Uint8Array(), stored, rows, 4, ids, out, done);
+  return toHex(done) === "01010100" && fromUtf8(out) === plain.repeat(4);
 }
 
 /** The tags of several lengths, each the key of the next one. */

@@ -5,6 +5,7 @@ import { utf8 } from "@drayage/base";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { NativeLoops } from "../native/addon.ts";
+import { systemCalls } from "../system/system-calls.ts";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr, xorshift } from "../testing/index.ts";
 import { BUZHASH_TABLE } from "./buzhash-table.ts";
@@ -127,6 +128,20 @@ describe.for(builds)("splitters, $name build", ({ addon, name: build }) => {
       expect(cutLengths("DYNAMIC-128K-BUZHASH", data, next, addon)).toEqual(cutLengths("DYNAMIC-128K-BUZHASH", data, () => data.length, undefined));
     });
     fc.assert(property, { numRuns: build === "portable" ? 3 : 20 });
+  });
+});
+
+describe("splitters without the addon", () => {
+  it("cut what lies in an arena where they cut the same bytes elsewhere, whatever the slices", () => {
+    const data = ctr(1_500_000);
+    data.fill(7, 500_000, 700_000);
+    const arena = systemCalls.alignedBuffer(data.length + 13).subarray(13);
+    arena.set(data);
+    const wanted = cutLengths("DYNAMIC-128K-BUZHASH", data, () => data.length, undefined);
+    expect(wanted.lengths.length).toBeGreaterThan(5);
+    for (const slices of [() => data.length, (turn: number) => 1 + ((turn * 7919) % 100_003), (turn: number) => 1 + (turn % 130), () => 64]) {
+      expect(cutLengths("DYNAMIC-128K-BUZHASH", arena, slices, undefined)).toEqual(wanted);
+    }
   });
 });
 

@@ -1,11 +1,11 @@
 import { DrayError } from "@drayage/base";
 import type { NativeLoops } from "../native/addon.ts";
 import type { Splitter } from "../types.ts";
-import { BuzhashSplitter } from "./buzhash-splitter.ts";
 import { type ChunkSizes, chunkSizes } from "./dynamic-splitter.ts";
 import { FixedSplitter } from "./fixed-splitter.ts";
 import { NativeBuzhashSplitter } from "./native-buzhash-splitter.ts";
 import { RabinKarpSplitter } from "./rabin-karp-splitter.ts";
+import { WasmBuzhashSplitter } from "./wasm-buzhash-splitter.ts";
 
 const KIB = 1024;
 const SIZES: Readonly<Record<string, number>> = {
@@ -48,5 +48,5 @@ export function createSplitter(name: string, loops?: NativeLoops): Splitter {
 }
 
 function buzhash(sizes: ChunkSizes, loops: NativeLoops | undefined): Splitter {
-  return loops === undefined ? new BuzhashSplitter(sizes) : new NativeBuzhashSplitter(sizes, loops);
+  return loops === undefined ? new WasmBuzhashSplitter(sizes) : new NativeBuzhashSplitter(sizes, loops);
 }

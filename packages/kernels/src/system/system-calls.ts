@@ -1,5 +1,6 @@
 import { asBuffer, compareBytes, compareUtf8, DrayError, fromUtf8, isDrayError, utf8 } from "@drayage/base";
 import type { ExtendedAttribute, Extent, RawPath, SystemCalls } from "../types.ts";
+import { createArena, WASM_PAGE_BYTES } from "../wasm/instance.ts";
 import { dataExtentsBy, SEEK_DATA } from "./data-extents.ts";
 import { libc, systemError } from "./libc.ts";
 
@@ -10,13 +11,6 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const BLKGETSIZE64 = 0x80081272;
 /** What Linux keeps at most: XATTR_LIST_MAX and XATTR_SIZE_MAX. */
 const XATTR_BYTES_MAX = 65_536;
-const WASM_PAGE_BYTES = 65_536;
-interface WebAssemblyPart {
-  readonly Memory: new (limits: { readonly initial: number; readonly maximum: number; readonly shared: boolean }) => { readonly buffer: SharedArrayBuffer };
-}
-
-/** The part of WebAssembly that is used here; its types come with the DOM's, which only the dashboard may see. */
-const wasm = (globalThis as unknown as { readonly WebAssembly: WebAssemblyPart }).WebAssembly;
 const NS_PER_S = 1_000_000_000n;
 
 /** The calls through the C library. Nothing is loaded before the first of them; it throws NOT_SUPPORTED where there is no such library. */
@@ -67,8 +61,7 @@ export const systemCalls: SystemCalls = {
     // The memory of a WebAssembly instance begins on a page; ordinary buffers begin 16 bytes past one, which direct I/O refuses.
     // Shared memory does not count as newly allocated, for which the collector would look for as much garbage.
     const pages = Math.max(1, Math.ceil(bytes / WASM_PAGE_BYTES));
-    const memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-    return new Uint8Array(memory.buffer, 0, bytes);
+    return new Uint8Array(createArena(pages), 0, bytes);
   },
 };
 

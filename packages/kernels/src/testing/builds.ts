@@ -1,5 +1,5 @@
 /** The builds that a test runs against: the portable one always, the native ones where a compiler is. */
-import { type NativeAddon, withoutVectors } from "../native/addon.ts";
+import { type NativeAddon, withNarrowVectors, withoutVectors } from "../native/addon.ts";
 import { loadNative } from "../native/load-native.ts";
 import { prepareNative } from "../native/prepare-native.ts";
 
@@ -19,5 +19,7 @@ export async function kernelBuilds(): Promise<readonly KernelBuild[]> {
   }
   const found = loadNative();
   if (found.addon === undefined) throw new Error(found.reason);
-  return [portable, { name: "native", addon: found.addon }, { name: "native without vectors", addon: withoutVectors(found.addon) }];
+  const { addon } = found;
+  const narrow = addon.hasWideVectors ? [{ name: "native with narrow vectors", addon: withNarrowVectors(addon) }] : [];
+  return [portable, { name: "native", addon }, ...narrow, { name: "native without vectors", addon: withoutVectors(addon) }];
 }

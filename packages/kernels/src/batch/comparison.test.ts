@@ -1,0 +1,308 @@
+import {
+  chmodSync,
+  closeSync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemCalls } from "../system/system-calls.ts";
+import { kernelBuilds } from "../testing/builds.ts";
+import { ctr } from "../testing/index.ts";
+import {
+  ATTRIBUTES,
+  type BatchFiles,
+  COMPARED_SLOTS,
+  COMPARED_STATE,
+  type ComparedDirectory,
+  comparedMemory,
+  type DirectoryNames,
+  FOUND,
+  ROW,
+  ROW_SLOTS,
+  RUN_SLOTS,
+} from "./batch-files.ts";
+import { nativeFiles } from "./native-files.ts";
+import { portableFiles } from "./portable-files.ts";
+
+const KEY_BYTES = 17;
+const HEAD = '{"stream":"kopia:directory","entries":[';
+const builds = (await kernelBuilds())
+  .filter(({ name }) => !name.includes("without"))
+  .map(({ name, addon }) => ({ name, files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon) }));
+
+/** A file as a directory has it, and its entry in a listing. */
+interface File {
+  readonly name: string;
+  readonly size: number;
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  readonly mtime: string;
+}
+
+const idOf = (i: number): string => Buffer.from(ctr(KEY_BYTES - 1, Uint8Array.of(i))).toString("hex");
+const entryOf = ({ name, size, mtime }: File, id: string): string =>
+  `{"name":"${name}","type":"f","mode":"0644",${size === 0 ? "" : `"size":${size},`}"mtime":"${mtime}","uid":7,"obj":"${id}"}`;
+
+const files: readonly File[] = [
+  { name: "a", size: 0, seconds: 1_700_000_000, nanoseconds: 0, mtime: "2023-11-14T22:13:20Z" },
+  { name: "b c", size: 12, seconds: -1, nanoseconds: 500_000_000, mtime: "1969-12-31T23:59:59.5Z" },
+  { name: "d", size: 9_007_199_254_740_991, seconds: 951_782_400, nanoseconds: 120, mtime: "2000-02-29T00:00:00.00000012Z" },
+  { name: "é", size: 3, seconds: 1_700_000_001, nanoseconds: 1, mtime: "2023-11-14T22:13:21.000000001Z" },
+  { name: "日本語", size: 4, seconds: 86_399, nanoseconds: 999_999_999, mtime: "1970-01-01T23:59:59.999999999Z" },
+  { name: "😀", size: 5, seconds: 4_102_444_800, nanoseconds: 0, mtime: "2100-01-01T00:00:00Z" },
+];
+
+function namesOf(list: readonly string[]): DirectoryNames {
+  const texts = list.map((name) => Buffer.from(name, "utf8"));
+  let end = 0;
+  return { names: Buffer.concat(texts), ends: Uint32Array.from(texts, ({ length }) => (end += length)), directories: 0 };
+}
+
+function rowsOf(list: readonly File[], into: Float64Array): void {
+  for (const [i, { size, seconds, nanoseconds }] of list.entries()) {
+    const facts = { status: 0, mode: 0o100644, size, seconds, nanoseconds, uid: 7, gid: 0, links: 1, blocks: 2 ** 50, attributes: ATTRIBUTES.none };
+    for (const [name, value] of Object.entries(facts)) into[i * ROW_SLOTS + ROW[name as keyof typeof facts]] = value;
+  }
+}
+
+/** Everything that a comparison says, but memory that it says nothing of. */
+function said({ found, entries, runs, keys }: ComparedDirectory): unknown {
+  const [done = 0, at, same = 0, runCount = 0, ended] = found;
+  return {
+    ...{ done, at, same, ended },
+    entries: Array.from({ length: done }, (_, i) => [...entries.subarray(i * COMPARED_SLOTS, (i + 1) * COMPARED_SLOTS)]),
+    runs: Array.from({ length: runCount }, (_, i) => [...runs.subarray(i * RUN_SLOTS, (i + 1) * RUN_SLOTS)]),
+    keys: Buffer.from(keys.subarray(0, same * KEY_BYTES)).toString("hex"),
+  };
+}
+
+function compare(
+  build: BatchFiles,
+  parent: string | Uint8Array,
+  list: readonly File[] = files,
+  change: (rows: Float64Array) => void = () => undefined,
+): ComparedDirectory {
+  const into = comparedMemory(list.length, KEY_BYTES);
+  rowsOf(list, into.rows);
+  change(into.rows);
+  const bytes = Buffer.concat([Buffer.from("<<"), Buffer.from(parent as string)]);
+  build.compareEntries(namesOf(list.map(({ name }) => name)), { from: 0, to: list.length }, { bytes, at: 2 }, KEY_BYTES, into);
+  return into;
+}
+
+const statesOf = ({ found, entries }: ComparedDirectory): string =>
+  Array.from({ length: found[FOUND.done] ?? 0 }, (_, i) => Object.keys(COMPARED_STATE)[entries[i * COMPARED_SLOTS] ?? 0]?.[0]).join("");
+
+describe.for(builds)("entries beside a parent's listing, $name build", ({ files: build }) => {
+  const [reference] = builds;
+  const all = files.map((file, i) => entryOf(file, idOf(i)));
+  const listing = `${all.join(",")}],"summary":{}}`;
+
+  it("are the same in every byte, names beyond ASCII too, in one run with what they add up to", () => {
+    const compared = compare(build, listing);
+    expect(statesOf(compared)).toBe("ssssss");
+    const end = 2 + Buffer.byteLength(all.join(","));
+    const bytes = files.reduce((sum, { size }) => sum + size, 0);
+    expect(said(compared)).toMatchObject({
+      at: end,
+      ended: 1,
+      runs: [[0, 6, 2, end, bytes, 4_102_444_800, 0]],
+      keys: files.map((_, i) => `00${idOf(i)}`).join(""),
+    });
+  });
+
+  it("are others or absent where a parent has them otherwise or not, and what it has besides is passed", () => {
+    const changed = all.with(1, all[1]?.replace('"size":12', '"size":13') ?? "").toSpliced(4, 1);
+    const more = ['{"name":"z","type":"d","obj":"k00","summ":{"files":1}}', '{"name":"0","type":"f","obj":"00"}', ...changed];
+    const compared = compare(build, `${more.toSpliced(5, 0, '{"name":"dd","type":"s","obj":"11"}').join(",")}]`);
+    expect(statesOf(compared)).toBe("sossas");
+    expect(said(compared)).toMatchObject({
+      same: 4,
+      runs: [
+        [0, 1],
+        [2, 3],
+        [3, 4],
+        [5, 6],
+      ].map((run) => expect.objectContaining(run)),
+    });
+    // Ids of other kinds, and entries with more in them, are for code that decodes.
+    for (const [id, rest] of [
+      [idOf(2).toUpperCase(), "}"],
+      [`I${idOf(2)}`, "}"],
+      [idOf(2).slice(2), "}"],
+      [idOf(2), ',"drayage":{"xattrs":[{"name":"}\\"{"}]}}'],
+    ]) {
+      const other = all.with(2, all[2]?.replace(`${idOf(2)}"}`, `${id}"${rest}`) ?? "");
+      expect(statesOf(compare(build, `${other.join(",")}]`))).toBe("ssosss");
+    }
+  });
+
+  it("are others when there is more to them than facts, whatever the parent says", () => {
+    for (const change of [
+      { status: 2 },
+      { mode: 0o120777 },
+      { links: 2 },
+      { attributes: ATTRIBUTES.some },
+      { attributes: ATTRIBUTES.unknown },
+      { blocks: 0 },
+      { size: 11 },
+      { seconds: 2 ** 40 },
+      { nanoseconds: -1 },
+      { uid: -1 },
+      { gid: 2 ** 40 },
+    ]) {
+      const compared = compare(build, listing, files, (rows) => {
+        for (const [name, value] of Object.entries(change)) rows[ROW_SLOTS + ROW[name as "mode"]] = value;
+      });
+      expect([change, statesOf(compared)]).toEqual([change, "sossss"]);
+    }
+  });
+
+  it("are told as far as the parent is there in the usual form, and no further", () => {
+    const bytes = Buffer.from(listing);
+    for (let length = 0; length < bytes.length - 14; length++) {
+      const compared = compare(build, bytes.subarray(0, length));
+      const whole = all.filter((_, i) => Buffer.byteLength(all.slice(0, i + 1).join(",")) < length).length;
+      expect([length, statesOf(compared)]).toEqual([length, "s".repeat(whole)]);
+    }
+    const unusual: [string, string][] = [
+      [all.with(2, '{"name":"\\u0063","type":"f","obj":"00"}').join(","), "ss"],
+      [all.with(2, '{"name":"\ufffd","type":"f","obj":"00"}').join(","), "ss"],
+      [all.with(2, '{"type":"f","name":"c","obj":"00"}').join(","), "ss"],
+      [all.with(2, '{ "name":"c","type":"f","obj":"00"}').join(","), "ss"],
+      [all.with(2, '{"name":"c","type":"x","obj":"00"}').join(","), "ss"],
+      [all.with(2, '{"name":"c","type":"file","obj":"00"}').join(","), "ss"],
+      [all.with(2, "null").join(","), "ss"],
+      [`${all.slice(0, 2).join(",")};${all.slice(2).join(",")}`, "s"],
+      [`${all.slice(0, 2).join(",")},`, "ss"],
+    ];
+    for (const [parent, states] of unusual) expect([parent, statesOf(compare(build, `${parent}]`))]).toEqual([parent, states]);
+    // A name that holds the mark for bytes that are not known: a parent's may stand for another one.
+    const marked = { ...(files[2] as File), name: "d\ufffd" };
+    expect(statesOf(compare(build, `${[...all.slice(0, 3), entryOf(marked, idOf(7)), ...all.slice(3)].join(",")}]`, files.toSpliced(3, 0, marked)))).toBe(
+      "sss",
+    );
+    // Twice the same name: the first one counts, as it does for whoever decodes.
+    expect(statesOf(compare(build, `${[all[0]?.replace("0644", "0600"), ...all].join(",")}]`))).toBe("osssss");
+  });
+
+  it("give the same answers in every build, whatever is done to the parent", () => {
+    const bytes = Buffer.from(listing);
+    const noise = ctr(4000, Uint8Array.of(9));
+    const signs = Buffer.from('"\\{}[],:\0\xff\xef\xbf\xbda0', "latin1");
+    for (let round = 0; round < 1000; round++) {
+      const parent = Buffer.from(bytes);
+      for (let i = 0; i < 1 + (round % 3); i++) {
+        const at = ((noise[round * 4 + i] ?? 0) * 256 + (noise[(round * 4 + i + 1) % 4000] ?? 0)) % parent.length;
+        parent[at] = signs[(noise[(round * 4 + 3) % 4000] ?? 0) % signs.length] ?? 0;
+      }
+      expect([round, said(compare(build, parent))]).toEqual([round, said(compare(reference?.files ?? build, parent))]);
+    }
+  });
+});
+
+describe.for(builds)("a directory beside its parent's listing, $name build", ({ files: build }) => {
+  let root: string;
+  let fd: number;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), "compared-"));
+    fd = openSync(root, "r");
+    mkdirSync(join(root, "d"));
+    for (const [i, name] of ["a", "b", "c"].entries()) {
+      writeFileSync(join(root, "d", name), ctr(i));
+      chmodSync(join(root, "d", name), 0o640);
+      systemCalls.setTimes(join(root, "d", name), 0n, BigInt(i) * 1_000_000_001n);
+    }
+  });
+  afterEach(() => {
+    closeSync(fd);
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  /** What would be stored of it. */
+  function listing(): string {
+    const { uid, gid } = fstatSync(fd);
+    const owner = `${uid === 0 ? "" : `"uid":${uid},`}${gid === 0 ? "" : `"gid":${gid},`}`;
+    const times = ["", '"mtime":"1970-01-01T00:00:01.000000001Z",', '"mtime":"1970-01-01T00:00:02.000000002Z",'];
+    const entries = times.map((time, i) => `{"name":"${"abc"[i]}","type":"f","mode":"0640",${i === 0 ? "" : `"size":${i},`}${time}${owner}"obj":"${idOf(i)}"}`);
+    return `${HEAD}${entries.join(",")}],"summary":{"size":3,"files":3,"symlinks":0,"dirs":1,"maxTime":"1970-01-01T00:00:02.000000002Z","numFailed":0}}\n`;
+  }
+
+  /** What is told, or "nothing", with the descriptor closed. */
+  function told(parent: string, { name = "d", avoid = ".ignore/", count = 10 } = {}): string {
+    const into = comparedMemory(count, KEY_BYTES);
+    const known = build.compareDirectory(fd, Buffer.from(name), { attributes: true, avoid: Buffer.from(avoid) }, Buffer.from(parent), KEY_BYTES, into);
+    const own = into.found[FOUND.fd] ?? 0;
+    expect(own >= 0).toBe(known && into.found[FOUND.whole] === 0);
+    if (own >= 0) {
+      expect(fstatSync(own).isDirectory()).toBe(true);
+      closeSync(own);
+    }
+    return !known ? "nothing" : into.found[FOUND.whole] === 1 ? "whole" : statesOf(into);
+  }
+
+  it("is whole when its parent's listing is what would be written of it, and in no other case", () => {
+    expect(told(listing())).toBe("whole");
+    expect(told(listing().replace('"dirs":1', '"dirs":2'))).toBe("sss");
+    expect(told(listing().replace("}}\n", '},"drayage":{"version":1}}\n'))).toBe("sss");
+    expect(told(`${listing()} `)).toBe("sss");
+    expect(told(listing().replace("[{", '[{"name":"0","type":"f","obj":"00"},{'))).toBe("sss");
+    expect(told(listing().replace('],"s', ',{"name":"d","type":"f","obj":"00"}],"s'))).toBe("sss");
+    writeFileSync(join(root, "d", "b"), "changed");
+    expect(told(listing())).toBe("sos");
+    unlinkSync(join(root, "d", "b"));
+    expect(told(listing())).toBe("ss");
+    writeFileSync(join(root, "d", "bb"), "new");
+    linkSync(join(root, "d", "c"), join(root, "d", "cc"));
+    symlinkSync("c", join(root, "d", "link"));
+    expect(told(listing())).toBe("saoaa");
+  });
+
+  it("is not whole with an attribute of its own or of a file, or with holes in one", () => {
+    systemCalls.setXattr(join(root, "d", "a"), "user.a", ctr(3));
+    expect(told(listing())).toBe("oss");
+    systemCalls.removeXattr(join(root, "d", "a"), "user.a");
+    systemCalls.setXattr(join(root, "d"), "user.a", ctr(3));
+    expect(told(listing())).toBe("sss");
+    systemCalls.removeXattr(join(root, "d"), "user.a");
+    truncateSync(join(root, "d", "c"), 1 << 20);
+    systemCalls.setTimes(join(root, "d", "c"), 0n, 2_000_000_002n);
+    expect(told(listing().replace('"size":2', '"size":1048576').replace('"size":3', '"size":1048577'))).toBe("sso");
+  });
+
+  it("that is empty is whole by its own time", () => {
+    mkdirSync(join(root, "empty"));
+    systemCalls.setTimes(join(root, "empty"), 0n, 5_000_000_000n);
+    const empty = `${HEAD.slice(0, -1)}null,"summary":{"size":0,"files":0,"symlinks":0,"dirs":1,"maxTime":"1970-01-01T00:00:05Z","numFailed":0}}\n`;
+    expect(told(empty, { name: "empty" })).toBe("whole");
+    systemCalls.setTimes(join(root, "empty"), 0n, 6_000_000_000n);
+    expect(told(empty, { name: "empty" })).toBe("");
+    expect(told(listing(), { name: "empty" })).toBe("");
+    expect(told(empty)).toBe("nothing");
+  });
+
+  it("is left alone when it cannot be opened, holds directories, names to avoid or too many, or its parent is unusual", () => {
+    for (const name of ["", ".", "..", "gone", "d/a", "d\0", "../d"]) expect([name, told(listing(), { name })]).toEqual([name, "nothing"]);
+    symlinkSync("d", join(root, "link"));
+    writeFileSync(join(root, "file"), "");
+    for (const name of ["link", "file"]) expect([name, told(listing(), { name })]).toEqual([name, "nothing"]);
+    expect(told(listing(), { avoid: "x/b/" })).toBe("nothing");
+    expect(told(listing(), { avoid: "x/bb/" })).toBe("whole");
+    expect(told(listing(), { count: 2 })).toBe("nothing");
+    for (let length = 0; length < HEAD.length + 50; length++) expect([length, told(listing().slice(0, length))]).toEqual([length, "nothing"]);
+    expect(told(listing().replace('"name":"b"', '"name":"\\u0062"'))).toBe("nothing");
+    mkdirSync(join(root, "d", "directory"));
+    expect(told(listing())).toBe("nothing");
+  });
+});
