@@ -5,6 +5,7 @@ export * from "./storage.ts";
 export * from "./wrappers/blob-cache.ts";
 export * from "./wrappers/cached-storage.ts";
 export * from "./wrappers/metered-storage.ts";
+export * from "./wrappers/renewing-storage.ts";
 export * from "./wrappers/retrying-object-store.ts";
 export * from "./wrappers/retrying-storage.ts";
 export * from "./wrappers/throttle.ts";

@@ -21,6 +21,18 @@ export interface ObjectListing {
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
+  /** Memory, exactly as long as `length`, that an implementation may put the bytes into; the answer is then this array. It may be shared between threads. */
+  readonly into?: Uint8Array;
+}
+
+/** What a bucket says of itself. */
+export interface BucketFacts {
+  /** Who made the store: `AWS`, `MinIO`, `Ceph`, what it calls itself, or `Unknown`. */
+  readonly vendor: string;
+  /** Whether it keeps old versions: `Enabled`, `Suspended` or `None`. */
+  readonly versioningStatus: string;
+  /** How it encrypts what comes in: S3's name of the algorithm, or `None`. */
+  readonly encryptionAlgorithm: string;
 }
 
 export interface ObjectStore {
@@ -28,6 +40,8 @@ export interface ObjectStore {
   readonly description: string;
   /** Throws BLOB_BUCKET_NOT_FOUND, BLOB_ACCESS_DENIED or BLOB_UNAVAILABLE when the bucket cannot be used. */
   check(signal?: AbortSignal): Promise<void>;
+  /** Of S3 only; elsewhere there is nothing to call. Throws BLOB_ACCESS_DENIED where the credentials may not ask. */
+  readonly bucketFacts?: ((signal?: AbortSignal) => Promise<BucketFacts>) | undefined;
   /** Throws BLOB_NOT_FOUND. */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array>;
   /** Exactly `range.length` bytes from `range.offset` on. Throws BLOB_NOT_FOUND, and BLOB_INVALID_RANGE when the object ends before. */

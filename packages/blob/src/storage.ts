@@ -49,6 +49,8 @@ export interface PutBlobOptions {
 export interface BlobCapabilities {
   readonly putIfAbsent: boolean;
   readonly retention: boolean;
+  /** Whether blobs lie in this machine's own file system: one upload at a time keeps it busy, and one range ahead a reader, where a network wants several on their way. @default false */
+  readonly isLocal?: boolean;
 }
 
 export interface BlobStorage {

@@ -71,7 +71,7 @@ class DirectoryStore implements ObjectStore {
       const file = await open(path, "r");
       try {
         if (range.offset + range.length > (await file.stat()).size) throw objectRangeMissing(this.description, key, range);
-        const bytes = new Uint8Array(range.length);
+        const bytes = range.into?.length === range.length ? range.into : new Uint8Array(range.length);
         for (let at = 0; at < bytes.length; ) {
           signal?.throwIfAborted();
           const { bytesRead } = await file.read(bytes, at, bytes.length - at, range.offset + at);

@@ -52,7 +52,7 @@ const READ_STEP_BYTES = 1 << 30;
 
 class FilesystemStorage implements BlobStorage {
   readonly description: string;
-  readonly capabilities: BlobCapabilities = { putIfAbsent: true, retention: false };
+  readonly capabilities: BlobCapabilities = { putIfAbsent: true, retention: false, isLocal: true };
   readonly #root: string;
   readonly #options: FilesystemStorageOptions;
   #sharding: Promise<ShardingRule> | undefined;

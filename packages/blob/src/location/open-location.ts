@@ -5,6 +5,7 @@ import { type Clock, DrayError, type RandomSource } from "@drayage/base";
 import { openDirectoryStore } from "../filesystem/directory-store.ts";
 import { openFilesystemStorage } from "../filesystem/filesystem-storage.ts";
 import type { ObjectStore } from "../object-store.ts";
+import type { Sha256Ranges } from "../s3/s3-options.ts";
 import type { BlobStorage } from "../storage.ts";
 import { type ConfigKey, LocationConfig, type LocationFields, type LocationSecrets, prefixOf } from "./location-fields.ts";
 
@@ -66,7 +67,7 @@ export async function openLocationStore(location: NamedLocation, options: OpenLo
 export async function openLocationStorage(
   location: NamedLocation,
   folder: string,
-  options: OpenLocationOptions & { readonly create?: boolean },
+  options: OpenLocationOptions & { readonly create?: boolean; readonly sha256Ranges?: Sha256Ranges | undefined },
 ): Promise<BlobStorage> {
   const { fields } = location;
   const secrets = options.secrets ?? {};
@@ -76,7 +77,8 @@ export async function openLocationStorage(
       const { openS3Storage, s3ConfigFromLocation } = await import("../s3/index.ts");
       // Velero's uploader knows no customer keys: it could not read a repository that is written under one.
       const { customerKeyEncryptionFile: _file, customerKeyEncryptionSecret: _secret, ...config } = fields.config ?? {};
-      return await openS3Storage({ ...s3ConfigFromLocation({ ...fields, config }, secrets), prefix });
+      const { sha256Ranges } = options;
+      return await openS3Storage({ ...s3ConfigFromLocation({ ...fields, config }, secrets), prefix, ...(sha256Ranges === undefined ? {} : { sha256Ranges }) });
     }
     case "azure": {
       const { azureConfigFromLocation, openAzureStorage } = await import("../azure/index.ts");

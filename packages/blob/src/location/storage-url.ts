@@ -11,7 +11,7 @@ import { openDirectoryStore } from "../filesystem/directory-store.ts";
 import { openFilesystemStorage } from "../filesystem/filesystem-storage.ts";
 import type { GcsCredential, GcsOptions } from "../gcs/gcs-options.ts";
 import type { ObjectStore } from "../object-store.ts";
-import type { ChecksumAlgorithm, S3Options, ServerSideEncryption, StorageClass } from "../s3/s3-options.ts";
+import type { ChecksumAlgorithm, S3Options, ServerSideEncryption, Sha256Ranges, StorageClass } from "../s3/s3-options.ts";
 import type { BlobStorage } from "../storage.ts";
 import type { ConfigKey } from "./location-fields.ts";
 
@@ -26,6 +26,8 @@ export interface StorageFromUrlOptions {
   readonly create?: boolean;
   /** The name of a folder below the place, which is opened in its stead. */
   readonly below?: string;
+  /** Makes digests side by side, for stores whose requests carry one of each body. */
+  readonly sha256Ranges?: Sha256Ranges | undefined;
   /** Have conditional puts tried where nothing says whether the store honours them, to find out. */
   readonly assumeConditionalPut?: boolean;
 }
@@ -88,7 +90,12 @@ export async function openStorageUrl(text: string, context: StorageUrlContext, o
       return await openFilesystemStorage({ path: url.folder(), create: options.create ?? false, random: context.random });
     case "s3": {
       const { openS3Storage } = await import("../s3/index.ts");
-      return await openS3Storage({ ...(options.assumeConditionalPut === true ? { conditionalPut: true } : {}), ...(await s3Options(url, context)) });
+      const { assumeConditionalPut, sha256Ranges } = options;
+      return await openS3Storage({
+        ...(assumeConditionalPut === true ? { conditionalPut: true } : {}),
+        ...(await s3Options(url, context)),
+        ...(sha256Ranges === undefined ? {} : { sha256Ranges }),
+      });
     }
     case "azure": {
       const { openAzureStorage } = await import("../azure/index.ts");

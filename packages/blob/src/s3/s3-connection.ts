@@ -138,6 +138,9 @@ function clientConfig(options: S3Options, credentials: ClientCredentials): Sdk.S
     forcePathStyle: options.pathStyle ?? (elsewhere && needsPathStyle(options.endpoint ?? "")),
     maxAttempts: 1,
     logger: SILENT,
+    // Before a body of some length the SDK would ask whether it may come, and for that makes a connection of its own each time, to which nothing holds that is said of connections below:
+    // not the authority to be trusted, and none is used twice.
+    expectContinueHeader: false,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
     requestHandler: {

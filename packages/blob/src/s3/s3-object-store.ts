@@ -1,8 +1,9 @@
 import { DrayError, forEachLimit, hasCode } from "@drayage/base";
 import { objectNotFound, objectRangeMissing } from "../blob-errors.ts";
-import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import type { BucketFacts, ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { httpRange } from "../ranged-get.ts";
 import { openSourceFile } from "../source-file.ts";
+import { bucketFacts } from "./bucket-facts.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
 import { deleteObject, listPages } from "./s3-storage.ts";
@@ -45,6 +46,10 @@ class S3ObjectStore implements ObjectStore {
     );
   }
 
+  bucketFacts(signal?: AbortSignal): Promise<BucketFacts> {
+    return bucketFacts(this.#s3, signal);
+  }
+
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
     const { response, action } = await this.#open(key, signal);
     return await this.#s3.body(response, action, signal);
@@ -53,7 +58,7 @@ class S3ObjectStore implements ObjectStore {
   async getRange(key: string, range: ByteRange, signal?: AbortSignal): Promise<Uint8Array> {
     try {
       const { response, action } = await this.#open(key, signal, range);
-      const bytes = await this.#s3.body(response, action, signal);
+      const bytes = await this.#s3.body(response, action, signal, range.into);
       // A range that reaches beyond the end is answered with what there is.
       if (bytes.length !== range.length) throw objectRangeMissing(this.description, key, range);
       return bytes;

@@ -27,6 +27,9 @@ export const STORAGE_CLASSES = [
 ] as const;
 export type StorageClass = (typeof STORAGE_CLASSES)[number];
 
+/** Writes the SHA-256 of the first `count` ranges of `data` to `out`, 32 bytes each, one behind the other. */
+export type Sha256Ranges = (data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array) => void;
+
 export interface S3Options {
   readonly bucket: string;
   /** Put before every key as it is, so for a folder it ends in `/`. */
@@ -68,6 +71,11 @@ export interface S3Options {
   readonly objectLock?: boolean;
   /** Reads the bucket as it was at this time (a versioned bucket's objects); nothing can be written then. Milliseconds since the epoch. */
   readonly pointInTimeMs?: number;
+  /**
+   * Makes digests side by side. Where it is there, large bodies are signed in chunks when there is no TLS, as other programs sign theirs then (signed-chunks.ts); otherwise, and with TLS,
+   * every body goes out as it is with the digest of the whole.
+   */
+  readonly sha256Ranges?: Sha256Ranges;
   /** Connections at once; 64 when left out. */
   readonly connectionsMax?: number;
   readonly timeouts?: Partial<StoreTimeouts>;

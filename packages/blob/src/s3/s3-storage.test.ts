@@ -3,6 +3,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { sha256Ranges } from "../testing/sha256-ranges.ts";
 import type { S3Options } from "./s3-options.ts";
 import { openS3Storage } from "./s3-storage.ts";
 
@@ -16,11 +17,13 @@ interface Seen {
 
 let server: Server;
 let seen: Seen[];
+let connections: number;
 let answer: { status: number; body: string };
 let options: S3Options;
 
 beforeEach(async () => {
   seen = [];
+  connections = 0;
   answer = { status: 200, body: "" };
   server = createServer((request, response) => {
     const parts: Buffer[] = [];
@@ -30,6 +33,7 @@ beforeEach(async () => {
       response.writeHead(answer.status, { "content-type": "application/xml" }).end(answer.body);
     });
   });
+  server.on("connection", () => connections++);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   options = { bucket: "bucket", prefix: "pre/", endpoint, credentials: { accessKeyId: "key", secretAccessKey: "secret" } };
@@ -75,6 +79,32 @@ describe("a put", () => {
     const crc = Buffer.alloc(4);
     crc.writeUInt32BE(crc32(whole));
     expect(request?.headers["x-amz-checksum-crc32"]).toBe(aws ? crc.toString("base64") : undefined);
+  });
+
+  it("of large parts without TLS is signed in chunks where their digests are made side by side, and announces both lengths", async () => {
+    const storage = await openS3Storage({ ...options, sha256Ranges });
+    await storage.put("p1", parts);
+    await storage.put("n1", new Uint8Array(1000));
+    await storage.close();
+    const [large, small] = seen;
+    expect(large?.headers).toMatchObject({
+      "content-length": String(large?.body.length),
+      "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+      "x-amz-decoded-content-length": String(whole.length),
+      authorization: expect.stringMatching(/SignedHeaders=[^,]*content-length;[^,]*x-amz-content-sha256;[^,]*x-amz-decoded-content-length/),
+    });
+    expect(large?.headers["content-encoding"]).toBeUndefined();
+    expect(large?.headers["transfer-encoding"]).toBeUndefined();
+    expect(small?.headers["x-amz-content-sha256"]).toBe(createHash("sha256").update(new Uint8Array(1000)).digest("hex"));
+  });
+
+  it("of a large body goes out at once, over the connection of the put before", async () => {
+    const storage = await openS3Storage(options);
+    await storage.put("p1", parts);
+    await storage.put("p2", parts);
+    await storage.close();
+    expect(seen.map(({ headers }) => headers.expect)).toEqual([undefined, undefined]);
+    expect(connections).toBe(1);
   });
 
   it("under object lock says mode and time, and carries a checksum", async () => {

@@ -10,6 +10,7 @@ import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
 import { S3PointInTimeStorage } from "./s3-point-in-time.ts";
+import { SignedChunks, sendSigned } from "./signed-chunks.ts";
 import { ownerSetting, readSettings, writeSettings } from "./write-settings.ts";
 
 /** Opens a bucket (or what lies under a prefix of it) as blob storage, a key being the prefix and the blob's id and nothing between. Does not call the store. */
@@ -75,17 +76,19 @@ class S3Storage implements BlobStorage {
     }
     const parts = data instanceof Uint8Array ? [data] : data;
     const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const chunks = this.#chunks(parts, length, options);
     const command = new this.#s3.sdk.PutObjectCommand({
       Bucket: this.#s3.bucket,
       Key: this.#s3.key(id),
-      ContentLength: length,
+      ContentLength: chunks?.framedLength ?? length,
       ContentType: CONTENT_TYPE,
       ...writeSettings(this.#s3.options),
       ...(options.ifAbsent === true ? { IfNoneMatch: "*" } : {}),
       ...(options.retention === undefined ? {} : this.#lock(options.retention)),
       ...this.#body(parts, length, options),
     });
-    if (command.input.Body instanceof Readable) signAsWhole(command, parts);
+    if (chunks !== undefined) sendSigned(command, chunks, () => this.#s3.client.config.credentials());
+    else if (command.input.Body instanceof Readable) signAsWhole(command, parts);
     try {
       await this.#s3.call(`Cannot store blob "${id}" in ${this.description}`, options.signal, (client, abort) => client.send(command, abort));
     } catch (error) {
@@ -145,6 +148,13 @@ class S3Storage implements BlobStorage {
     if (length < JOINED_BYTES_MAX || options.retention !== undefined || (checksumAlgorithm ?? "") !== "") return { Body: concat(parts) };
     const crc = endpoint === undefined && checksumAlgorithm === undefined ? { ChecksumCRC32: crc32Base64(parts) } : {};
     return { Body: Readable.from(parts.filter((part) => part.length > 0)), ...crc };
+  }
+
+  /** The body in chunks that are signed one by one, where that saves time and nothing else of the body is to be sent. */
+  #chunks(parts: readonly Uint8Array[], length: number, { retention }: PutBlobOptions): SignedChunks | undefined {
+    const { sha256Ranges, endpoint = "", checksumAlgorithm = "" } = this.#s3.options;
+    if (sha256Ranges === undefined || !endpoint.startsWith("http:") || length < JOINED_BYTES_MAX || retention !== undefined || checksumAlgorithm !== "") return;
+    return new SignedChunks(parts, sha256Ranges);
   }
 
   /** A locked put needs a checksum that the store checks, also where none is sent otherwise. */

@@ -1,5 +1,5 @@
 import { compareUtf8 } from "@drayage/base";
-import type { ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
+import type { BucketFacts, ByteRange, ObjectListing, ObjectStore, StoredObject } from "../object-store.ts";
 import { type RetryingOptions, retryLogged } from "./retrying-storage.ts";
 
 /** The retrying of an object store's calls, as `RetryingStorage` does it for blobs. */
@@ -19,6 +19,12 @@ export class RetryingObjectStore implements ObjectStore {
   /** Not retried: a check reports what is the case now, and is made again by its caller. */
   check(signal?: AbortSignal): Promise<void> {
     return this.#inner.check(signal);
+  }
+
+  /** Not there where the store itself has no such call. */
+  get bucketFacts(): ((signal?: AbortSignal) => Promise<BucketFacts>) | undefined {
+    const { bucketFacts } = this.#inner;
+    return bucketFacts === undefined ? undefined : (signal) => this.#retry("bucketFacts", signal, () => bucketFacts.call(this.#inner, signal));
   }
 
   get(key: string, signal?: AbortSignal): Promise<Uint8Array> {
