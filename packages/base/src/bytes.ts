@@ -82,3 +82,10 @@ export function formatBytes(count: number): string {
   }
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
+
+/** `20M`: a whole number above 0 with K, M or G (of 1024) behind it or not. Undefined for anything else. */
+export function parseBytes(text: string): number | undefined {
+  const [, digits = "", unit = ""] = /^(\d{1,12})([KMG]?)$/.exec(text) ?? [];
+  const bytes = Number(digits) * 1024 ** ("KMG".indexOf(unit || " ") + 1);
+  return bytes >= 1 ? bytes : undefined;
+}

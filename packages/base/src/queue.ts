@@ -2,7 +2,7 @@ import { DrayError } from "./errors.ts";
 
 /** Counts weight in flight against a limit. Waiters are served in order, so a heavy one is not starved by light ones. */
 export class Semaphore {
-  readonly #limit: number;
+  #limit: number;
   #used = 0;
   readonly #waiters: { weight: number; grant: () => void }[] = [];
 
@@ -10,6 +10,10 @@ export class Semaphore {
   constructor(limit: number) {
     if (!(limit > 0)) throw new DrayError("INVARIANT", `Cannot create a semaphore: limit is ${limit}, more than 0 is wanted`);
     this.#limit = limit;
+  }
+
+  get limit(): number {
+    return this.#limit;
   }
 
   get used(): number {
@@ -60,6 +64,12 @@ export class Semaphore {
     } finally {
       release();
     }
+  }
+
+  /** Lets more be held from now on. */
+  raise(limit: number): void {
+    this.#limit = Math.max(this.#limit, limit);
+    this.#serve();
   }
 
   #serve(): void {

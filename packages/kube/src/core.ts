@@ -233,6 +233,11 @@ export interface StorageClass extends KubeObject {
   allowedTopologies?: unknown[];
 }
 
+/** Only which volume it is of is of interest. */
+export interface VolumeAttachment extends KubeObject {
+  spec: { attacher: string; nodeName: string; source: { persistentVolumeName?: string } };
+}
+
 export interface Node extends KubeObject {
   spec?: { unschedulable?: boolean; taints?: { key: string; value?: string; effect: string }[]; podCIDR?: string };
   status?: {
@@ -326,6 +331,23 @@ export interface CustomResourceDefinition extends KubeObject {
   status?: { conditions?: Condition[]; acceptedNames?: Record<string, unknown>; storedVersions?: string[] };
 }
 
+export interface ValidatingWebhook {
+  name: string;
+  clientConfig: { url?: string; service?: { namespace: string; name: string; port?: number; path?: string }; caBundle?: string };
+  rules?: { operations: string[]; apiGroups: string[]; apiVersions: string[]; resources: string[]; scope?: string }[];
+  failurePolicy?: "Ignore" | "Fail";
+  matchConditions?: { name: string; expression: string }[];
+  namespaceSelector?: LabelSelector;
+  objectSelector?: LabelSelector;
+  sideEffects: "None" | "NoneOnDryRun";
+  timeoutSeconds?: number;
+  admissionReviewVersions: string[];
+}
+
+export interface ValidatingWebhookConfiguration extends KubeObject {
+  webhooks?: ValidatingWebhook[];
+}
+
 const builtIn = <T extends KubeObject>(group: string, version: string, plural: string, kind: string, namespaced = true): ResourceType<T> => ({
   group,
   version,
@@ -350,6 +372,9 @@ export const statefulSets = builtIn<StatefulSet>("apps", "v1", "statefulsets", "
 export const daemonSets = builtIn<DaemonSet>("apps", "v1", "daemonsets", "DaemonSet");
 export const jobs = builtIn<Job>("batch", "v1", "jobs", "Job");
 export const storageClasses = builtIn<StorageClass>("storage.k8s.io", "v1", "storageclasses", "StorageClass", false);
+export const volumeAttachments = builtIn<VolumeAttachment>("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", false);
+/** Only whether one is there is of interest. */
+export const priorityClasses = builtIn<KubeObject>("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false);
 export const leases = builtIn<Lease>("coordination.k8s.io", "v1", "leases", "Lease");
 export const roles = builtIn<Role>("rbac.authorization.k8s.io", "v1", "roles", "Role");
 export const roleBindings = builtIn<RoleBinding>("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding");
@@ -360,5 +385,12 @@ export const customResourceDefinitions = builtIn<CustomResourceDefinition>(
   "v1",
   "customresourcedefinitions",
   "CustomResourceDefinition",
+  false,
+);
+export const validatingWebhookConfigurations = builtIn<ValidatingWebhookConfiguration>(
+  "admissionregistration.k8s.io",
+  "v1",
+  "validatingwebhookconfigurations",
+  "ValidatingWebhookConfiguration",
   false,
 );

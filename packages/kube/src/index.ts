@@ -12,6 +12,7 @@ export * from "./list-all.ts";
 export * from "./metadata.ts";
 export * from "./micro-time.ts";
 export * from "./quantity.ts";
+export { RateLimiter } from "./rate-limit.ts";
 export * from "./resource.ts";
 export * from "./selector.ts";
 export * from "./shared-informers.ts";

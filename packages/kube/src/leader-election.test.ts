@@ -94,7 +94,10 @@ describe("leader election", () => {
     const { running } = candidate("one");
     await clock.advance(1_000);
     expect(events).toEqual(["one leads"]);
-    client.find = (_type, _key, signal) => new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    const silence = (signal: AbortSignal | undefined): Promise<never> =>
+      new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    client.find = (_type, _key, signal) => silence(signal);
+    client.replace = (_type, _object, options) => silence(options?.signal);
     await clock.advance(8_000);
     expect(events).toEqual(["one leads"]);
     await clock.advance(3_000);
@@ -102,7 +105,31 @@ describe("leader election", () => {
     await expect(running).rejects.toMatchObject({ code: "KUBE_CONFLICT" });
   });
 
-  it("stops leading at once when another holds the lease", async () => {
+  it("renews with one request, and looks at the lease only when somebody else has written it", async () => {
+    const { clock, client, events, candidate } = setUp();
+    const { end, running } = candidate("one");
+    await clock.advance(1_000);
+    const asked = (): readonly string[] => client.calls.splice(0).map(({ verb }) => verb);
+    asked();
+    await clock.advance(15_000);
+    expect(asked()).toEqual(["replace", "replace", "replace"]);
+    client.mutate(leases, LEASE, (lease) => {
+      lease.metadata.annotations = { note: "by another" };
+    });
+    await clock.advance(5_000);
+    expect(asked()).toEqual(["replace", "get", "replace"]);
+    expect(client.peek(leases, LEASE)?.metadata.annotations).toEqual({ note: "by another" });
+    await client.delete(leases, LEASE);
+    asked();
+    await clock.advance(5_000);
+    expect(asked()).toEqual(["replace", "get", "create"]);
+    expect(events).toEqual(["one leads"]);
+    end();
+    await clock.advance(1_000);
+    await running;
+  });
+
+  it("stops leading with its next renewal when another holds the lease", async () => {
     const { clock, client, events, candidate } = setUp();
     const { running } = candidate("one");
     await settle();
@@ -110,7 +137,7 @@ describe("leader election", () => {
       lease.spec = { ...lease.spec, holderIdentity: "usurper" };
     });
     const outcome = expect(running).rejects.toMatchObject({ code: "KUBE_CONFLICT" });
-    await clock.advance(3_000);
+    await clock.advance(6_000);
     await outcome;
     expect(events).toEqual(["one leads", "one stops"]);
     expect(client.peek(leases, LEASE)?.spec?.holderIdentity).toBe("usurper");

@@ -17,7 +17,7 @@ export interface LeaderElectionOptions {
   readonly leaseDurationMs?: number;
   /** How long the leader tries to renew before it gives up; 10 s. Less than the lease's duration. */
   readonly renewDeadlineMs?: number;
-  /** Between two tries; 2 s. */
+  /** Between two tries; 2 s. A lease that has just been renewed is left for half of the time that there is for renewing it. */
   readonly retryPeriodMs?: number;
   readonly signal: AbortSignal;
 }
@@ -89,27 +89,37 @@ class LeaderElector {
   async keep(signal: AbortSignal): Promise<boolean> {
     const { clock, logger } = this.#options;
     let renewedMs = clock.monotonicMs();
+    const restMs = Math.max(this.#periodMs, this.#deadlineMs / 2);
+    let waitMs = restMs;
     while (!signal.aborted) {
-      await clock.sleep(this.#periodMs, signal).catch(() => undefined);
+      await clock.sleep(waitMs, signal).catch(() => undefined);
       if (signal.aborted) return false;
       const startedMs = clock.monotonicMs();
       const leftMs = renewedMs + this.#deadlineMs - startedMs;
-      if (leftMs <= 0) return true;
+      if (leftMs <= 0) return this.#lose();
       // A request may hang for longer than the lease lasts; another would lead meanwhile.
       const overdue = new AbortController();
       const stopTimer = clock.after(leftMs, () => overdue.abort(new DrayError("TIMED_OUT", "Cannot renew the leader's lease: there was no answer in time")));
       try {
-        if (!(await this.#tryAcquire(AbortSignal.any([signal, overdue.signal])))) return true;
+        if (!(await this.#tryAcquire(AbortSignal.any([signal, overdue.signal])))) return this.#lose();
         renewedMs = startedMs;
+        waitMs = restMs;
       } catch (error) {
         if (signal.aborted) return false;
+        waitMs = this.#periodMs;
         logger.warn("Cannot renew the leader's lease", errorFields(error));
-        if (overdue.signal.aborted) return true;
+        if (overdue.signal.aborted) return this.#lose();
       } finally {
         stopTimer();
       }
     }
     return false;
+  }
+
+  /** What is lost is not given back: another may hold it, and who did not answer would be waited for once more. */
+  #lose(): true {
+    this.#held = undefined;
+    return true;
   }
 
   /** Lets the next candidate in at once. Best effort: the lease runs out by itself. */
@@ -130,6 +140,15 @@ class LeaderElector {
     const { client, clock, identity, lease } = this.#options;
     const now = formatMicroTime(clock.nowMs());
     const mine = { holderIdentity: identity, leaseDurationSeconds: Math.ceil(this.#durationMs / 1000), renewTime: now };
+    if (this.#held !== undefined) {
+      // As long as nobody has written it since, there is nothing to read.
+      try {
+        this.#held = await client.replace(leases, { ...this.#held, spec: { ...this.#held.spec, ...mine } }, { signal });
+        return true;
+      } catch (error) {
+        if (!hasCode(error, "KUBE_CONFLICT", "KUBE_NOT_FOUND")) throw error;
+      }
+    }
     try {
       const current = await client.find(leases, lease, signal);
       if (current === undefined) {

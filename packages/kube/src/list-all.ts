@@ -4,15 +4,24 @@ import type { KubeClient, KubeList, KubeObject, ListOptions, ResourceType } from
 /** A page of the API server's own tools. */
 export const LIST_PAGE_SIZE = 500;
 
-/**
- * Every object, a page at a time. When the server has forgotten the listing in the middle (410), the rest is listed from now on, and what was given already is left out by UID;
- * memory is one page plus, only in that case, the UIDs seen.
- */
+/** Every object, one after the other, as `listPages` gives them. */
 export async function* listAll<T extends KubeObject>(
   client: Pick<KubeClient, "list">,
   type: ResourceType<T>,
   options: ListOptions = {},
 ): AsyncGenerator<T, void, undefined> {
+  for await (const page of listPages(client, type, options)) yield* page;
+}
+
+/**
+ * Every object, a page at a time. When the server has forgotten the listing in the middle (410), the rest is listed from now on, and what was given already is left out by UID;
+ * memory is one page plus the UIDs seen.
+ */
+export async function* listPages<T extends KubeObject>(
+  client: Pick<KubeClient, "list">,
+  type: ResourceType<T>,
+  options: ListOptions = {},
+): AsyncGenerator<readonly T[], void, undefined> {
   const given = new Set<string>();
   let token: string | undefined;
   let restarted = false;
@@ -27,12 +36,12 @@ export async function* listAll<T extends KubeObject>(
       // A second expiry would mean that a full listing outlives the server's history; without a limit it is one consistent answer.
       page = await client.list(type, options);
     }
-    for (const item of page.items) {
-      const uid = item.metadata.uid ?? `${item.metadata.namespace ?? ""}/${item.metadata.name ?? ""}`;
-      if (given.has(uid)) continue;
+    yield page.items.filter(({ metadata }) => {
+      const uid = metadata.uid ?? `${metadata.namespace ?? ""}/${metadata.name ?? ""}`;
+      if (given.has(uid)) return false;
       if (!restarted) given.add(uid);
-      yield item;
-    }
+      return true;
+    });
     token = page.metadata.continue === "" ? undefined : page.metadata.continue;
   } while (token !== undefined);
 }

@@ -1,11 +1,12 @@
 /** Doubles of the ports of base, for tests: a clock that is moved by hand, randomness from a seed, a log that is kept. */
 import type { Clock, Logger, LogRecord, RandomSource } from "../index.ts";
 import { loggerTo } from "../index.ts";
+import { TimerQueue } from "./timer-queue.ts";
 
 /** A clock that stands still until it is advanced; sleepers and timers fire in order of time. */
 export class VirtualClock implements Clock {
   #nowMs: number;
-  #timers: { atMs: number; seq: number; fire: () => void }[] = [];
+  readonly #timers = new TimerQueue();
   #seq = 0;
 
   constructor(startMs = Date.UTC(2026, 0, 1)) {
@@ -44,15 +45,13 @@ export class VirtualClock implements Clock {
 
   after(ms: number, callback: () => void): () => void {
     const timer = { atMs: this.#nowMs + Math.max(ms, 0), seq: this.#seq++, fire: callback };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer);
-    };
+    this.#timers.add(timer);
+    return () => this.#timers.cancel(timer);
   }
 
   /** How many sleepers and timers wait. */
   get pending(): number {
-    return this.#timers.length;
+    return this.#timers.size;
   }
 
   /** Moves the clock, firing what falls due in order; between two firings pending promises get to run. */
@@ -60,9 +59,8 @@ export class VirtualClock implements Clock {
     const untilMs = this.#nowMs + ms;
     for (;;) {
       await settle();
-      const due = this.#timers.filter((timer) => timer.atMs <= untilMs).sort((a, b) => a.atMs - b.atMs || a.seq - b.seq)[0];
+      const due = this.#timers.takeDue(untilMs);
       if (due === undefined) break;
-      this.#timers = this.#timers.filter((timer) => timer !== due);
       this.#nowMs = Math.max(this.#nowMs, due.atMs);
       due.fire();
     }

@@ -13,6 +13,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { type Clock, DrayError, errorFields, type Logger, makeFolders, messageOf, type RandomSource, randomHex } from "@drayage/base";
+import { AdmittedWrites } from "./admission/admitted-writes.ts";
+import { WebhookAdmission } from "./admission/webhook-admission.ts";
+import { AuditLog } from "./audit-log.ts";
 import { Authorizer } from "./authorization.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { CertificateAuthority, type KeyPair } from "./certificates.ts";
@@ -50,6 +53,8 @@ export interface ApiServerOptions {
   readonly hosts?: readonly string[];
   /** Changes kept for watches; see Storage. */
   readonly historyMax?: number;
+  /** A file to which every request is written, see AuditLog. */
+  readonly auditLog?: string;
   /** Called with every request that was answered. */
   readonly onRequest?: (record: RequestRecord) => void;
 }
@@ -112,7 +117,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   );
   const parts = assemble(options, storage, authority.pem, kubeletToken);
   let url = "";
-  const handler = new RequestHandler({ ...parts, openApi: new OpenApi(parts.catalog), adminToken, clock, logger, address: () => url });
+  const auditLog = options.auditLog === undefined ? undefined : new AuditLog(options.auditLog, clock);
+  const handler = new RequestHandler({ ...parts, auditLog, openApi: new OpenApi(parts.catalog), adminToken, clock, logger, address: () => url });
   handler.onRequest = options.onRequest;
   const server = createHttpsServer(serving, authority.pem, handler, logger);
   const port = await listen(server, host, options.port ?? 0, directory);
@@ -170,7 +176,8 @@ function assemble(options: ApiServerOptions, storage: Storage, caPem: string, ku
   bootstrap(catalog, operations);
   const nodes = new NodeProxy(storage, kubeletToken);
   const subresources = new Subresources({ world, operations, authorizer, tokens, nodes });
-  const resources = new ResourceHandler({ world, catalog, operations, subresources });
+  const writes = new AdmittedWrites(operations, storage, new WebhookAdmission({ storage, random, logger }));
+  const resources = new ResourceHandler({ world, catalog, operations, writes, subresources });
   subresources.attach(resources);
   return { catalog, operations, tokens, authorizer, nodes, resources, faults: new Faults() };
 }

@@ -25,7 +25,7 @@ interface GroupVersions {
   readonly versions: readonly { readonly version: string; readonly resources: readonly ServedResource[] }[];
 }
 
-/** Groups in the order they are served in, the versions of each by preference. */
+/** Groups in the order they are served in, those of definitions last and by their names; the versions of each by preference. */
 function groupsOf(catalog: Catalog): GroupVersions[] {
   const groups = new Map<string, Map<string, ServedResource[]>>();
   for (const resource of catalog.all()) {
@@ -33,12 +33,18 @@ function groupsOf(catalog: Catalog): GroupVersions[] {
     groups.set(resource.group, versions);
     versions.set(resource.version, [...(versions.get(resource.version) ?? []), resource]);
   }
-  return [...groups].map(([group, versions]) => ({
+  const all = [...groups].map(([group, versions]) => ({
     group,
     versions: [...versions]
       .sort(([a], [b]) => compareVersions(b, a))
       .map(([version, resources]) => ({ version, resources: resources.toSorted((a, b) => (a.plural < b.plural ? -1 : 1)) })),
   }));
+  const defined = all.filter(isDefined).sort((a, b) => (a.group < b.group ? -1 : 1));
+  return [...all.filter((it) => !isDefined(it)), ...defined];
+}
+
+function isDefined({ versions }: GroupVersions): boolean {
+  return versions.every(({ resources }) => resources.every(({ custom }) => custom !== undefined));
 }
 
 /** `v2` before `v1` before `v2beta1` before `v1alpha1`, and those before anything else: negative when `a` is less preferred. */

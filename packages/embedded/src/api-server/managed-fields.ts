@@ -44,7 +44,7 @@ export function trackManagers(resource: ServedResource, old: ApiObject | undefin
   const entries = managedEntries(given !== undefined && given.length > 0 ? object : old);
   delete object.metadata.managedFields;
   const { changed, removed } = difference(valuesOf(resource, old ?? emptyObject(resource)), valuesOf(resource, object), scopeOf(resource, edit.subresource));
-  const next = edit.applied === undefined ? afterUpdate(entries, edit, changed, removed) : afterApply(entries, edit, edit.applied, removed);
+  const next = edit.applied === undefined ? afterUpdate(entries, edit, changed, removed) : afterApply(entries, edit, edit.applied, changed, removed);
   if (next.length > 0) object.metadata.managedFields = next.sort(byOrder).map(toJson);
 }
 
@@ -91,7 +91,13 @@ function afterUpdate(entries: readonly ManagedEntry[], edit: ManagerEdit, change
   return set.size === 0 ? kept : [...kept, entryFor(edit, "Update", set)];
 }
 
-function afterApply(entries: readonly ManagedEntry[], edit: ManagerEdit, applied: NonNullable<ManagerEdit["applied"]>, removed: FieldSet): ManagedEntry[] {
+function afterApply(
+  entries: readonly ManagedEntry[],
+  edit: ManagerEdit,
+  applied: NonNullable<ManagerEdit["applied"]>,
+  changed: FieldSet,
+  removed: FieldSet,
+): ManagedEntry[] {
   const own = entries.find((it) => isSame(it, edit, "Apply"));
   const unchanged =
     own !== undefined && own.set.size === applied.set.size && minus(own.set, applied.set).size === 0 && applied.taken.size === 0 && removed.size === 0;
@@ -101,7 +107,9 @@ function afterApply(entries: readonly ManagedEntry[], edit: ManagerEdit, applied
     const set = minus(it.set, applied.taken, removed);
     return set.size === 0 ? [] : [{ ...it, set }];
   });
-  return applied.set.size === 0 ? kept : [...kept, entryFor(edit, "Apply", applied.set)];
+  // The time is that of the last change of the object, not of its owners.
+  const time = changed.size === 0 && removed.size === 0 ? (own?.time ?? "") : edit.time;
+  return applied.set.size === 0 ? kept : [...kept, entryFor({ ...edit, time }, "Apply", applied.set)];
 }
 
 function entryFor(edit: ManagerEdit, operation: string, set: FieldSet): ManagedEntry {

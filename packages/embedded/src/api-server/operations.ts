@@ -32,6 +32,8 @@ export interface WriteOptions {
   readonly fieldValidation: FieldValidation;
   /** Collects what the answer's Warning headers say. */
   readonly warnings: string[];
+  /** What an object that is created is called and known by, where that was settled before: by the trial that webhooks judged. */
+  readonly identity?: { readonly name: string; readonly uid: string };
 }
 
 export interface DeleteOptions {
@@ -89,23 +91,15 @@ export class Operations {
     this.#checkNamespace(resource, namespace, metadata.name ?? metadata.generateName ?? "");
     if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== "" && metadata.resourceVersion !== "0")
       throw new StatusError(500, "", "resourceVersion should not be set on objects to be created");
-    for (const field of [
-      "uid",
-      "creationTimestamp",
-      "deletionTimestamp",
-      "deletionGracePeriodSeconds",
-      "generation",
-      "resourceVersion",
-      "selfLink",
-      "managedFields",
-    ])
+    for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion", "selfLink"])
       delete metadata[field];
+    if (options.identity !== undefined) metadata.name = options.identity.name;
     this.#generateName(resource, metadata);
     resource.strategy.defaults?.(object, this.#world);
     // What is filled in from here on belongs to nobody.
     this.#track(resource, undefined, object, options, {});
     resource.strategy.admit?.(object, undefined, this.#world);
-    metadata.uid = randomUuid(this.#world.random);
+    metadata.uid = options.identity?.uid ?? randomUuid(this.#world.random);
     metadata.creationTimestamp = formatTime(this.#world.clock.nowMs());
     if (resource.strategy.generation === true) metadata.generation = 1;
     if (resource.custom !== undefined) for (const field of resource.strategy.statusFields ?? []) delete object[field];
@@ -186,7 +180,11 @@ export class Operations {
     markTerminating(resource, object, formatTime(this.#world.clock.nowMs()));
     // What goes at once is answered as it last was, unless its kind could have taken its time.
     const answered = isDeleting(old) || resource.strategy.gracePeriodSeconds !== undefined ? object : old;
-    if (this.#finished(object)) return { object: this.#remove(resource, answered, options.dryRun), removed: true };
+    if (this.#finished(object)) {
+      // Of a kind that could have taken its time, watchers are told that it goes before it is gone.
+      if (resource.strategy.gracePeriodSeconds !== undefined && !equal(object, old)) this.#store(resource, clone(object), options.dryRun);
+      return { object: this.#remove(resource, answered, options.dryRun), removed: true };
+    }
     if (equal(object, old)) return { object: old, removed: false };
     return { object: this.#store(resource, object, options.dryRun), removed: false };
   }
@@ -315,7 +313,12 @@ export class Operations {
     const wanted = (it: ApiObject): JsonObject => {
       const { metadata: _metadata, ...rest } = it as JsonObject;
       for (const field of resource.strategy.statusFields ?? []) delete rest[field];
-      return resource.strategy.labelsCount === true ? { ...rest, labels: it.metadata.labels } : rest;
+      const { labelsCount, annotationsCount } = resource.strategy;
+      return {
+        ...rest,
+        ...(labelsCount === true ? { labels: it.metadata.labels } : {}),
+        ...(annotationsCount === true ? { annotations: it.metadata.annotations ?? {} } : {}),
+      };
     };
     return !equal(wanted(object), wanted(old));
   }

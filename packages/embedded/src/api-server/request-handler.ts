@@ -2,11 +2,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, errorFields, type Logger, messageOf } from "@drayage/base";
+import type { AuditLog, AuditStage } from "./audit-log.ts";
 import { authenticate } from "./authentication.ts";
 import { type Access, type Authorizer, refusal } from "./authorization.ts";
 import { type Accepted, acceptedForm, send } from "./content.ts";
 import { discovery, VERSION } from "./discovery.ts";
 import type { FaultRule, Faults } from "./faults.ts";
+import { sha256 } from "./hashes.ts";
 import type { OpenApi } from "./openapi.ts";
 import type { Operations } from "./operations.ts";
 import { type PathRequest, type RequestInfo, type ResourceRequest, requestInfo } from "./request-info.ts";
@@ -30,6 +32,8 @@ export interface RequestHandlerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly address: () => string;
+  /** Nobody writes down who asks what when left out. */
+  readonly auditLog?: AuditLog | undefined;
 }
 
 const STREAMS: ReadonlySet<string> = new Set(["exec", "attach", "portforward"]);
@@ -53,11 +57,13 @@ export class RequestHandler {
   /** Answers a request. Never throws: what goes wrong is answered, or the connection is ended. */
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let userName = "";
+    let info: RequestInfo | undefined;
     try {
       const user = this.#user(request);
       userName = user.name;
-      const info = requestInfo(request.method ?? "GET", request.url ?? "/");
+      info = requestInfo(request.method ?? "GET", request.url ?? "/");
       this.authorize(user, info);
+      if (info.verb === "watch") this.#audit("ResponseStarted", info, request, { userName, code: 0 });
       const fault = this.#it.faults.take({ info, user: user.name });
       if (fault !== undefined) await this.#applyFault(fault, info);
       if (fault?.cutAnswer === true) response.writeHead = cutConnection(response);
@@ -66,8 +72,13 @@ export class RequestHandler {
     } catch (error) {
       await this.#answerError(request, response, error);
     } finally {
+      if (info !== undefined) this.#audit("ResponseComplete", info, request, { userName, code: response.statusCode });
       this.onRequest?.({ method: request.method ?? "", url: request.url ?? "", user: userName, code: response.statusCode });
     }
+  }
+
+  #audit(stage: AuditStage, info: RequestInfo, { url = "", headers }: IncomingMessage, { userName: user, code }: { userName: string; code: number }): void {
+    this.#it.auditLog?.write({ stage, info, url, user, userAgent: headers["user-agent"], code });
   }
 
   /** Answers a request for a connection that both sides write to: exec, attach, portforward. */
@@ -140,7 +151,14 @@ export class RequestHandler {
     if (body === undefined) return sendText(response, 404, "404 page not found\n");
     const aggregated = accepted.as === "APIGroupDiscoveryList" && /^\/apis?\/?$/.test(path);
     const contentType = `application/json;g=apidiscovery.k8s.io;v=${accepted.asVersion.split("/")[1]};as=APIGroupDiscoveryList`;
-    await send(request, response, { code: 200, body, ...(aggregated ? { headers: { "Content-Type": contentType } } : {}) });
+    if (!aggregated) return await send(request, response, { code: 200, body });
+    // Clients keep it on disk, and ask at each start whether it is still the same.
+    const tag = `"${sha256(JSON.stringify(body)).toString("hex").toUpperCase()}"`;
+    if (request.headers["if-none-match"] === tag) {
+      response.writeHead(304, { ETag: tag, Vary: "Accept" }).end();
+      return;
+    }
+    await send(request, response, { code: 200, body, headers: { "Content-Type": contentType, ETag: tag, Vary: "Accept" } });
   }
 
   async #pathBody(path: string, accepted: Accepted): Promise<unknown> {

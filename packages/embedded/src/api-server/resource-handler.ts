@@ -1,8 +1,9 @@
 /** Requests about resources: reading, watching and writing them, and handing their subresources on. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AdmittedWrites } from "./admission/admitted-writes.ts";
 import { acceptedForm, decodeJson, decodeObject, decodeYaml, mediaTypeOf, readBody, send, warn } from "./content.ts";
 import type { FaultRule } from "./faults.ts";
-import { at, isObject, type JsonObject, textAt } from "./json.ts";
+import { at, clone, isObject, type JsonObject, textAt } from "./json.ts";
 import { listObject, listPage, listRequest } from "./list.ts";
 import type { DeleteOptions, Operations, WriteOptions } from "./operations.ts";
 import { applyPatch, type PatchKind, patchKinds } from "./patch/apply-patch.ts";
@@ -20,6 +21,7 @@ export interface ResourceHandlerOptions {
   readonly world: World;
   readonly catalog: Catalog;
   readonly operations: Operations;
+  readonly writes: AdmittedWrites;
   readonly subresources: Subresources;
 }
 
@@ -63,14 +65,14 @@ export class ResourceHandler {
       case "watch":
         return this.#watch(request, response, info, resource, fault?.delayEventsMs ?? 0);
       case "create":
-        return this.#create(request, response, info, resource);
+        return this.#create(request, response, info, resource, user);
       case "update":
       case "patch":
-        return this.#write(request, response, info, resource);
+        return this.#write(request, response, info, resource, user);
       case "delete":
-        return this.#delete(request, response, info, resource);
+        return this.#delete(request, response, info, resource, user);
       default:
-        return this.#deleteCollection(request, response, info, resource);
+        return this.#deleteCollection(request, response, info, resource, user);
     }
   }
 
@@ -106,11 +108,11 @@ export class ResourceHandler {
     });
   }
 
-  async #create(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
+  async #create(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource, user: User): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
     const options = writeOptions(request, info);
     const body = decodeObject(await readBody(request), request.headers["content-type"], resource.kind);
-    const object = this.#it.operations.create(resource, info.namespace, body, options);
+    const object = await this.#it.writes.create({ resource, info, user }, body, options);
     await send(
       request,
       response,
@@ -119,9 +121,9 @@ export class ResourceHandler {
     );
   }
 
-  async #write(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
+  async #write(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource, user: User): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
-    const { object, created, warnings } = await this.write(request, info, resource);
+    const { object, created, warnings } = await this.write(request, info, resource, user);
     await send(request, response, { code: created ? 201 : 200, body: present(resource, object, accepted, this.#presentation(info)), warnings }, accepted.type);
   }
 
@@ -130,6 +132,7 @@ export class ResourceHandler {
     request: IncomingMessage,
     info: ResourceRequest,
     resource: ServedResource,
+    user: User,
   ): Promise<{
     readonly object: JsonObject & { kind: string; apiVersion: string; metadata: JsonObject };
     readonly created: boolean;
@@ -140,43 +143,46 @@ export class ResourceHandler {
     const name = info.name ?? "";
     if (info.verb === "update") {
       const body = decodeObject(bytes, request.headers["content-type"], resource.kind);
-      const written = this.#it.operations.update(resource, info.namespace, name, () => body, options, { subresource: info.subresource });
-      return { ...written, warnings: options.warnings };
+      const perform = (how: WriteOptions) =>
+        this.#it.operations.update(resource, info.namespace, name, () => clone(body), how, { subresource: info.subresource });
+      return { ...(await this.#it.writes.update({ resource, info, user }, perform, options)), warnings: options.warnings };
     }
     const kind = patchKind(request, resource);
     const patch = kind === "apply" ? decodeYaml(bytes) : decodeJson(bytes);
-    const written = applyPatch({
-      operations: this.#it.operations,
-      resource,
-      namespace: info.namespace,
-      name,
-      subresource: info.subresource,
-      kind,
-      patch,
-      options,
-      force: info.query.get("force") === "true",
-      query: info.query,
-    });
-    return { ...written, warnings: options.warnings };
+    const perform = (how: WriteOptions) =>
+      applyPatch({
+        operations: this.#it.operations,
+        resource,
+        namespace: info.namespace,
+        name,
+        subresource: info.subresource,
+        kind,
+        patch,
+        options: how,
+        force: info.query.get("force") === "true",
+        query: info.query,
+      });
+    return { ...(await this.#it.writes.update({ resource, info, user }, perform, options)), warnings: options.warnings };
   }
 
-  async #delete(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
+  async #delete(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource, user: User): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
     const options = await deleteOptions(request, info);
-    const { object, removed } = this.#it.operations.delete(resource, info.namespace, info.name ?? "", options);
+    const { object, removed, warnings } = await this.#it.writes.delete({ resource, info, user }, info.namespace, info.name ?? "", options);
     const warning = options.propagationPolicy === undefined ? resource.strategy.deletionWarning : undefined;
     const body =
       removed && !RETURNS_DELETED.has(resource.storedAs) ? deletedStatus(resource, object) : present(resource, object, accepted, this.#presentation(info));
-    await send(request, response, { code: 200, body, ...(warning === undefined ? {} : { warnings: [warning] }) }, accepted.type);
+    await send(request, response, { code: 200, body, warnings: [...warnings, ...(warning === undefined ? [] : [warning])] }, accepted.type);
   }
 
-  async #deleteCollection(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource): Promise<void> {
+  async #deleteCollection(request: IncomingMessage, response: ServerResponse, info: ResourceRequest, resource: ServedResource, user: User): Promise<void> {
     const accepted = acceptedForm(request.headers.accept);
     const options = await deleteOptions(request, info);
     const page = listPage(this.#it.world.storage, resource, listRequest(info.namespace, info.query));
     for (const item of page.items) {
       try {
-        this.#it.operations.delete(resource, item.metadata.namespace, item.metadata.name ?? "", { ...options, uid: undefined, resourceVersion: undefined });
+        const each = { ...options, uid: undefined, resourceVersion: undefined };
+        await this.#it.writes.delete({ resource, info, user }, item.metadata.namespace, item.metadata.name ?? "", each);
       } catch (error) {
         if (!isStatusError(error) || error.code !== 404) throw error;
       }

@@ -67,7 +67,7 @@ export function parseLabelSelector(text: string): (labels: Labels) => boolean {
       requirements.push(readOperation(key, next, fail));
     }
     const separator = next();
-    if (separator !== undefined && separator !== ",") throw fail(separator, "',' or 'end of string'");
+    if (separator !== undefined && separator !== ",") throw badRequest(`found '${separator}', expected: ',' or 'end of string'`);
     if (separator === "," && at >= tokens.length) throw fail("", "identifier after ','");
   }
   return (labels) => requirements.every((it) => holds(it, labels));

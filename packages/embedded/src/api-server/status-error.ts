@@ -4,7 +4,7 @@
  */
 
 export interface StatusCause {
-  readonly reason: string;
+  readonly reason?: string;
   readonly message: string;
   readonly field?: string;
 }
@@ -88,7 +88,7 @@ export const unauthorized = (): StatusError => new StatusError(401, "Unauthorize
 export const badRequest = (message: string): StatusError => new StatusError(400, "BadRequest", message);
 export const expired = (message: string): StatusError => new StatusError(410, "Expired", message);
 export const internalError = (message: string): StatusError =>
-  new StatusError(500, "InternalError", `Internal error occurred: ${message}`, { causes: [{ reason: "", message }] });
+  new StatusError(500, "InternalError", `Internal error occurred: ${message}`, { causes: [{ message }] });
 export const serviceUnavailable = (message: string): StatusError => new StatusError(503, "ServiceUnavailable", message);
 export const methodNotSupported = (resource: GroupName, action: string): StatusError =>
   new StatusError(405, "MethodNotAllowed", `${action} is not supported on resources of kind "${qualified(resource)}"`, about(resource, ""));

@@ -7,6 +7,7 @@
  *   storage/PROFILE/    those of a further driver
  *   object-store/       buckets                             run/ROLE.json      who runs (pid and start time), and how it is
  *   logs/ROLE.log                                           lock               held while the cluster is brought up or down
+ *   logs/audit.jsonl    who asked what, when wanted
  */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -30,6 +31,8 @@ export interface ClusterSettings {
   readonly imageMap?: readonly ImageMapping[];
   /** Further CSI drivers. */
   readonly csiProfiles?: readonly CsiProfile[];
+  /** Whether the API server writes down who asks what. */
+  readonly audit?: boolean;
 }
 
 export class ClusterDirectory {
@@ -103,6 +106,10 @@ export class ClusterDirectory {
 
   log(role: string): string {
     return join(this.path, "logs", `${role}.log`);
+  }
+
+  get auditLog(): string {
+    return join(this.path, "logs", "audit.jsonl");
   }
 
   settings(): ClusterSettings | undefined {

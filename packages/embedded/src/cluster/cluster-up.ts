@@ -29,6 +29,8 @@ export interface ClusterUpOptions {
   readonly imageMap?: readonly ImageMapping[];
   /** CSI drivers beside the cluster's own; kept for the next time. */
   readonly csiProfiles?: readonly CsiProfile[];
+  /** Have the API server write down who asks what, in `logs/audit.jsonl`; kept for the next time. */
+  readonly audit?: boolean;
   /** How this program starts one of its roles. */
   readonly launch: (role: ClusterRole) => RoleCommand;
   readonly clock: Clock;
@@ -123,7 +125,7 @@ function refuseChangeWhileRunning(directory: ClusterDirectory, wanted: ClusterSe
   const before = directory.settings();
   const running = rolesOf(directory).filter((role) => findRole(directory, role) !== undefined);
   if (before === undefined || running.length === 0) return;
-  const changes = (["apiPort", "objectStore", "imageMap", "csiProfiles"] as const).filter((name) => !isDeepStrictEqual(before[name], wanted[name]));
+  const changes = (["apiPort", "objectStore", "imageMap", "csiProfiles", "audit"] as const).filter((name) => !isDeepStrictEqual(before[name], wanted[name]));
   if (changes.length === 0) return;
   throw new DrayError("USAGE", `Cannot change ${changes.join(", ")} of the cluster in "${directory.path}": it is running`, {
     hint: "Take it down first: its state is kept.",
@@ -149,6 +151,7 @@ async function settle(directory: ClusterDirectory, options: ClusterUpOptions): P
   const objectStore = await storeSettings(before?.objectStore, options.buckets);
   const imageMap = options.imageMap ?? before?.imageMap;
   const csiProfiles = [...new Set([...(before?.csiProfiles ?? []), ...(options.csiProfiles ?? [])])];
+  const audit = options.audit ?? before?.audit;
   const settings: ClusterSettings = {
     schema: 1,
     id: before?.id ?? randomUuid(options.random),
@@ -157,6 +160,7 @@ async function settle(directory: ClusterDirectory, options: ClusterUpOptions): P
     ...(objectStore === undefined ? {} : { objectStore }),
     ...(imageMap === undefined ? {} : { imageMap }),
     ...(csiProfiles.length === 0 ? {} : { csiProfiles }),
+    ...(audit === undefined ? {} : { audit }),
   };
   return settings;
 }

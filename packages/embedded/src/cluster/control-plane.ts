@@ -5,7 +5,14 @@ import { createKubeClient, customResourceDefinitions, type KubeClient, type Kube
 import { startApiServer } from "../api-server/index.ts";
 import { type CsiDriver, type CsiProfile, createCsiControllerClient, startCsiDriver } from "../csi-driver/index.ts";
 import { startObjectStore } from "../object-store/index.ts";
-import { defaultStorageManifests, profileManifests, type StorageDriver, startVolumeControllers } from "../volumes/index.ts";
+import {
+  announce,
+  defaultStorageManifests,
+  profileManifests,
+  type StorageDriver,
+  startSnapshotMetadataGateway,
+  startVolumeControllers,
+} from "../volumes/index.ts";
 import { startWorkloads } from "../workloads/index.ts";
 import { ClusterDirectory, writeFileAtomically } from "./cluster-directory.ts";
 import { CONTROL_PLANE, storeKeys } from "./cluster-up.ts";
@@ -36,7 +43,8 @@ export async function runControlPlane(options: RunControlPlaneOptions): Promise<
   try {
     const settings = directory.settings();
     if (settings === undefined) throw new DrayError("PATH_NOT_FOUND", `Cannot start the control plane of "${directory.path}": there is no cluster.json`);
-    const api = await startApiServer({ directory: directory.apiServer, port: settings.apiPort, ...deps });
+    const auditLog = settings.audit === true ? { auditLog: directory.auditLog } : {};
+    const api = await startApiServer({ directory: directory.apiServer, port: settings.apiPort, ...auditLog, ...deps });
     endings.push(() => api.close());
     writeFileAtomically(directory.kubeconfigPath, api.adminKubeconfig());
     const client = createKubeClient({ kubeconfig: api.adminKubeconfig(), ...deps, userAgent: "control-plane", qps: 0 });
@@ -65,6 +73,12 @@ export async function runControlPlane(options: RunControlPlaneOptions): Promise<
       drivers.push(storageDriverOf(driver, undefined, endings));
     }
     await installBasics(client, clock, profiles);
+    const metadata = await startSnapshotMetadataGateway({
+      ...{ client, driverName: own.name, driverSocket: own.socketPath, directory: directory.apiServer },
+      ...deps,
+    });
+    endings.push(async () => metadata.stop());
+    await announce(client, metadata.manifest);
     const volumes = startVolumeControllers({ client, drivers, ...deps });
     endings.push(() => volumes.stop());
     const workloads = startWorkloads({ client, ...deps });
@@ -117,7 +131,7 @@ async function installBasics(client: KubeClient, clock: Clock, profiles: readonl
       metadata: { name: NODE_LEASE_NAMESPACE },
     },
   );
-  const crds = loadCrds("snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io");
+  const crds = loadCrds("snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io", "cbt.storage.k8s.io");
   await forEachLimit(crds, INSTALL_PARALLEL, (crd) =>
     ensure(client, customResourceDefinitions as unknown as ResourceType<KubeObject>, crd as unknown as KubeObject),
   );

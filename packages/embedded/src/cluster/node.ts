@@ -61,7 +61,6 @@ export async function runNode(options: RunNodeOptions): Promise<void> {
       imageMap: [...(directory.settings()?.imageMap ?? []), ...options.imageMap],
       token: directory.kubeletToken(),
       apiServer: { host: server.hostname, port: Number(server.port), caPem },
-      podNetwork: `127.${64 + Math.max(0, directory.settings()?.nodes.indexOf(nodeName) ?? 0)}`,
       clock,
       random,
       logger,

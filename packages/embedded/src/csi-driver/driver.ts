@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CsiImplementations, serveCsi } from "@drayage/protocols/csi";
+import { BlockChecksums } from "./block-checksums.ts";
 import { type CephKind, cephServices } from "./ceph/ceph-services.ts";
 import type { TenantReader } from "./ceph/tenant-keys.ts";
 import { ControllerService } from "./controller-service.ts";
@@ -11,6 +12,7 @@ import { GroupControllerService } from "./group-controller-service.ts";
 import { detectHostAbilities, type HostAbilities } from "./host-abilities.ts";
 import { NodeService } from "./node-service.ts";
 import { OperationLocks } from "./operation-locks.ts";
+import { snapshotMetadataService } from "./snapshot-metadata-service.ts";
 import { RecordFile } from "./storage-record.ts";
 import { VolumeStorage } from "./volume-storage.ts";
 
@@ -76,13 +78,19 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   const { profile, tenants } = options;
   const services =
     profile === undefined ? { controller, node } : cephServices({ controller, node }, { kind: profile, folder, abilities, clock, random, logger, tenants });
-  // A profile stands before every call of the controller, and has no word on groups.
-  const groups = profile === undefined ? { GroupController: new GroupControllerService(cutting) } : {};
+  // A profile stands before every call of the controller, and has no word on groups and blocks.
+  const further =
+    profile === undefined
+      ? {
+          GroupController: new GroupControllerService(cutting),
+          SnapshotMetadata: snapshotMetadataService({ records, storage, checksums: new BlockChecksums(folder, random) }),
+        }
+      : {};
   const implementations: CsiImplementations = {
     Identity: identity(name, options.version ?? "0.1.0", profile === undefined),
     Controller: services.controller,
     Node: services.node,
-    ...groups,
+    ...further,
   };
   await mkdir(dirname(socketPath), { recursive: true });
   const intercept = faultyInterceptor({ faults: options.faults ?? { faults: [] }, clock, random, logger });
@@ -95,14 +103,14 @@ export async function startCsiDriver(options: StartCsiDriverOptions): Promise<Cs
   return { name, socketPath, topologyKey: shared.topologyKey, abilities, stop };
 }
 
-function identity(name: string, vendorVersion: string, withGroups: boolean): NonNullable<CsiImplementations["Identity"]> {
+function identity(name: string, vendorVersion: string, withFurther: boolean): NonNullable<CsiImplementations["Identity"]> {
   return {
     GetPluginInfo: async () => ({ name, vendorVersion }),
     GetPluginCapabilities: async () => ({
       capabilities: [
         { service: { type: "CONTROLLER_SERVICE" } },
         { service: { type: "VOLUME_ACCESSIBILITY_CONSTRAINTS" } },
-        ...(withGroups ? [{ service: { type: "GROUP_CONTROLLER_SERVICE" } } as const] : []),
+        ...(withFurther ? ([{ service: { type: "GROUP_CONTROLLER_SERVICE" } }, { service: { type: "SNAPSHOT_METADATA_SERVICE" } }] as const) : []),
         { volumeExpansion: { type: "ONLINE" } },
       ],
     }),

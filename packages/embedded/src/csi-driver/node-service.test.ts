@@ -186,6 +186,23 @@ describe("a volume with a file system of its own", () => {
     expect(attachedImages()).not.toContain(bench.folder);
   });
 
+  it("is used as a device while nobody uses its files, and the other way round", async () => {
+    const driver = await bench.start();
+    if (!host.loopDevices) {
+      await expect(create(driver, image)).rejects.toMatchObject({ code: "CSI_PRECONDITION" });
+      return;
+    }
+    const volumeId = await create(driver, image);
+    const files = await publish(driver, nodeVolume(volumeId));
+    writeFileSync(join(files, "file"), "written as a file");
+    await expect(publish(driver, nodeVolume(volumeId, { volumeMode: "Block" }))).rejects.toThrow("it has mode Filesystem, Block is wanted");
+    await unpublish(driver, volumeId, [files]);
+    const device = await publish(driver, nodeVolume(volumeId, { volumeMode: "Block" }));
+    expect(statSync(device).isBlockDevice()).toBe(true);
+    await unpublish(driver, volumeId, [device]);
+    expect(readFileSync(join(await publish(driver, nodeVolume(volumeId)), "file"), "utf8")).toBe("written as a file");
+  });
+
   it("that holds a driver's own storage lets a copy fail for want of space, and nothing of the copy stays", async () => {
     const driver = await bench.start();
     if (!host.loopDevices) {

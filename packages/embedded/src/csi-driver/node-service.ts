@@ -32,7 +32,7 @@ import {
 } from "./loop-devices.ts";
 import { bindMount, findMount, mountDevice, unmount } from "./mounts.ts";
 import { runProgram } from "./run-program.ts";
-import { isStagedAt, stagingMarker } from "./staging.ts";
+import { isStagedAnywhere, isStagedAt, stagingMarker } from "./staging.ts";
 import type { RecordFile, VolumeRecord } from "./storage-record.ts";
 import { isReaderOnly, modeOf, withoutLoopDevices } from "./volume-plan.ts";
 import type { VolumeStorage } from "./volume-storage.ts";
@@ -61,7 +61,8 @@ export class NodeService implements CsiImplementation<NodeRpcs> {
     const capability = requireCapability(request, "stage");
     const { records, nodeName } = this.#context;
     return records.update(async (now) => {
-      const volume = this.#require(now.volumes[volumeId], volumeId, capability, "stage");
+      const known = now.volumes[volumeId];
+      const volume = this.#require(known === undefined ? known : await inMode(known, modeOf(capability)), volumeId, capability, "stage");
       const current = volume.staged[nodeName];
       const live = current !== undefined && (await isStagedAt(volume, current));
       if (live && current === path) return { result: {} };
@@ -208,6 +209,12 @@ export class NodeService implements CsiImplementation<NodeRpcs> {
     await (await open(target, "a", 0o600)).close();
     await bindMount(device.path, target, { readOnly: false });
   }
+}
+
+/** As with storage of devices, a volume has the mode that it is used in; another one when nobody uses it. */
+async function inMode(volume: VolumeRecord, mode: VolumeRecord["mode"]): Promise<VolumeRecord> {
+  const changes = volume.mode !== mode && volume.backing === "image" && volume.shallow !== true && !(await isStagedAnywhere(volume));
+  return changes ? { ...volume, mode } : volume;
 }
 
 async function publishFolder(volumeId: string, staging: string, target: string, readOnly: boolean): Promise<void> {

@@ -120,5 +120,7 @@ describe("PodAddresses", () => {
     ]);
     addresses.give("a");
     expect(addresses.take("c")).toBe("127.64.0.2");
+    const elsewhere = new PodAddresses("127.64", 254);
+    expect(Array.from({ length: 255 }, (_, i) => elsewhere.take(`pod-${i}`)).slice(-2)).toEqual(["127.64.254.254", "127.64.0.1"]);
   });
 });

@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import {
   configMaps,
@@ -53,8 +53,6 @@ export interface StartKubeletOptions {
   readonly token: string;
   /** Where pods find the API server. */
   readonly apiServer: { readonly host: string; readonly port: number; readonly caPem: string };
-  /** First octets of pod addresses; `127.64` and up, by the node's name, when left out. All of 127/8 reaches this machine. */
-  readonly podNetwork?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly random: RandomSource;
@@ -98,7 +96,7 @@ class RunningKubelet implements Kubelet {
     this.#rootless = rootless;
     this.#logger = options.logger.child({ node: options.nodeName });
     this.#runtime = new ContainerRuntime({ clock: options.clock, logger: this.#logger, rootless });
-    this.#addresses = new PodAddresses(options.podNetwork ?? defaultNetwork(options.nodeName));
+    this.#addresses = podAddresses(options.directory);
     const { client, clock, random, nodeName } = options;
     this.#recorder = createEventRecorder({ client, clock, random, logger: this.#logger, component: "kubelet", host: nodeName });
     this.#tokens = createTokenSource(client, clock);
@@ -233,8 +231,13 @@ class RunningKubelet implements Kubelet {
   }
 }
 
-function defaultNetwork(nodeName: string): string {
-  return `127.${64 + ((createHash("sha256").update(nodeName).digest()[0] ?? 0) % 128)}`;
+/**
+ * `127.64` and up: all of 127/8 reaches this machine. By the folder, which no node of another cluster on this machine has: two nodes of one name would give their pods the same
+ * addresses.
+ */
+function podAddresses(directory: string): PodAddresses {
+  const digest = createHash("sha256").update(resolve(directory)).digest();
+  return new PodAddresses(`127.${64 + (digest.readUInt8(0) % 128)}`, digest.readUInt8(1) % 255);
 }
 
 function standardLabels(nodeName: string): Record<string, string> {

@@ -1,17 +1,26 @@
 import { DrayError } from "@drayage/base";
 
+/** Third octets that are used. */
+const THIRDS = 255;
+
 /**
  * Addresses of the pods of one node, out of two octets of 127/8: every one of them is this machine, so a program that listens on all addresses is reached through its
- * pod's own. Pods share the machine's ports: two that listen on the same port of all addresses collide, two that listen on their own address do not.
+ * pod's own. Pods share the machine's ports: two that listen on the same port of all addresses collide, two that listen on their own address do not. That holds for the pods of other
+ * clusters on the machine as well, of which nobody here knows: each node begins somewhere else.
  */
 export class PodAddresses {
   readonly #network: string;
+  readonly #firstThird: number;
   readonly #byPod = new Map<string, string>();
   readonly #used = new Set<string>();
 
-  /** @param network - two octets, such as `127.64` */
-  constructor(network: string) {
+  /**
+   * @param network - two octets, such as `127.64`
+   * @param firstThird - the third octet of the first address, below 255; those after it follow, and then those before it
+   */
+  constructor(network: string, firstThird = 0) {
     this.#network = network;
+    this.#firstThird = firstThird;
   }
 
   /** Notes an address that a pod already has. */
@@ -25,7 +34,8 @@ export class PodAddresses {
   take(podUid: string): string {
     const known = this.#byPod.get(podUid);
     if (known !== undefined) return known;
-    for (let third = 0; third < 255; third++) {
+    for (let i = 0; i < THIRDS; i++) {
+      const third = (this.#firstThird + i) % THIRDS;
       for (let fourth = 1; fourth < 255; fourth++) {
         const address = `${this.#network}.${third}.${fourth}`;
         if (this.#used.has(address)) continue;

@@ -49,6 +49,8 @@ export interface ObjectStore {
   readonly url: string;
   readonly faults: StoreFaults;
   readonly requests: RequestLog;
+  /** Takes these credentials from now on, and no others: keys that were rotated. */
+  accept(credentials: StoreCredentials): void;
   /** Ends the connections under way. */
   close(): Promise<void>;
 }
@@ -82,6 +84,7 @@ export async function startObjectStore(options: ObjectStoreOptions): Promise<Obj
     url,
     faults,
     requests,
+    accept: (credentials) => handler.accept(credentials),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
@@ -96,12 +99,18 @@ class RequestHandler {
   readonly #store: Store;
   readonly #requests: RequestLog;
   readonly #options: ObjectStoreOptions;
+  #credentials: StoreCredentials;
   #index = 0;
 
   constructor(store: Store, requests: RequestLog, options: ObjectStoreOptions) {
     this.#store = store;
     this.#requests = requests;
     this.#options = options;
+    this.#credentials = options.credentials;
+  }
+
+  accept(credentials: StoreCredentials): void {
+    this.#credentials = credentials;
   }
 
   /** Never rejects: what goes wrong is answered or logged. */
@@ -123,7 +132,7 @@ class RequestHandler {
         facts = { ...facts, operation: route.name };
         fault = this.#store.faults.strike(facts);
         await this.#before(fault);
-        const rule = verifyRequest({ ...facts, path: parsed.path, query: parsed.pairs, headers: parsed.headers }, this.#options.credentials, clock);
+        const rule = verifyRequest({ ...facts, path: parsed.path, query: parsed.pairs, headers: parsed.headers }, this.#credentials, clock);
         answer = await route.run(this.#storeRequest(request, parsed, rule, sendContinue));
         if (fault?.kind === "lostAnswer") {
           if (typeof answer.body === "object") await answer.body.file.close();

@@ -17,6 +17,7 @@ import { observeClaim } from "./claim/observe.ts";
 import { concernsClaims, concernsRequests, concernsSnapshots, concernsSourceClaims, concernsVolumes } from "./concerns.ts";
 import { startGroupContents, startGroupSnapshots } from "./group-snapshot/start-group-controllers.ts";
 import { deleteVolume, provision } from "./provisioner/act.ts";
+import { MadeVolumes } from "./provisioner/made-volumes.ts";
 import { observeReclaim, observeRequest } from "./provisioner/observe.ts";
 import { decideProvision } from "./provisioner/provision.ts";
 import { decideReclaim } from "./provisioner/reclaim.ts";
@@ -80,6 +81,7 @@ export function startVolumeControllers(options: StartVolumeControllersOptions): 
   function sidecarsOf(driver: StorageDriver): Controller[] {
     const provisioner = speaker(driver.name);
     const snapshotter = speaker(`csi-snapshotter ${driver.name}`);
+    const made = new MadeVolumes(clock);
     const identity = `${clock.nowMs()}-${Number.parseInt(randomHex(random, 2), 16)}-${driver.name}`;
     return [
       start(
@@ -88,9 +90,9 @@ export function startVolumeControllers(options: StartVolumeControllersOptions): 
         transfersMax,
         reconcileWith(
           {
-            observe: (reader, key) => observeRequest(reader, key, driver.name),
+            observe: (reader, key) => observeRequest(reader, key, { driverName: driver.name, made }),
             decide: decideProvision,
-            act: (step, runner, signal) => provision(step, driver, identity, runner, signal),
+            act: (step, runner, signal) => provision(step, { driver, identity, made }, runner, signal),
           },
           provisioner,
         ),

@@ -217,6 +217,16 @@ describe("decideDaemonSet", () => {
     expect(status).toMatchObject({ desiredNumberScheduled: 3, currentNumberScheduled: 1, numberReady: 1, numberUnavailable: 2 });
   });
 
+  it("has none on a node that its template's selector does not name, and takes away what runs there", () => {
+    const systemOf = (name: string, os: string): Node => nodeOf(name, { metadata: { labels: { "kubernetes.io/os": os } } });
+    const nodes = [systemOf("n1", "linux"), systemOf("n2", "windows")];
+    const ofLinux = set({ template: { ...template, spec: { ...template.spec, nodeSelector: { "kubernetes.io/os": "linux" } } } });
+    const { create, remove, status } = decideDaemonSet(ofLinux, [pod("astray", { node: "n2" })], nodes, NOW);
+    expect(create.map(({ spec }) => JSON.stringify(spec.affinity).match(/"n\d"/)?.[0])).toEqual(['"n1"']);
+    expect(remove.map(({ metadata }) => metadata.name)).toEqual(["astray"]);
+    expect(status).toMatchObject({ desiredNumberScheduled: 1 });
+  });
+
   it("removes what is where it should not be, has ended, or is there twice", () => {
     const owned = [
       pod("away", { node: "gone", labels: hash }),

@@ -24,9 +24,22 @@ import {
   type WatchEvent,
   type WriteOptions,
 } from "../index.ts";
+import { clone } from "./clone.ts";
 import type { FakeCall, FakeHandlers, FakeKubeClientOptions, FakeVerb } from "./fake-call.ts";
 import { applyMergePatch } from "./json-patches.ts";
-import { gone, parseToken, patched, patchedVersion, type Stored, selection, specOf, WITH_STATUS, waitForChange } from "./stored-objects.ts";
+import {
+  changeAfter,
+  gone,
+  isUnchanged,
+  parseToken,
+  patched,
+  patchedVersion,
+  type Stored,
+  selection,
+  specOf,
+  WITH_STATUS,
+  waitForChange,
+} from "./stored-objects.ts";
 
 type Reaction = (before: KubeObject | undefined, after: KubeObject | undefined) => void;
 
@@ -56,19 +69,31 @@ export class FakeKubeClient implements KubeClient {
     const stored = this.#stored(type);
     const key = formatKey(keyOf(object));
     const before = stored.objects.get(key);
-    const seeded = this.#withIdentity(type, structuredClone(object));
+    const seeded = this.#withIdentity(type, clone(object));
     return this.#commit(stored, key, before, seeded) as T;
   }
 
   /** The object, without a call being counted or intercepted. */
   peek<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey): T | undefined {
     const object = this.#stored(type).objects.get(formatKey(key));
-    return object === undefined ? undefined : (structuredClone(object) as T);
+    return object === undefined ? undefined : (clone(object) as T);
   }
 
-  /** Every object of a kind, in order of keys. */
+  /** Every object of a kind as it is stored, in order of keys: only to be looked at. */
+  stored<T extends KubeObject>(type: ResourceType<T>): readonly T[] {
+    const { objects, order } = this.#stored(type);
+    if (order.length !== objects.size) order.splice(0, order.length, ...[...objects.keys()].sort());
+    return order.flatMap((key) => (objects.get(key) as T | undefined) ?? []);
+  }
+
+  /** The object as it is stored: only to be looked at. */
+  storedAt<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey): T | undefined {
+    return this.#stored(type).objects.get(formatKey(key)) as T | undefined;
+  }
+
+  /** A copy of every object of a kind, in order of keys. */
   all<T extends KubeObject>(type: ResourceType<T>): T[] {
-    return [...this.#stored(type).objects.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => structuredClone(object) as T);
+    return this.stored(type).map((object) => clone(object) as T);
   }
 
   /** Changes an object behind everybody's back, status and all; the version moves on. */
@@ -77,7 +102,7 @@ export class FakeKubeClient implements KubeClient {
     const text = formatKey(key);
     const before = stored.objects.get(text);
     if (before === undefined) throw new DrayError("KUBE_NOT_FOUND", `Cannot change ${groupResourceOf(type)} "${text}": there is none`);
-    const after = structuredClone(before);
+    const after = clone(before);
     change(after as T);
     return this.#settle(stored, text, before, after) as T;
   }
@@ -140,7 +165,7 @@ export class FakeKubeClient implements KubeClient {
 
   async get<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, signal?: AbortSignal): Promise<T> {
     await this.#enter("get", type, key, signal);
-    return structuredClone(this.#need(type, key)) as T;
+    return clone(this.#need(type, key)) as T;
   }
 
   async find<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, signal?: AbortSignal): Promise<T | undefined> {
@@ -156,8 +181,8 @@ export class FakeKubeClient implements KubeClient {
     const [startAfter, listedVersion] = options.continue === undefined ? ["", this.#version] : parseToken(options.continue);
     if (listedVersion < this.#stored(type).compactedVersion) throw gone(type);
     const fits = selection(options);
-    const matching = this.all(type).filter((object) => fits(object) && formatKey(keyOf(object)) > startAfter);
-    const items = matching.slice(0, options.limit ?? matching.length);
+    const matching = this.stored(type).filter((object) => fits(object) && formatKey(keyOf(object)) > startAfter);
+    const items = matching.slice(0, options.limit ?? matching.length).map((object) => clone(object));
     const last = items.at(-1);
     const more = items.length < matching.length && last !== undefined;
     return {
@@ -179,7 +204,7 @@ export class FakeKubeClient implements KubeClient {
     const { name, generateName } = object.metadata;
     await this.#enter("create", type, { namespace: object.metadata.namespace, name: name ?? generateName ?? "" }, options.signal, object);
     this.#checkScope(type, object.metadata.namespace);
-    const created = structuredClone(object);
+    const created = clone(object);
     if (name === undefined) {
       if (generateName === undefined) throw new DrayError("KUBE_INVALID", `Cannot create ${groupResourceOf(type)}: neither name nor generateName is given`);
       created.metadata.name = `${generateName.slice(0, 58)}${randomSuffix(this.#random)}`;
@@ -235,7 +260,7 @@ export class FakeKubeClient implements KubeClient {
     const stored = this.#stored(type);
     if (stored.objects.has(formatKey(key))) return this.#write(type, key, undefined, (before) => applyMergePatch(before, object) as T, "spec", options);
     this.#checkScope(type, object.metadata.namespace);
-    return this.#commit(stored, formatKey(key), undefined, this.#withIdentity(type, structuredClone(object))) as T;
+    return this.#commit(stored, formatKey(key), undefined, this.#withIdentity(type, clone(object))) as T;
   }
 
   async delete<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options: DeleteOptions = {}): Promise<boolean> {
@@ -274,8 +299,7 @@ export class FakeKubeClient implements KubeClient {
     while (!this.#closed) {
       options.signal?.throwIfAborted();
       if (version < stored.compactedVersion) throw gone(type);
-      const reached: number = version;
-      const next = stored.history.find((entry) => entry.version > reached);
+      const next = changeAfter(stored, version);
       if (next === undefined) {
         await waitForChange(stored, options.signal);
         continue;
@@ -284,9 +308,9 @@ export class FakeKubeClient implements KubeClient {
       // An object that enters or leaves the selection is added or deleted, for whoever watches the selection.
       const was = next.before !== undefined && fits(next.before);
       const is = next.after !== undefined && fits(next.after);
-      const object = structuredClone(next.after ?? next.last) as T;
-      if (is) yield { type: was ? "MODIFIED" : "ADDED", object };
-      else if (was) yield { type: "DELETED", object };
+      if (!was && !is) continue;
+      const object = clone(next.after ?? next.last) as T;
+      yield { type: is ? (was ? "MODIFIED" : "ADDED") : "DELETED", object };
     }
   }
 
@@ -320,7 +344,7 @@ export class FakeKubeClient implements KubeClient {
 
   async #enter(verb: FakeVerb, type: Pick<ResourceType, "group" | "plural">, key: ObjectKey, signal: AbortSignal | undefined, body?: unknown): Promise<void> {
     const named = { verb, resource: groupResourceOf(type), namespace: key.namespace, name: key.name === "" ? undefined : key.name };
-    await this.#intercept(body === undefined ? named : { ...named, body: structuredClone(body) }, signal);
+    await this.#intercept(body === undefined ? named : { ...named, body: clone(body) }, signal);
   }
 
   async #intercept(call: Omit<FakeCall, "number">, signal: AbortSignal | undefined): Promise<void> {
@@ -334,7 +358,7 @@ export class FakeKubeClient implements KubeClient {
     const name = groupResourceOf(type);
     let stored = this.#kinds.get(name);
     if (stored === undefined) {
-      stored = { type: type as unknown as ResourceType<KubeObject>, objects: new Map(), history: [], watchers: new Set(), compactedVersion: 0 };
+      stored = { type: type as unknown as ResourceType<KubeObject>, objects: new Map(), order: [], history: [], watchers: new Set(), compactedVersion: 0 };
       this.#kinds.set(name, stored);
     }
     return stored;
@@ -398,7 +422,7 @@ export class FakeKubeClient implements KubeClient {
         context: { status: 409, reason: "Conflict" },
       });
     }
-    const wanted = structuredClone(change(structuredClone(before) as T)) as KubeObject & { status?: unknown };
+    const wanted = clone(change(clone(before) as T)) as KubeObject & { status?: unknown };
     if (wanted.metadata.uid !== undefined && wanted.metadata.uid !== before.metadata.uid) {
       throw new DrayError(
         "KUBE_CONFLICT",
@@ -406,10 +430,10 @@ export class FakeKubeClient implements KubeClient {
       );
     }
     const old = before as KubeObject & { status?: unknown };
-    const after: KubeObject & { status?: unknown } = part === "status" ? { ...structuredClone(old), status: wanted.status } : wanted;
+    const after: KubeObject & { status?: unknown } = part === "status" ? { ...clone(old), status: wanted.status } : wanted;
     if (part === "spec" && this.#hasStatus(type)) {
       if (old.status === undefined) delete after.status;
-      else after.status = structuredClone(old.status);
+      else after.status = clone(old.status);
     }
     const { uid, creationTimestamp, deletionTimestamp, generation } = before.metadata;
     after.apiVersion ??= before.apiVersion ?? apiVersionOf(type);
@@ -427,12 +451,9 @@ export class FakeKubeClient implements KubeClient {
   #settle(stored: Stored, key: string, before: KubeObject, after: KubeObject): KubeObject {
     if (after.metadata.deletionTimestamp !== undefined && (after.metadata.finalizers?.length ?? 0) === 0) {
       this.#drop(stored, key, before, after);
-      return structuredClone(after);
+      return clone(after);
     }
-    const unchanged =
-      JSON.stringify({ ...before, metadata: { ...before.metadata, resourceVersion: "" } }) ===
-      JSON.stringify({ ...after, metadata: { ...after.metadata, resourceVersion: "" } });
-    return unchanged ? structuredClone(before) : this.#commit(stored, key, before, after);
+    return isUnchanged(before, after) ? clone(before) : this.#commit(stored, key, before, after);
   }
 
   #remove(stored: Stored, key: string, object: KubeObject): void {
@@ -441,7 +462,7 @@ export class FakeKubeClient implements KubeClient {
       return;
     }
     if (object.metadata.deletionTimestamp !== undefined) return;
-    const after = structuredClone(object);
+    const after = clone(object);
     after.metadata.deletionTimestamp = formatTime(this.clock.nowMs());
     after.metadata.deletionGracePeriodSeconds = 0;
     this.#commit(stored, key, object, after);
@@ -449,16 +470,18 @@ export class FakeKubeClient implements KubeClient {
 
   #drop(stored: Stored, key: string, before: KubeObject, last: KubeObject): void {
     stored.objects.delete(key);
+    stored.order.length = 0;
     const version = ++this.#version;
-    this.#publish(stored, before, undefined, { ...structuredClone(last), metadata: { ...last.metadata, resourceVersion: String(version) } }, version);
+    this.#publish(stored, before, undefined, { ...clone(last), metadata: { ...last.metadata, resourceVersion: String(version) } }, version);
   }
 
   #commit(stored: Stored, key: string, before: KubeObject | undefined, object: KubeObject): KubeObject {
     const version = ++this.#version;
-    const after = { ...structuredClone(object), metadata: { ...structuredClone(object.metadata), resourceVersion: String(version) } };
+    const after = { ...clone(object), metadata: { ...clone(object.metadata), resourceVersion: String(version) } };
+    if (before === undefined) stored.order.length = 0;
     stored.objects.set(key, after);
     this.#publish(stored, before, after, after, version);
-    return structuredClone(after);
+    return clone(after);
   }
 
   #publish(stored: Stored, before: KubeObject | undefined, after: KubeObject | undefined, last: KubeObject, version: number): void {
@@ -468,7 +491,7 @@ export class FakeKubeClient implements KubeClient {
     if (reactions.length === 0) return;
     // After the caller has its answer, as a controller of the cluster would act.
     queueMicrotask(() => {
-      for (const reaction of reactions) reaction(structuredClone(before), structuredClone(after));
+      for (const reaction of reactions) reaction(clone(before), clone(after));
     });
   }
 }

@@ -1,3 +1,4 @@
+export { clone } from "./clone.ts";
 export * from "./fake-call.ts";
 export { FakeKubeClient } from "./fake-kube-client.ts";
 export { applyJsonPatch, applyMergePatch } from "./json-patches.ts";

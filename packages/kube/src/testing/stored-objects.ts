@@ -23,12 +23,42 @@ import {
 } from "../index.ts";
 import { applyJsonPatch, applyMergePatch, applyStrategicPatch } from "./json-patches.ts";
 
+/** A change as it is told to watches. */
+export interface StoredChange {
+  readonly version: number;
+  readonly before: KubeObject | undefined;
+  readonly after: KubeObject | undefined;
+  readonly last: KubeObject;
+}
+
 export interface Stored {
   readonly type: ResourceType<KubeObject>;
   readonly objects: Map<string, KubeObject>;
-  readonly history: { readonly version: number; readonly before: KubeObject | undefined; readonly after: KubeObject | undefined; readonly last: KubeObject }[];
+  /** The keys in order; empty after one has come or gone, until somebody asks. */
+  readonly order: string[];
+  /** In order of versions. */
+  readonly history: StoredChange[];
   readonly watchers: Set<() => void>;
   compactedVersion: number;
+}
+
+/** The first change after a version: history is long, and each watch of the kind looks for its next. */
+export function changeAfter({ history }: Stored, version: number): StoredChange | undefined {
+  let [low, high] = [0, history.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((history[middle]?.version ?? 0) > version) high = middle;
+    else low = middle + 1;
+  }
+  return history[low];
+}
+
+export function isUnchanged(before: KubeObject, after: KubeObject): boolean {
+  return JSON.stringify(versionless(before)) === JSON.stringify(versionless(after));
+}
+
+function versionless(object: KubeObject): KubeObject {
+  return { ...object, metadata: { ...object.metadata, resourceVersion: "" } };
 }
 
 /** Kinds with a status subresource; Velero's have none. */

@@ -2,9 +2,10 @@
 import { systemClock } from "@drayage/base";
 import { credentials, Client as GrpcClient, type MethodDefinition, type ServiceError } from "@grpc/grpc-js";
 import type { Sendable } from "./messages.ts";
-import { type CsiRpcs, csiServices, type Rpc } from "./services.ts";
+import { type CsiRpcs, csiServices, type Rpc, type SnapshotMetadataRpcs } from "./services.ts";
 import { socketAddress } from "./socket.ts";
 import { errorFromStatus } from "./status.ts";
+import { type StreamCallOptions, streamCall } from "./stream-call.ts";
 
 export interface CallOptions {
   /** The call ends with CSI_UNAVAILABLE when the driver takes longer; ten minutes when left out, since a snapshot may be a copy. */
@@ -19,11 +20,19 @@ export type CsiClient<Service> = {
     : never;
 };
 
+/** The same of methods whose answers are streams. */
+export type StreamClient<Service> = {
+  readonly [Method in keyof Service]: Service[Method] extends Rpc<infer Request, infer Response>
+    ? (request: Sendable<Request>, options?: StreamCallOptions) => AsyncGenerator<Response, undefined>
+    : never;
+};
+
 export interface CsiConnection {
   readonly identity: CsiClient<CsiRpcs["Identity"]>;
   readonly controller: CsiClient<CsiRpcs["Controller"]>;
   readonly groupController: CsiClient<CsiRpcs["GroupController"]>;
   readonly node: CsiClient<CsiRpcs["Node"]>;
+  readonly snapshotMetadata: StreamClient<SnapshotMetadataRpcs>;
   close(): void;
 }
 
@@ -47,6 +56,7 @@ export function connectCsi(socketPath: string): CsiConnection {
     controller: serviceClient(client, "Controller"),
     groupController: serviceClient(client, "GroupController"),
     node: serviceClient(client, "Node"),
+    snapshotMetadata: streamClient(client),
     close: () => {
       client.close();
       address.release();
@@ -60,6 +70,14 @@ function serviceClient<Name extends keyof CsiRpcs>(client: GrpcClient, name: Nam
     (request: object, options: CallOptions = {}) => call(client, definition, request, options),
   ]);
   return Object.fromEntries(methods) as CsiClient<CsiRpcs[Name]>;
+}
+
+function streamClient(client: GrpcClient): StreamClient<SnapshotMetadataRpcs> {
+  const methods = Object.entries(csiServices().SnapshotMetadata).map(([method, definition]) => [
+    method,
+    (request: object, options: StreamCallOptions = {}) => streamCall(client, definition as MethodDefinition<object, object>, request, options),
+  ]);
+  return Object.fromEntries(methods) as StreamClient<SnapshotMetadataRpcs>;
 }
 
 function call(client: GrpcClient, definition: MethodDefinition<object, object>, request: object, options: CallOptions): Promise<object> {

@@ -45,6 +45,35 @@ export interface ProbeResponse {
   readonly ready: { readonly value: boolean } | null;
 }
 
+// Changed blocks
+
+export interface BlockMetadata {
+  readonly byteOffset: Int64;
+  readonly sizeBytes: Int64;
+}
+
+export interface GetMetadataAllocatedRequest {
+  readonly snapshotId: string;
+  readonly startingOffset: Int64;
+  readonly maxResults: number;
+  readonly secrets: StringMap;
+}
+
+export interface GetMetadataDeltaRequest {
+  readonly baseSnapshotId: string;
+  readonly targetSnapshotId: string;
+  readonly startingOffset: Int64;
+  readonly maxResults: number;
+  readonly secrets: StringMap;
+}
+
+/** Of both calls: one of several. */
+export interface BlockMetadataResponse {
+  readonly blockMetadataType: "UNKNOWN" | "FIXED_LENGTH" | "VARIABLE_LENGTH";
+  readonly volumeCapacityBytes: Int64;
+  readonly blockMetadata: readonly BlockMetadata[];
+}
+
 // Volumes
 
 export type AccessMode =

@@ -1,6 +1,13 @@
-/** A gRPC server on a Unix socket: what is the same for the services of a CSI driver and for those that a kubelet asks for. Unary methods only. */
+/** A gRPC server on a Unix socket: what is the same for the services of a CSI driver and for those that a kubelet asks for. */
 import { DrayError, messageOf } from "@drayage/base";
-import { type handleUnaryCall, Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 import { removeStaleSocket, socketAddress } from "./socket.ts";
 import { statusOf } from "./status.ts";
 
@@ -14,7 +21,7 @@ export interface SocketServer {
 
 export interface SocketService {
   readonly definition: ServiceDefinition;
-  /** Methods by their names, each a function of a request and a signal. One that is left out answers UNIMPLEMENTED. */
+  /** Methods by their names, each a function of a request and a signal; those whose answer is a stream give an iterable. One that is left out answers UNIMPLEMENTED. */
   readonly implementation: object;
 }
 
@@ -41,17 +48,22 @@ export async function serveSocket(socketPath: string, services: readonly SocketS
 }
 
 type Method = (request: object, signal: AbortSignal) => Promise<object>;
+type StreamMethod = (request: object, signal: AbortSignal) => AsyncIterable<object>;
 
 function handlers(definition: ServiceDefinition, implementation: object, intercept: Interceptor): UntypedServiceImplementation {
-  const methods = implementation as Readonly<Record<string, Method | undefined>>;
+  const methods = implementation as Readonly<Record<string, Method | StreamMethod | undefined>>;
   const bound: UntypedServiceImplementation = {};
-  for (const name of Object.keys(definition)) {
+  for (const [name, { responseStream }] of Object.entries(definition)) {
     const method = methods[name];
     if (method === undefined) continue;
+    if (responseStream) {
+      bound[name] = (call: ServerWritableStream<object, object>) => streamTo(call, (method as StreamMethod).bind(implementation));
+      continue;
+    }
     const handle: handleUnaryCall<object, object> = (call, callback) => {
       const ended = new AbortController();
       call.on("cancelled", () => ended.abort());
-      intercept(name, call.request, () => method.call(implementation, call.request, ended.signal)).then(
+      intercept(name, call.request, () => (method as Method).call(implementation, call.request, ended.signal)).then(
         (response) => callback(null, response),
         (error: unknown) => callback(statusOf(error)),
       );
@@ -59,4 +71,29 @@ function handlers(definition: ServiceDefinition, implementation: object, interce
     bound[name] = handle;
   }
   return bound;
+}
+
+/** Answers with each value as its caller takes it; what is thrown ends the stream with its status. */
+export function streamTo<Request extends object, Response>(
+  call: ServerWritableStream<Request, Response>,
+  method: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
+): void {
+  const ended = new AbortController();
+  call.on("cancelled", () => ended.abort());
+  const write = async (): Promise<void> => {
+    for await (const value of method(call.request, ended.signal)) {
+      if (ended.signal.aborted) return;
+      if (!call.write(value)) await new Promise<void>((resolve) => onceOf(call, ended.signal, resolve));
+    }
+  };
+  write().then(
+    () => call.end(),
+    // What gRPC makes the stream's last word of.
+    (error: unknown) => call.emit("error", statusOf(error)),
+  );
+}
+
+function onceOf(call: { once(event: "drain", listener: () => void): unknown }, signal: AbortSignal, listener: () => void): void {
+  call.once("drain", listener);
+  signal.addEventListener("abort", listener, { once: true });
 }

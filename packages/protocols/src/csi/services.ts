@@ -4,6 +4,7 @@ import { DrayError } from "@drayage/base";
 import { type GrpcObject, loadPackageDefinition, type ServiceDefinition } from "@grpc/grpc-js";
 import { fromJSON } from "@grpc/proto-loader";
 import type {
+  BlockMetadataResponse,
   ControllerExpandVolumeRequest,
   ControllerExpandVolumeResponse,
   ControllerGetCapabilitiesResponse,
@@ -17,6 +18,8 @@ import type {
   Empty,
   GetCapacityRequest,
   GetCapacityResponse,
+  GetMetadataAllocatedRequest,
+  GetMetadataDeltaRequest,
   GetPluginCapabilitiesResponse,
   GetPluginInfoResponse,
   GroupControllerGetCapabilitiesResponse,
@@ -82,6 +85,12 @@ export interface GroupControllerRpcs {
   readonly CreateVolumeGroupSnapshot: Rpc<CreateVolumeGroupSnapshotRequest, VolumeGroupSnapshotResponse>;
   readonly DeleteVolumeGroupSnapshot: Rpc<VolumeGroupSnapshotRequest, Empty>;
   readonly GetVolumeGroupSnapshot: Rpc<VolumeGroupSnapshotRequest, VolumeGroupSnapshotResponse>;
+}
+
+/** Each answers with a stream. */
+export interface SnapshotMetadataRpcs {
+  readonly GetMetadataAllocated: Rpc<GetMetadataAllocatedRequest, BlockMetadataResponse>;
+  readonly GetMetadataDelta: Rpc<GetMetadataDeltaRequest, BlockMetadataResponse>;
 }
 
 /** The services with the methods typed here. */

@@ -12,6 +12,7 @@ import { apiVersionOf, schemaOf } from "../served-resource.ts";
 import { badRequest, invalidObject, required, StatusError } from "../status-error.ts";
 import type { PatchRequest } from "./apply-patch.ts";
 import { type FieldSet, fieldValues, isAtomicMap, itemKey, ownsBelow, pathText, removeAt } from "./field-set.ts";
+import { updateLastApplied } from "./last-applied.ts";
 
 export function serverSideApply(request: PatchRequest): ReturnType<Operations["update"]> {
   const { operations, resource, namespace, name, subresource, patch, options } = request;
@@ -36,6 +37,7 @@ export function serverSideApply(request: PatchRequest): ReturnType<Operations["u
     for (const it of conflicts) taken.add(it.path);
     const merged = mergeApplied(current, config, schema) as JsonObject;
     for (const path of abandoned(own, set, others)) removeAt(merged, path, schema);
+    updateLastApplied(merged, config, options.manager);
     merged["apiVersion"] = apiVersionOf(resource);
     return merged;
   };

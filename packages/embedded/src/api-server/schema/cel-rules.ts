@@ -157,6 +157,25 @@ function compileRule(rule: ValidationRule): CompiledRule | string {
   }
 }
 
+/** An expression over whole objects, as conditions of webhooks are: fields have their own names. Throws what the compiler says of one that cannot be compiled; `evaluate` throws what fails. */
+export function compileExpression(text: string): (values: Readonly<Record<string, Json | undefined>>) => unknown {
+  const evaluate = plan(environment, parse(text)) as (bindings: Bindings) => unknown;
+  return (values) => {
+    const result = evaluate(Object.fromEntries(Object.entries(values).map(([name, value]) => [name, plainToCel(value)])));
+    if (isCelError(result)) throw new Error(result.message);
+    return result;
+  };
+}
+
+/** A JSON value whose schema is not known. */
+function plainToCel(value: Json | undefined): CelInput {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
+  if (typeof value !== "object") return value;
+  if (Array.isArray(value)) return celList(value.map(plainToCel));
+  return celMap(new Map<string, CelInput>(Object.entries(value).map(([key, child]) => [key, plainToCel(child)])));
+}
+
 const isEmpty = (set: RuleSet): boolean => set.rules.length === 0 && set.properties.size === 0 && set.items === undefined && set.values === undefined;
 
 /** Whether a schema has any rule. */

@@ -75,6 +75,24 @@ describe("validation", () => {
     ],
     ["not", "x", { type: "string", not: { pattern: "x" } }, ['spec: Invalid value: "x": "spec" must not validate the schema (not)']],
     ["int or string", "50%", { "x-kubernetes-int-or-string": true, anyOf: [{ type: "integer" }, { type: "string" }] }, []],
+    [
+      "neither int nor string",
+      [],
+      { "x-kubernetes-int-or-string": true, anyOf: [{ type: "integer" }, { type: "string" }] },
+      [
+        'spec: Invalid value: "array": spec in body must be of type integer,string: "array"',
+        'spec: Invalid value: "array": spec in body must be of type integer: "array"',
+      ],
+    ],
+    [
+      "an entry of a map that is no object",
+      ["x"],
+      { type: "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"], items: { type: "object" } },
+      [
+        'spec[0]: Invalid value: "string": spec[0] in body must be of type object: "string"',
+        'spec[0]: Invalid value: "x": must be an object for an array of list-type map',
+      ],
+    ],
     ["length in characters, not bytes", "äöü", { type: "string", maxLength: 3 }, []],
     ["an unknown format", "x", { type: "string", format: "mystery" }, []],
     ["a duration", "1h30m", { type: "string", format: "duration" }, []],

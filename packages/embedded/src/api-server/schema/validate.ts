@@ -22,11 +22,14 @@ function check(value: Json, schema: StructuralSchema, path: string, errors: Fiel
   if (schema["x-kubernetes-int-or-string"] === true) {
     if (typeof value !== "string" && !(typeof value === "number" && Number.isInteger(value))) {
       errors.push(typeError(path, jsonType(value), "integer,string"));
+      // Of the alternatives that generated definitions repeat, the first is told as well.
+      const [alternative] = schema.anyOf ?? [];
+      if (alternative?.type !== undefined) errors.push(typeError(path, jsonType(value), alternative.type));
       return;
     }
   } else if (schema.type !== undefined && !hasType(value, schema.type)) {
-    errors.push(typeError(path, jsonType(value), typeName(schema)));
-    return;
+    // What else is wrong with it is told as well.
+    errors.push(wrongType(value, schema, path));
   }
   if (schema.enum !== undefined && !schema.enum.some((it) => equal(it, value))) errors.push(notSupported(path, value, schema.enum));
   if (typeof value === "string") checkString(value, schema, path, errors);
@@ -71,7 +74,10 @@ function checkList(value: Json[], schema: StructuralSchema, path: string, errors
   if (schema.items !== undefined) for (const [index, item] of value.entries()) check(item, schema.items, `${path}[${index}]`, errors);
   const listType = schema["x-kubernetes-list-type"];
   if (listType === "set" || schema.uniqueItems === true) checkUnique(value, (item) => item, path, errors);
-  if (listType === "map") checkUnique(value, (item) => keysOf(item, schema), path, errors);
+  if (listType !== "map") return;
+  for (const [index, item] of value.entries())
+    if (!isObject(item)) errors.push(invalid(`${path}[${index}]`, item, "must be an object for an array of list-type map"));
+  checkUnique(value, (item) => keysOf(item, schema), path, errors);
 }
 
 function keysOf(item: Json, schema: StructuralSchema): Json {
@@ -140,6 +146,13 @@ export function patternOf(pattern: string): RegExp {
 
 function typeError(path: string, actual: string, wanted: string): FieldError {
   return typeInvalid(path, actual, `${where(path)}must be of type ${wanted}: "${actual}"`);
+}
+
+/** Where a format is wanted, the real server names it instead of the type, and what it has by its format too. */
+function wrongType(value: Json, schema: StructuralSchema, path: string): FieldError {
+  if (schema.format === undefined || typeof value === "string" || Array.isArray(value)) return typeError(path, jsonType(value), typeName(schema));
+  const actual = typeof value !== "number" ? "" : Number.isInteger(value) ? "int64" : "double";
+  return typeError(path, actual, schema.format);
 }
 
 function typeName(schema: StructuralSchema): string {

@@ -4,6 +4,7 @@ import { pods } from "./pods.ts";
 import * as policies from "./policies.ts";
 import type { Strategy } from "./strategy.ts";
 import * as volumes from "./volumes.ts";
+import { webhookConfigurations } from "./webhooks.ts";
 import * as workloads from "./workloads.ts";
 
 export const strategies: Readonly<Record<string, Strategy>> = {
@@ -22,8 +23,8 @@ export const strategies: Readonly<Record<string, Strategy>> = {
   secrets: core.secrets,
   serviceaccounts: core.serviceAccounts,
   services: core.services,
-  "admissionregistration.k8s.io/mutatingwebhookconfigurations": policies.webhookConfigurations,
-  "admissionregistration.k8s.io/validatingwebhookconfigurations": policies.webhookConfigurations,
+  "admissionregistration.k8s.io/mutatingwebhookconfigurations": webhookConfigurations,
+  "admissionregistration.k8s.io/validatingwebhookconfigurations": webhookConfigurations,
   "admissionregistration.k8s.io/validatingadmissionpolicies": policies.withStatusAndGeneration,
   "admissionregistration.k8s.io/validatingadmissionpolicybindings": policies.withGeneration,
   "apiextensions.k8s.io/customresourcedefinitions": policies.customResourceDefinitions,

@@ -120,28 +120,6 @@ export const horizontalPodAutoscalers: Strategy = {
   },
 };
 
-function defaultWebhook(webhook: JsonObject, mutating: boolean): void {
-  const defaults = {
-    failurePolicy: "Fail",
-    matchPolicy: "Equivalent",
-    namespaceSelector: {},
-    objectSelector: {},
-    timeoutSeconds: 10,
-    ...(mutating ? { reinvocationPolicy: "Never" } : {}),
-  };
-  for (const [field, value] of Object.entries(defaults)) setDefault(webhook, field, value);
-  for (const rule of objectsAt(webhook, "rules")) setDefault(rule, "scope", "*");
-  const service = objectAt(webhook, "clientConfig", "service");
-  if (service !== undefined) setDefault(service, "port", 443);
-}
-
-export const webhookConfigurations: Strategy = {
-  generation: true,
-  defaults(object) {
-    for (const webhook of objectsAt(object, "webhooks")) defaultWebhook(webhook, object.kind === "MutatingWebhookConfiguration");
-  },
-};
-
 /** Kinds of which nothing is known here but that they have a status and count generations. */
 export const withStatus: Strategy = { statusFields: ["status"] };
 export const withGeneration: Strategy = { generation: true };

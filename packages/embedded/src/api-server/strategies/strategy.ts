@@ -24,6 +24,8 @@ export interface Strategy {
   readonly generation?: boolean;
   /** Whether a change of labels counts as well. */
   readonly labelsCount?: boolean;
+  /** Whether a change of annotations counts as well. */
+  readonly annotationsCount?: boolean;
   /** What becomes of dependents when a deletion does not say; Background unless something else stands here. */
   readonly defaultPropagation?: "Orphan";
   /** Warns whoever deletes without saying what becomes of dependents. */

@@ -3,6 +3,7 @@ import { randomUuid } from "@drayage/base";
 import { type ApiObject, clone, ensureObject, equal, type Json, type JsonObject, numberAt, objectAt, objectsAt, setDefault, textAt } from "../json.ts";
 import { matchesLabelSelector } from "../selectors.ts";
 import { type FieldError, fieldForbidden, invalid, notSupported, required } from "../status-error.ts";
+import { scheduleProblem } from "./cron-schedule.ts";
 import { defaultPodTemplate } from "./pod-defaults.ts";
 import { validatePodSpec } from "./pod-validation.ts";
 import type { Strategy } from "./strategy.ts";
@@ -72,7 +73,8 @@ function validateTemplate(object: ApiObject, restartPolicies: readonly string[])
   return errors;
 }
 
-export const deployments = workload({
+// Their annotations say what becomes of their ReplicaSets, and so count as wanted.
+const deploymentBase = workload({
   selectorImmutable: true,
   defaults(spec) {
     fill(spec, { replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600 });
@@ -81,6 +83,7 @@ export const deployments = workload({
     if (strategy["type"] === "RollingUpdate") fill(ensureObject(strategy, "rollingUpdate"), { maxUnavailable: "25%", maxSurge: "25%" });
   },
 });
+export const deployments: Strategy = { ...deploymentBase, annotationsCount: true };
 
 const byReplicas = (object: ApiObject): Record<string, string> => ({ "status.replicas": String(numberAt(object, "status", "replicas") ?? 0) });
 
@@ -235,7 +238,9 @@ export const cronJobs: Strategy = {
   },
   validate(cronJob) {
     const spec = objectAt(cronJob, "spec") ?? {};
-    const errors: FieldError[] = textAt(spec, "schedule") === "" ? [required("spec.schedule")] : [];
+    const schedule = textAt(spec, "schedule");
+    const problem = scheduleProblem(schedule);
+    const errors: FieldError[] = schedule === "" ? [required("spec.schedule")] : problem === undefined ? [] : [invalid("spec.schedule", schedule, problem)];
     const policies = ["Allow", "Forbid", "Replace"];
     if (!policies.includes(textAt(spec, "concurrencyPolicy"))) errors.push(notSupported("spec.concurrencyPolicy", textAt(spec, "concurrencyPolicy"), policies));
     errors.push(...validateJobTemplate(objectAt(spec, "jobTemplate", "spec", "template") ?? {}, "spec.jobTemplate.spec.template"));

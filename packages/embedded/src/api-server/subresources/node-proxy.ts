@@ -17,6 +17,9 @@ import type { Storage } from "../storage.ts";
 import { POD_RESOURCE } from "./binding.ts";
 import type { SubresourceRequest } from "./subresources.ts";
 
+/** Of a node that says none. */
+const KUBELET_PORT = 10_250;
+
 export interface NodeAddress {
   readonly host: string;
   readonly port: number;
@@ -41,7 +44,7 @@ export class NodeProxy {
     if (nodeName === "") throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
     const node = this.#storage.get("nodes", nodeName);
     if (node === undefined) throw notFound({ group: "", name: "pods" }, nodeName);
-    const port = numberAt(node, "status", "daemonEndpoints", "kubeletEndpoint", "Port") ?? 0;
+    const port = numberAt(node, "status", "daemonEndpoints", "kubeletEndpoint", "Port") ?? KUBELET_PORT;
     const addresses = objectsAt(node, "status", "addresses");
     const host = ["InternalIP", "Hostname", "ExternalIP"]
       .map((type) =>
@@ -51,7 +54,10 @@ export class NodeProxy {
         ),
       )
       .find((it) => it !== "");
-    if (port === 0 || host === undefined) throw internalError(`node "${nodeName}" does not say where its kubelet listens`);
+    if (host === undefined) {
+      const known = addresses.map((it) => `{${textAt(it, "type")} ${textAt(it, "address")}}`).join(" ");
+      throw new StatusError(500, "", `no preferred addresses found; known addresses: [${known}]`);
+    }
     return { host, port };
   }
 }

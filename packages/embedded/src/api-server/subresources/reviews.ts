@@ -22,16 +22,16 @@ export function review(it: Context, resource: ServedResource, info: ResourceRequ
   const spec = objectAt(object, "spec") ?? {};
   const edit = { manager: options.manager, apiVersion: apiVersionOf(resource), time: formatTime(it.world.clock.nowMs()), subresource: undefined };
   if (resource.group === "authorization.k8s.io") trackManagers(resource, undefined, object, edit);
+  const named = { kind: resource.kind, apiVersion: apiVersionOf(resource) };
   const answer = (status: JsonObject): JsonObject => ({
-    kind: resource.kind,
-    apiVersion: apiVersionOf(resource),
+    ...named,
     metadata: object.metadata.managedFields === undefined ? {} : { managedFields: object.metadata.managedFields },
-    ...(resource.kind === "SelfSubjectReview" ? {} : { spec }),
+    spec,
     status,
   });
   switch (resource.kind) {
     case "SelfSubjectReview":
-      return answer({ userInfo: userInfo(user) });
+      return { ...named, metadata: { creationTimestamp: edit.time }, status: { userInfo: userInfo(user) } };
     case "TokenReview":
       return answer(tokenStatus(it.tokens, spec));
     case "SelfSubjectAccessReview":
@@ -43,7 +43,8 @@ export function review(it: Context, resource: ServedResource, info: ResourceRequ
         throw badRequest(`spec.resourceAttributes.namespace must match namespace: ${info.namespace}`);
       return answer(accessStatus(it.authorizer, subjectOf(spec), spec));
     case "SelfSubjectRulesReview":
-      return answer(rulesStatus(it.authorizer, user, textAt(spec, "namespace")));
+      // The only one that does not say again what was asked.
+      return { ...named, metadata: {}, spec: {}, status: rulesStatus(it.authorizer, user, textAt(spec, "namespace")) };
     default:
       throw badRequest(`${resource.kind} cannot be reviewed`);
   }

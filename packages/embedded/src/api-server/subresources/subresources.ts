@@ -78,14 +78,14 @@ export class Subresources {
 
   /** status, finalize, approval, ephemeralcontainers, resize: the object itself, of which a part is written. */
   async #ownKind(it: SubresourceRequest): Promise<void> {
-    const { request, response, info, resource } = it;
+    const { request, response, info, resource, user } = it;
     const accepted = acceptedForm(request.headers.accept);
     const how = { includeObject: info.query.get("includeObject") ?? "", nowMs: this.#it.world.clock.nowMs() };
     if (info.verb === "get") {
       const object = this.#it.operations.get(resource, info.namespace, info.name ?? "");
       return send(request, response, { code: 200, body: present(resource, object, accepted, how) }, accepted.type);
     }
-    const written = await this.#handler?.write(request, info, resource);
+    const written = await this.#handler?.write(request, info, resource, user);
     if (written === undefined) throw methodNotAllowed();
     await send(
       request,

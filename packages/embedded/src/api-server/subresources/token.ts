@@ -1,6 +1,6 @@
 /** TokenRequest: a token for a service account, bound to a pod where that is asked for. */
 import { formatTime } from "@drayage/base";
-import { type JsonObject, numberAt, objectAt, textAt, textsAt } from "../json.ts";
+import { ensureObject, type JsonObject, numberAt, objectAt, setDefault, textAt, textsAt } from "../json.ts";
 import { trackManagers } from "../managed-fields.ts";
 import { readObject } from "../object-reader.ts";
 import type { WriteOptions } from "../operations.ts";
@@ -41,13 +41,15 @@ const TOKEN_REQUEST: ServedResource = {
 export function requestToken(it: Context, info: ResourceRequest, given: JsonObject, options: WriteOptions): JsonObject {
   const body = readObject(TOKEN_REQUEST, given, options);
   const now = formatTime(it.world.clock.nowMs());
+  const spec = ensureObject(body, "spec");
+  setDefault(spec, "expirationSeconds", SECONDS_DEFAULT);
   trackManagers(TOKEN_REQUEST, undefined, body, { manager: options.manager, apiVersion: "authentication.k8s.io/v1", time: now, subresource: "token" });
 
   const name = info.name ?? "";
   const namespace = info.namespace ?? "";
   const account = it.world.storage.get("serviceaccounts", `${namespace}/${name}`);
   if (account === undefined) throw notFound({ group: "", name: "serviceaccounts" }, name);
-  const seconds = numberAt(body, "spec", "expirationSeconds") ?? SECONDS_DEFAULT;
+  const seconds = numberAt(spec, "expirationSeconds") ?? SECONDS_DEFAULT;
   if (seconds < SECONDS_MIN)
     throw invalidObject({ group: "authentication.k8s.io", name: "TokenRequest" }, "", [
       invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"),

@@ -37,7 +37,7 @@ export function tableOf(resource: ServedResource, objects: readonly ApiObject[],
     kind: "Table",
     apiVersion: options.apiVersion,
     metadata: options.metadata,
-    columnDefinitions: options.withColumns === false ? [] : columns.map(definition),
+    columnDefinitions: options.withColumns === false ? null : columns.map(definition),
     rows: objects.map((object) => ({
       cells: columns.map((column) => column.cell(object, options.nowMs)),
       ...rowConditions(object),

@@ -12,6 +12,8 @@ export interface CephRecord {
   /** Volumes that were made from a snapshot since the cluster is there. */
   readonly fullClones: number;
   readonly shallowVolumes: number;
+  /** Those of the latter that are there, by id: a volume may be asked for more than once. */
+  readonly shown?: readonly string[];
 }
 
 const EMPTY: CephRecord = { schema: 1, clones: {}, keys: {}, fullClones: 0, shallowVolumes: 0 };

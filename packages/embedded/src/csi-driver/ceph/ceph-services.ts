@@ -76,12 +76,15 @@ function controllerOf(inner: ControllerService, record: CephRecordFile, context:
     await record.update((now) => {
       const { [request.name]: _, ...clones } = now.clones;
       const isFull = kind === "cephfs" && request.name in now.clones;
+      const { shown = [] } = now;
+      const isShown = shallow && !shown.includes(id);
       return {
         ...now,
         clones,
         keys: key === undefined ? now.keys : { ...now.keys, [id]: key },
         fullClones: now.fullClones + (isFull ? 1 : 0),
-        shallowVolumes: now.shallowVolumes + (shallow ? 1 : 0),
+        shallowVolumes: now.shallowVolumes + (isShown ? 1 : 0),
+        shown: isShown ? [...shown, id] : shown,
       };
     });
     return answer;
@@ -159,7 +162,7 @@ function nodeOf(inner: NodeService, record: CephRecordFile, { tenants }: CephCon
 
 function withoutKey(record: CephRecord, id: string): CephRecord {
   const { [id]: _, ...keys } = record.keys;
-  return { ...record, keys };
+  return { ...record, keys, shown: (record.shown ?? []).filter((other) => other !== id) };
 }
 
 /** Throws INVALID_ARGUMENT for what the storage cannot do. */

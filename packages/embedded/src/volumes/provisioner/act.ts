@@ -5,6 +5,7 @@ import { csiError } from "@drayage/protocols/csi";
 import type { ActResult } from "../reconcile-with.ts";
 import { create, event, type StepRunner } from "../steps.ts";
 import type { StorageDriver } from "../storage-driver.ts";
+import type { MadeVolumes } from "./made-volumes.ts";
 import { createVolumeRequest, persistentVolumeFor } from "./persistent-volume.ts";
 import { failed, type ProvisionStep } from "./provision.ts";
 import type { DeleteVolumeStep } from "./reclaim.ts";
@@ -13,13 +14,19 @@ import type { DeleteVolumeStep } from "./reclaim.ts";
 const IN_USE_RECHECK_MS = 500;
 
 /** Makes the volume and its object. A refusal is told as an Event of the claim and thrown, to be tried again. */
-export async function provision(step: ProvisionStep, driver: StorageDriver, identity: string, runner: StepRunner, signal: AbortSignal): Promise<ActResult> {
+export async function provision(
+  step: ProvisionStep,
+  { driver, identity, made }: { readonly driver: StorageDriver; readonly identity: string; readonly made: MadeVolumes },
+  runner: StepRunner,
+  signal: AbortSignal,
+): Promise<ActResult> {
   try {
     const { volume } = await driver.CreateVolume(createVolumeRequest(step, driver), { signal });
     if (volume === null) throw csiError("INTERNAL", `Cannot provision a volume: driver "${driver.name}" answered without one`);
-    const made = persistentVolumeFor(step, volume, { driverName: driver.name, identity });
-    await runner.run(create(persistentVolumes, made));
-    await runner.run(event(step.claim, "Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${made.metadata.name}`));
+    const object = persistentVolumeFor(step, volume, { driverName: driver.name, identity });
+    await runner.run(create(persistentVolumes, object));
+    made.add(object);
+    await runner.run(event(step.claim, "Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${object.metadata.name}`));
     return {};
   } catch (error) {
     if (!signal.aborted) for (const told of failed(step, grpcText(error)).steps) await runner.run(told);

@@ -1,0 +1,3 @@
+export * from "./client.ts";
+export * from "./definition.ts";
+export * from "./server.ts";

@@ -1,0 +1,1 @@
+export { Authority, type Issue, type KeyPair, type Validity } from "./authority.ts";
