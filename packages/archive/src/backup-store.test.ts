@@ -189,6 +189,16 @@ describe("validate", () => {
     for (const folder of ["a", "b", "c"]) await objects.put(`${folder}/x`, utf8("x"));
     expect(await reason()).toContain("Backup store contains 4 invalid top-level directories: [a b c ...];");
   });
+
+  it.each([
+    ["OADP 1.1", "openshift-adp/snapcontent-1-pvc/config"],
+    ["OADP 1.2", "openshift-adp/daily/snapcontent-1-pvc/data/0a/0a1b"],
+  ])("takes the repositories of volumes that the data mover of %s has beside the backups", async (_whose, key) => {
+    await objects.put(key, utf8("x"));
+    expect(await store.validate()).toEqual({ ok: true });
+    await objects.put("else/daily/other/config", utf8("x"));
+    expect(await store.validate()).toMatchObject({ ok: false, reason: expect.stringContaining("invalid top-level directories: [else];") as string });
+  });
 });
 
 describe("damage", () => {
@@ -225,8 +235,14 @@ describe("damage", () => {
     await expect(store.openArchive("mine")).rejects.toThrow("leads out of the tarball");
     await putTarball((tar) => tar.entry({ name: "resources/pods/cluster/x.json", type: "symlink", linkname: "/etc/passwd" }));
     await expect(store.openArchive("mine")).rejects.toThrow("is a symlink");
-    await putTarball((tar) => tar.entry({ name: "metadata/version" }, "2.0.0"));
+    await putTarball((tar) => {
+      tar.entry({ name: "metadata/version" }, "2.0.0");
+      tar.entry({ name: "resources/pods/namespaces/shop/a.json" }, "{}");
+    });
     await expect(store.openArchive("mine")).rejects.toMatchObject({ code: "ARCHIVE_UNSUPPORTED" });
+    const asFarAsKnown = await store.openArchive("mine", undefined, { anyVersion: true });
+    expect([asFarAsKnown.formatVersion, asFarAsKnown.items("pods").length]).toEqual(["2.0.0", 1]);
+    await asFarAsKnown.dispose();
   });
 
   it("an item that is no object names itself", async () => {

@@ -3,7 +3,17 @@ import { gunzip, gzip } from "node:zlib";
 import type { ArchivedItemRef, Backup, BackupVolumeInfo, DownloadTargetKind, ItemOperation, OperationResults } from "@drayage/api";
 import { asBuffer, type Clock, compareUtf8, DrayError, forEachLimit, fromUtf8, hasCode, messageOf, utf8 } from "@drayage/base";
 import type { ObjectStore } from "@drayage/blob";
-import { backupFile, backupFolder, downloadKey, itemEntries, parseEntry, restoreFile, restoreFolder, TOP_LEVEL_FOLDERS } from "./layout.ts";
+import {
+  backupFile,
+  backupFolder,
+  downloadKey,
+  isOfVolumeRepository,
+  itemEntries,
+  parseEntry,
+  restoreFile,
+  restoreFolder,
+  TOP_LEVEL_FOLDERS,
+} from "./layout.ts";
 import { readEntries, TarballReader } from "./tarball-reader.ts";
 import { type FinishedTarball, TarballWriter } from "./tarball-writer.ts";
 
@@ -15,6 +25,8 @@ const UNPACKED_BYTES_MAX = 1 << 30;
 const DELETIONS_AT_ONCE = 8;
 /** A message names no more foreign folders than this. */
 const FOREIGN_NAMED = 3;
+/** Each costs a request. A data mover has one folder for each installation that used the bucket. */
+const FOREIGN_LOOKED_INTO = 16;
 
 /** What a bucket keeps of a restored or backed-up object. */
 type StoredObject = { metadata: Record<string, unknown>; [field: string]: unknown };
@@ -63,7 +75,8 @@ export class ArchiveBackupStore {
     try {
       await this.#store.check(signal);
       const { prefixes } = await this.#store.listLevel("", signal);
-      const foreign = prefixes.map((prefix) => prefix.replace(/\/$/, "")).filter((folder) => !TOP_LEVEL_FOLDERS.has(folder));
+      const unknown = prefixes.map((prefix) => prefix.replace(/\/$/, "")).filter((folder) => !TOP_LEVEL_FOLDERS.has(folder));
+      const foreign = unknown.length > FOREIGN_LOOKED_INTO ? unknown : await this.#foreign(unknown, signal);
       if (foreign.length === 0) return { ok: true };
       // In Velero's words, which people search for.
       const [count, named] = foreign.length > FOREIGN_NAMED ? [`${foreign.length} `, [...foreign.slice(0, FOREIGN_NAMED), "..."]] : ["", foreign];
@@ -75,6 +88,19 @@ export class ArchiveBackupStore {
       signal?.throwIfAborted();
       return { ok: false, reason: messageOf(error) };
     }
+  }
+
+  /** Folders that belong neither to backups nor to the data mover of OADP 1.1 and 1.2. */
+  async #foreign(folders: readonly string[], signal: AbortSignal | undefined): Promise<readonly string[]> {
+    const foreign: string[] = [];
+    for (const folder of folders) {
+      for await (const { key } of this.#store.listAll(`${folder}/`, signal)) {
+        if (!isOfVolumeRepository(key)) foreign.push(folder);
+        // The first says it: nobody else writes into that folder.
+        break;
+      }
+    }
+    return foreign;
   }
 
   async listBackups(signal?: AbortSignal): Promise<readonly string[]> {
@@ -121,8 +147,8 @@ export class ArchiveBackupStore {
     return TarballWriter.create(this.#temporaryFolder, this.#clock);
   }
 
-  async openArchive(backupName: string, signal?: AbortSignal): Promise<TarballReader> {
-    return TarballReader.open(await this.#contents(backupName, signal), backupName, this.#temporaryFolder);
+  async openArchive(backupName: string, signal?: AbortSignal, options: { readonly anyVersion?: boolean } = {}): Promise<TarballReader> {
+    return TarballReader.open(await this.#contents(backupName, signal), backupName, this.#temporaryFolder, options);
   }
 
   /** The metadata goes last: a backup exists when it does, and then everything else is there. */

@@ -17,6 +17,14 @@ import { DrayError } from "@drayage/base";
 /** What may lie at the top of a location; anything else makes Velero call it Unavailable. */
 export const TOP_LEVEL_FOLDERS: ReadonlySet<string> = new Set(["backups", "restores", "restic", "metadata", "plugins", "kopia"]);
 
+/**
+ * Whether a key is of a restic repository that the data mover of OADP 1.1 or 1.2 wrote for one volume: `<namespace>/<content>-pvc/…` or `<namespace>/<backup>/<content>-pvc/…`. They lie at the
+ * root of the bucket, so at the top of a location that has no prefix.
+ */
+export function isOfVolumeRepository(key: string): boolean {
+  return /^[^/]+\/(?:[^/]+\/)?[^/]+-pvc\/(?:config$|(?:data|index|keys|locks|snapshots)\/)/.test(key);
+}
+
 export const FORMAT_VERSION = "1.1.0";
 export const VERSION_ENTRY = "metadata/version";
 const PREFERRED = "-preferredversion";

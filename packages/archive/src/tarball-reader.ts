@@ -11,6 +11,8 @@ import { FORMAT_VERSION, parseEntry, VERSION_ENTRY } from "./layout.ts";
 /** The server takes no object over 3 MiB; what is far beyond that is no resource. */
 const ENTRY_BYTES_MAX = 64 << 20;
 const ENTRIES_MAX = 10_000_000;
+/** What is written to the spool file at once. */
+const CHUNK_BYTES = 256 << 10;
 
 export interface TarballEntry {
   readonly name: string;
@@ -73,6 +75,7 @@ export class TarballReader {
   readonly #spool: FileHandle;
   readonly #resources: ReadonlyMap<string, ReadonlyMap<string, { readonly ref: ArchivedItemRef; readonly place: Place }>>;
   readonly #preferred = new Map<string, readonly ArchivedItemRef[]>();
+  readonly #versions = new Map<string, readonly { readonly version: string; readonly preferred: boolean }[]>();
   #disposed = false;
 
   private constructor(formatVersion: string, folder: string, spool: FileHandle, resources: Map<string, Map<string, { ref: ArchivedItemRef; place: Place }>>) {
@@ -82,8 +85,16 @@ export class TarballReader {
     this.#resources = resources;
   }
 
-  /** Unpacks a tarball below `temporaryFolder`. Throws ARCHIVE_CORRUPT, ARCHIVE_UNSUPPORTED for a format newer than this program knows, PATH_NO_SPACE and PATH_IO for trouble with the disk. */
-  static async open(source: AsyncIterable<Uint8Array>, what: string, temporaryFolder: string): Promise<TarballReader> {
+  /**
+   * Unpacks a tarball below `temporaryFolder`. Throws ARCHIVE_CORRUPT, ARCHIVE_UNSUPPORTED for a format newer than this program knows unless `anyVersion` is set, PATH_NO_SPACE and PATH_IO for
+   * trouble with the disk.
+   */
+  static async open(
+    source: AsyncIterable<Uint8Array>,
+    what: string,
+    temporaryFolder: string,
+    { anyVersion = false }: { readonly anyVersion?: boolean } = {},
+  ): Promise<TarballReader> {
     const action = `Cannot unpack the tarball of backup "${what}" in "${temporaryFolder}"`;
     const folder = await mkdtemp(join(temporaryFolder, "restore-")).catch((error: unknown) => {
       throw translateDiskError(error, action);
@@ -94,19 +105,30 @@ export class TarballReader {
       const resources = new Map<string, Map<string, { ref: ArchivedItemRef; place: Place }>>();
       let formatVersion = "1.0.0";
       let offset = 0;
+      let pending: Uint8Array[] = [];
+      let pendingBytes = 0;
+      const write = async (file: FileHandle): Promise<void> => {
+        const chunk = concat(pending);
+        // A disk that is nearly full takes a part and says so only of the rest.
+        for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at, chunk.length - at, offset - pendingBytes + at)).bytesWritten;
+        pending = [];
+        pendingBytes = 0;
+      };
       for await (const { name, bytes } of readEntries(source, what)) {
         if (name === VERSION_ENTRY) {
           formatVersion = fromUtf8(bytes).trim();
-          checkVersion(formatVersion, what);
+          if (!anyVersion) checkVersion(formatVersion, what);
         }
         const ref = parseEntry(name);
         if (ref === undefined) continue;
-        // A disk that is nearly full takes a part and says so only of the rest.
-        for (let at = 0; at < bytes.length; ) at += (await spool.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
         const items = resources.get(ref.groupResource) ?? new Map<string, { ref: ArchivedItemRef; place: Place }>();
         resources.set(ref.groupResource, items.set(keyOf(ref), { ref, place: { offset, length: bytes.length } }));
         offset += bytes.length;
+        pending.push(bytes);
+        pendingBytes += bytes.length;
+        if (pendingBytes >= CHUNK_BYTES) await write(spool);
       }
+      await write(spool);
       return new TarballReader(formatVersion, folder, spool, resources);
     } catch (error) {
       await spool?.close();
@@ -132,9 +154,14 @@ export class TarballReader {
   }
 
   versions(groupResource: string): readonly { readonly version: string; readonly preferred: boolean }[] {
+    // Whatever an item brings along is looked for by it: not among all items each time.
+    const known = this.#versions.get(groupResource);
+    if (known !== undefined) return known;
     const found = new Map<string, boolean>();
     for (const { ref } of this.#resources.get(groupResource)?.values() ?? []) if (ref.version !== "") found.set(ref.version, ref.preferred);
-    return [...found].map(([version, preferred]) => ({ version, preferred }));
+    const versions = [...found].map(([version, preferred]) => ({ version, preferred }));
+    this.#versions.set(groupResource, versions);
+    return versions;
   }
 
   find(groupResource: string, namespace: string | undefined, name: string): ArchivedItemRef | undefined {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { ArchivedItemRef } from "@drayage/api";
-import { type Clock, invariant, utf8 } from "@drayage/base";
+import { type Clock, concat, invariant, utf8 } from "@drayage/base";
 import { type Pack, pack } from "tar-stream";
 import { translateDiskError } from "./disk-error.ts";
 import { FORMAT_VERSION, itemEntries, VERSION_ENTRY } from "./layout.ts";
@@ -16,6 +16,8 @@ export interface FinishedTarball {
 
 /** As Velero's entries have it. */
 const ENTRY_MODE = 0o755;
+/** An entry comes as header, content and padding; each hand-over to the thread that compresses costs more than compressing a few hundred bytes. */
+const CHUNK_BYTES = 256 << 10;
 
 /** Writes a backup's tarball to local disk, entry by entry: memory does not grow with their number. */
 export class TarballWriter {
@@ -33,7 +35,7 @@ export class TarballWriter {
     this.#folder = folder;
     this.#clock = clock;
     this.#pack = pack();
-    this.#written = pipeline(this.#pack, createGzip(), createWriteStream(this.path, { mode: 0o600 }))
+    this.#written = pipeline(inChunks(this.#pack), createGzip(), createWriteStream(this.path, { mode: 0o600 }))
       .catch((error: unknown) => {
         this.#failure = error;
       })
@@ -97,4 +99,19 @@ export class TarballWriter {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw translateDiskError(this.#failure, `Cannot write the backup's tarball "${this.path}"`);
   }
+}
+
+/** The same bytes in fewer, larger parts. */
+async function* inChunks(source: Pack): AsyncGenerator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let lengthBytes = 0;
+  for await (const part of source as AsyncIterable<Uint8Array>) {
+    parts.push(part);
+    lengthBytes += part.length;
+    if (lengthBytes < CHUNK_BYTES) continue;
+    yield concat(parts);
+    parts = [];
+    lengthBytes = 0;
+  }
+  if (lengthBytes > 0) yield concat(parts);
 }

@@ -40,6 +40,11 @@ export class AnchoredDirectory {
     return new AnchoredDirectory(fd, path);
   }
 
+  /** Takes over the descriptor of an open directory. `path` is for messages. */
+  static take(fd: number, path: string): AnchoredDirectory {
+    return new AnchoredDirectory(fd, path);
+  }
+
   /** Throws PATH_ESCAPES_TARGET for what is not a name in a directory. */
   checkName(name: string): void {
     if (isFileName(name)) return;

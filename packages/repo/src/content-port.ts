@@ -78,6 +78,10 @@ export interface WrittenContent {
 }
 
 export interface ContentWriter extends ContentReader {
+  /** Of those keys of file data, one behind the other, how many come first whose contents are stored. Present with `hasKey`. */
+  storedKeys?(keys: Uint8Array, count: number): number;
+  /** Bytes of a key of file data. Present with `hasKey`. */
+  readonly keyBytes?: number;
   /** Lanes for one writer of file data; absent where contents do not lie in packs. */
   openLanes?(): ContentLanes;
   /** Damaged parts of stored bytes that error correction put right since opening: the storage has lost them. */

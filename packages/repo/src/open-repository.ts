@@ -23,7 +23,7 @@ export interface OpenRepositoryOptions {
   readonly clock?: Clock;
   readonly random?: RandomSource;
   readonly logger?: Logger;
-  /** Bytes of complete packs on their way to the storage. @default 48 MiB: two packs of the usual size */
+  /** Bytes of complete packs on their way to the storage. @default 48 MiB, two packs of the usual size; one on a local file system */
   readonly packBytesInFlightMax?: number;
   /** Bytes of packs kept for reading. @default 32 MiB */
   readonly cacheBytesMax?: number;
@@ -103,7 +103,7 @@ async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, fo
       identity: { username: identity.userName, hostname: identity.host },
       ...(format === undefined ? {} : { format }),
       ...(options.deriveKey === undefined ? {} : { deriveKey: options.deriveKey }),
-      packBytesInFlightMax: options.packBytesInFlightMax ?? DEFAULT_IN_FLIGHT_BYTES,
+      packBytesInFlightMax: options.packBytesInFlightMax ?? (storage.capabilities.isLocal === true ? LOCAL_IN_FLIGHT_BYTES : DEFAULT_IN_FLIGHT_BYTES),
       ...(options.cacheBytesMax === undefined ? {} : { cacheBytesMax: options.cacheBytesMax }),
       indexCache: options.indexCache,
     },
@@ -121,6 +121,7 @@ async function openOver(storage: BlobStorage, options: OpenRepositoryOptions, fo
 }
 
 const DEFAULT_IN_FLIGHT_BYTES = 48 << 20;
+const LOCAL_IN_FLIGHT_BYTES = 24 << 20;
 /** No splitter makes larger chunks. */
 const CHUNK_BYTES_MAX = 16 << 20;
 

@@ -58,6 +58,7 @@ export class ResticRepository {
   /** Packs that were not there after the index had been loaded anew. */
   readonly #gone = new Set<string>();
   #index: Promise<IndexReport> | undefined;
+  #loaded: ContentIndex | undefined;
   #loads = 0;
   /** Bytes of packs read so far, for listings and single contents. */
   bytesFetched = 0;
@@ -132,6 +133,11 @@ export class ResticRepository {
   /** The index, loaded on first use. Kept for as long as the repository is open. */
   async index(signal?: AbortSignal): Promise<ContentIndex> {
     return (await this.indexReport(signal)).index;
+  }
+
+  /** The index where it is there already, for callers that look up more than they can wait for. */
+  get loadedIndex(): ContentIndex | undefined {
+    return this.#loaded;
   }
 
   /** The index, and what was wrong with its files. */
@@ -217,9 +223,9 @@ export class ResticRepository {
     }
   }
 
-  /** Exactly these bytes of a pack. Throws BLOB_NOT_FOUND, BLOB_INVALID_RANGE. */
-  async readRange(pack: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
-    return await this.store.getRange(this.layout.pack(pack), { offset, length }, signal);
+  /** Exactly these bytes of a pack, in `into` where the store takes that offer. Throws BLOB_NOT_FOUND, BLOB_INVALID_RANGE. */
+  async readRange(pack: string, offset: number, length: number, signal?: AbortSignal, into?: Uint8Array): Promise<Uint8Array> {
+    return await this.store.getRange(this.layout.pack(pack), { offset, length, ...(into === undefined ? {} : { into }) }, signal);
   }
 
   /** Nothing is held open: the store is the caller's. */
@@ -252,9 +258,14 @@ export class ResticRepository {
   #load(signal?: AbortSignal): Promise<IndexReport> {
     this.#loads++;
     const loading = loadIndex(this, signal);
-    loading.catch(() => {
-      this.#index = undefined;
-    });
+    loading.then(
+      ({ index }) => {
+        this.#loaded = index;
+      },
+      () => {
+        this.#index = undefined;
+      },
+    );
     return loading;
   }
 }

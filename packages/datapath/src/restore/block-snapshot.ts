@@ -5,7 +5,8 @@
 import { DrayError } from "@drayage/base";
 import { type DirectoryEntry, DirectoryListing, type ObjectId, type Repository, type Snapshot } from "@drayage/repo";
 
-const DEVICE_BYTES_TAG = "bdev-source-size";
+/** The tag that says how long the device of a padded object was, in bytes. */
+export const DEVICE_BYTES_TAG = "bdev-source-size";
 
 /** Bytes of the device whose object was padded to whole blocks; undefined for snapshots that are not. Throws REPO_CORRUPT when what is stated is no size. */
 export function deviceBytesOf({ id, tags }: Pick<Snapshot, "id" | "tags">): number | undefined {

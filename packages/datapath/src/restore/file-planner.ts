@@ -33,9 +33,8 @@ export class FilePlanner {
   constructor(options: FilePlannerOptions) {
     this.#on = options;
     const { context, pool, onFatal } = options;
-    const { memoryBytes, rangeBytes } = context.limits;
     this.#transfer = new PlannedTransfer<RestoreTarget>({
-      ...{ source: context.source, pool, memoryBytes, rangeBytes, check: false, signal: context.signal, onFatal },
+      ...{ source: context.source, pool, limits: context.limits, check: false, signal: context.signal, onFatal },
       onDone: (target, content, error) => this.#done(target, content, error),
       onWarning: (target, error) => void context.warnings.add(target.task?.path ?? "", error),
       onContent: ({ length }) => {

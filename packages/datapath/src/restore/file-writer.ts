@@ -12,6 +12,7 @@ import type { CreateFiles, SystemCalls } from "@drayage/kernels";
 import { textOfByteString } from "@drayage/repo";
 import { entryPathPrefix } from "../anchored-directory.ts";
 import { atPath, hasErrno, pathError } from "../path-errors.ts";
+import { DecodeAhead } from "./decode-ahead.ts";
 import { DeviceWriter } from "./device-writer.ts";
 import { type AttributeSink, applyAttributes } from "./entry-attributes.ts";
 import { HoleMap, isZero, stretchesToWrite } from "./hole-map.ts";
@@ -72,6 +73,7 @@ export class FileWriter {
   readonly #device: DeviceWriter;
   readonly #isStopped: () => boolean;
   readonly #small: SmallFiles | undefined;
+  readonly #ahead: DecodeAhead | undefined;
   /** On a page, so that what is decoded into it can go to a device as it is. */
   #scratch: Uint8Array = new Uint8Array(0);
   #warnings: { target: number; error: PlainError }[] = [];
@@ -83,6 +85,7 @@ export class FileWriter {
     this.#decoder = decoder;
     // Looking for zeros and reading back are done file by file.
     this.#small = createFiles === undefined || options.sparse || options.verify ? undefined : new SmallFiles(createFiles, options.overwrite);
+    this.#ahead = decoder.decodeMany === undefined ? undefined : new DecodeAhead(decoder.decodeMany);
     this.#options = options;
     this.#isStopped = isStopped;
     this.#device = new DeviceWriter(system);
@@ -95,6 +98,7 @@ export class FileWriter {
     this.#warnings = [];
     const repairedBefore = this.#decoder.repairedShards ?? 0;
     const stopped = !this.#runContents(run);
+    this.#ahead?.forget();
     if (stopped) this.#small?.forget();
     else this.#makeSmall(run);
     if (!stopped) this.#readBackParts(run);
@@ -111,7 +115,7 @@ export class FileWriter {
       this.#zeroSeen = undefined;
       try {
         const small = this.#roomForSmall(run, index, target);
-        let plain = this.#decode(job, index, target, small);
+        let plain = this.#ahead?.take(job, index) ?? this.#decode(job, index, target, small);
         let start = small === undefined ? -1 : this.#keepSmall(plain, small);
         for (; target < end; target++) {
           if (this.#isStopped()) return false;

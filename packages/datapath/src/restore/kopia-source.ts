@@ -6,6 +6,7 @@ import {
   type ContentInfo,
   type DirectoryEntry,
   DirectoryListing,
+  type DirectorySummary,
   type ObjectId,
   parseObjectId,
   type Repository,
@@ -20,8 +21,14 @@ type Ref = ObjectId | undefined;
 
 /** An entry of a listing, or a snapshot's root, as a restore takes it. */
 export function restoreEntryOf(entry: DirectoryEntry): RestoreEntry<Ref> {
-  const { name, type, mode, uid, gid, mtimeNs, size, objectId, extension } = entry;
-  return { name, type, mode, uid, gid, mtimeNs, size, ref: objectId, ...extension };
+  const { name, type, mode, uid, gid, mtimeNs, size, objectId, extension, summary } = entry;
+  const missing = missingOf(summary);
+  return { name, type, mode, uid, gid, mtimeNs, size, ref: objectId, ...extension, ...(missing === 0 ? {} : { missing }) };
+}
+
+/** What a policy ignored could not be read either. */
+function missingOf(summary: DirectorySummary | undefined): number {
+  return summary === undefined ? 0 : summary.failed + summary.ignoredErrors;
 }
 
 export class KopiaSource implements RestoreSource<Ref> {
@@ -35,6 +42,10 @@ export class KopiaSource implements RestoreSource<Ref> {
     this.#repository = repository;
     this.#decoderOptions = repository.contents.packed?.decoderOptions;
     this.#fetchedBefore = repository.contents.packed?.bytesFetched ?? 0;
+  }
+
+  get isLocal(): boolean {
+    return this.#repository.storage.capabilities.isLocal === true;
   }
 
   get worker(): DecoderModule | undefined {
@@ -135,6 +146,10 @@ class KopiaListing implements SourceListing<Ref> {
 
   get xattrs(): readonly StoredAttribute[] {
     return this.#listing.extension.xattrs;
+  }
+
+  get missing(): number {
+    return missingOf(this.#listing.summary);
   }
 }
 

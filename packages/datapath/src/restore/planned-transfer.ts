@@ -1,5 +1,6 @@
 /**
- * Fetches planned ranges and hands them to writers: several at once, within a bound in bytes.
+ * Fetches planned ranges and hands them to writers: several at once, within a bound in bytes. That begins low, and rises to its limit while writers wait for ranges of a
+ * store that is far away: it needs many on their way, where a disk keeps writers busy with one range ahead.
  *
  *   start(range) ─ wait for memory ─ fetch ─► writers ─► onDone, per target
  *                                     └ gone, too short, damaged: each content by itself ─► writers, or onBadContent
@@ -9,6 +10,7 @@
 import { DrayError, hasCode, Semaphore } from "@drayage/base";
 import { notGenuine } from "./file-writer.ts";
 import type { PlannedRange, WantedContent } from "./range-plan.ts";
+import type { RestoreLimits } from "./restore-context.ts";
 import type { ContentRef, RestoreSource } from "./restore-source.ts";
 import { CONTENT, errorOf, TARGET, type TargetExtras, type WriteJob, type WriteResult } from "./write-job.ts";
 import type { WritePool } from "./write-pool.ts";
@@ -23,10 +25,7 @@ export interface JobTarget {
 export interface TransferOptions<T extends JobTarget> {
   readonly source: RestoreSource;
   readonly pool: WritePool;
-  /** Bytes of ranges in memory at once. */
-  readonly memoryBytes: number;
-  /** Length of an ordinary range: memory is kept in pieces of this size. */
-  readonly rangeBytes: number;
+  readonly limits: Pick<RestoreLimits, "threads" | "memoryBytes" | "rangeBytes">;
   readonly check: boolean;
   readonly signal: AbortSignal;
   /** A content is written to its target, or `error` says why not. */
@@ -54,13 +53,18 @@ export class PlannedTransfer<T extends JobTarget> {
   readonly #on: TransferOptions<T>;
   readonly #memory: Semaphore;
   readonly #slots = new Semaphore(RANGES_AT_ONCE);
+  #wanting = 0;
+  #writing = 0;
+  #written = 0;
   readonly #spare: SharedArrayBuffer[] = [];
   readonly #tasks = new Set<Promise<void>>();
   readonly #statistics = { requests: 0, bytesFetched: 0, bytesNeeded: 0, repairedShards: 0 };
 
   constructor(options: TransferOptions<T>) {
     this.#on = options;
-    this.#memory = new Semaphore(options.memoryBytes);
+    const { threads, memoryBytes, rangeBytes } = options.limits;
+    // One for each writer, and the next.
+    this.#memory = new Semaphore(Math.min(memoryBytes, (Math.max(1, threads) + 1) * rangeBytes));
   }
 
   get statistics(): TransferStatistics {
@@ -71,10 +75,14 @@ export class PlannedTransfer<T extends JobTarget> {
   async start(range: PlannedRange<T>): Promise<void> {
     const { signal, onFatal } = this.#on;
     const releaseSlot = await this.#slots.acquire(1, signal);
-    const releaseMemory = await this.#memory.acquire(range.length, signal).catch((error: unknown) => {
-      releaseSlot();
-      throw error;
-    });
+    this.#wanting++;
+    const releaseMemory = await this.#memory
+      .acquire(this.#isOrdinary(range) ? this.#on.limits.rangeBytes : range.length, signal)
+      .catch((error: unknown) => {
+        releaseSlot();
+        throw error;
+      })
+      .finally(() => this.#wanting--);
     const task: Promise<void> = this.#transfer(range)
       .catch(onFatal)
       .finally(() => {
@@ -103,10 +111,9 @@ export class PlannedTransfer<T extends JobTarget> {
 
   async #transfer(range: PlannedRange<T>): Promise<void> {
     const { pack, offset, length, contents, bytesNeeded } = range;
-    const { source, signal, rangeBytes } = this.#on;
+    const { source, signal, limits } = this.#on;
     if (pack === undefined) return await this.#oneByOne(contents);
-    const isOrdinary = length <= rangeBytes;
-    const memory = isOrdinary ? (this.#spare.pop() ?? new SharedArrayBuffer(rangeBytes)) : undefined;
+    const memory = this.#isOrdinary(range) ? (this.#spare.pop() ?? new SharedArrayBuffer(limits.rangeBytes)) : undefined;
     try {
       let bytes: Uint8Array;
       try {
@@ -114,6 +121,7 @@ export class PlannedTransfer<T extends JobTarget> {
         this.#statistics.requests++;
         this.#statistics.bytesFetched += length;
         this.#statistics.bytesNeeded += bytesNeeded;
+        this.#allowMoreWhenIdle();
       } catch (error) {
         if (!isDamage(error)) throw error;
         return await this.#oneByOne(contents);
@@ -123,6 +131,20 @@ export class PlannedTransfer<T extends JobTarget> {
     } finally {
       if (memory !== undefined) this.#spare.push(memory);
     }
+  }
+
+  /** Allows another range where one has come from afar to writers of which half or more had nothing to do, while the next waits for memory. */
+  #allowMoreWhenIdle(): void {
+    if (this.#on.source.isLocal === true) return;
+    const { threads, memoryBytes, rangeBytes } = this.#on.limits;
+    const areIdle = this.#written > 0 && 2 * this.#writing < Math.max(1, threads);
+    if (areIdle && this.#wanting > 0) this.#memory.raise(Math.min(memoryBytes, this.#memory.limit + rangeBytes));
+  }
+
+  /** Gets one of the pieces of memory that are kept, and counts for all of it. A short one gets memory of its own, which goes away with it, so that many can be under way. */
+  #isOrdinary({ length }: PlannedRange<T>): boolean {
+    const { rangeBytes } = this.#on.limits;
+    return length <= rangeBytes && length > rangeBytes / 4;
   }
 
   /** The last resort for contents that their range did not give. */
@@ -144,7 +166,9 @@ export class PlannedTransfer<T extends JobTarget> {
   /** Gives the contents that could not be decoded. `at` is where in the pack the bytes begin. */
   async #write(pack: string | undefined, bytes: Uint8Array, contents: readonly WantedContent<T>[], at: number): Promise<WantedContent<T>[]> {
     const job = jobOf(pack, bytes, contents, at, this.#on.check);
-    const result = await this.#on.pool.run(job);
+    this.#writing++;
+    const result = await this.#on.pool.run(job).finally(() => this.#writing--);
+    this.#written++;
     this.#statistics.repairedShards += result.repairedShards;
     if (result.stopped) {
       this.#on.signal.throwIfAborted();

@@ -10,6 +10,7 @@ export const createDecoder: CreateDecoder = async (options) => {
     decode(stored, { id, pack, originalLength, form }, scratch) {
       return decoder.decode(stored, { id, pack, plainLength: originalLength, isCompressed: form !== PLAIN }, scratch);
     },
+    ...(decoder.decodeMany === undefined ? {} : { decodeMany: decoder.decodeMany }),
     isGenuine: (plain, id) => decoder.isGenuine(plain, id),
   };
 };

@@ -1,7 +1,7 @@
 /** A restic repository as the source of a planned restore: entries from its trees, places of contents from its index. */
 import { DrayError, hasCode } from "@drayage/base";
 import { byteStringOf } from "@drayage/repo";
-import { decodeTree, ID_BYTES, type ResticNode, type ResticRepository, type ResticSnapshot } from "@drayage/restic";
+import { type ContentPlace, decodeTree, ID_BYTES, type ResticNode, type ResticRepository, type ResticSnapshot } from "@drayage/restic";
 import { createDecoder } from "./restic-decoder.ts";
 import type {
   ContentDecoder,
@@ -28,6 +28,9 @@ const TYPES: Readonly<Record<string, RestoreEntryType>> = {
   socket: "socket",
 };
 const BATCH_ENTRIES = 256;
+const NO_CONTENTS = new Uint8Array(0);
+/** Of a file that has more, pieces come one by one: each takes some 300 bytes. */
+const KNOWN_PIECES_MAX = 64;
 /** Values of a content's `form`. */
 const PLAIN = 0;
 const COMPRESSED = 1;
@@ -41,16 +44,17 @@ export function resticRootOf(snapshot: ResticSnapshot): RestoreEntry<ResticRef> 
 export function restoreEntryOfNode(node: ResticNode): RestoreEntry<ResticRef> | undefined {
   const type = TYPES[node.type];
   if (type === undefined) return undefined;
-  const { name, mode, uid, gid, mtimeNs, size, subtree, contents, target, xattrs, device, links, inode, deviceId } = node;
-  return {
-    ...{ name, type, mode, uid, gid, mtimeNs, xattrs },
-    size: type === "file" ? size : type === "symlink" ? target.length : 0,
-    ref: type === "file" ? { contents } : type === "directory" && subtree !== undefined ? { tree: subtree } : undefined,
-    ...(type === "symlink" ? { linkTarget: Buffer.from(target, "latin1") } : {}),
-    ...(type === "block" || type === "char" ? { device } : {}),
+  const { name, mode, uid, gid, mtimeNs, xattrs } = node;
+  // Written out for files, of which there are most: what is optional is looked at where there may be some.
+  if (type === "file") {
+    const entry = { name, type, mode, uid, gid, mtimeNs, xattrs, size: node.size, ref: { contents: node.contents } };
     // Names of one file share its inode; restic keeps the device beside it where there are several.
-    ...(type === "file" && links > 1 ? { linkGroup: `${deviceId}:${inode}` } : {}),
-  };
+    return node.links > 1 ? { ...entry, linkGroup: `${node.deviceId}:${node.inode}` } : entry;
+  }
+  const ref = type === "directory" && node.subtree !== undefined ? { tree: node.subtree } : undefined;
+  const entry = { name, type, mode, uid, gid, mtimeNs, xattrs, size: type === "symlink" ? node.target.length : 0, ref };
+  if (type === "symlink") return { ...entry, linkTarget: Buffer.from(node.target, "latin1") };
+  return type === "block" || type === "char" ? { ...entry, device: node.device } : entry;
 }
 
 export interface ResticSourceOptions {
@@ -66,6 +70,12 @@ export class ResticSource implements RestoreSource<ResticRef> {
     this.#repository = repository;
     this.#keepsAttribute = options.keepsAttribute;
   }
+
+  /** Contents of large files have 1.5 MiB on average: so many are hashed side by side. Nearly all of a pack comes with one request. */
+  readonly rangeBytes: number = 16 << 20;
+
+  /** restic reads several files at once, so that contents of files that come one after the other lie between each other in its packs. */
+  readonly windowBytes: number = 8 * 2 ** 30;
 
   get worker(): DecoderModule {
     return { module: new URL("./restic-decoder.ts", import.meta.url).href, options: this.#repository.decoderOptions };
@@ -102,8 +112,25 @@ export class ResticSource implements RestoreSource<ResticRef> {
     return keeps === undefined || node.xattrs.length === 0 ? node : { ...node, xattrs: node.xattrs.filter(({ name }) => keeps(name)) };
   }
 
-  pieces({ ref }: RestoreEntry<ResticRef>, signal?: AbortSignal): AsyncIterable<Piece> {
-    return this.#pieces(ref !== undefined && "contents" in ref ? ref.contents : new Uint8Array(0), signal);
+  pieces({ ref }: RestoreEntry<ResticRef>, signal?: AbortSignal): readonly Piece[] | AsyncIterable<Piece> {
+    const contents = ref !== undefined && "contents" in ref ? ref.contents : NO_CONTENTS;
+    return this.#knownPieces(contents) ?? this.#pieces(contents, signal);
+  }
+
+  /** Of a file with few contents that the loaded index has all of: no waiting, which for small files is as much work as the rest. */
+  #knownPieces(contents: Uint8Array): readonly Piece[] | undefined {
+    if (contents.length === 0) return [];
+    const index = this.#repository.loadedIndex;
+    if (index === undefined || contents.length > KNOWN_PIECES_MAX * ID_BYTES) return undefined;
+    const pieces: Piece[] = [];
+    let offset = 0;
+    for (let at = 0; at < contents.length; at += ID_BYTES) {
+      const place = index.place("data", contents, at);
+      if (place === undefined) return undefined;
+      pieces.push(pieceOf(contents, at, offset, place));
+      offset += place.plainLength;
+    }
+    return pieces;
   }
 
   async *#pieces(contents: Uint8Array, signal?: AbortSignal): AsyncGenerator<Piece> {
@@ -115,17 +142,18 @@ export class ResticSource implements RestoreSource<ResticRef> {
         index = (await this.#repository.indexAfter(index, signal)) ?? index;
         place = index.place("data", contents, at);
       }
-      const id = hexAt(contents, at);
-      if (place === undefined) throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot read content "${id}": no index names it`, { context: { content: id } });
-      const { pack, length, plainLength, isCompressed } = place;
-      yield { offset, content: { id, pack, offset: place.offset, length, originalLength: plainLength, form: isCompressed ? COMPRESSED : PLAIN } };
-      offset += plainLength;
+      if (place === undefined) {
+        const id = hexAt(contents, at);
+        throw new DrayError("REPO_CONTENT_NOT_FOUND", `Cannot read content "${id}": no index names it`, { context: { content: id } });
+      }
+      yield pieceOf(contents, at, offset, place);
+      offset += place.plainLength;
     }
   }
 
   async readRange(pack: string, offset: number, length: number, options: ReadRangeOptions = {}): Promise<Uint8Array> {
     try {
-      return await this.#repository.readRange(pack, offset, length, options.signal);
+      return await this.#repository.readRange(pack, offset, length, options.signal, options.into);
     } catch (error) {
       if (!hasCode(error, "BLOB_INVALID_RANGE")) throw error;
       throw new DrayError("REPO_CORRUPT", `Cannot read pack "${pack}": it is shorter than the index says`, { cause: error, context: { pack } });
@@ -135,6 +163,11 @@ export class ResticSource implements RestoreSource<ResticRef> {
   async readContent({ id }: ContentRef, signal?: AbortSignal): Promise<Uint8Array> {
     return await this.#repository.readContent("data", Buffer.from(id, "hex"), signal);
   }
+}
+
+function pieceOf(contents: Uint8Array, at: number, offset: number, { pack, offset: from, length, plainLength, isCompressed }: ContentPlace): Piece {
+  const form = isCompressed ? COMPRESSED : PLAIN;
+  return { offset, content: { id: hexAt(contents, at), pack, offset: from, length, originalLength: plainLength, form } };
 }
 
 function hexAt(contents: Uint8Array, at: number): string {

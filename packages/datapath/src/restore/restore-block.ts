@@ -70,9 +70,9 @@ class DeviceRestore {
 
   async run(entry: RestoreEntry): Promise<TransferStatistics> {
     const { source, signal, meter, pacer, limits } = this.#context;
-    const { memoryBytes, rangeBytes, gapBytes, windowBytes, windowTargets } = limits;
+    const { rangeBytes, gapBytes, windowBytes, windowTargets } = limits;
     const transfer = new PlannedTransfer<DeviceTarget>({
-      ...{ source, pool: this.#pool, memoryBytes, rangeBytes, check: false, signal },
+      ...{ source, pool: this.#pool, limits, check: false, signal },
       onDone: (_target, { originalLength }, error) => {
         if (error === undefined) meter.counts.bytesDone += originalLength;
         else this.#fail(error);

@@ -21,6 +21,8 @@ export interface RestoreContext {
   /** Entries that were, but not with everything: owners that only root can give, attributes that the target does not take. */
   readonly warnings: ProblemList;
   readonly overwrite: boolean;
+  /** Remove what the target holds and the snapshot does not. */
+  readonly deleteOthers: boolean;
   /** Leave every block of zeros as a hole, not only those that were holes. */
   readonly sparse: boolean;
   /** Read back what was written. */

@@ -1,7 +1,8 @@
 /**
  * How a memory budget becomes bounds, and the threads that work within them.
  *
- *   process 112 MiB · each thread 24 MiB: its heap, and scratch memory for the longest content · ranges: what is left, 16 MiB at least and 32 at most
+ *   process 112 MiB · each thread 32 MiB: its heap, and memory for decoded contents · ranges: what is left, 16 MiB at least and 32 at most, of which
+ *   a store nearby takes one for each thread and the next (planned-transfer.ts)
  */
 import { availableParallelism } from "node:os";
 import { createKernels, type SystemCalls } from "@drayage/kernels";
@@ -12,12 +13,13 @@ import { GrowingPool, InlinePool, ThreadPool, type WritePool } from "./write-poo
 const MIB = 1 << 20;
 const DEFAULT_MEMORY_BYTES = 352 * MIB;
 const PROCESS_BYTES = 112 * MIB;
-const THREAD_BYTES = 24 * MIB;
+const THREAD_BYTES = 32 * MIB;
 const RANGES_BYTES_MIN = 16 * MIB;
 /** More in flight makes nothing faster: it covers a round trip of 30 ms at 1 GB/s. */
 const RANGES_BYTES_MAX = 32 * MIB;
 const DEFAULT_THREADS_MAX = 4;
 const THREADS_MAX = 32;
+const LITTLE_BYTES = 64 * MIB;
 /** Below this a thread takes longer to start than the calling one needs for the work. */
 const WORTH_THREADS = { bytes: 16 * MIB, files: 500 } as const;
 
@@ -28,24 +30,27 @@ interface BudgetOptions {
   readonly expected?: { readonly bytes: number; readonly files: number };
   readonly root?: { readonly size: number };
   readonly limits?: Partial<RestoreLimits>;
+  readonly source?: { readonly rangeBytes?: number; readonly windowBytes?: number };
 }
 
 /** The bounds of a restore, for its budget and for what is known of its size. */
-export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits }: BudgetOptions): RestoreLimits {
+export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits, source }: BudgetOptions): RestoreLimits {
   const left = memoryBudget - PROCESS_BYTES;
   const wanted = parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX);
   const isSmall = (expected?.bytes ?? root?.size ?? 0) < WORTH_THREADS.bytes && (expected?.files ?? 1) < WORTH_THREADS.files;
   const affordable = Math.max(1, Math.floor((left - RANGES_BYTES_MIN) / THREAD_BYTES));
   const threads = system !== undefined || (isSmall && parallel === undefined) ? 0 : Math.min(wanted, affordable, THREADS_MAX);
-  const rangeBytes = 4 * MIB;
+  // Of little, the memory of long ranges is most of what it takes.
+  const isLittle = (expected?.bytes ?? root?.size ?? Number.POSITIVE_INFINITY) < LITTLE_BYTES;
+  const rangeBytes = Math.min(source?.rangeBytes ?? 4 * MIB, isLittle ? 8 * MIB : Number.POSITIVE_INFINITY);
   return {
     threads,
-    memoryBytes: Math.min(RANGES_BYTES_MAX, Math.max(RANGES_BYTES_MIN, left - threads * THREAD_BYTES)),
+    memoryBytes: Math.min(isLittle ? RANGES_BYTES_MIN : RANGES_BYTES_MAX, Math.max(RANGES_BYTES_MIN, left - threads * THREAD_BYTES)),
     rangeBytes,
     // About what a request costs, in a store nearby: reading on takes no longer than asking again.
     gapBytes: 128 << 10,
     windowTargets: 4096,
-    windowBytes: 256 * MIB,
+    windowBytes: source?.windowBytes ?? 256 * MIB,
     openFiles: 128,
     openDirectories: 256,
     ...limits,

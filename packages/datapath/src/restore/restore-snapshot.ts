@@ -30,6 +30,12 @@ interface RestoreOptions {
   readonly deviceBytes?: number;
   /** Into a directory that is not empty, replacing what has the same name. @default false */
   readonly overwrite?: boolean;
+  /**
+   * With `overwrite`: remove what the directories that are restored hold and the snapshot does not; the `lost+found` of the target stays, and so does, with a warning, what lies on another file system
+   * and everything where the snapshot says that it lacks what could not be read. What the directories that lead to where the restore is held before is kept by name, beside `memoryBudget`.
+   * @default false
+   */
+  readonly deleteOthers?: boolean;
   /** Threads that decode and write. @default the CPUs that this process may use, 4 at most */
   readonly parallel?: number;
   /** Leave every block of zeros as a hole. @default false: only what was a hole */
@@ -99,7 +105,7 @@ const BELONGS_TO_THE_FILE_SYSTEM = "lost+found";
  * Throws PATH_NOT_EMPTY when the target holds anything and `overwrite` is off, PATH_NO_SPACE naming the path when the target is full, PATH_* and REPO_* for the first entry that
  * fails unless `keepGoing`, and the signal's reason within a second of its abort.
  *
- * Memory stays within `memoryBudget`: beside 112 MiB for the process and 24 for each thread, ranges under way take what is left, however many files there are.
+ * Memory stays within `memoryBudget`: beside 112 MiB for the process and 32 for each thread, ranges under way take what is left, however many files there are.
  */
 export async function restoreSnapshot({ repository, root, ...options }: RestoreSnapshotOptions): Promise<RestoreResult> {
   const { summary } = root;
@@ -154,6 +160,7 @@ function contextOf(options: RestoreFromOptions, clock: Clock, meter: ProgressMet
     problems: new ProblemList(),
     warnings: new ProblemList(),
     overwrite: options.overwrite ?? false,
+    deleteOthers: options.overwrite === true && options.deleteOthers === true,
     sparse: options.sparse ?? false,
     verify: options.verify ?? false,
     flush: options.flush ?? false,

@@ -16,6 +16,7 @@
  * - A decoder belongs to one thread and serves one call at a time. `worker` says how another thread makes its own: its module exports `createDecoder(options)`; the options are
  *   copied to the thread, hold keys, and go nowhere else. Where there is none everything is decoded in the calling thread.
  */
+import type { SealedContents } from "@drayage/kernels";
 import type { Hole, SpecialKind, StoredAttribute } from "@drayage/repo";
 
 export type RestoreEntryType = "file" | "directory" | "symlink" | SpecialKind;
@@ -43,6 +44,8 @@ export interface RestoreEntry<Ref = unknown> {
   /** In order, within the size. Data that lies in one is written all the same unless it is zeros. */
   readonly holes?: readonly Hole[];
   readonly xattrs?: readonly StoredAttribute[];
+  /** Of a directory: how many entries at any depth are not in it because they could not be read when it was stored. Undefined for none, and where the format does not count them. */
+  readonly missing?: number;
 }
 
 /** Where a content lies. */
@@ -72,6 +75,8 @@ export interface SourceListing<Ref> {
   batches(): AsyncIterable<readonly RestoreEntry<Ref>[]>;
   /** The directory's own extended attributes, once the batches were read. */
   readonly xattrs: readonly StoredAttribute[];
+  /** As `missing` of the directory's entry, once the batches were read, where the listing says it by itself. */
+  readonly missing?: number;
 }
 
 export interface ReadRangeOptions {
@@ -90,6 +95,12 @@ export interface RestoreSource<Ref = unknown> {
   /** A decoder for the calling thread. */
   createDecoder(): Promise<ContentDecoder>;
   readonly worker: DecoderModule | undefined;
+  /** Whether ranges come from nearby, so that one ahead keeps writers busy. */
+  readonly isLocal?: boolean;
+  /** How long ranges are at most, where the decoder gains by more contents at once than ordinary ranges hold. */
+  readonly rangeBytes?: number;
+  /** How many bytes of contents are planned at once at most, where neighbours in a pack are far from each other in the tree. */
+  readonly windowBytes?: number;
   /** Bytes fetched for listings and single contents so far: everything but ranges. */
   readonly bytesFetched: number;
 }
@@ -110,6 +121,11 @@ export interface ContentDecoder {
    * Throws REPO_CORRUPT naming the content, also when the plaintext has another length than was stated.
    */
   decode(stored: Uint8Array, content: StoredContent, scratch: Uint8Array): Uint8Array;
+  /**
+   * Decodes contents of one range side by side, where that is faster than one after the other: forms are in the last column, ids are hashes. `done` says which lie in `out` now,
+   * whole and genuine; the others are decoded by themselves.
+   */
+  readonly decodeMany?: (contents: SealedContents) => void;
   /** Whether the plaintext is what its id says, where ids are hashes of it. */
   isGenuine(plain: Uint8Array, id: string): boolean;
   /** Damaged parts of stored bytes that error correction put right so far, where the format has any. */

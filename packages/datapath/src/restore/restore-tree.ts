@@ -12,6 +12,7 @@ import { mkdirSync } from "node:fs";
 import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { atPath, hasErrno } from "../path-errors.ts";
 import { below } from "../upload/source-entry.ts";
+import { FormerEntries, type Removal, removalIn } from "./delete-others.ts";
 import { applyAttributes } from "./entry-attributes.ts";
 import { FilePlanner } from "./file-planner.ts";
 import { makeSymlink, removeExisting } from "./file-writer.ts";
@@ -34,6 +35,8 @@ export class TreeRestore {
   /** Directories that are open, those that lead to where the walk is included. */
   readonly #open = new Set<DirectoryNode>();
   #depth = 0;
+  /** Where what the snapshot does not hold is removed: on the target's own file system. Undefined where nothing is. */
+  #removal: Removal | undefined;
   #fatal: { readonly error: unknown } | undefined;
 
   constructor(context: RestoreContext, pool: WritePool, root: AnchoredDirectory) {
@@ -57,6 +60,8 @@ export class TreeRestore {
   async runDirectory(entry: RestoreEntry, keepAttributes = false): Promise<void> {
     const attributes = keepAttributes ? undefined : entry;
     const node: DirectoryNode = { directory: this.#root, path: "", attributes, xattrs: [], parent: undefined, pending: 1 };
+    // What could not be read may be anywhere below, and all that is left of it may be what the target holds.
+    if (this.#context.deleteOthers && !this.#isLeftAlone("", entry.missing)) this.#removal = removalIn(this.#root, this.#context);
     await this.#run(() => this.#walk(node, entry));
   }
 
@@ -96,22 +101,38 @@ export class TreeRestore {
   async #walk(node: DirectoryNode, entry: RestoreEntry): Promise<void> {
     const { source, signal, pacer } = this.#context;
     try {
+      const former = this.#formerEntries(node, entry);
       const listing = source.list(entry, signal);
       for await (const batch of listing.batches()) {
         for (const child of batch) {
           this.#throwFatal();
+          if (former !== undefined) await guardEntry(this.#context, this.#pathOf(node, child), () => former.keep(child.name, child.type === "directory"));
           await this.#entry(node, child);
           if (pacer.isDue()) await pacer.turn();
         }
       }
       node.xattrs = listing.xattrs;
+      // Only now: of a listing that breaks off in the middle nobody knows what it would have named.
+      if (former !== undefined && !this.#isLeftAlone(node.path, listing.missing)) await guardEntry(this.#context, node.path, () => former.removeOthers());
     } finally {
       this.#release(node);
     }
   }
 
+  #formerEntries({ directory, path, parent }: DirectoryNode, { missing }: RestoreEntry): FormerEntries | undefined {
+    if (this.#removal === undefined || this.#isLeftAlone(path, missing)) return undefined;
+    return new FormerEntries(directory, { path, isRoot: parent === undefined, removal: this.#removal });
+  }
+
+  /** Whether nothing is removed from a directory because what it holds may be what the snapshot lacks; a warning then says so. */
+  #isLeftAlone(path: string, missing = 0): boolean {
+    if (missing === 0) return false;
+    this.#context.warnings.add(path, `nothing was removed from it: ${missing} of its entries could not be read when the snapshot was made, which lacks them`);
+    return true;
+  }
+
   async #entry(node: DirectoryNode, entry: RestoreEntry): Promise<void> {
-    const path = node.path === "" ? entry.name : below(node.path, entry.name);
+    const path = this.#pathOf(node, entry);
     switch (entry.type) {
       case "directory":
         await guardEntry(this.#context, path, () => this.#directory(node, entry, path));
@@ -125,6 +146,10 @@ export class TreeRestore {
       default:
         await guardEntry(this.#context, path, async () => this.#special(node, entry, path));
     }
+  }
+
+  #pathOf(node: DirectoryNode, { name }: RestoreEntry): string {
+    return node.path === "" ? name : below(node.path, name);
   }
 
   async #file(task: FileTask): Promise<void> {

@@ -15,6 +15,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -22,7 +23,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DrayError } from "@drayage/base";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
-import { type DirectoryEntry, DirectoryListingWriter, ObjectWriter, parseSnapshotSource, type Repository } from "@drayage/repo";
+import { type DirectoryEntry, DirectoryListingWriter, type ObjectId, ObjectWriter, parseSnapshotSource, type Repository } from "@drayage/repo";
 import { memoryRepository } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findInSnapshot } from "../find-in-snapshot.ts";
@@ -203,6 +204,91 @@ describe("targets that are not empty", () => {
     await expect(restore(repository, rootEntry, { overwrite: true })).rejects.toThrow(`Cannot replace "${join(target, "x")}": it is a directory`);
   });
 });
+
+describe("targets that are to hold nothing else", () => {
+  it("lose what the snapshot does not hold, at every depth, and what is in its way; the snapshot's own entries stay", async () => {
+    mkdirSync(join(source, "kept", "deep"), { recursive: true });
+    writeFileSync(join(source, "kept", "deep", "file"), "new");
+    writeFileSync(join(source, "was-a-directory"), "file");
+    systemCalls.setTimes(join(source, "kept"), 1n, 987_654_321n);
+    const outside = join(folder, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "precious"), "precious");
+    mkdirSync(join(target, "kept", "deep", "other"), { recursive: true });
+    mkdirSync(join(target, "gone", "deeper"), { recursive: true });
+    mkdirSync(join(target, "was-a-directory", "full"), { recursive: true });
+    mkdirSync(join(target, "lost+found"));
+    writeFileSync(join(target, "lost+found", "#12"), "");
+    for (const path of ["kept/deep/file", "kept/deep/other/file", "kept/late", "gone/deeper/file", "was-a-directory/full/file"])
+      writeFileSync(join(target, path), "old");
+    symlinkSync(outside, join(target, "link"));
+    symlinkSync(outside, join(target, "gone", "link"));
+    writeFileSync(Buffer.concat([Buffer.from(`${target}/odd`), Buffer.of(0xff)]), "old");
+    const { repository, rootEntry } = await uploaded();
+    const result = await restore(repository, rootEntry, { overwrite: true, deleteOthers: true });
+    expect(result).toMatchObject({ problems: [], warnings: [] });
+    expect(readdirSync(target, { recursive: true }).sort()).toEqual([
+      ...["kept", "kept/deep", "kept/deep/file", "lost+found", "lost+found/#12", "was-a-directory"],
+    ]);
+    expect(readFileSync(join(target, "kept", "deep", "file"), "utf8")).toBe("new");
+    expect(lstatSync(join(target, "kept"), { bigint: true }).mtimeNs).toBe(987_654_321n);
+    expect(readFileSync(join(outside, "precious"), "utf8")).toBe("precious");
+  });
+
+  it("keep what there is where the snapshot's listing cannot be read to its end", async () => {
+    const { repository, rootEntry } = await uploaded();
+    mkdirSync(target);
+    writeFileSync(join(target, "mine"), "precious");
+    const broken: DirectoryEntry = { ...rootEntry, objectId: unlike(rootEntry.objectId ?? "") as ObjectId };
+    await expect(restore(repository, broken, { overwrite: true, deleteOthers: true, keepGoing: true })).rejects.toThrow(DrayError);
+    expect(readFileSync(join(target, "mine"), "utf8")).toBe("precious");
+  });
+
+  describe("where a file could not be read when the snapshot was made", () => {
+    const unreadable: SystemCalls = {
+      ...systemCalls,
+      dataExtents: () => {
+        throw new DrayError("PATH_IO", "Cannot find", { context: { errno: "EIO" } });
+      },
+    };
+    const lacking = async () => {
+      mkdirSync(join(source, "below"));
+      mkdirSync(join(source, "whole"));
+      writeFileSync(join(source, "good"), "new");
+      writeFileSync(join(source, "below", "precious"), "");
+      truncateSync(join(source, "below", "precious"), 2 << 20);
+      const stored = await uploaded(unreadable);
+      expect(stored.rootEntry.summary).toMatchObject({ failed: 1 });
+      for (const path of ["below", "whole"]) mkdirSync(join(target, path), { recursive: true });
+      for (const path of ["good", "other", "below/precious", "whole/other"]) writeFileSync(join(target, path), "old");
+      return stored;
+    };
+    const why = "nothing was removed from it: 1 of its entries could not be read when the snapshot was made, which lacks them";
+
+    it("lose nothing at all, and are told why", async () => {
+      const { repository, rootEntry } = await lacking();
+      const result = await restore(repository, rootEntry, { overwrite: true, deleteOthers: true });
+      expect(result).toMatchObject({ problems: [], warnings: [{ path: "", message: why }] });
+      const texts = ["good", "other", "below/precious", "whole/other"].map((path) => readFileSync(join(target, path), "utf8"));
+      expect(texts).toEqual(["new", "old", "old", "old"]);
+    });
+
+    it("lose nothing in the directories that say so where the root says nothing", async () => {
+      const { repository, rootEntry } = await lacking();
+      const { summary, ...silent } = rootEntry;
+      if (summary === undefined) throw new Error("the root has no summary");
+      const result = await restore(repository, silent, { overwrite: true, deleteOthers: true });
+      expect(result.warnings).toEqual([
+        { path: "below", message: why },
+        { path: "", message: why },
+      ]);
+      expect(readdirSync(target, { recursive: true }).sort()).toEqual(["below", "below/precious", "good", "other", "whole"]);
+    });
+  });
+});
+
+/** The id of an object that is not there. */
+const unlike = (objectId: string): string => `${objectId.slice(0, -4)}${objectId.endsWith("0000") ? "1111" : "0000"}`;
 
 describe("snapshots that want out of the target", () => {
   it.each(["../escaped", "..", ".", "a/b", "/etc/escaped", "nul\0"])("the name %j is refused", async (name) => {

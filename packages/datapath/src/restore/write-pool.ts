@@ -40,7 +40,8 @@ export class InlinePool implements WritePool {
 
 /** Does the first jobs in the calling thread, and starts others when there is enough to do for them: how much is decoded shows only on the way, in a file of holes for one. */
 export class GrowingPool implements WritePool {
-  readonly #inline: WritePool;
+  /** Gone, with the memory that its writer has, once there are threads. */
+  #inline: WritePool | undefined;
   readonly #worth: { readonly bytes: number; readonly contents: number };
   readonly #start: () => WritePool;
   #threads: WritePool | undefined;
@@ -58,15 +59,17 @@ export class GrowingPool implements WritePool {
     if (this.#threads === undefined) {
       this.#bytes += job.bytes.length;
       this.#contents += job.contentIds.length;
-      if (this.#stopped || (this.#bytes <= this.#worth.bytes && this.#contents <= this.#worth.contents)) return await this.#inline.run(job);
+      const isWorth = this.#bytes > this.#worth.bytes || this.#contents > this.#worth.contents;
+      if (this.#inline !== undefined && (this.#stopped || !isWorth)) return await this.#inline.run(job);
       this.#threads = this.#start();
+      this.#inline = undefined;
     }
     return await this.#threads.run(job);
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#inline.stop();
+    this.#inline?.stop();
     this.#threads?.stop();
   }
 

@@ -2,28 +2,43 @@
  * What is in a directory beside directories, a stretch of names at a time: examined in one call, compared with the parents, and stored in jobs of many small files or by itself.
  */
 import { closeSync } from "node:fs";
-import { asBuffer } from "@drayage/base";
-import { ATTRIBUTES, type DirectoryNames, FILE_STATUS, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
-import { type DirectoryEntry, type ObjectId, parseObjectId, type RawMatch } from "@drayage/repo";
+import { asBuffer, hasCode } from "@drayage/base";
+import {
+  ATTRIBUTES,
+  COMPARED,
+  COMPARED_SLOTS,
+  COMPARED_STATE,
+  type DirectoryNames,
+  FILE_STATUS,
+  FOUND,
+  nameBytes,
+  ROW,
+  ROW_SLOTS,
+  RUN,
+  RUN_SLOTS,
+} from "@drayage/kernels";
+import { type DirectoryEntry, decodeRawEntry, type ObjectId, parseObjectId } from "@drayage/repo";
 import { pathError } from "../path-errors.ts";
+import type { DirectoryComparison } from "./directory-comparison.ts";
 import { FileBatch } from "./file-batch.ts";
 import type { InOrder } from "./in-order.ts";
-import { indexesFrom } from "./lanes/indexes.ts";
 import { type FileExtension, LEFT_TO_WALK } from "./lanes/jobs.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
-import { readHex } from "./read-hex.ts";
+import type { ParentLookup } from "./parent-lookup.ts";
 import { below, extensionOf, type FileStat, factsOf, isUnchanged, kindOf, RowFacts, xattrsOf } from "./source-entry.ts";
 import { type Register, storeOpenFile } from "./store-file.ts";
 import { EncodedRun, StretchListing } from "./stretch-listing.ts";
-import { compressorOf } from "./upload-context.ts";
+import { compressorOf, type FileOptions } from "./upload-context.ts";
 import { type OpenFile, openRegularFile } from "./upload-file.ts";
-import { type Outcome, STRETCH, type TreeUpload, type Walk } from "./upload-tree.ts";
+import type { Outcome, TreeUpload, Walk } from "./upload-tree.ts";
 
 const BLOCK_BYTES = 512;
 /** st_mode of stat(2). */
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
-const ENTRY_BYTES_BESIDE_NAME = 400;
+/** Of a parent's listing. One that is longer is left to code that decodes it. */
+const USUAL_ENTRY_BYTES = 64 << 10;
+const NO_TEXT = new Uint8Array(0);
 
 /** What takes the place of an entry in the listing. */
 type Slot =
@@ -32,73 +47,174 @@ type Slot =
   /** Files [from, to) of a batch. */
   | { readonly kind: "batch"; readonly batch: FileBatch; readonly from: number; to: number };
 
-interface Prefixes {
-  readonly text: Buffer;
-  readonly ends: Uint32Array;
+/** Positions within a stretch, or among the names of a directory. */
+interface StretchRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A stretch that is being dealt with. */
+interface Stretch {
+  readonly walk: Walk;
+  readonly range: StretchRange;
+  readonly slots: Slot[];
+  /** What is still being filled, by compressor. */
+  readonly batches: Map<string | undefined, FileBatch>;
+  /** How every file is stored, where none of them has a say. */
+  readonly ofAll: FileOptions | undefined;
+}
+
+/** What is known of an entry by its parents: the text of the entry that one of them has, and whom to ask by its name. */
+interface Known {
+  readonly text: Uint8Array | undefined;
+  readonly ask: readonly ParentLookup[];
 }
 
 export class DirectoryFiles {
   readonly #tree: TreeUpload;
+  readonly #comparison: DirectoryComparison;
   #key: Buffer = Buffer.alloc(0);
-  readonly #rows: Float64Array = new Float64Array(STRETCH * ROW_SLOTS);
-  readonly #ends: Uint32Array = new Uint32Array(STRETCH);
-  #text: Buffer = Buffer.alloc(0);
   /** A file that was read had attributes that nobody had asked for. */
   #hasMetAttributes = false;
 
-  constructor(tree: TreeUpload) {
+  constructor(tree: TreeUpload, comparison: DirectoryComparison) {
     this.#tree = tree;
+    this.#comparison = comparison;
   }
 
-  /** Examines the names [from, to) and starts what they need; the entries reach the listing through `order`. */
-  async stretch(walk: Walk, range: { readonly from: number; readonly to: number }, order: InOrder): Promise<void> {
+  /**
+   * Examines the names [from, to) and starts what they need; the entries reach the listing through `order`.
+   * @param scanned - the listing of a parent with which all of them were compared just before; it is none of `walk.parents`
+   */
+  async stretch(walk: Walk, range: StretchRange, order: InOrder, scanned: Uint8Array | undefined): Promise<void> {
     const { context } = this.#tree;
-    const { names } = walk;
     const count = range.to - range.from;
     // One stretch is looked at at a time, and what is kept of it is copied.
-    const rows = this.#rows;
-    context.files.statEntries(walk.directory.fd, names, range, this.#wantsAttributes(walk, range.from, rows), rows);
-    const slots: Slot[] = [];
-    const prefixes = walk.parents.length === 0 ? undefined : this.#prefixes(names, range, rows);
-    const batches = new Map<string | undefined, FileBatch>();
-    // Asked once, where no file has a say.
-    const ofAll = walk.rules?.optionsOfAll;
-    for (let i = 0; i < count; i++) {
-      const at = i * ROW_SLOTS;
-      const index = range.from + i;
-      if (rows[at + ROW.status] === 0 && isRegular(rows[at + ROW.mode] ?? 0)) {
-        if (walk.rules?.isTooLarge(rows[at + ROW.size] ?? 0) === true) {
-          context.counts.excludedFiles++;
-          continue;
-        }
-        if (prefixes !== undefined) {
-          // A promise for each file would cost more than the file.
-          const taken = this.#takeOver(walk, rows, at, prefixes, i, slots);
-          if (typeof taken === "boolean" ? taken : await taken) continue;
-        }
-        const options = ofAll ?? walk.rules?.fileOptions(nameOf(names, index), rows[at + ROW.size] ?? 0);
-        if (this.#isForBatch(rows, at) && (options?.splitter === undefined || options.splitter === context.splitter)) {
-          const known = walk.parents.length === 0 ? undefined : await this.#unchanged(walk, nameOf(names, index), new RowFacts(rows, i).stat);
-          if (known !== undefined) {
-            slots.push({ kind: "outcome", outcome: { entry: known } });
-            continue;
-          }
-          const compressor = compressorOf(context, options);
-          const batch = batches.get(compressor) ?? new FileBatch(compressor);
-          this.#addToBatch(walk, index, rows, at, batch, slots);
-          if (batch.isFull) {
-            batches.delete(compressor);
-            await this.#send(walk, batch);
-          } else batches.set(compressor, batch);
-          continue;
-        }
-      }
-      slots.push(await this.#single(walk, index, rows, i));
-      await this.#tree.rest();
+    const { rows, found } = this.#comparison.memory;
+    const stretch: Stretch = { walk, range, slots: [], batches: new Map(), ofAll: walk.rules?.optionsOfAll };
+    if (scanned === undefined) context.files.statEntries(walk.directory.fd, walk.names, range, this.#wantsAttributes(walk, range.from, rows), rows);
+    for (let i = 0; i < count; ) {
+      const text = scanned ?? (await this.#compare(walk, range, i));
+      const done = text === undefined ? 0 : (found[FOUND.done] ?? 0);
+      if (text !== undefined) await this.#takePart(stretch, i, text, scanned === undefined ? walk.parents.slice(1) : walk.parents);
+      i += done;
+      if (done > 0 || i === count) continue;
+      // Left to code that decodes: the rest where there is nothing to compare with, else one entry.
+      const to = text === undefined ? count : i + 1;
+      for (; i < to; i++) await this.#entry(stretch, i, { text: undefined, ask: walk.parents });
     }
-    for (const batch of batches.values()) await this.#send(walk, batch);
+    for (const batch of stretch.batches.values()) await this.#send(walk, batch);
     await this.#tree.rest(count / 16);
-    order.push(this.#complete(walk, slots), (listing) => listing.writeTo(walk.underWay.listing, (outcome) => this.#tree.take(walk, outcome), context.signal));
+    order.push(this.#complete(walk, stretch.slots), (listing) =>
+      listing.writeTo(walk.underWay.listing, (outcome) => this.#tree.take(walk, outcome), context.signal),
+    );
+  }
+
+  /**
+   * Compares what is left of a stretch from its i-th entry on with the first parent, as far as can be; `found` then says how far, and the text is that of the parent.
+   * Undefined where there is nothing to compare with.
+   */
+  async #compare(walk: Walk, range: StretchRange, i: number): Promise<Uint8Array | undefined> {
+    const { files } = this.#tree.context;
+    const { memory, keyBytes } = this.#comparison;
+    const [parent] = walk.parents;
+    if (parent === undefined || keyBytes === undefined || walk.rules?.isTooLarge(Number.POSITIVE_INFINITY) === true) return undefined;
+    const left = { from: range.from + i, to: range.to };
+    const into = i === 0 ? memory : { ...memory, rows: memory.rows.subarray(i * ROW_SLOTS) };
+    for (;;) {
+      const text = await parent.text();
+      if (text === undefined) return parent.isAsText ? this.#nothingLeft(left) : undefined;
+      files.compareEntries(walk.names, left, text, keyBytes, into);
+      const { [FOUND.done]: done = 0, [FOUND.at]: at = 0, [FOUND.ended]: ended } = memory.found;
+      parent.moveTo(at, ended === 1);
+      if (done > 0 || text.bytes.length - at >= USUAL_ENTRY_BYTES || !(await parent.more())) return text.bytes;
+    }
+  }
+
+  /** Says of entries that the parent has none of them. */
+  #nothingLeft({ from, to }: StretchRange): Uint8Array {
+    const { entries, found } = this.#comparison.memory;
+    entries.fill(0, 0, (to - from) * COMPARED_SLOTS);
+    found[FOUND.done] = to - from;
+    found[FOUND.same] = 0;
+    found[FOUND.runs] = 0;
+    return NO_TEXT;
+  }
+
+  /**
+   * Deals with the entries of a stretch that were compared, of which the i-th was the first.
+   * @param others - parents besides the one that they were compared with
+   */
+  async #takePart(stretch: Stretch, i: number, text: Uint8Array, others: readonly ParentLookup[]): Promise<void> {
+    const { found, runs, entries } = this.#comparison.memory;
+    const { [FOUND.done]: done = 0, [FOUND.same]: same = 0, [FOUND.runs]: runCount = 0 } = found;
+    const areStored = this.#comparison.stored(same) === same;
+    let run = 0;
+    let sameBefore = 0;
+    for (let j = 0; j < done; ) {
+      const at = run * RUN_SLOTS;
+      if (areStored && run < runCount && runs[at + RUN.from] === j) {
+        const {
+          [RUN.to]: to = 0,
+          [RUN.start]: start,
+          [RUN.end]: end,
+          [RUN.bytes]: bytes = 0,
+          [RUN.seconds]: seconds = 0,
+          [RUN.nanoseconds]: nanoseconds = 0,
+        } = runs.subarray(at);
+        // A copy: the parent's memory is not kept for it.
+        this.#runOf(stretch.slots).appendJoined(text.slice(start, end), { files: to - j, bytes, seconds, nanoseconds });
+        this.countCached(bytes, to - j);
+        run++;
+        j = to;
+        continue;
+      }
+      const { [COMPARED.state]: state, [COMPARED.start]: start = 0, [COMPARED.end]: end = 0 } = entries.subarray(j * COMPARED_SLOTS);
+      if (state === COMPARED_STATE.same && this.#comparison.isStored(sameBefore++)) this.#takeOver(stretch, i + j, text.subarray(start, end));
+      else await this.#entry(stretch, i + j, { text: state === COMPARED_STATE.absent ? undefined : text.subarray(start, end), ask: others });
+      j++;
+    }
+  }
+
+  /** Takes over the entry of a file that is as it says. */
+  #takeOver({ slots }: Stretch, i: number, text: Uint8Array): void {
+    const row = this.#comparison.memory.rows.subarray(i * ROW_SLOTS);
+    const { [ROW.size]: size = 0, [ROW.seconds]: seconds = 0, [ROW.nanoseconds]: nanoseconds = 0 } = row;
+    this.#runOf(slots).append(text, 0, text.length, size, seconds, nanoseconds);
+    this.countCached(size);
+  }
+
+  /** Deals with one entry of a stretch that was not taken over as text. */
+  async #entry(stretch: Stretch, i: number, known: Known): Promise<void> {
+    const { context } = this.#tree;
+    const { walk, range, slots, batches, ofAll } = stretch;
+    const { rows } = this.#comparison.memory;
+    const at = i * ROW_SLOTS;
+    const index = range.from + i;
+    if (rows[at + ROW.status] === 0 && isRegular(rows[at + ROW.mode] ?? 0)) {
+      if (walk.rules?.isTooLarge(rows[at + ROW.size] ?? 0) === true) {
+        context.counts.excludedFiles++;
+        return;
+      }
+      const options = ofAll ?? walk.rules?.fileOptions(nameOf(walk.names, index), rows[at + ROW.size] ?? 0);
+      if (this.#isForBatch(rows, at) && (options?.splitter === undefined || options.splitter === context.splitter)) {
+        const entry = isUnknown(known) ? undefined : await this.#unchanged(walk, nameOf(walk.names, index), new RowFacts(rows, i).stat, known);
+        if (entry !== undefined) {
+          slots.push({ kind: "outcome", outcome: { entry } });
+          return;
+        }
+        const compressor = compressorOf(context, options);
+        const batch = batches.get(compressor) ?? new FileBatch(compressor);
+        this.#addToBatch(walk, index, rows, at, batch, slots);
+        if (batch.isFull) {
+          batches.delete(compressor);
+          await this.#send(walk, batch);
+        } else batches.set(compressor, batch);
+        return;
+      }
+    }
+    slots.push(await this.#single(walk, index, rows, i, known));
+    await this.#tree.rest();
   }
 
   /**
@@ -114,38 +230,13 @@ export class DirectoryFiles {
     return rows[ROW.status] !== 0 || rows[ROW.attributes] !== ATTRIBUTES.none;
   }
 
-  /** The beginnings of all entries, as text. */
-  #prefixes(names: DirectoryNames, { from, to }: { readonly from: number; readonly to: number }, rows: Float64Array): Prefixes {
-    const bytes = (names.ends[to - 1] ?? 0) - (from === 0 ? 0 : (names.ends[from - 1] ?? 0)) + (to - from) * ENTRY_BYTES_BESIDE_NAME;
-    if (this.#text.length < bytes) this.#text = Buffer.alloc(bytes);
-    const text = this.#text;
-    const ends = this.#ends;
-    this.#tree.context.files.encodeEntries(names, indexesFrom(from, to), rows, text, ends);
-    return { text, ends };
-  }
-
-  /** Takes over a parent's entry as text when the file is as it says, in every byte of the entry; true when it did. A promise only when a listing must be read on. */
-  #takeOver(walk: Walk, rows: Float64Array, at: number, { text, ends }: Prefixes, i: number, slots: Slot[]): boolean | Promise<boolean> {
-    const start = i === 0 ? 0 : (ends[i - 1] ?? 0);
-    const end = ends[i] ?? 0;
-    // An entry with more in it than facts is compared fact by fact.
-    if (end === start || !isPlain(rows, at) || this.#tree.context.lanes === undefined) return false;
-    for (const parent of walk.parents) {
-      const can = parent.canMatch(end - start);
-      // From the first parent on: what it found not to match it finds so again.
-      if (typeof can !== "boolean") return can.then(() => this.#takeOver(walk, rows, at, { text, ends }, i, slots));
-      if (!can) continue;
-      const found = parent.match(text, start, end);
-      if (found === undefined || !this.#isStoredAt(found)) continue;
-      const last = slots.at(-1);
-      const run = last?.kind === "text" ? last.run : new EncodedRun();
-      if (last?.kind !== "text") slots.push({ kind: "text", run });
-      const size = rows[at + ROW.size] ?? 0;
-      run.append(found.bytes, found.start, found.end, size, rows[at + ROW.seconds] ?? 0, rows[at + ROW.nanoseconds] ?? 0);
-      this.#countCached(size);
-      return true;
-    }
-    return false;
+  /** The run of text at the end of what there is. */
+  #runOf(slots: Slot[]): EncodedRun {
+    const last = slots.at(-1);
+    if (last?.kind === "text") return last.run;
+    const run = new EncodedRun();
+    slots.push({ kind: "text", run });
+    return run;
   }
 
   /** Whether a file goes into a job with others: it is one content, and nothing about it needs it open before. */
@@ -234,7 +325,7 @@ export class DirectoryFiles {
   }
 
   /** An entry that is dealt with by itself. */
-  async #single(walk: Walk, index: number, rows: Float64Array, i: number): Promise<Slot> {
+  async #single(walk: Walk, index: number, rows: Float64Array, i: number, known: Known): Promise<Slot> {
     const name = nameOf(walk.names, index);
     const path = below(walk.path, name);
     let later: Promise<Outcome> | undefined;
@@ -246,8 +337,8 @@ export class DirectoryFiles {
       if (kind === "directory") this.#tree.context.warnings.add(path, "was replaced by a directory while the directory was read");
       else if (kind !== "file") this.#tree.special(walk, name, path, stat, kind);
       else {
-        const known = (await this.#unchanged(walk, name, stat)) ?? (await this.#otherName(walk, name, path, stat));
-        if (known !== undefined) return { entry: known };
+        const entry = (await this.#unchanged(walk, name, stat, known)) ?? (await this.#otherName(walk, name, path, stat));
+        if (entry !== undefined) return { entry };
         later = (await this.#read(walk, name, path)).outcome;
       }
       return undefined;
@@ -260,11 +351,14 @@ export class DirectoryFiles {
   }
 
   /** The entry of a file that a parent has as it is. */
-  async #unchanged(walk: Walk, name: string, stat: FileStat): Promise<DirectoryEntry | undefined> {
-    const key = { name, type: "file" as const };
-    for (const parent of walk.parents) {
-      const found = await parent.find(key);
-      if (found !== undefined && isUnchanged(stat, "file", found) && this.#isStored(found.objectId)) return this.#cached(walk, name, stat, found.objectId);
+  async #unchanged(walk: Walk, name: string, stat: FileStat, { text, ask }: Known): Promise<DirectoryEntry | undefined> {
+    const isIt = (found: DirectoryEntry | undefined): found is DirectoryEntry =>
+      found !== undefined && isUnchanged(stat, "file", found) && this.#isStored(found.objectId);
+    const compared = text === undefined ? undefined : entryOf(text);
+    if (isIt(compared)) return this.#cached(walk, name, stat, compared.objectId);
+    for (const parent of ask) {
+      const found = await parent.find({ name, type: "file" });
+      if (isIt(found)) return this.#cached(walk, name, stat, found.objectId);
     }
     return undefined;
   }
@@ -316,7 +410,7 @@ export class DirectoryFiles {
   #cached(walk: Walk, name: string, stat: FileStat, objectId: ObjectId): DirectoryEntry {
     const { context } = this.#tree;
     const size = Number(stat.size);
-    this.#countCached(size);
+    this.countCached(size);
     const xattrs = xattrsOf(context, walk.directory.child(name), below(walk.path, name));
     const holes = stat.blocks * BigInt(BLOCK_BYTES) < stat.size ? this.#holes(walk, name) : [];
     return { name, type: "file", size, ...factsOf(stat), objectId, ...extensionOf({ linkGroup: this.#tree.linkGroupOf(stat), holes, xattrs }) };
@@ -330,17 +424,6 @@ export class DirectoryFiles {
     return file.holes;
   }
 
-  /** The same as `#isStored` of the object id of an entry that was matched, without making text of it where it is the content of a small file. */
-  #isStoredAt({ bytes, idStart, idEnd }: RawMatch): boolean {
-    const { contents } = this.#tree.context.repository;
-    const length = (idEnd - idStart) >>> 1;
-    if (this.#key.length !== length + 1) this.#key = Buffer.alloc(length + 1);
-    if (contents.hasKey === undefined || length === 0 || (idEnd - idStart) % 2 !== 0 || !readHex(bytes, idStart, idEnd, this.#key)) {
-      return this.#isStored(bytes.toString("latin1", idStart, idEnd));
-    }
-    return contents.hasKey(this.#key);
-  }
-
   /** Whether the content that an object begins with is in the repository still. */
   #isStored(objectId: string): boolean {
     const { contents } = this.#tree.context.repository;
@@ -352,13 +435,14 @@ export class DirectoryFiles {
     return contents.hasKey(this.#key);
   }
 
-  #countCached(size: number): void {
+  /** Counts files whose data is in the repository already. */
+  countCached(size: number, files = 1): void {
     const { counts, meter } = this.#tree.context;
-    counts.files++;
-    counts.cachedFiles++;
+    counts.files += files;
+    counts.cachedFiles += files;
     counts.bytes += size;
     counts.cachedBytes += size;
-    meter.counts.filesDone++;
+    meter.counts.filesDone += files;
     meter.counts.bytesDone += size;
   }
 
@@ -372,11 +456,18 @@ export class DirectoryFiles {
   }
 }
 
-/** Whether an entry has nothing but facts: one name, no attributes, no holes. */
-function isPlain(rows: Float64Array, at: number): boolean {
-  return (
-    (rows[at + ROW.links] ?? 1) < 2 && rows[at + ROW.attributes] === ATTRIBUTES.none && (rows[at + ROW.blocks] ?? 0) * BLOCK_BYTES >= (rows[at + ROW.size] ?? 0)
-  );
+/** An entry of a parent's listing. Undefined for one that cannot be decoded: the file is then read. */
+function entryOf(text: Uint8Array): DirectoryEntry | undefined {
+  try {
+    return decodeRawEntry(asBuffer(text), "a parent's listing");
+  } catch (error) {
+    if (!hasCode(error, "REPO_CORRUPT")) throw error;
+    return undefined;
+  }
+}
+
+function isUnknown({ text, ask }: Known): boolean {
+  return text === undefined && ask.length === 0;
 }
 
 function isRegular(mode: number): boolean {

@@ -137,6 +137,17 @@ export class DirectoryRules {
     return this.#scope.oneFileSystem;
   }
 
+  /**
+   * The names, each with a slash behind it, one of which must be in the directory of this name before there are rules in it; undefined where some hold already, or a policy is
+   * defined for it.
+   */
+  namesWithRulesIn(name: string): string | undefined {
+    const node = this.#node.child(textOfByteString(name));
+    if (node.defined !== undefined || this.#scope.hasRules || this.#scope.oneFileSystem || this.isTooLarge(Number.POSITIVE_INFINITY)) return undefined;
+    const files = this.#scope.filesToLookFor(node);
+    return (node.effective.ignoreCacheDirectories ? [...files, CACHE_DIRECTORY_TAG] : files).map((file) => `${file}/`).join("");
+  }
+
   /** What holds for an entry of the directory. */
   policyOf(name: string): EffectivePolicy {
     return this.#node.child(textOfByteString(name)).effective;

@@ -1,15 +1,18 @@
 /** How an upload divides its memory: threads, their arenas, and packs on their way. */
 import { DrayError } from "@drayage/base";
+import { sessionBytes } from "@drayage/repo";
 import { leastArenaBytes } from "./lanes/job-runner.ts";
 
 const MIB = 1 << 20;
 /** Node, the program, the walk with its listings, and what waits to be collected: measured on large files and on many small ones. */
-const BASE_BYTES = 104 * MIB;
+const BASE_BYTES = 96 * MIB;
 /** A thread without its buffers. */
 const THREAD_BYTES = 16 * MIB;
 /** Four chunks of the usual size, which the hash takes side by side, and pieces to read. */
 const ARENA_CHUNKS = 3.5;
 const PACKS_AHEAD_MAX = 4;
+/** Contents between two flushes: fewer make more index blobs. */
+const SESSION_CONTENTS = [128 << 10, 32 << 10] as const;
 export const DEFAULT_MEMORY_BYTES: number = 352 * MIB;
 export const THREADS_MAX = 8;
 
@@ -18,6 +21,8 @@ export interface MemoryPlan {
   readonly threads: number;
   readonly arenaBytes: number;
   readonly packsAhead: number;
+  /** Contents that are stored between two flushes. */
+  readonly sessionContents: number;
 }
 
 export interface MemoryNeeds {
@@ -30,9 +35,9 @@ export interface MemoryNeeds {
 }
 
 /**
- * The most threads that the budget holds, then larger arenas, then packs ahead.
+ * The most threads that the budget holds, then larger arenas, then fewer flushes, then packs ahead.
  *
- *   budget ≥ base + threads × (thread + arena + pack) + packs ahead × pack
+ *   budget ≥ base + threads × (thread + arena + pack) + session + packs ahead × pack
  *
  * Throws USAGE with the least that would do.
  */
@@ -41,13 +46,15 @@ export function planMemory({ budgetBytes, threadsWanted, maxChunkBytes, packBuff
   const arenas = [Math.max(Math.ceil((ARENA_CHUNKS * maxChunkBytes) / MIB) * MIB, least), Math.max(2 * maxChunkBytes, least), least];
   for (let threads = Math.min(threadsWanted, THREADS_MAX); threads >= 0; threads--) {
     for (const arenaBytes of arenas) {
-      const lanes = Math.max(threads, 1);
-      const left = budgetBytes - BASE_BYTES - threads * THREAD_BYTES - lanes * (arenaBytes + packBufferBytes);
-      const packsAhead = Math.min(Math.floor(left / packBufferBytes), packsAheadMax, PACKS_AHEAD_MAX);
-      if (packsAhead >= 1) return { threads, arenaBytes, packsAhead };
+      for (const sessionContents of SESSION_CONTENTS) {
+        const lanes = Math.max(threads, 1);
+        const left = budgetBytes - BASE_BYTES - sessionBytes(sessionContents) - threads * THREAD_BYTES - lanes * (arenaBytes + packBufferBytes);
+        const packsAhead = Math.min(Math.floor(left / packBufferBytes), packsAheadMax, PACKS_AHEAD_MAX);
+        if (packsAhead >= 1) return { threads, arenaBytes, packsAhead, sessionContents };
+      }
     }
   }
-  const leastBytes = BASE_BYTES + least + 2 * packBufferBytes;
+  const leastBytes = BASE_BYTES + sessionBytes(Math.min(...SESSION_CONTENTS)) + least + 2 * packBufferBytes;
   throw new DrayError(
     "USAGE",
     `Cannot keep to a memory budget of ${Math.floor(budgetBytes / MIB)} MiB: ${Math.ceil(leastBytes / MIB)} MiB is the least for this repository`,

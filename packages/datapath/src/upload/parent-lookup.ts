@@ -3,21 +3,26 @@
  * An entry that is to be what it was is compared and taken over as text (RawListing); only others are decoded.
  */
 import { hasCode } from "@drayage/base";
-import { compareEntries, type DirectoryEntry, type ObjectId, type ObjectReader, RawListing, type RawMatch } from "@drayage/repo";
+import type { ParentText } from "@drayage/kernels";
+import { compareEntries, type DirectoryEntry, type ObjectId, type ObjectReader, RawListing } from "@drayage/repo";
 import { ParentCursor } from "./parent-cursor.ts";
 
 /** An invalid byte of a name that Kopia wrote: its true bytes are not known, and it is out of order. */
 const REPLACED = Buffer.from("\ufffd", "utf8").toString("latin1");
 
 export class ParentLookup {
+  readonly directory: ObjectId;
   readonly #raw: RawListing;
   readonly #decoded: () => ParentCursor;
   /** Where the listing is not in the usual form. */
   #cursor: ParentCursor | undefined;
+  /** What `find` gave last: it is passed, so that the text after it can be matched. */
+  #found: DirectoryEntry | undefined;
   #opened = false;
   #ended = false;
 
   constructor(reader: ObjectReader, directory: ObjectId, signal?: AbortSignal) {
+    this.directory = directory;
     this.#raw = new RawListing(reader, directory, signal);
     this.#decoded = () => new ParentCursor(reader, directory, signal);
   }
@@ -26,42 +31,46 @@ export class ParentLookup {
   async find(key: Pick<DirectoryEntry, "name" | "type">): Promise<DirectoryEntry | undefined> {
     await this.#open();
     if (this.#cursor !== undefined) return await this.#cursor.find(key);
+    if (this.#found !== undefined && compareEntries(this.#found, key) === 0) return this.#found;
     return await this.#reading(async () => {
       for (;;) {
         const next = await this.#raw.peek();
         if (next === undefined) return undefined;
         const order = next.entry.name.includes(REPLACED) ? -1 : compareEntries(next.entry, key);
-        if (order === 0) return next.entry;
         if (order > 0) return undefined;
         await this.#raw.pass(next);
+        if (order < 0) continue;
+        this.#found = next.entry;
+        return next.entry;
       }
     });
   }
 
-  /** Makes `match` able to answer for a text of this length; false where it never can. Cheap when it can already. */
-  canMatch(length: number): boolean | Promise<boolean> {
-    if (this.#ended || this.#cursor !== undefined) return false;
-    return this.#opened && this.#raw.hasFor(length) ? true : this.#readFor(length);
+  /** See RawListing.text; undefined also where the listing is in another form, and `find` is to be asked. Throws what reading contents throws. */
+  async text(): Promise<ParentText | undefined> {
+    await this.#open();
+    return this.isAsText ? this.#raw.text : undefined;
   }
 
-  /** See RawListing.match. */
-  match(text: Uint8Array, from: number, to: number): RawMatch | undefined {
-    return this.#raw.match(text, from, to);
+  /** Whether the listing is one to compare as text. It is known after the first call of `text`. */
+  get isAsText(): boolean {
+    return this.#cursor === undefined;
+  }
+
+  /** Reads on, so that `text` has more; false where there is no more. */
+  async more(): Promise<boolean> {
+    return this.isAsText && (await this.#reading(() => this.#raw.more())) === true;
+  }
+
+  /** See RawListing.moveTo. */
+  moveTo(at: number, isEnd: boolean): void {
+    this.#raw.moveTo(at, isEnd);
   }
 
   async close(): Promise<void> {
     this.#ended = true;
     await this.#raw.close();
     await this.#cursor?.close();
-  }
-
-  async #readFor(length: number): Promise<boolean> {
-    await this.#open();
-    if (this.#cursor !== undefined || this.#ended) return false;
-    await this.#reading(async () => {
-      while (!this.#raw.hasFor(length)) await this.#raw.more();
-    });
-    return !this.#ended;
   }
 
   async #open(): Promise<void> {

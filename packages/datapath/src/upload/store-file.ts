@@ -1,10 +1,11 @@
 /** Stores the data of one opened file through the lanes: its parts are ranges that are cut by themselves, and their chunks are joined in order. */
 import { closeSync, fstatSync } from "node:fs";
 import type { Extent } from "@drayage/kernels";
-import { ChunkList, type ContentId, directObjectId, type ObjectId, PARALLEL_UPLOAD_ABOVE_BYTES, type WrittenObject, writeIndirectList } from "@drayage/repo";
+import { ChunkList, type ObjectId, PARALLEL_UPLOAD_ABOVE_BYTES, type WrittenObject, writeIndirectList } from "@drayage/repo";
 import { atPath, pathError } from "../path-errors.ts";
-import type { RangeChunks, RangeResult } from "./lanes/jobs.ts";
+import type { RangeChunks } from "./lanes/jobs.ts";
 import type { UploadLanes } from "./lanes/upload-lanes.ts";
+import { appendChunks, STITCHED_FROM_BYTES, StitchedObject, within } from "./stitched-object.ts";
 import { compressorOf, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
 import { type OpenFile, uploadFile } from "./upload-file.ts";
 
@@ -51,9 +52,9 @@ export async function storeOpenFile(
 }
 
 /** An object of the chunks that are stored so far; undefined where there are none. */
-export async function partialObject(context: UploadContext, partial: PartialData): Promise<WrittenObject | undefined> {
+export async function partialObject(context: UploadContext, partial: PartialData, join = objectOf): Promise<WrittenObject | undefined> {
   const chunks = partial.chunks();
-  return chunks.count === 0 ? undefined : { objectId: await objectOf(context, chunks), length: chunks.totalLength };
+  return chunks.count === 0 ? undefined : { objectId: await join(context, chunks), length: chunks.totalLength };
 }
 
 export interface StoredData {
@@ -75,17 +76,22 @@ export interface StoreFileOptions {
   /** The object is cut afresh after every so many bytes. */
   readonly partBytes?: number;
   readonly direct?: boolean;
+  /** Bytes of a device. @default 0, for a file */
+  readonly deviceBytes?: number;
   readonly splitter: string;
   readonly compressor: string | undefined;
   readonly onProgress: (bytes: number) => void;
   readonly onPartial?: (partial: PartialData) => void;
+  /** @default the one chunk, or a list of them */
+  readonly join?: (context: UploadContext, chunks: ChunkList) => Promise<ObjectId>;
 }
 
 /** Throws what reading throws, with `code`; REPO_*, BLOB_*. The file stays open. */
 export async function storeFile(context: UploadContext, lanes: UploadLanes, options: StoreFileOptions): Promise<StoredData> {
-  const { fd, size, holes, splitter, compressor, partBytes = Number.POSITIVE_INFINITY, direct = false } = options;
+  const { fd, size, holes, splitter, compressor, partBytes = Number.POSITIVE_INFINITY, direct = false, deviceBytes = 0 } = options;
+  if (lanes.threads > 1 && size >= STITCHED_FROM_BYTES && size < partBytes) return await storeStitched(context, lanes, options);
   const parts: ChunkList[] = [];
-  const running: Promise<RangeResult>[] = [];
+  const running: Promise<{ readonly end: number }>[] = [];
   options.onPartial?.({ chunks: () => joined(parts) });
   try {
     // A file that fills its parts ends in an empty one, as Kopia has it.
@@ -94,11 +100,12 @@ export async function storeFile(context: UploadContext, lanes: UploadLanes, opti
       const chunks = new ChunkList();
       parts.push(chunks);
       await lanes.room();
-      const onChunks = ({ hashes, lengths }: RangeChunks): void => {
-        appendChunks(chunks, hashes, lengths);
-        options.onProgress(lengths.reduce((sum, length) => sum + length, 0));
+      const onChunks = (cut: RangeChunks): void => {
+        appendChunks(chunks, cut);
+        options.onProgress(cut.lengths.reduce((sum, length) => sum + length, 0));
       };
-      running.push(lanes.range({ kind: "range", fd, from, to, holes: within(holes, from, to), splitter, compressor, direct }, onChunks));
+      const job = { kind: "range", fd, from, to, lead: 0, isOpen: false, holes: within(holes, from, to), splitter, compressor, direct, deviceBytes } as const;
+      running.push(lanes.range(job, onChunks));
     }
     let whole = 0;
     for (const [i, part] of running.entries()) {
@@ -107,22 +114,26 @@ export async function storeFile(context: UploadContext, lanes: UploadLanes, opti
       if ((await part).end < Math.min((i + 1) * partBytes, size)) break;
     }
     const chunks = joined(parts.slice(0, whole));
-    return { objectId: await objectOf(context, chunks), length: chunks.totalLength };
+    return { objectId: await (options.join ?? objectOf)(context, chunks), length: chunks.totalLength };
   } finally {
     // Nobody may read on from a descriptor that is about to be closed.
     await Promise.allSettled(running);
   }
 }
 
-/** The object of these chunks. */
-export async function objectOf(context: UploadContext, chunks: ChunkList): Promise<ObjectId> {
-  return chunks.count === 1 ? chunks.at(0).objectId : await writeIndirectList(objectWritersOf(context), chunks, undefined, context.signal);
+/** The same of a large one, cut by several threads. */
+async function storeStitched(context: UploadContext, lanes: UploadLanes, options: StoreFileOptions): Promise<StoredData> {
+  const { size, direct = false, deviceBytes = 0, onProgress, onPartial } = options;
+  const maxChunkBytes = context.repository.objectWriters.createSplitter(options.splitter).maxChunkBytes;
+  const stitched = new StitchedObject(lanes, { ...options, from: 0, to: size, direct, deviceBytes, maxChunkBytes, onProgress: (bytes) => onProgress(bytes) });
+  onPartial?.({ chunks: () => stitched.chunks });
+  const chunks = await stitched.run();
+  return { objectId: await (options.join ?? objectOf)(context, chunks), length: chunks.totalLength };
 }
 
-function appendChunks(chunks: ChunkList, hashes: Uint8Array, lengths: Uint32Array): void {
-  const digestBytes = hashes.length / lengths.length;
-  const text = Buffer.from(hashes.buffer, hashes.byteOffset, hashes.length);
-  for (const [i, length] of lengths.entries()) chunks.append(directObjectId(text.toString("hex", i * digestBytes, (i + 1) * digestBytes) as ContentId), length);
+/** The object of these chunks. */
+export async function objectOf(context: UploadContext, chunks: ChunkList): Promise<ObjectId> {
+  return chunks.count === 1 ? chunks.at(0).objectId : await writeIndirectList(objectWritersOf(context), chunks, {}, context.signal);
 }
 
 /** The parts of the beginning that have chunks. */
@@ -132,15 +143,4 @@ function joined(parts: readonly ChunkList[]): ChunkList {
   const all = new ChunkList();
   for (const part of parts) for (const chunk of part) all.append(chunk.objectId, chunk.length);
   return all;
-}
-
-/** The holes of a range, as offsets and lengths. */
-function within(holes: readonly Extent[], from: number, to: number): number[] {
-  const inside: number[] = [];
-  for (const { offset, length } of holes) {
-    const start = Math.max(offset, from);
-    const end = Math.min(offset + length, to);
-    if (end > start) inside.push(start, end - start);
-  }
-  return inside;
 }

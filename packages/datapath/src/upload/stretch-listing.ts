@@ -61,8 +61,7 @@ export class EncodedRun {
 
   async writeTo(listing: DirectoryListingWriter, signal: AbortSignal | undefined): Promise<void> {
     if (this.isEmpty) return;
-    const ns = BigInt(this.#seconds) * NS_PER_S + BigInt(this.#nanoseconds);
-    const maxTimeNs = BigInt.asIntN(64, ns) === ns ? ns : ns < 0n ? -(2n ** 63n) : 2n ** 63n - 1n;
+    const maxTimeNs = timeNsOf(this.#seconds, this.#nanoseconds);
     await listing.addEncoded({ bytes: this.#bytes.subarray(0, this.#length), files: this.#files, size: this.#size, maxTimeNs }, signal);
   }
 
@@ -78,6 +77,12 @@ export class EncodedRun {
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
+}
+
+/** As a listing has it. */
+export function timeNsOf(seconds: number, nanoseconds: number): bigint {
+  const ns = BigInt(seconds) * NS_PER_S + BigInt(nanoseconds);
+  return BigInt.asIntN(64, ns) === ns ? ns : ns < 0n ? -(2n ** 63n) : 2n ** 63n - 1n;
 }
 
 export class StretchListing {

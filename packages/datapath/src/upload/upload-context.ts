@@ -5,6 +5,7 @@ import type { ObjectId, ObjectWriterContext, ObjectWriterOptions, PolicyTree, Re
 import type { ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
 import type { ProgressMeter } from "../progress.ts";
+import type { DeviceReading } from "./changed-blocks.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { StoreCounts } from "./lanes/jobs.ts";
 import type { UploadLanes } from "./lanes/upload-lanes.ts";
@@ -30,6 +31,9 @@ export interface UploadContext {
   /** Entries that are in it, but not as they were: files that changed while they were read, attributes that could not be. */
   readonly warnings: ProblemList;
   readonly counts: UploadCounts;
+  /** Of a device, what is read of it, and how long it is. */
+  deviceReading: DeviceReading | undefined;
+  deviceBytes: number | undefined;
   readonly checkpoints: Checkpoints;
   /** Compressor of file data, whatever policies say; none when undefined and no policy names one. */
   readonly compressor: string | undefined;

@@ -32,6 +32,9 @@ import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
+import { DEVICE_BYTES_TAG } from "../restore/block-snapshot.ts";
+import { BLOCK_FORMS, type BlockFormName } from "./block-form.ts";
+import { CHANGE_TAGS, type ChangedBlocks } from "./changed-blocks.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { estimate } from "./estimate.ts";
 import { UploadLanes } from "./lanes/upload-lanes.ts";
@@ -48,6 +51,10 @@ export interface UploadSource {
   /** A `directory` may also be a single file. A `block` device is read raw. */
   readonly kind: "directory" | "block";
   readonly path: string;
+  /** Of a device, what its storage knows of changes. */
+  readonly changedBlocks?: ChangedBlocks;
+  /** Of a device. @default "stream" */
+  readonly form?: BlockFormName;
 }
 
 export interface UploadSnapshotOptions {
@@ -144,14 +151,26 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
     const policies = options.policies ?? (options.policy === "velero" ? await veleroPolicies(options) : undefined);
     context = await contextOf({ ...options, ...(policies === undefined ? {} : { policies }) }, clock, meter, checkpoints);
     meter.enter("transferring");
-    const rootEntry = await uploadRoot(context, source, parents);
+    const rootEntry = await uploadRoot(context, options, parents);
     meter.enter("finishing");
     const stats = statsOf(context);
     await fence?.("snapshot");
     const identical = identicalParent(context, parents, rootEntry);
     const snapshotId =
       identical?.id ??
-      (await repository.snapshots.save({ source: snapshotSource, description, startTimeNs, endTimeNs: clock.nowNs(), stats, rootEntry, tags, pins }, signal));
+      (await repository.snapshots.save(
+        {
+          source: snapshotSource,
+          description,
+          startTimeNs,
+          endTimeNs: clock.nowNs(),
+          stats,
+          rootEntry,
+          tags: { ...tags, ...deviceTags(source, context) },
+          pins,
+        },
+        signal,
+      ));
     await checkpoints.discard();
     for (const stale of await staleCheckpoints(repository, snapshotSource, startTimeNs, signal)) await repository.snapshots.delete(stale.id, signal);
     await repository.flush(signal);
@@ -173,6 +192,14 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
     if (!endedWell) meter.close(false);
     await context?.lanes?.close();
   }
+}
+
+/** How long the device of a padded object is, and what the next upload of it goes on from. */
+function deviceTags({ changedBlocks, form }: UploadSource, { deviceReading = "everything", deviceBytes }: UploadContext): Labels {
+  const size = form === "blocks" && deviceBytes !== undefined ? { [DEVICE_BYTES_TAG]: String(deviceBytes) } : {};
+  if (changedBlocks === undefined) return size;
+  const { changeId, volumeId } = changedBlocks;
+  return { ...size, [CHANGE_TAGS.changeId]: changeId, [CHANGE_TAGS.volumeId]: volumeId, [CHANGE_TAGS.read]: deviceReading };
 }
 
 /** The parent that this upload only repeats, where a policy does not want that. As in Kopia the attributes of the root itself do not count. */
@@ -197,17 +224,20 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
     warnings: new ProblemList(),
     counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
     xattrs: options.xattrs ?? true,
+    deviceReading: undefined,
+    deviceBytes: undefined,
   };
 }
 
 function openLanes(
-  { repository, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism(), cpu = Number.POSITIVE_INFINITY }: UploadSnapshotOptions,
+  { repository, source, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism(), cpu = Number.POSITIVE_INFINITY }: UploadSnapshotOptions,
   kernels: Kernels,
   on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter },
 ): UploadLanes | undefined {
   const lanes = repository.contents.openLanes?.();
   if (lanes === undefined) return undefined;
-  const contentBytesMax = repository.objectWriters.createSplitter().maxChunkBytes;
+  const splitters = [undefined, BLOCK_FORMS[source.form ?? "stream"].splitter];
+  const contentBytesMax = Math.max(...splitters.map((splitter) => repository.objectWriters.createSplitter(splitter).maxChunkBytes));
   const packBufferBytes = laneBufferBytes(lanes.options, contentBytesMax);
   const plan = planMemory({
     ...{ budgetBytes: memoryBudget, threadsWanted: Math.min(parallel, Math.ceil(cpu)), maxChunkBytes: contentBytesMax, packBufferBytes },
@@ -221,14 +251,23 @@ function openLanes(
   });
 }
 
-async function uploadRoot(context: UploadContext, source: UploadSource, parents: Parents): Promise<DirectoryEntry> {
+async function uploadRoot(
+  context: UploadContext,
+  { source, snapshotSource }: Pick<UploadSnapshotOptions, "source" | "snapshotSource">,
+  parents: Parents,
+): Promise<DirectoryEntry> {
   const path = byteStringOf(resolve(source.path));
-  // Velero names a device by where its link leads.
-  if (source.kind === "block")
-    return await uploadBlockDevice(
+  if (source.kind === "block") {
+    const { changedBlocks, form = "stream" } = source;
+    const stored = await uploadBlockDevice(
       context,
+      // Velero names a device by where its link leads.
       atPath("find", path, () => realpathSync(Buffer.from(path, "latin1"), { encoding: "latin1" as BufferEncoding })),
+      { form, snapshotSource, parent: parents.complete, ...(changedBlocks === undefined ? {} : { changedBlocks }) },
     );
+    context.deviceBytes = stored.deviceBytes;
+    return stored.rootEntry;
+  }
   const isDirectory = atPath("open", path, () => statSync(Buffer.from(path, "latin1"))).isDirectory();
   return isDirectory ? await uploadDirectory(context, path, parents) : await uploadSingleFile(context, path);
 }

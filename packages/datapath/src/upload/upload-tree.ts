@@ -2,7 +2,8 @@
  * Walks a directory tree and stores it. The walk goes ahead, depth first; what it meets is read and stored beside it, and a directory's listing takes its entries in order as they
  * become known.
  *
- *   list ─► directories, one after the other: walked at once, in the listing when they are complete
+ *   list ─► directories, one after the other: of nothing but files, as the parent has it? its object is taken over
+ *      │                                      else walked at once, in the listing when they are complete
  *      └──► files, a stretch at a time: examined ─► as the parent has it? its text is taken over ─► small: many in one job · large: ranges
  *
  * What cannot be read is a problem in the result and missing from the listing; what the repository throws ends the upload.
@@ -11,7 +12,7 @@
  */
 import { lstatSync, readlinkSync } from "node:fs";
 import { asBuffer } from "@drayage/base";
-import { type DirectoryNames, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
+import { ATTRIBUTES, type DirectoryNames, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
 import {
   type DirectoryEntry,
   DirectoryListingWriter,
@@ -26,6 +27,7 @@ import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
 import type { DirectoryUnderWay } from "./checkpoints.ts";
+import { DirectoryComparison, type ScannedDirectory, STRETCH } from "./directory-comparison.ts";
 import { DirectoryFiles } from "./directory-files.ts";
 import { DirectoryRules, ListedNames } from "./directory-rules.ts";
 import { InOrder } from "./in-order.ts";
@@ -36,10 +38,9 @@ import { countContent, objectWritersOf, type UploadContext, type UploadedData } 
 
 /** Directories in one directory that are walked and not complete. */
 const CHILDREN_MAX = 64;
-/** Entries that are examined together. */
-export const STRETCH = 1024;
 /** Stretches of one directory that wait for their data. */
 const STRETCHES_MAX = 8;
+const DOT = 0x2e;
 /** Files with several names whose data is remembered; of more, the further names are read again and deduplicated. */
 const LINKED_FILES_MAX = 200_000;
 
@@ -60,10 +61,18 @@ export type Outcome = { readonly entry: DirectoryEntry } | { readonly failure: E
 
 export type FailureKind = "directory" | "other";
 
-/** A directory that was walked; its outcome is known when everything in it is stored. */
+/** A directory that was walked; its outcome is known when everything in it is stored. Nothing is under way of one that is as it was. */
 interface WalkedDirectory {
-  readonly outcome: Promise<Outcome>;
-  readonly underWay: DirectoryUnderWay;
+  readonly outcome: Promise<Outcome> | Outcome;
+  readonly underWay: DirectoryUnderWay | undefined;
+}
+
+/** What is known of a directory before it is walked. */
+interface KnownDirectory {
+  /** What its row says of extended attributes. @default it is asked for */
+  readonly attributes?: number;
+  /** It was compared with its parent's listing. */
+  readonly scanned?: ScannedDirectory | undefined;
 }
 
 export class TreeUpload {
@@ -71,6 +80,7 @@ export class TreeUpload {
   readonly #rootDevice: bigint;
   /** What the names of one file share, until the last of them was met. */
   readonly #linked = new Map<string, { readonly data: Promise<UploadedData | undefined>; left: number }>();
+  readonly #comparison: DirectoryComparison;
   readonly #files: DirectoryFiles;
   /** The first error that ends the upload. */
   #fatal: { readonly error: unknown } | undefined;
@@ -78,7 +88,8 @@ export class TreeUpload {
   constructor(context: UploadContext, rootDevice: bigint) {
     this.context = context;
     this.#rootDevice = rootDevice;
-    this.#files = new DirectoryFiles(this);
+    this.#comparison = new DirectoryComparison(context);
+    this.#files = new DirectoryFiles(this, this.#comparison);
   }
 
   /**
@@ -166,6 +177,14 @@ export class TreeUpload {
     return linked.data;
   }
 
+  /** What a row says of the attributes of a directory itself: mostly that there are none, which saves asking for them by the C library. */
+  #attributesOf(directory: AnchoredDirectory): number {
+    const rows = new Float64Array(ROW_SLOTS);
+    const itself = { names: Uint8Array.of(DOT), ends: Uint32Array.of(1), directories: 1 };
+    this.context.files.statEntries(directory.fd, itself, { from: 0, to: 1 }, this.context.xattrs, rows);
+    return rows[ROW.status] === 0 ? (rows[ROW.attributes] ?? ATTRIBUTES.unknown) : ATTRIBUTES.unknown;
+  }
+
   #begin(entry: DirectoryUnderWay["entry"]): DirectoryUnderWay {
     const listing = new DirectoryListingWriter(objectWritersOf(this.context), countContent(this.context.meter));
     return { entry, listing, children: new Set(), files: new Set(), closing: undefined };
@@ -174,6 +193,7 @@ export class TreeUpload {
   /**
    * Walks a directory, and gives back as `complete` what it is going to be. Ends when everything in it has been met; the directory may be closed when `complete` has ended.
    * Throws PATH_* and NOT_PERMITTED when the directory itself cannot be read.
+   * @param parents - besides the one that it was compared with
    */
   async #walk(
     directory: AnchoredDirectory,
@@ -181,6 +201,7 @@ export class TreeUpload {
     underWay: DirectoryUnderWay,
     parents: readonly ObjectId[],
     above: DirectoryRules | undefined,
+    { attributes = ATTRIBUTES.unknown, scanned }: KnownDirectory = {},
   ): Promise<{ readonly complete: Promise<WrittenDirectory> }> {
     const { context } = this;
     const { repository, signal } = context;
@@ -192,13 +213,14 @@ export class TreeUpload {
     };
     let walk: Walk;
     try {
-      const all = atPath("list directory", directory.path, () => context.files.listDirectory(directory.fd));
+      const all = scanned?.names ?? atPath("list directory", directory.path, () => context.files.listDirectory(directory.fd));
       const { names, rules } = this.#byRules(all, directory, path, above);
       walk = { directory, path, underWay, parents: lookups, special: [], names, rules };
       await this.rest(1 + names.ends.length / STRETCH);
       for (let i = 0; i < names.directories; i++) await this.#subdirectory(walk, i, order);
       for (let from = names.directories; from < names.ends.length; from += STRETCH) {
-        await this.#files.stretch(walk, { from, to: Math.min(from + STRETCH, names.ends.length) }, order);
+        const to = Math.min(from + STRETCH, names.ends.length);
+        await this.#files.stretch(walk, { from, to }, order, scanned?.text);
         await order.fewerThan(STRETCHES_MAX);
       }
     } catch (error) {
@@ -208,7 +230,8 @@ export class TreeUpload {
       listing.abandon();
       throw error;
     }
-    const xattrs = xattrsOf(context, directory.self, path);
+    const itsAttributes = attributes === ATTRIBUTES.unknown ? this.#attributesOf(directory) : attributes;
+    const xattrs = itsAttributes === ATTRIBUTES.none ? [] : xattrsOf(context, directory.self, path);
     await close();
     const { special } = walk;
     const finish = async (): Promise<WrittenDirectory> => {
@@ -248,17 +271,36 @@ export class TreeUpload {
       "directory",
     );
     const known = walked;
-    order.push(known?.outcome ?? outcome, async (result) => {
+    order.push(known === undefined ? outcome : known.outcome, async (result) => {
       await this.take(walk, result);
-      if (known !== undefined) walk.underWay.children.delete(known.underWay);
+      if (known?.underWay !== undefined) walk.underWay.children.delete(known.underWay);
     });
     await order.fewerThan(CHILDREN_MAX);
     await this.rest();
   }
 
   async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {
+    const parents: DirectoryEntry[] = [];
+    for (const lookup of walk.parents) {
+      const found = await lookup.find({ name, type: "directory" });
+      if (found !== undefined) parents.push(found);
+    }
+    const [first, ...others] = parents;
+    const compared = first === undefined ? undefined : await this.#comparison.compare(walk, name, first);
+    if (compared?.kind === "same") {
+      const { stat, objectId, summary } = compared;
+      this.context.counts.directories++;
+      this.#files.countCached(summary.size, summary.files);
+      await this.rest(1 + summary.files / 16);
+      return { outcome: { entry: { name, type: "directory", size: 0, ...factsOf(stat), objectId, summary } }, underWay: undefined };
+    }
+    if (compared === undefined) return await this.#openUnknown(walk, index, name, path, parents);
+    return await this.#walkBelow(walk, name, path, compared.directory, compared.stat, others, { attributes: compared.attributes, scanned: compared });
+  }
+
+  async #openUnknown(walk: Walk, index: number, name: string, path: string, parents: readonly DirectoryEntry[]): Promise<WalkedDirectory | undefined> {
     const rows = new Float64Array(ROW_SLOTS);
-    this.context.files.statEntries(walk.directory.fd, walk.names, { from: index, to: index + 1 }, false, rows);
+    this.context.files.statEntries(walk.directory.fd, walk.names, { from: index, to: index + 1 }, this.context.xattrs, rows);
     this.checkRow(walk, rows, 0, name);
     const { stat } = new RowFacts(rows, 0);
     // It was a directory when the names were read.
@@ -271,16 +313,25 @@ export class TreeUpload {
       return undefined;
     }
     const child = walk.directory.openDirectory(name);
+    return await this.#walkBelow(walk, name, path, child, stat, parents, { attributes: rows[ROW.attributes] ?? ATTRIBUTES.unknown });
+  }
+
+  /** Walks an open directory in another one, and closes it when it is complete. */
+  async #walkBelow(
+    walk: Walk,
+    name: string,
+    path: string,
+    child: AnchoredDirectory,
+    stat: FileStat,
+    parents: readonly DirectoryEntry[],
+    known: KnownDirectory,
+  ): Promise<WalkedDirectory> {
     const entry = { name, type: "directory" as const, size: 0, ...factsOf(stat) };
     const underWay = this.#begin(entry);
     try {
-      const parents: ObjectId[] = [];
-      for (const lookup of walk.parents) {
-        const found = await lookup.find(entry);
-        if (found !== undefined) parents.push(found.objectId);
-      }
       walk.underWay.children.add(underWay);
-      const { complete } = await this.#walk(child, path, underWay, parents, walk.rules);
+      const ids = parents.map(({ objectId }) => objectId);
+      const { complete } = await this.#walk(child, path, underWay, ids, walk.rules, known);
       const outcome = complete.then((written): Outcome => ({ entry: { ...entry, ...written } })).finally(() => child.close());
       outcome.catch(() => undefined);
       return { outcome, underWay };

@@ -333,7 +333,7 @@ describe("what goes wrong while uploading", () => {
     writeFileSync(join(outside, "secret"), "not of this volume");
     for (const name of ["a", "b", "c"]) mkdirSync(join(root, name));
     try {
-      const swap = meanwhile("/.", () => {
+      const swap = meanwhile("/a", () => {
         for (const name of ["b", "c"]) rmSync(join(root, name), { recursive: true, force: true });
         symlinkSync(outside, join(root, "b"));
         writeFileSync(join(root, "c"), "a file by now");

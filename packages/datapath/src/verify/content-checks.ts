@@ -102,7 +102,7 @@ export class ContentChecks {
     this.#on = options;
     const { source, pool, signal, limits } = options;
     this.#transfer = new PlannedTransfer<CheckTarget>({
-      ...{ source, pool, signal, check: true, memoryBytes: limits.memoryBytes, rangeBytes: limits.rangeBytes },
+      ...{ source, pool, signal, check: true, limits },
       onDone: ({ node }, { id }, error) => {
         if (error !== undefined) node.fail(error);
         else this.#good.add(id);

@@ -18,7 +18,7 @@ import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts
 import { closeSegment, type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
 import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
 import { RunFolder } from "../index-blobs/run-folder.ts";
-import { findIn, isHeldBy, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
+import { findIn, isHeldAt, isHeldBy, type SharedIndex, sharedPart } from "../index-blobs/shared-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { shared } from "./shared-work.ts";
 
@@ -56,6 +56,8 @@ export class CommittedIndex {
   readonly #loader: IndexLoader;
   #segments: readonly IndexSegment[] = [];
   #indexes: readonly PackIndex[] = [];
+  /** Of these, by the first byte of keys, those that have any such: indexes of small snapshots hold listings alone, and each of a hundred thousand files would ask them all. */
+  #indexesOfPrefix: (readonly PackIndex[] | undefined)[] = [];
   #deletionWatermark = 0;
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   /** Refreshes and commits one after the other: a refresh that listed before a commit must not drop what the commit added. */
@@ -94,6 +96,14 @@ export class CommittedIndex {
   /** Whether a content is there that is not deleted. */
   has(key: Uint8Array): boolean {
     return isHeldBy(this.#indexes, key);
+  }
+
+  /** The same of a key that begins at `at`. */
+  hasAt(keys: Uint8Array, at: number, keyBytes: number): boolean {
+    const prefix = keys[at] ?? 0;
+    const indexes = this.#indexesOfPrefix[prefix] ?? this.#indexes.filter((index) => index.mayHavePrefix(prefix));
+    this.#indexesOfPrefix[prefix] = indexes;
+    return isHeldAt(indexes, keys, at, keyBytes);
   }
 
   /** Whether a deletion is final, so that the content counts as never having been. */
@@ -138,6 +148,7 @@ export class CommittedIndex {
     for (const segment of this.#segments) closeSegment(segment);
     this.#segments = [];
     this.#indexes = [];
+    this.#indexesOfPrefix = [];
   }
 
   async #load(): Promise<void> {
@@ -184,6 +195,7 @@ export class CommittedIndex {
     }
     this.#segments = next;
     this.#indexes = indexesOf(next);
+    this.#indexesOfPrefix = [];
   }
 
   #enqueue<T>(work: () => Promise<T>): Promise<T> {

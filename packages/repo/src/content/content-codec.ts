@@ -25,6 +25,10 @@ const IV_BYTES = 16;
 /** Header id 0: stored as it is. */
 const NOT_COMPRESSED = 0;
 const FIRST_COMPRESSED_BYTES = 64 << 10;
+/** Contents of so many bytes are compressed where one of some samples, at even distances, becomes shorter. */
+const SAMPLED_FROM_BYTES = 1 << 20;
+const SAMPLES = 16;
+const SAMPLE_BYTES = 8 << 10;
 
 /** What the index has to know to read a content. */
 export interface StoredForm {
@@ -53,6 +57,7 @@ export class ContentCodec {
   readonly #kernels: Kernels;
   readonly #compresses: boolean;
   #compressed = new Uint8Array(0);
+  #sample: Uint8Array | undefined;
   #opened = new Uint8Array(0);
 
   /** @param compresses - whether the index can say that a content is compressed */
@@ -77,14 +82,32 @@ export class ContentCodec {
   compress(data: Uint8Array, compressor: string | undefined): { readonly payload: Uint8Array; readonly compressionId: number } {
     const raw = { payload: data, compressionId: NOT_COMPRESSED };
     if (compressor === undefined || compressor === "" || compressor === "none" || !this.#compresses) return raw;
-    const { compress, compressInto, headerId, name } = this.#kernels.compressor(compressor);
+    const chosen = this.#kernels.compressor(compressor);
+    const { compress, compressInto, headerId, name } = chosen;
     if (compress === undefined) throw new DrayError("REPO_UNSUPPORTED", `Cannot compress with "${name}": it is only read, no longer written`);
+    if (data.length >= SAMPLED_FROM_BYTES && !this.#shrinksInSamples(chosen, data)) return raw;
     if (compressInto !== undefined) return this.#compressInto(compressInto, data, headerId);
     const stream = compress(data);
     if (stream.length + COMPRESSION_HEADER_BYTES >= data.length) return raw;
     const header = new Uint8Array(COMPRESSION_HEADER_BYTES);
     new DataView(header.buffer).setUint32(0, headerId);
     return { payload: concat([header, stream]), compressionId: headerId };
+  }
+
+  /**
+   * Whether a compressor makes any sample of a large content shorter. Of what is compressed or encrypted already none is, and going through all of it costs as much as hashing it;
+   * what only repeats at a distance is missed, and stored as it is.
+   */
+  #shrinksInSamples({ compress, compressInto }: Compressor, data: Uint8Array): boolean {
+    this.#sample ??= new Uint8Array(SAMPLE_BYTES);
+    for (let i = 0; i < SAMPLES; i++) {
+      const from = Math.floor((i * (data.length - SAMPLE_BYTES)) / (SAMPLES - 1));
+      const sample = data.subarray(from, from + SAMPLE_BYTES);
+      const length = compressInto === undefined ? compress?.(sample).length : compressInto(sample, this.#sample, 0);
+      // None: it did not fit.
+      if (length !== undefined && length > 0 && length < SAMPLE_BYTES) return true;
+    }
+    return false;
   }
 
   /** Into memory that is kept; the payload is valid until the next call. No room for as much as went in: only what is shorter is of use. */

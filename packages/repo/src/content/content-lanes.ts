@@ -4,13 +4,20 @@
  *   lane (any thread) ─ sealed pack ─► adopt: name, head, times ─► WriteSession ─► storage
  *   flush of the repository ─► every lane delivers what it has ─► the session with all of it
  */
-import { compareBytes } from "@drayage/base";
 import type { RepositoryFormat } from "../format/repository-format.ts";
-import type { IndexEntry } from "../index-blobs/pack-index.ts";
 import type { SharedIndex } from "../index-blobs/shared-index.ts";
-import { KnownContents } from "./known-contents.ts";
+import { KnownContents, knownContentsBytes } from "./known-contents.ts";
 import type { OpenPack } from "./open-pack.ts";
-import { type KnownToLane, type LaneOptions, PACK_COLUMNS, type SealedPack } from "./sealing-lane.ts";
+import { type PackEntries, SealedEntries } from "./pack-entries.ts";
+import type { KnownToLane, LaneOptions, SealedPack } from "./sealing-lane.ts";
+
+/** Of each content: its columns in the lane and their copy, its entry in the index of its pack, and at a flush in an index that is built, sealed and read back. */
+const SESSION_CONTENT_BYTES = 200;
+
+/** Memory that contents take between two flushes, when there are so many: an estimate from the sizes of what is kept. */
+export function sessionBytes(contents: number): number {
+  return knownContentsBytes(contents) + contents * SESSION_CONTENT_BYTES;
+}
 
 /** What the contents of a repository lend to the lanes of one writer. */
 export interface LaneHost {
@@ -28,11 +35,13 @@ export interface LaneHost {
   timestamp(key: Uint8Array): number;
   takeOver(
     sealed: SealedPack,
-    entriesOf: (pack: OpenPack) => IndexEntry[],
+    entriesOf: (pack: OpenPack) => PackEntries,
     release: (buffer: Uint8Array) => void,
     signal: AbortSignal | undefined,
   ): Promise<void>;
-  flushWhenDue(signal: AbortSignal | undefined): Promise<void>;
+  /** Whether the first of what was written is old enough for a flush. */
+  readonly isFlushDue: () => boolean;
+  flush(signal: AbortSignal | undefined): Promise<void>;
   onFlush(deliver: () => Promise<void>): () => void;
 }
 
@@ -41,6 +50,8 @@ export class ContentLanes {
   readonly #host: LaneHost;
   /** What a failed writer claimed is stored by nobody, so each has its own. */
   readonly #session: KnownContents = KnownContents.create();
+  /** Contents that were claimed when the last flush began, of those that tables still name. */
+  #claimedBefore = 0;
   #stopListening: (() => void) | undefined;
 
   constructor(host: LaneHost) {
@@ -73,9 +84,32 @@ export class ContentLanes {
     return true;
   }
 
-  /** Makes what was written part of the repository when the first of it was written a while ago. */
-  flushWhenDue(signal?: AbortSignal): Promise<void> {
-    return this.#host.flushWhenDue(signal);
+  /**
+   * Makes what was written part of the repository when the first of it was written a while ago, or when it is more than so many contents: what is known of them takes memory until then.
+   * True when it did.
+   */
+  async flushWhenDue(contentsMax: number, signal?: AbortSignal): Promise<boolean> {
+    const claimed = this.#session.count;
+    if (!this.#host.isFlushDue() && claimed - this.#claimedBefore < contentsMax) return false;
+    await this.#host.flush(signal);
+    this.#claimedBefore = claimed;
+    return true;
+  }
+
+  /**
+   * Forgets what the index knows by now. True when lanes must be told what `known` gives.
+   * @param newestOfAll - the least `newestTable` that a lane had when it delivered for the last flush: what was claimed in tables before that one is committed
+   */
+  forgetCommitted(newestOfAll: number): boolean {
+    const before = this.#session.count;
+    const forgot = this.#session.forgetBefore(newestOfAll);
+    this.#claimedBefore = Math.max(0, this.#claimedBefore - (before - this.#session.count));
+    return forgot;
+  }
+
+  /** Memory that the tables of contents take. */
+  get knownBytes(): number {
+    return this.#session.byteLength;
   }
 
   /** Calls `deliver` before each flush: it resolves when every lane has delivered, and its packs were adopted. */
@@ -97,32 +131,8 @@ export class ContentLanes {
     this.#stopListening = undefined;
   }
 
-  #entriesOf({ count, hashes, columns }: SealedPack, { blobId }: OpenPack): IndexEntry[] {
-    const digestBytes = hashes.length / count;
+  #entriesOf(sealed: SealedPack, { blobId }: OpenPack): PackEntries {
     const formatVersion = this.#host.format.block.version;
-    // Prefix bytes of file data are 0, which is what the memory is.
-    const keys = new Uint8Array(count * (digestBytes + 1));
-    // In the order of their keys, which the index is going to ask for several times.
-    return orderOf(hashes, count).map((i): IndexEntry => {
-      const key = keys.subarray(i * (digestBytes + 1), (i + 1) * (digestBytes + 1));
-      key.set(hashes.subarray(i * digestBytes, (i + 1) * digestBytes), 1);
-      const column = i * PACK_COLUMNS;
-      return {
-        ...{ key, packBlobId: blobId, packOffset: columns[column] ?? 0, packedLength: columns[column + 1] ?? 0 },
-        ...{ originalLength: columns[column + 2] ?? 0, compressionId: columns[column + 3] ?? 0 },
-        ...{ formatVersion, timestampSeconds: this.#host.timestamp(key), deleted: false },
-      };
-    });
+    return new SealedEntries(sealed, { packBlobId: blobId, formatVersion, timestampOf: (key) => this.#host.timestamp(key) });
   }
-}
-
-/** Positions of hashes in the order of their bytes. Four bytes decide nearly always. */
-function orderOf(hashes: Uint8Array, count: number): number[] {
-  const digestBytes = hashes.length / count;
-  const view = new DataView(hashes.buffer, hashes.byteOffset, hashes.length);
-  const first = Uint32Array.from({ length: count }, (_, i) => view.getUint32(i * digestBytes));
-  const compare = (a: number, b: number): number =>
-    (first[a] ?? 0) - (first[b] ?? 0) ||
-    compareBytes(hashes.subarray(a * digestBytes, (a + 1) * digestBytes), hashes.subarray(b * digestBytes, (b + 1) * digestBytes));
-  return Array.from({ length: count }, (_, i) => i).sort(compare);
 }

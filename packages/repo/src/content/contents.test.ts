@@ -2,6 +2,7 @@ import { concat, equalBytes, hasCode, toHex, utf8 } from "@drayage/base";
 import { settle, VirtualClock } from "@drayage/base/testing";
 import type { BlobStorage, GetBlobOptions } from "@drayage/blob";
 import { FaultyStorage, faultAt, faultWhen, MemoryStorage } from "@drayage/blob/testing";
+import { ctr } from "@drayage/kernels/testing";
 import { describe, expect, it } from "vitest";
 import type { ContentId } from "../content-port.ts";
 import { unframeFormatBlob } from "../format/format-blob.ts";
@@ -290,6 +291,23 @@ describe("contents", () => {
       expect(await kinds(repository.storage)).toBe(formatVersion === 1 ? "np" : "pxn");
       expect((await (await repository.open()).get(id)).length).toBe(5000);
     }
+  });
+
+  it("are stored as they are where they are large and no sample of them becomes shorter, and compressed where one does", async () => {
+    const repository = await newTestRepository();
+    const contents = await repository.open();
+    const noise = ctr(2 << 20);
+    const partly = noise.slice().fill(7, 1 << 20, (1 << 20) + (300 << 10));
+    for (const compressor of ["zstd-fastest", "gzip-best-speed"]) {
+      const ids = [noise, partly].map(async (data) => (await contents.write(concat([utf8(compressor), data]), { compressor })).id);
+      const [asItIs, compressed] = (await Promise.all(ids)).map((id) => contents.info(id));
+      expect(asItIs).toMatchObject({ compressionId: 0, originalLength: noise.length + compressor.length });
+      expect(compressed?.compressionId).not.toBe(0);
+      expect(compressed?.packedLength).toBeLessThan(noise.length - (250 << 10));
+    }
+    // What is short is tried as a whole.
+    const { id } = await contents.write(noise.slice(0, 600 << 10).fill(7, 1000, 200_000), { compressor: "zstd-fastest" });
+    expect(contents.info(id)?.compressionId).toBe(0x1101);
   });
 
   it("stop when what was asked for is aborted", async () => {

@@ -28,9 +28,10 @@ import { type ContentCodec, createContentCodec } from "./content-codec.ts";
 import { hashOf, idOfKey, isContentPrefix, keyOf, makeContentId, prefixByte } from "./content-id.ts";
 import { ContentLanes } from "./content-lanes.ts";
 import { type OpenPack, PackBuffers } from "./open-pack.ts";
+import type { PackEntries } from "./pack-entries.ts";
 import { PREAMBLE_BYTES } from "./pack-layout.ts";
 import { PackReader } from "./pack-reader.ts";
-import type { SealedPack } from "./sealing-lane.ts";
+import { PACK_COLUMNS, type SealedPack } from "./sealing-lane.ts";
 import { newSessionId } from "./session-id.ts";
 import { packHead, type SessionDependencies, WriteSession } from "./write-session.ts";
 
@@ -199,7 +200,8 @@ export class Contents implements ContentWriter {
       refresh: (signal) => this.refresh(signal),
       timestamp: (key) => this.#timestampAfter(this.#committed.find(key)),
       takeOver: (sealed, entriesOf, release, signal) => this.#adopt(sealed, entriesOf, release, signal),
-      flushWhenDue: (signal) => this.#flushWhenDue(signal),
+      isFlushDue: () => this.#isFlushDue,
+      flush: (signal) => this.flush(signal),
       onFlush: (deliver) => {
         this.#lanes.add(deliver);
         return () => this.#lanes.delete(deliver);
@@ -215,6 +217,22 @@ export class Contents implements ContentWriter {
   hasKey(key: Uint8Array): boolean {
     if (this.#committed.has(key)) return true;
     return this.#session === undefined && this.#flushing.length === 0 ? false : this.#find(idOfKey(key), key)?.deleted === false;
+  }
+
+  get keyBytes(): number {
+    return 1 + this.codec.hasher.digestBytes;
+  }
+
+  storedKeys(keys: Uint8Array, count: number): number {
+    const { keyBytes } = this;
+    let stored = 0;
+    // Nearly all are committed: a view of each key would cost more than looking it up.
+    while (stored < count) {
+      const at = stored * keyBytes;
+      if (!this.#committed.hasAt(keys, at, keyBytes) && !this.hasKey(keys.slice(at, at + keyBytes))) break;
+      stored++;
+    }
+    return stored;
   }
 
   async get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array> {
@@ -391,7 +409,11 @@ export class Contents implements ContentWriter {
 
   /** Makes what was written part of the repository when the first of it was written a while ago: packs that no index names do not live for ever. */
   async #flushWhenDue(signal?: AbortSignal): Promise<void> {
-    if (this.#session !== undefined && this.#session.ageMs > FLUSH_AFTER_MS) await this.flush(signal);
+    if (this.#isFlushDue) await this.flush(signal);
+  }
+
+  get #isFlushDue(): boolean {
+    return this.#session !== undefined && this.#session.ageMs > FLUSH_AFTER_MS;
   }
 
   /** Seals a payload into the open pack and makes it findable; with `expected` it is read back first, and taken back when it differs. */
@@ -441,19 +463,13 @@ export class Contents implements ContentWriter {
 
   async #adopt(
     sealed: SealedPack,
-    entriesOf: (pack: OpenPack) => IndexEntry[],
+    entriesOf: (pack: OpenPack) => PackEntries,
     release: (buffer: Uint8Array) => void,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    let bytes = 0;
-    const entries = (pack: OpenPack): IndexEntry[] => {
-      const list = entriesOf(pack);
-      for (const { originalLength } of list) bytes += originalLength;
-      return list;
-    };
-    const adopted = this.#current().adopt(sealed, entries, release, signal);
+    const adopted = this.#current().adopt(sealed, entriesOf, release, signal);
     this.#statistics.writtenContents += sealed.count;
-    this.#statistics.writtenBytes += bytes;
+    for (let i = 0; i < sealed.count; i++) this.#statistics.writtenBytes += sealed.columns[i * PACK_COLUMNS + 2] ?? 0;
     this.#statistics.packedBytes += sealed.length;
     await adopted;
   }

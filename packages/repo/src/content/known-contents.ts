@@ -5,7 +5,8 @@
  *   table    header: slots taken · then a state word for each slot · then four key words for each slot
  *   state    0 free ─ compareExchange ─► 1 being written ─► 2 taken
  *
- * Invariants: a slot is published by its state, after its key. A table never grows; the owner adds one twice as large, and the older ones are only read from then on.
+ * Invariants: a slot is published by its state, after its key. A table never grows; the owner adds another one, and the older ones are only read from then on. Once what they name is
+ * committed, and so found in the index, the owner forgets them: memory follows from how often that is, not from how many contents there are.
  * A key is the first 16 bytes of a keyed hash: two contents that share them are as likely as a broken hash.
  */
 import { invariant } from "@drayage/base";
@@ -18,11 +19,22 @@ const TAKEN = 2;
 const FIRST_SLOTS = 1 << 16;
 /** The owner adds a table when the newest is this full; until the others know of it there is room for what they claim meanwhile. */
 const FULL_AT = 0.5;
-/** More tables than this would hold more contents than there are addresses in a repository's index. */
-const TABLES_MAX = 20;
+/** While more tables are kept than that, since a thread is busy with one large file, each is twice as large as the one before. */
+const EQUAL_TABLES_MAX = 8;
+const TABLES_MAX = 32;
 
 /** What `postMessage` hands to other threads. */
-export type SharedKnownContents = readonly SharedArrayBuffer[];
+export interface SharedKnownContents {
+  /** The number of the first of these tables, counted from when the session began. */
+  readonly first: number;
+  readonly tables: readonly SharedArrayBuffer[];
+}
+
+/** Bytes that tables take at most when those that name more than `contents` committed contents are forgotten. */
+export function knownContentsBytes(contents: number): number {
+  // As many tables as hold them, one that is forgotten only with the next, and one that is being filled while a flush is under way.
+  return (Math.ceil(contents / (FIRST_SLOTS * FULL_AT)) + 2) * FIRST_SLOTS * 4 * (1 + KEY_WORDS);
+}
 
 interface Table {
   readonly words: Int32Array;
@@ -31,27 +43,47 @@ interface Table {
 
 export class KnownContents {
   #tables: readonly Table[];
+  #first: number;
 
-  private constructor(tables: readonly Table[]) {
+  private constructor(first: number, tables: readonly Table[]) {
+    this.#first = first;
     this.#tables = tables;
   }
 
   static create(slots: number = FIRST_SLOTS): KnownContents {
-    return new KnownContents([newTable(slots)]);
+    return new KnownContents(0, [newTable(slots)]);
   }
 
   static attach(shared: SharedKnownContents): KnownContents {
-    invariant(shared.length > 0 && shared.length <= TABLES_MAX, `Cannot attach ${shared.length} tables of contents`);
-    return new KnownContents(shared.map(tableOf));
+    const { first, tables } = shared;
+    invariant(tables.length > 0 && tables.length <= TABLES_MAX, `Cannot attach ${tables.length} tables of contents`);
+    return new KnownContents(first, tables.map(tableOf));
   }
 
   get shared(): SharedKnownContents {
-    return this.#tables.map(({ words }) => words.buffer as SharedArrayBuffer);
+    return { first: this.#first, tables: this.#tables.map(({ words }) => words.buffer as SharedArrayBuffer) };
   }
 
-  /** Takes up tables that the owner added. */
-  update(shared: SharedKnownContents): void {
-    this.#tables = shared.map((memory, i) => (this.#tables[i]?.words.buffer === memory ? (this.#tables[i] as Table) : tableOf(memory)));
+  /** The number of the table that takes what is claimed now. */
+  get newest(): number {
+    return this.#first + this.#tables.length - 1;
+  }
+
+  /** Contents that were claimed in the tables that are kept. */
+  get count(): number {
+    return this.#tables.reduce((sum, { words }) => sum + Atomics.load(words, 0), 0);
+  }
+
+  get byteLength(): number {
+    return this.#tables.reduce((sum, { words }) => sum + words.byteLength, 0);
+  }
+
+  /** Takes up tables that the owner added, and leaves those that it forgot. */
+  update({ first, tables }: SharedKnownContents): void {
+    const known = this.#tables;
+    const moved = first - this.#first;
+    this.#tables = tables.map((memory, i) => (known[i + moved]?.words.buffer === memory ? (known[i + moved] as Table) : tableOf(memory)));
+    this.#first = first;
   }
 
   /** Whether the hash at this offset is there already. */
@@ -72,7 +104,16 @@ export class KnownContents {
   makeRoom(): boolean {
     const newest = this.#tables.at(-1) as Table;
     if (Atomics.load(newest.words, 0) < newest.slots * FULL_AT || this.#tables.length === TABLES_MAX) return false;
-    this.#tables = [...this.#tables, newTable(newest.slots * 2)];
+    this.#tables = [...this.#tables, newTable(this.#tables.length > EQUAL_TABLES_MAX ? newest.slots * 2 : newest.slots)];
+    return true;
+  }
+
+  /** For the owner: forgets the tables before this one, whose contents are committed, and which nobody claims in any more. True when the others must be told. */
+  forgetBefore(table: number): boolean {
+    const count = Math.min(table, this.newest) - this.#first;
+    if (count <= 0) return false;
+    this.#tables = this.#tables.slice(count);
+    this.#first += count;
     return true;
   }
 }

@@ -10,10 +10,11 @@
  *     body                          uvarint 1 · uvarint length of iv · iv · uvarint offset · uvarint length of the local index
  */
 import { crc32 } from "node:zlib";
-import { concat, DrayError, equalBytes, type RandomSource } from "@drayage/base";
-import { decodeIndex, encodeIndex, inKeyOrder } from "../index-blobs/index-codec.ts";
-import type { IndexEntry, PackIndex } from "../index-blobs/pack-index.ts";
+import { concat, DrayError, type RandomSource } from "@drayage/base";
+import { decodeIndex } from "../index-blobs/index-codec.ts";
+import type { PackIndex } from "../index-blobs/pack-index.ts";
 import { type ContentCodec, invariantReadBack } from "./content-codec.ts";
+import type { PackEntries } from "./pack-entries.ts";
 
 export const PREAMBLE_BYTES = 32;
 const PADDING_UNIT_BYTES = 4096;
@@ -67,13 +68,13 @@ export interface PackTail {
  * Builds what follows the padding of a pack whose first `offset` bytes are done, then decodes it as a recovery would and compares every entry.
  * Throws INVARIANT when they differ.
  */
-export function buildPackTail(codec: ContentCodec, indexVersion: number, entries: readonly IndexEntry[], offset: number, random: RandomSource): PackTail {
-  const plain = encodeIndex(indexVersion, entries, random.bytes(INDEX_TRAILER_BYTES));
+export function buildPackTail(codec: ContentCodec, indexVersion: number, entries: PackEntries, offset: number, random: RandomSource): PackTail {
+  const plain = entries.encode(indexVersion, random.bytes(INDEX_TRAILER_BYTES));
   const iv = codec.hasher.hash(plain);
   const sealed = codec.sealWith(plain, iv);
   const bytes = concat([sealed, encodePostamble({ iv, offset, length: sealed.length })]);
-  const index = decodeIndex(openPackTail(codec, bytes, offset + bytes.length).slice(0, plain.length - INDEX_TRAILER_BYTES));
-  invariantReadBack(sameEntries(index, entries), `the index of pack "${entries[0]?.packBlobId}"`);
+  const index = decodeIndex(openPackTail(codec, bytes, offset + bytes.length).subarray(0, plain.length - INDEX_TRAILER_BYTES));
+  invariantReadBack(entries.isSaidBy(index), `the index of pack "${entries.packBlobId}"`);
   return { bytes, index };
 }
 
@@ -83,25 +84,6 @@ export function openPackTail(codec: ContentCodec, tail: Uint8Array, packLength: 
   const at = offset - (packLength - tail.length);
   if (at < 0 || at + length > tail.length) throw corrupt(`its index at ${offset} with ${length} bytes lies outside the bytes at hand`);
   return codec.openWith(tail.subarray(at, at + length), iv, "the index of a pack");
-}
-
-/** Whether an index says exactly what these entries say. */
-export function sameEntries(index: PackIndex, entries: readonly IndexEntry[]): boolean {
-  if (index.entryCount !== entries.length) return false;
-  return inKeyOrder(entries).every((entry, i) => {
-    const read = index.entryAt(i);
-    return (
-      equalBytes(read.key, entry.key) &&
-      read.packBlobId === entry.packBlobId &&
-      read.packOffset === entry.packOffset &&
-      read.packedLength === entry.packedLength &&
-      read.originalLength === entry.originalLength &&
-      read.compressionId === entry.compressionId &&
-      read.formatVersion === entry.formatVersion &&
-      read.timestampSeconds === entry.timestampSeconds &&
-      read.deleted === entry.deleted
-    );
-  });
 }
 
 function uvarint(value: number): Uint8Array {

@@ -7,7 +7,7 @@
  *
  * Memory: one pack buffer, and 50 bytes for each content in it.
  */
-import { invariant } from "@drayage/base";
+import { hasCode, invariant } from "@drayage/base";
 import { type ByteRanges, createKernels, type Kernels } from "@drayage/kernels";
 import type { ContentDecoderOptions } from "../content-port.ts";
 import { type AttachedIndex, attachIndex, type SharedIndex } from "../index-blobs/shared-index.ts";
@@ -69,6 +69,8 @@ export function laneBufferBytes({ maxPackBytes, headBytes }: LaneOptions, conten
 /** What encryption adds, with room to spare; error correction grows the buffer. */
 const PACK_SLACK_BYTES = 1 << 20;
 const FIRST_COUNT = 1024;
+/** The first byte of the key of a content of file data. */
+const DATA_PREFIX = 0;
 
 /** A pack on its way, as SealedPack has it. */
 interface LanePack {
@@ -91,6 +93,8 @@ export class SealingLane {
   readonly #codec: ContentCodec;
   readonly #ports: LanePorts;
   #committed: AttachedIndex;
+  /** Whether the committed index may name file data: in a first backup it does not. */
+  #committedHasData: boolean;
   readonly #session: KnownContents;
   readonly #key: Uint8Array;
   #hashes = new Uint8Array(0);
@@ -104,16 +108,29 @@ export class SealingLane {
     this.#ports = ports;
     this.digestBytes = codec.hasher.digestBytes;
     this.#committed = attachIndex(known.committed);
+    this.#committedHasData = this.#committed.mayHavePrefix(DATA_PREFIX);
     this.#session = KnownContents.attach(known.session);
     this.#key = new Uint8Array(1 + this.digestBytes);
   }
 
-  /** Takes up what is known by now. */
+  /**
+   * Takes up what is known by now. What is out of date already, since it waited behind a large file, changes nothing: the tables that it leaves out may name what only a younger index
+   * knows, and that follows.
+   */
   update({ committed, session }: Partial<KnownToLane>): void {
+    if (committed !== undefined) {
+      const attached = attachIfThere(committed);
+      if (attached === undefined) return;
+      this.#committed.close();
+      this.#committed = attached;
+      this.#committedHasData = attached.mayHavePrefix(DATA_PREFIX);
+    }
     if (session !== undefined) this.#session.update(session);
-    if (committed === undefined) return;
-    this.#committed.close();
-    this.#committed = attachIndex(committed);
+  }
+
+  /** The number of the table in which this lane claims contents. */
+  get newestTable(): number {
+    return this.#session.newest;
   }
 
   /** Stores the contents that are not there yet. Throws INVARIANT when one cannot be read back, and what `nextBuffer` throws. */
@@ -166,6 +183,7 @@ export class SealingLane {
   }
 
   #isNew(hashes: Uint8Array, at: number): boolean {
+    if (!this.#committedHasData) return this.#session.claim(hashes, at);
     // Byte by byte: a view for each content costs more.
     for (let i = 0; i < this.digestBytes; i++) this.#key[1 + i] = hashes[at + i] ?? 0;
     return !this.#committed.has(this.#key) && this.#session.claim(hashes, at);
@@ -182,9 +200,10 @@ export class SealingLane {
 
   /** As many of the fresh ranges as belong into this pack, in one call. */
   #sealTogether(pack: LanePack, ranges: ByteRanges, hashes: Uint8Array, fresh: Uint32Array): number {
+    const { digestBytes } = this;
     const starts = new Uint32Array(fresh.length);
     const lengths = new Uint32Array(fresh.length);
-    const chosen = new Uint8Array(fresh.length * this.digestBytes);
+    const chosen = new Uint8Array(fresh.length * digestBytes);
     let end = pack.length;
     let count = 0;
     for (; count < fresh.length && end < this.#options.maxPackBytes; count++) {
@@ -192,12 +211,13 @@ export class SealingLane {
       const length = ranges.lengths[from] ?? 0;
       starts[count] = ranges.starts[from] ?? 0;
       lengths[count] = length;
-      chosen.set(hashes.subarray(from * this.digestBytes, (from + 1) * this.digestBytes), count * this.digestBytes);
+      // Byte by byte: a view for each content costs more.
+      for (let i = 0; i < digestBytes; i++) chosen[count * digestBytes + i] = hashes[from * digestBytes + i] ?? 0;
       end += this.#codec.sealedLength(length);
     }
     this.#reserve(pack, end);
     this.#codec.sealRanges({ data: ranges.data, starts, lengths, count }, chosen, pack.buffer, pack.length);
-    for (let i = 0; i < count; i++) this.#note(pack, chosen, i, this.#codec.sealedLength(lengths[i] ?? 0), lengths[i] ?? 0, 0);
+    this.#noteTogether(pack, chosen, lengths, count);
     return count;
   }
 
@@ -224,19 +244,45 @@ export class SealingLane {
   }
 
   #note(pack: LanePack, hashes: Uint8Array, at: number, packedLength: number, originalLength: number, compressionId: number): void {
-    invariant(pack.length + packedLength <= pack.buffer.length, "Cannot note a content: it lies behind its pack's buffer");
-    if (pack.columns.length < (pack.count + 1) * PACK_COLUMNS) {
-      pack.columns = grownWords(pack.columns);
-      pack.hashes = grownBytes(pack.hashes);
-    }
+    makeRoomForNotes(pack, pack.count + 1);
     pack.hashes.set(hashes.subarray(at * this.digestBytes, (at + 1) * this.digestBytes), pack.count * this.digestBytes);
-    const column = pack.count * PACK_COLUMNS;
-    pack.columns[column] = pack.length;
-    pack.columns[column + 1] = packedLength;
-    pack.columns[column + 2] = originalLength;
-    pack.columns[column + 3] = compressionId;
-    pack.length += packedLength;
-    pack.count++;
+    noteForm(pack, packedLength, originalLength, compressionId);
+  }
+
+  /** Notes contents that were sealed as they are. */
+  #noteTogether(pack: LanePack, hashes: Uint8Array, lengths: Uint32Array, count: number): void {
+    makeRoomForNotes(pack, pack.count + count);
+    pack.hashes.set(hashes.subarray(0, count * this.digestBytes), pack.count * this.digestBytes);
+    for (let i = 0; i < count; i++) noteForm(pack, this.#codec.sealedLength(lengths[i] ?? 0), lengths[i] ?? 0, 0);
+  }
+}
+
+function makeRoomForNotes(pack: LanePack, count: number): void {
+  while (pack.columns.length < count * PACK_COLUMNS) {
+    pack.columns = grownWords(pack.columns);
+    pack.hashes = grownBytes(pack.hashes);
+  }
+}
+
+/** The columns of the next content of a pack, which lies at its end. */
+function noteForm(pack: LanePack, packedLength: number, originalLength: number, compressionId: number): void {
+  invariant(pack.length + packedLength <= pack.buffer.length, "Cannot note a content: it lies behind its pack's buffer");
+  const column = pack.count * PACK_COLUMNS;
+  pack.columns[column] = pack.length;
+  pack.columns[column + 1] = packedLength;
+  pack.columns[column + 2] = originalLength;
+  pack.columns[column + 3] = compressionId;
+  pack.length += packedLength;
+  pack.count++;
+}
+
+/** Undefined where a file of it has gone since. */
+function attachIfThere(committed: SharedIndex): AttachedIndex | undefined {
+  try {
+    return attachIndex(committed);
+  } catch (error) {
+    if (hasCode(error, "BLOB_UNAVAILABLE")) return undefined;
+    throw error;
   }
 }
 

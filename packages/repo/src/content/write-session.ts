@@ -17,6 +17,7 @@ import { MergedIndex } from "../index-blobs/merged-index.ts";
 import { type IndexEntry, type PackIndex, prevails } from "../index-blobs/pack-index.ts";
 import type { ContentCodec } from "./content-codec.ts";
 import { OpenPack, type PackBuffers, type PackLetter } from "./open-pack.ts";
+import { listedEntries, type PackEntries } from "./pack-entries.ts";
 import { buildPackTail } from "./pack-layout.ts";
 import { encodeSessionMarker, newSessionId } from "./session-id.ts";
 
@@ -99,7 +100,7 @@ export class WriteSession {
   /** Takes over a pack of file data that was sealed elsewhere, its head still free. Resolves when there is room for more. */
   async adopt(
     { buffer, length }: { readonly buffer: Uint8Array; readonly length: number },
-    entriesOf: (pack: OpenPack) => readonly IndexEntry[],
+    entriesOf: (pack: OpenPack) => PackEntries,
     release: (buffer: Uint8Array) => void,
     signal?: AbortSignal,
   ): Promise<void> {
@@ -175,12 +176,12 @@ export class WriteSession {
   /** Ends the life of a pack as open: from here on its entries are in the closed indexes. */
   #close(pack: OpenPack): ClosedPack {
     this.#open.delete(pack.letter);
-    const closed = this.#complete(pack, [...pack.entries.values()], (buffer) => this.#on.buffers.giveBack(buffer));
+    const closed = this.#complete(pack, listedEntries([...pack.entries.values()]), (buffer) => this.#on.buffers.giveBack(buffer));
     pack.entries.clear();
     return closed;
   }
 
-  #complete(pack: OpenPack, entries: readonly IndexEntry[], release: (buffer: Uint8Array) => void): ClosedPack {
+  #complete(pack: OpenPack, entries: PackEntries, release: (buffer: Uint8Array) => void): ClosedPack {
     const { codec, format, random } = this.#on;
     pack.pad(random);
     const tail = buildPackTail(codec, format.block.indexVersion, entries, pack.length, random);

@@ -8,8 +8,9 @@
  *
  * Trap: for contents the purpose is HKDF's *salt*, everywhere else its *info*.
  */
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, pbkdf2, scrypt } from "node:crypto";
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, pbkdf2 } from "node:crypto";
 import { concat, DrayError, type RandomSource, utf8 } from "@drayage/base";
+import { scryptKey } from "@drayage/kernels";
 
 /** The KDF of new repositories. */
 export const DEFAULT_KEY_ALGORITHM = "scrypt-65536-8-1";
@@ -22,8 +23,6 @@ const SALT_BYTES_MIN = 16;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const SCRYPT = { N: 65_536, r: 8, p: 1 } as const;
-/** 128 · N · r bytes, and the little that OpenSSL wants besides; Node's default is half of that. */
-const SCRYPT_MEMORY_MAX = 128 * 1024 * 1024;
 const PBKDF2_ITERATIONS = 600_000;
 
 const NO_SALT = new Uint8Array();
@@ -53,7 +52,7 @@ export function deriveFormatKey(password: string, uniqueId: Uint8Array, keyAlgor
   }
   const secret = utf8(password);
   if (keyAlgorithm === DEFAULT_KEY_ALGORITHM) {
-    return settled((done) => scrypt(secret, uniqueId, KEY_BYTES, { ...SCRYPT, maxmem: SCRYPT_MEMORY_MAX }, done));
+    return scryptKey(secret, uniqueId, SCRYPT, KEY_BYTES);
   }
   if (keyAlgorithm === PBKDF2) return settled((done) => pbkdf2(secret, uniqueId, PBKDF2_ITERATIONS, KEY_BYTES, "sha256", done));
   throw new DrayError("REPO_UNSUPPORTED", `Cannot derive the format key: key algorithm "${keyAlgorithm}" is not known`, {

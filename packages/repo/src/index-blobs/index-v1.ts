@@ -20,7 +20,18 @@
  */
 import { asBuffer, invariant } from "@drayage/base";
 import { SEAL_OVERHEAD_BYTES } from "@drayage/kernels";
-import { corruptIndex, type IndexBytes, type IndexEntry, type IndexFormat, PackNames, packNameFrom, u16, u32 } from "./pack-index.ts";
+import {
+  corruptIndex,
+  draftEntry,
+  type EntryDraft,
+  type IndexBytes,
+  type IndexEntry,
+  type IndexFormat,
+  PackNames,
+  packNameFrom,
+  u16,
+  u32,
+} from "./pack-index.ts";
 
 export const V1_HEADER_BYTES = 8;
 export const V1_HEADER_AT = { version: 0, keySize: 1, entrySize: 2, entryCount: 4 } as const;
@@ -67,21 +78,24 @@ class FormatV1 implements IndexFormat {
   }
 
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
+    const entry = draftEntry(bytes.subarray(keyAt, keyAt + this.keyBytes));
+    this.valueInto(bytes, keyAt, entry);
+    return entry;
+  }
+
+  valueInto(bytes: Uint8Array, keyAt: number, entry: EntryDraft): void {
     const at = keyAt + this.keyBytes;
     const offset = u32(bytes, at + V1_ENTRY_AT.offset);
     const packedLength = u32(bytes, at + V1_ENTRY_AT.packedLength);
     if (packedLength < SEAL_OVERHEAD_BYTES) throw corruptIndex(`an entry has ${packedLength} bytes, an encrypted content has ${SEAL_OVERHEAD_BYTES} at least`);
-    return {
-      key: bytes.subarray(keyAt, at),
-      packBlobId: this.#name(u32(bytes, at + V1_ENTRY_AT.nameOffset), bytes[at + V1_ENTRY_AT.nameLength] as number),
-      packOffset: offset & OFFSET_MASK,
-      packedLength,
-      originalLength: packedLength - SEAL_OVERHEAD_BYTES,
-      compressionId: 0,
-      formatVersion: bytes[at + V1_ENTRY_AT.formatVersion] as number,
-      timestampSeconds: u16(bytes, at + V1_ENTRY_AT.timestamp) * 2 ** 32 + u32(bytes, at + V1_ENTRY_AT.timestamp + 2),
-      deleted: offset >>> 31 === 1,
-    };
+    entry.packBlobId = this.#name(u32(bytes, at + V1_ENTRY_AT.nameOffset), bytes[at + V1_ENTRY_AT.nameLength] as number);
+    entry.packOffset = offset & OFFSET_MASK;
+    entry.packedLength = packedLength;
+    entry.originalLength = packedLength - SEAL_OVERHEAD_BYTES;
+    entry.compressionId = 0;
+    entry.formatVersion = bytes[at + V1_ENTRY_AT.formatVersion] as number;
+    entry.timestampSeconds = u16(bytes, at + V1_ENTRY_AT.timestamp) * 2 ** 32 + u32(bytes, at + V1_ENTRY_AT.timestamp + 2);
+    entry.deleted = offset >>> 31 === 1;
   }
 
   #name(at: number, length: number): string {

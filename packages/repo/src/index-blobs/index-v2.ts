@@ -25,7 +25,19 @@
  *   format: compression u32, formatVersion u8, encryption key u8 (always 0)
  */
 import { asBuffer, DrayError, invariant } from "@drayage/base";
-import { corruptIndex, type IndexBytes, type IndexEntry, type IndexFormat, PackNames, packNameFrom, u16, u24, u32 } from "./pack-index.ts";
+import {
+  corruptIndex,
+  draftEntry,
+  type EntryDraft,
+  type IndexBytes,
+  type IndexEntry,
+  type IndexFormat,
+  PackNames,
+  packNameFrom,
+  u16,
+  u24,
+  u32,
+} from "./pack-index.ts";
 
 export const V2_HEADER_BYTES = 17;
 /** Where the fields of the header and of an entry's value begin; a test compares them with the tables above. */
@@ -53,6 +65,8 @@ const PACKS_MAX = 2 ** 24;
 const FORMATS_MAX = 255;
 /** Bytes of a builder. */
 const GROWS_SLOWLY_FROM = 1 << 20;
+/** A builder's memory is used for the index where it is at most so many times as large. */
+const WASTE_MAX = 1.25;
 
 /** Reads where an index keeps what. Throws REPO_CORRUPT. */
 export function indexFormatV2(bytes: IndexBytes): IndexFormat {
@@ -119,6 +133,12 @@ class FormatV2 implements IndexFormat {
   }
 
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {
+    const entry = draftEntry(bytes.subarray(keyAt, keyAt + this.keyBytes));
+    this.valueInto(bytes, keyAt, entry);
+    return entry;
+  }
+
+  valueInto(bytes: Uint8Array, keyAt: number, entry: EntryDraft): void {
     const { keyBytes, entryBytes, baseTimestamp } = this.#layout;
     const at = keyAt + keyBytes;
     const byte = (field: number): number => bytes[at + field] as number;
@@ -126,17 +146,14 @@ class FormatV2 implements IndexFormat {
     const packHigh = entryBytes > V2_ENTRY_AT.packIndexHigh ? byte(V2_ENTRY_AT.packIndexHigh) : 0;
     const offset = u32(bytes, at + V2_ENTRY_AT.offset);
     const { compressionId, formatVersion } = this.#formatAt(entryBytes > V2_ENTRY_AT.formatIndex ? byte(V2_ENTRY_AT.formatIndex) : 0);
-    return {
-      key: bytes.subarray(keyAt, at),
-      packBlobId: this.#packAt(u16(bytes, at + V2_ENTRY_AT.packIndex) | (packHigh << 16)),
-      packOffset: offset & OFFSET_MASK,
-      packedLength: u24(bytes, at + V2_ENTRY_AT.packedLength) | ((lengthsHigh & 0x0f) << 24),
-      originalLength: u24(bytes, at + V2_ENTRY_AT.originalLength) | ((lengthsHigh >>> 4) << 24),
-      compressionId,
-      formatVersion,
-      timestampSeconds: baseTimestamp + u32(bytes, at + V2_ENTRY_AT.timestamp),
-      deleted: offset >>> 31 === 1,
-    };
+    entry.packBlobId = this.#packAt(u16(bytes, at + V2_ENTRY_AT.packIndex) | (packHigh << 16));
+    entry.packOffset = offset & OFFSET_MASK;
+    entry.packedLength = u24(bytes, at + V2_ENTRY_AT.packedLength) | ((lengthsHigh & 0x0f) << 24);
+    entry.originalLength = u24(bytes, at + V2_ENTRY_AT.originalLength) | ((lengthsHigh >>> 4) << 24);
+    entry.compressionId = compressionId;
+    entry.formatVersion = formatVersion;
+    entry.timestampSeconds = baseTimestamp + u32(bytes, at + V2_ENTRY_AT.timestamp);
+    entry.deleted = offset >>> 31 === 1;
   }
 
   #packAt(pack: number): string {
@@ -194,7 +211,8 @@ export class V2EntryEncoder {
     const lengthsHigh = ((entry.originalLength >>> 24) << 4) | (entry.packedLength >>> 24);
     this.#longLengths ||= lengthsHigh !== 0;
     const at = keyAt + this.#keyBytes;
-    out.set(entry.key, keyAt);
+    // Byte by byte, as everywhere here: a call for so few costs more.
+    for (let i = 0; i < this.#keyBytes; i++) out[keyAt + i] = entry.key[i] as number;
     put(out, at + V2_ENTRY_AT.timestamp, 4, entry.timestampSeconds);
     put(out, at + V2_ENTRY_AT.offset, 4, entry.deleted ? entry.packOffset + DELETED : entry.packOffset);
     put(out, at + V2_ENTRY_AT.originalLength, 3, entry.originalLength);
@@ -250,7 +268,7 @@ export class IndexV2Builder {
    *  @param expectedCount - entries that are likely to come */
   constructor(keyBytes: number, expectedCount = 64) {
     this.#encoder = new V2EntryEncoder(keyBytes);
-    this.#bytes = new Uint8Array(Math.max(expectedCount, 1) * this.#encoder.stride);
+    this.#bytes = new Uint8Array(V2_HEADER_BYTES + Math.max(expectedCount, 1) * this.#encoder.stride);
   }
 
   get entryCount(): number {
@@ -259,21 +277,30 @@ export class IndexV2Builder {
 
   add(entry: IndexEntry): void {
     const { stride } = this.#encoder;
-    if ((this.#count + 1) * stride > this.#bytes.length) this.#grow();
-    this.#encoder.encode(entry, this.#bytes, this.#count * stride);
+    if (V2_HEADER_BYTES + (this.#count + 1) * stride > this.#bytes.length) this.#grow();
+    this.#encoder.encode(entry, this.#bytes, V2_HEADER_BYTES + this.#count * stride);
     this.#count++;
   }
 
-  /** The index, with `trailer` behind it where one is given. */
+  /** The index, with `trailer` behind it where one is given. Once: it takes over the memory of the builder where it can. */
   build(trailer: Uint8Array = new Uint8Array()): Uint8Array {
     invariant(this.#count > 0, "Cannot build an index: there is no entry");
     const { stride: widest, entryBytes } = this.#encoder;
     const stride = widest - ENTRY_BYTES_MAX + entryBytes;
     const entriesEnd = V2_HEADER_BYTES + this.#count * stride;
     const tables = this.#encoder.tables(entriesEnd);
-    const bytes = new Uint8Array(entriesEnd + tables.length + trailer.length);
+    const length = entriesEnd + tables.length + trailer.length;
+    // What narrowing leaves free mostly holds the tables: then there is no second copy.
+    const from = this.#bytes;
+    const inPlace = length <= from.length && from.length <= length * WASTE_MAX;
+    const bytes = inPlace ? from.subarray(0, length) : new Uint8Array(length);
+    for (let i = 0; i < this.#count; i++) {
+      const at = V2_HEADER_BYTES + i * widest;
+      const to = V2_HEADER_BYTES + i * stride;
+      // To the front, or to where they are: no byte is overwritten before it is read.
+      for (let byte = 0; byte < stride; byte++) bytes[to + byte] = from[at + byte] as number;
+    }
     bytes.set(this.#encoder.header(this.#count, entryBytes));
-    for (let i = 0; i < this.#count; i++) bytes.set(this.#bytes.subarray(i * widest, i * widest + stride), V2_HEADER_BYTES + i * stride);
     bytes.set(tables, entriesEnd);
     bytes.set(trailer, entriesEnd + tables.length);
     return bytes;
@@ -294,6 +321,9 @@ function put(out: Uint8Array, at: number, bytes: number, value: number): void {
 }
 
 function checkEntry(entry: IndexEntry, keyBytes: number): void {
+  const { key, packOffset, packedLength, originalLength, packBlobId } = entry;
+  // Asked first as a whole: what each message says is text, which is not to be made for every entry.
+  if (key.length === keyBytes && packOffset < OFFSET_LIMIT && packedLength < LENGTH_LIMIT && originalLength < LENGTH_LIMIT && packBlobId.length <= 255) return;
   invariant(entry.key.length === keyBytes, `Cannot index a content: its key has ${entry.key.length} bytes, the index has keys of ${keyBytes}`);
   invariant(entry.packOffset < OFFSET_LIMIT, `Cannot index a content: its offset is ${entry.packOffset}, less than ${OFFSET_LIMIT} is possible`);
   invariant(

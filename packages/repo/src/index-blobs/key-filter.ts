@@ -51,14 +51,19 @@ export class KeyFilter {
     return this.memory.byteLength;
   }
 
-  /** The first position that may hold a key, or -1; `end` then says how far they go. */
-  seek(key: Uint8Array): number {
+  /** Whether any key begins with this byte. */
+  hasPrefix(firstByte: number): boolean {
+    return this.#sections[firstByte] !== 0;
+  }
+
+  /** The first position that may hold the key that begins at `keyAt`, or -1; `end` then says how far they go. */
+  seek(key: Uint8Array, keyAt = 0): number {
     const words = this.#words;
-    const at = this.#sections[key[0] ?? 0] ?? 0;
+    const at = this.#sections[key[keyAt] ?? 0] ?? 0;
     if (at === 0) return -1;
     const bits = words[at + AT.bits] as number;
-    const bucket = bucketOf(key, bits);
-    const print = printOf(key, bits);
+    const bucket = bucketOf(key, bits, keyAt);
+    const print = printOf(key, bits, keyAt);
     const bucketAt = (words[at + AT.buckets] as number) + bucket;
     const prints = this.#prints;
     let low = words[bucketAt] as number;

@@ -31,6 +31,10 @@ export class MemoryIndex implements PackIndex {
     return this.bytes.length + (this.filter?.byteLength ?? 0);
   }
 
+  mayHavePrefix(firstByte: number): boolean {
+    return this.filter?.hasPrefix(firstByte) ?? true;
+  }
+
   keyAt(position: number): Uint8Array {
     const at = this.#offsetOf(position);
     return this.bytes.subarray(at, at + this.keyBytes);
@@ -50,18 +54,21 @@ export class MemoryIndex implements PackIndex {
   }
 
   find(key: Uint8Array): number {
-    if (key.length !== this.keyBytes) return -1;
+    return key.length === this.keyBytes ? this.findAt(key, 0) : -1;
+  }
+
+  findAt(keys: Uint8Array, keyAt: number): number {
     let position = 0;
     let end = this.entryCount;
     if (this.filter !== undefined) {
-      position = this.filter.seek(key);
+      position = this.filter.seek(keys, keyAt);
       end = this.filter.end;
       if (position === -1) return -1;
     }
-    position = this.#search(key, position, end);
+    if (end - position !== 1) position = this.#search(keys.subarray(keyAt, keyAt + this.keyBytes), position, end);
     if (position === this.entryCount) return -1;
     const at = this.#offsetOf(position);
-    for (let i = 0; i < key.length; i++) if (this.bytes[at + i] !== key[i]) return -1;
+    for (let i = 0; i < this.keyBytes; i++) if (this.bytes[at + i] !== keys[keyAt + i]) return -1;
     return position;
   }
 

@@ -15,6 +15,13 @@ export interface IndexEntry {
   readonly deleted: boolean;
 }
 
+/** An entry to be filled in: one that serves for many contents makes no garbage. */
+export type EntryDraft = { -readonly [Field in keyof IndexEntry]: IndexEntry[Field] };
+
+export function draftEntry(key: Uint8Array): EntryDraft {
+  return { key, packBlobId: "", packOffset: 0, packedLength: 0, originalLength: 0, compressionId: 0, formatVersion: 0, timestampSeconds: 0, deleted: false };
+}
+
 /** A decoded index. Entries are in ascending order of their keys. */
 export interface PackIndex {
   readonly version: 1 | 2;
@@ -23,6 +30,8 @@ export interface PackIndex {
   readonly keyBytes: number;
   /** Memory that the index keeps; what lies in a file is not counted. */
   readonly byteLength: number;
+  /** Whether any key may begin with this byte: a quick look, which says yes where it is not known. */
+  mayHavePrefix(firstByte: number): boolean;
   /** The key at a position. */
   keyAt(position: number): Uint8Array;
   /** Throws REPO_CORRUPT when the entry points outside the index. */
@@ -33,6 +42,8 @@ export interface PackIndex {
   lowerBound(key: Uint8Array): number;
   /** The position of a key, -1 where it is not named. */
   find(key: Uint8Array): number;
+  /** The same of the key of `keyBytes` bytes that begins at `at`. */
+  findAt(keys: Uint8Array, at: number): number;
   /** Goes through the entries from a position on. */
   scan(from: number): IndexScan;
 }
@@ -67,6 +78,8 @@ export interface IndexFormat {
   readonly stride: number;
   /** Decodes the entry whose key begins at `at`. Throws REPO_CORRUPT when it points outside the index. */
   entryFrom(bytes: Uint8Array, at: number): IndexEntry;
+  /** The same, filled into `entry`, all but its key. */
+  valueInto(bytes: Uint8Array, at: number, entry: EntryDraft): void;
   /** Whether the entry whose key begins at `at` is one of a deleted content. */
   isDeleted(bytes: Uint8Array, at: number): boolean;
 }

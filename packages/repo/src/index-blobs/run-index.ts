@@ -25,6 +25,8 @@ export class RunIndex implements PackIndex, BlockSource {
   readonly format: IndexFormat;
   readonly #filter: KeyFilter;
   readonly #cache: BlockCache;
+  /** Where in the block that `#blockOf` gave the entry begins. */
+  #entryAt = 0;
 
   constructor(file: RunFile, format: IndexFormat, parts: RunParts, cache: BlockCache) {
     this.file = file;
@@ -41,6 +43,10 @@ export class RunIndex implements PackIndex, BlockSource {
     return this.#filter.byteLength + this.parts.checksums.byteLength;
   }
 
+  mayHavePrefix(firstByte: number): boolean {
+    return this.#filter.hasPrefix(firstByte);
+  }
+
   keyAt(position: number): Uint8Array {
     return this.#bytesAt(position).slice(0, this.keyBytes);
   }
@@ -52,7 +58,8 @@ export class RunIndex implements PackIndex, BlockSource {
   }
 
   isDeletedAt(position: number): boolean {
-    return this.format.isDeleted(this.#bytesAt(position), 0);
+    const block = this.#blockOf(position);
+    return this.format.isDeleted(block, this.#entryAt);
   }
 
   lowerBound(key: Uint8Array): number {
@@ -60,14 +67,17 @@ export class RunIndex implements PackIndex, BlockSource {
   }
 
   find(key: Uint8Array): number {
-    if (key.length !== this.keyBytes) return -1;
-    const from = this.#filter.seek(key);
+    return key.length === this.keyBytes ? this.findAt(key, 0) : -1;
+  }
+
+  findAt(keys: Uint8Array, keyAt: number): number {
+    const from = this.#filter.seek(keys, keyAt);
     if (from === -1) return -1;
     const { end } = this.#filter;
-    const position = end - from === 1 ? from : this.#search(key, from, end);
+    const position = end - from === 1 ? from : this.#search(keys.subarray(keyAt, keyAt + this.keyBytes), from, end);
     if (position === end) return -1;
-    const bytes = this.#bytesAt(position);
-    for (let i = 0; i < key.length; i++) if (bytes[i] !== key[i]) return -1;
+    const bytes = this.#blockOf(position);
+    for (let i = 0, at = this.#entryAt; i < this.keyBytes; i++) if (bytes[at + i] !== keys[keyAt + i]) return -1;
     return position;
   }
 
@@ -96,9 +106,15 @@ export class RunIndex implements PackIndex, BlockSource {
 
   /** The block of an entry, from the entry on; valid until the next call. */
   #bytesAt(position: number): Uint8Array {
+    return this.#blockOf(position).subarray(this.#entryAt);
+  }
+
+  /** The same from the beginning of the block, without a view for each entry: `#entryAt` says where it is. */
+  #blockOf(position: number): Uint8Array {
     const { blockEntries } = this.parts;
     const block = Math.floor(position / blockEntries);
-    return this.#cache.get(this, block).subarray((position - block * blockEntries) * this.format.stride);
+    this.#entryAt = (position - block * blockEntries) * this.format.stride;
+    return this.#cache.get(this, block);
   }
 
   #search(key: Uint8Array, from: number, to: number): number {
@@ -108,10 +124,11 @@ export class RunIndex implements PackIndex, BlockSource {
     let high = to;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const bytes = this.#bytesAt(middle);
+      const bytes = this.#blockOf(middle);
+      const at = this.#entryAt;
       let i = 0;
-      while (i < compared && bytes[i] === key[i]) i++;
-      const less = i === compared ? tieIsLess : (bytes[i] as number) < (key[i] as number);
+      while (i < compared && bytes[at + i] === key[i]) i++;
+      const less = i === compared ? tieIsLess : (bytes[at + i] as number) < (key[i] as number);
       if (less) low = middle + 1;
       else high = middle;
     }

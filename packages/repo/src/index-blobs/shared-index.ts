@@ -60,6 +60,11 @@ export class AttachedIndex {
     return winner === undefined || (winner.deleted && winner.timestampSeconds <= this.#deletionWatermark) ? undefined : winner;
   }
 
+  /** Whether any key may begin with this byte: a quick look, which says yes where it is not known. */
+  mayHavePrefix(firstByte: number): boolean {
+    return this.#parts.some((part) => part.mayHavePrefix(firstByte));
+  }
+
   /** Whether a content needs not be written again. */
   has(key: Uint8Array): boolean {
     return isHeldBy(this.#parts, key);
@@ -132,12 +137,17 @@ export function inSharedMemory(bytes: Uint8Array): Uint8Array<SharedArrayBuffer>
 
 /** Whether the entry that holds over several indexes is one of a content that is not deleted. Nearly every key is in one of them: then no entry is made. */
 export function isHeldBy(parts: readonly PackIndex[], key: Uint8Array): boolean {
+  return isHeldAt(parts, key, 0, key.length);
+}
+
+/** The same of a key of `keyBytes` bytes that begins at `keyAt`. */
+export function isHeldAt(parts: readonly PackIndex[], keys: Uint8Array, keyAt: number, keyBytes: number): boolean {
   let only: PackIndex | undefined;
   let position = -1;
   for (const part of parts) {
-    const found = part.find(key);
+    const found = part.keyBytes === keyBytes ? part.findAt(keys, keyAt) : -1;
     if (found === -1) continue;
-    if (only !== undefined) return findIn(parts, key)?.deleted === false;
+    if (only !== undefined) return findIn(parts, keys.subarray(keyAt, keyAt + keyBytes))?.deleted === false;
     only = part;
     position = found;
   }

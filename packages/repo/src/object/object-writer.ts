@@ -240,7 +240,8 @@ export class ObjectWriter {
 
   async #join(chunks: ChunkList, signal: AbortSignal | undefined): Promise<ObjectId> {
     if (chunks.count === 1) return chunks.at(0).objectId;
-    return await writeIndirectList(this.#context, chunks, this.#options.prefix, signal);
+    const { prefix } = this.#options;
+    return await writeIndirectList(this.#context, chunks, prefix === undefined ? {} : { prefix }, signal);
   }
 
   #makeRoom(bytes: number): void {
@@ -264,15 +265,16 @@ function grownLength(needed: number): number {
   return needed <= DOUBLE_UNTIL_BYTES ? 2 ** Math.ceil(Math.log2(needed)) : Math.ceil(needed / GROW_STEP_BYTES) * GROW_STEP_BYTES;
 }
 
-/** Stores a list of objects as an object: under the prefix of what it lists, or `x`, cut by the repository's own splitter, compressed as metadata. */
+/** Stores a list of objects as an object: under the prefix of what it lists, or `x`, cut by the repository's own splitter unless another is named, compressed as metadata. */
 export async function writeIndirectList(
   context: ObjectWriterContext,
   chunks: Iterable<Chunk>,
-  prefix: string | undefined,
+  { prefix = LIST_PREFIX, splitter }: Pick<ObjectWriterOptions, "prefix" | "splitter"> = {},
   signal?: AbortSignal,
 ): Promise<ObjectId> {
   const list = new ObjectWriter(context, {
-    prefix: prefix ?? LIST_PREFIX,
+    prefix,
+    ...(splitter === undefined ? {} : { splitter }),
     ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
   });
   try {

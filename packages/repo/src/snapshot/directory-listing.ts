@@ -17,11 +17,13 @@ import { type DirectorySummary, decodeSummary, encodeSummary, type FailedEntry, 
 import { decodeListingExtension, encodeListingExtension, type ListingExtension, MEMBER, noListingExtension } from "./extended-metadata.ts";
 
 const STREAM_TYPE = "kopia:directory";
-const PREFIX = "k";
+/** Of the contents of listings. */
+export const LISTING_PREFIX = "k";
 const HEAD = `{"stream":"${STREAM_TYPE}","entries":`;
 /** Text is handed to the object in pieces of about this size. */
 const PIECE_BYTES = 32 << 10;
 const FIRST_PENDING_BYTES = 1 << 10;
+const EMPTY = Buffer.alloc(0);
 
 export interface WrittenDirectory {
   readonly objectId: ObjectId;
@@ -52,20 +54,22 @@ export interface EncodedFiles {
 }
 
 export class DirectoryListingWriter {
-  readonly #object: ObjectWriter;
+  readonly #createObject: () => ObjectWriter;
   readonly #summary = new SummaryBuilder();
+  /** Made when there is text for it: nothing is ever written of a listing that turns out to be the parent's. */
+  #object: ObjectWriter | undefined;
   /** What was not yet handed to the object: a few pieces long at most. */
-  #pending = Buffer.alloc(FIRST_PENDING_BYTES);
+  #pending = EMPTY;
   #length = 0;
   #isEmpty = true;
 
   constructor(context: ObjectWriterContext, onContent?: (written: WrittenContent, length: number) => void) {
-    this.#object = new ObjectWriter(context, {
-      prefix: PREFIX,
-      ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
-      ...(onContent === undefined ? {} : { onContent }),
-    });
-    this.#putText(HEAD);
+    this.#createObject = () =>
+      new ObjectWriter(context, {
+        prefix: LISTING_PREFIX,
+        ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
+        ...(onContent === undefined ? {} : { onContent }),
+      });
   }
 
   /** Appends an entry; they must come in the order of `compareEntries`. */
@@ -83,8 +87,7 @@ export class DirectoryListingWriter {
     this.#isEmpty = false;
     this.#summary.addFiles(files, size, maxTimeNs);
     if (bytes.length > PIECE_BYTES) {
-      await this.#flush(signal);
-      await this.#object.write(bytes, signal);
+      await (await this.#flush(signal)).write(bytes, signal);
       return;
     }
     this.#reserve(bytes.length);
@@ -101,8 +104,8 @@ export class DirectoryListingWriter {
   async finish(end: ListingEnd, signal?: AbortSignal): Promise<WrittenDirectory> {
     const summary = this.#summary.build(end.mtimeNs);
     this.#putText((this.#isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension));
-    await this.#flush(signal);
-    return { objectId: (await this.#object.finish(signal)).objectId, summary };
+    const object = await this.#flush(signal);
+    return { objectId: (await object.finish(signal)).objectId, summary };
   }
 
   /** A listing of what was added so far and `more`, marked incomplete; the writer goes on as before. */
@@ -118,16 +121,30 @@ export class DirectoryListingWriter {
     }
     const summary = builder.build(end.mtimeNs);
     text += (isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension);
+    this.#begin();
     const rest = concat([this.#pending.subarray(0, this.#length), utf8(text)]);
-    return { objectId: (await this.#object.checkpoint(rest, signal)).objectId, summary };
+    return { objectId: (await this.#opened().checkpoint(rest, signal)).objectId, summary };
   }
 
   /** Gives memory back when the directory is not finished. */
   abandon(): void {
-    this.#object.abandon();
+    this.#object?.abandon();
+  }
+
+  #opened(): ObjectWriter {
+    this.#object ??= this.#createObject();
+    return this.#object;
+  }
+
+  /** Puts the head where nothing is yet. */
+  #begin(): void {
+    if (this.#pending !== EMPTY) return;
+    this.#pending = Buffer.alloc(FIRST_PENDING_BYTES);
+    this.#length = this.#pending.write(HEAD, 0, "latin1");
   }
 
   #putText(text: string): void {
+    this.#begin();
     // UTF-8 takes three bytes for a character of a JavaScript string at most.
     this.#reserve(text.length * 3);
     this.#length += this.#pending.write(text, this.#length, "utf8");
@@ -140,10 +157,12 @@ export class DirectoryListingWriter {
     this.#pending = grown;
   }
 
-  async #flush(signal: AbortSignal | undefined): Promise<void> {
+  async #flush(signal: AbortSignal | undefined): Promise<ObjectWriter> {
+    const object = this.#opened();
     const length = this.#length;
     this.#length = 0;
-    await this.#object.write(this.#pending.subarray(0, length), signal);
+    await object.write(this.#pending.subarray(0, length), signal);
+    return object;
   }
 }
 

@@ -4,31 +4,17 @@
  * Only the usual form is read so: `{"stream":"kopia:directory","entries":[{…},{…}],…`, as Kopia and this program write it. `open` says whether it is that form.
  */
 import { asBuffer, DrayError } from "@drayage/base";
+import { endOfObject } from "@drayage/kernels";
 import type { ObjectId } from "../object/object-id.ts";
 import type { ObjectReader } from "../object/object-reader.ts";
 import { type DirectoryEntry, decodeDirectoryEntry } from "./directory-entry.ts";
 
 const HEAD = Buffer.from('{"stream":"kopia:directory","entries":[');
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
 const CLOSE_BRACKET = 0x5d;
-/** `I`s, a prefix letter, 64 hex digits, and what ends the entry: what must be there behind a text for `match` to answer. */
-const ID_BYTES_MAX = 96;
 /** A limit on memory, far above what anything writes. */
 const ENTRY_BYTES_MAX = 32 << 20;
-
-/** What `match` found; valid until the next call of anything. */
-export interface RawMatch {
-  /** The whole entry in `bytes`, from `start` to `end`, and in it the object id. */
-  readonly bytes: Buffer;
-  readonly start: number;
-  readonly end: number;
-  readonly idStart: number;
-  readonly idEnd: number;
-}
 
 export interface PeekedEntry {
   readonly entry: DirectoryEntry;
@@ -44,7 +30,6 @@ export class RawListing {
   #ended = false;
   #isOpen = false;
   #peeked: { readonly at: number; readonly bytes: Buffer; readonly found: PeekedEntry } | undefined;
-  readonly #match = { bytes: this.#bytes, start: 0, end: 0, idStart: 0, idEnd: 0 };
 
   constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal) {
     this.#what = `directory "${id}"`;
@@ -61,35 +46,21 @@ export class RawListing {
     return true;
   }
 
-  /** Whether `match` has enough before it to answer about a text of this length. When it has not, `more` reads on. */
-  hasFor(length: number): boolean {
-    return this.#noMore || this.#bytes.length - this.#at >= length + ID_BYTES_MAX;
+  /** The text that is there from the next entry on, for whoever compares many at once; undefined after the last. Valid until the next call of anything. */
+  get text(): { readonly bytes: Uint8Array; readonly at: number } | undefined {
+    return this.#ended || !this.#isOpen ? undefined : { bytes: this.#bytes, at: this.#at };
   }
 
-  async more(): Promise<void> {
-    await this.#fill();
+  /** Reads on, so that `text` has more; false when there is no more. Throws what reading contents throws. */
+  async more(): Promise<boolean> {
+    if (!this.#noMore) await this.#fill();
+    return !this.#noMore;
   }
 
-  /**
-   * Whether the next entry is `text[from, to)`, which goes as far as the quote before the object id, an id, and nothing more. Then the reader moves past it.
-   * Undefined says that it is something else.
-   */
-  match(text: Uint8Array, from: number, to: number): RawMatch | undefined {
-    const bytes = this.#bytes;
-    const start = this.#at;
-    const idStart = start + to - from;
-    if (this.#ended || idStart >= bytes.length || bytes.compare(text, from, to, start, idStart) !== 0) return undefined;
-    const idEnd = bytes.indexOf(QUOTE, idStart);
-    if (idEnd === -1 || bytes[idEnd + 1] !== CLOSE_BRACE) return undefined;
-    const end = idEnd + 2;
-    if (!this.#pass(end)) return undefined;
-    const found = this.#match as { bytes: Buffer; start: number; end: number; idStart: number; idEnd: number };
-    found.bytes = bytes;
-    found.start = start;
-    found.end = end;
-    found.idStart = idStart;
-    found.idEnd = idEnd;
-    return found;
+  /** Moves to where another entry of `text` begins, or, with `isEnd`, to where the list is closed. */
+  moveTo(at: number, isEnd: boolean): void {
+    this.#at = at;
+    this.#ended ||= isEnd;
   }
 
   /** The next entry, without moving past it; undefined after the last. Throws REPO_CORRUPT. */
@@ -104,9 +75,9 @@ export class RawListing {
         return undefined;
       }
       if (first !== undefined && first !== OPEN_BRACE) throw corrupt(this.#what, "an entry does not begin with a brace");
-      const end = endOfEntry(this.#bytes, this.#at);
+      const end = endOfObject(this.#bytes, this.#at, 0);
       if (end > 0) {
-        const found = { entry: decodeDirectoryEntry(parse(this.#bytes.subarray(this.#at, end), this.#what), this.#what), end };
+        const found = { entry: decodeRawEntry(this.#bytes.subarray(this.#at, end), this.#what), end };
         this.#peeked = { at: this.#at, bytes: this.#bytes, found };
         return found;
       }
@@ -156,20 +127,9 @@ export class RawListing {
   }
 }
 
-/** Where the object that begins at `at` ends, or -1 when it goes on. */
-function endOfEntry(bytes: Uint8Array, at: number): number {
-  let depth = 0;
-  let inString = false;
-  for (let i = at; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === BACKSLASH) i++;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) inString = true;
-    else if (byte === OPEN_BRACE) depth++;
-    else if (byte === CLOSE_BRACE && --depth === 0) return i + 1;
-  }
-  return -1;
+/** The entry of this text. Throws REPO_CORRUPT, naming `what` it is part of. */
+export function decodeRawEntry(text: Buffer, what: string): DirectoryEntry {
+  return decodeDirectoryEntry(parse(text, what), what);
 }
 
 function parse(text: Buffer, what: string): unknown {

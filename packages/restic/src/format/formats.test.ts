@@ -8,12 +8,13 @@ import { seal } from "../testing/seal.ts";
 import { decodeConfig } from "./config-file.ts";
 import { byteStringOf, unquoteGo } from "./go-quote.ts";
 import { decodeIndexFile, type IndexedPack } from "./index-file.ts";
-import { listElements, parseTime } from "./json.ts";
+import { listElements } from "./json.ts";
 import { decodeKeyFile } from "./key-file.ts";
 import { decodeLock, isStaleLock } from "./lock-file.ts";
 import { decodePackHeader, packHeaderRange } from "./pack-header.ts";
 import { createOpener } from "./sealed.ts";
 import { decodeSnapshot } from "./snapshot-file.ts";
+import { parseTime } from "./time.ts";
 import { decodeTree, type ResticNode } from "./tree.ts";
 import { decodeUnpacked } from "./unpacked-file.ts";
 
@@ -99,6 +100,18 @@ describe("trees", () => {
     expect(nodesOf(' { "version" : {"nodes":[1]}, "nodes" : [ ] , "x": [1,2] } ')).toEqual([]);
     const [a, b] = nodesOf('{"x":["nodes"],"nodes":[{"name":"a","type":"file","content":null,"y":{"nodes":[3]}} , {"name":"b","type":"dir"}],"nodes2":[]}');
     expect([a?.name, b?.name, a?.contents.length, b?.subtree]).toEqual(["a", "b", 0, undefined]);
+  });
+
+  it("are the same when they are too long to be parsed as a whole", () => {
+    const nodes = `{"nodes":[{"name":"a","type":"file","inode":18446744073709551615},{"name":"b","type":"dir"}],"later":1}`;
+    const long = nodes.replace("}],", `}${" ".repeat(12 << 20)}],`);
+    expect(nodesOf(long)).toEqual(nodesOf(nodes));
+    expect(() => nodesOf(long.replace('"b"', '""'))).toThrow(corrupt);
+    expect(() => nodesOf(long.slice(0, -1))).toThrow(corrupt);
+  });
+
+  it("name the entry that is wrong", () => {
+    expect(() => nodesOf('{"nodes":[{"name":"a\\\\x41","type":"file","size":-1}]}')).toThrow('tree, entry "aA"');
   });
 
   it("take the raw target of a link before the other", () => {
@@ -248,7 +261,28 @@ describe("the other files", () => {
   it("read times with any offset", () => {
     expect(parseTime("2023-11-14T22:13:20.000000001+05:30", "t", "w")).toBe(1_699_980_200_000_000_001n);
     expect(parseTime("0001-01-01T00:00:00Z", "t", "w")).toBe(-62_135_596_800_000_000_000n);
-    for (const wrong of ["", "2023-11-14", "2023-13-14T22:13:20Z", 7, null]) expect(() => parseTime(wrong, "t", "w")).toThrow(corrupt);
+    for (const wrong of ["", "2023-11-14", "2023-13-14T22:13:20Z", "2023-11-00T22:13:20Z", "2023-11-14T22:13:20.Z", "2023-11-14T22:13:20.1234567890Z", 7, null])
+      expect(() => parseTime(wrong, "t", "w")).toThrow(corrupt);
+  });
+
+  it("read every time as the language does, to the nanosecond beyond it", () => {
+    const two = (number: number): string => String(number).padStart(2, "0");
+    const part = (max: number): fc.Arbitrary<number> => fc.integer({ min: 0, max });
+    fc.assert(
+      fc.property(
+        fc.date({ min: new Date("0002-01-01"), max: new Date("9998-12-31"), noInvalidDate: true }),
+        part(999_999_999),
+        part(1439),
+        (date, ns, minutes) => {
+          const text = date.toISOString().slice(0, 19);
+          for (const zone of ["Z", `+${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`, `-${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`]) {
+            const fraction = ns === 0 ? "" : `.${String(ns).padStart(9, "0").replace(/0+$/, "")}`;
+            expect(parseTime(text + fraction + zone, "t", "w")).toBe(BigInt(Date.parse(text + zone)) * 1_000_000n + BigInt(ns));
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 });
 

@@ -6,7 +6,7 @@
  * The oldest repositories have the bare list of packs. What restic calls a blob is a content here.
  */
 import { utf8 } from "@drayage/base";
-import { corrupt, isMembers, listElements, parseCount, parseId, parseMembers } from "./json.ts";
+import { corrupt, isMembers, listObjects, type Members, parseCount, parseId } from "./json.ts";
 import type { PackedContent } from "./pack-header.ts";
 import { SEALED_OVERHEAD_BYTES } from "./sealed.ts";
 
@@ -24,22 +24,21 @@ export function* decodeIndexFile(json: Uint8Array, what: string): Generator<Inde
   if (json.length === 0) return [];
   const isAncient = json[0] === BRACKET;
   const bytes = isAncient ? Buffer.concat([utf8('{"packs":'), json, utf8("}")]) : json;
-  const elements = listElements(bytes, "packs", what);
+  const packs = listObjects(bytes, "packs", what);
   for (;;) {
-    const next = elements.next();
+    const next = packs.next();
     if (next.done !== true) {
       yield decodePack(next.value, what);
       continue;
     }
-    const { supersedes } = parseMembers(next.value, what);
+    const { supersedes } = next.value;
     if (supersedes === undefined || supersedes === null) return [];
     if (!Array.isArray(supersedes)) throw corrupt(what, '"supersedes" is not a list');
     return supersedes.map((id: unknown) => Buffer.from(parseId(id, what)).toString("hex"));
   }
 }
 
-function decodePack(text: string, what: string): IndexedPack {
-  const { id, blobs } = parseMembers(text, what);
+function decodePack({ id, blobs }: Members, what: string): IndexedPack {
   const packId = Buffer.from(parseId(id, what)).toString("hex");
   if (blobs !== null && !Array.isArray(blobs)) throw corrupt(what, `pack "${packId}" has no list of contents`);
   return { id: packId, contents: ((blobs ?? []) as unknown[]).map((blob) => decodeContent(blob, what)) };

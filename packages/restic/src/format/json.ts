@@ -16,6 +16,8 @@ const CLOSE_BRACKET = 0x5d;
 /** One element of a list may not be longer: a limit on memory, far above what restic writes. */
 const ELEMENT_BYTES_MAX = 128 << 20;
 const DEPTH_MAX = 16;
+/** A file of at most so many bytes is parsed in one go, which is many times faster, and takes a few times its length for a moment. restic's index files have some 9 MB. */
+const WHOLE_BYTES_MAX = 12 << 20;
 
 /** Numbers that a double does not hold, as inodes and device numbers of some file systems are. */
 const LONG_NUMBER = /[:[,]\s*-?\d{16,}/;
@@ -44,6 +46,53 @@ export function parseMembers(text: string, what: string): Members {
 
 export function isMembers(value: unknown): value is Members {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The objects in the list `member` of a JSON object, one at a time; null stands for an empty list. Returns the object itself, its list perhaps emptied. Whole numbers beyond 2^53
+ * are big integers where they are members of `wide`; elsewhere nobody can have them. Throws REPO_CORRUPT when there is no such list, or an element is no object.
+ */
+export function* listObjects(bytes: Uint8Array, member: string, what: string, wide: readonly string[] = []): Generator<Members, Members> {
+  if (bytes.length > WHOLE_BYTES_MAX) {
+    const elements = listElements(bytes, member, what);
+    for (;;) {
+      const next = elements.next();
+      if (next.done === true) return parseMembers(next.value, what);
+      yield parseMembers(next.value, what);
+    }
+  }
+  const text = fromUtf8(bytes);
+  const whole = plainMembers(text, what);
+  let list = whole[member];
+  if (list === null) return whole;
+  if (Array.isArray(list) && list.some((element) => hasWideNumber(element, wide))) list = parseMembers(text, what)[member];
+  if (!Array.isArray(list)) throw corrupt(what, `it has no list "${member}"`);
+  for (const element of list) {
+    if (!isMembers(element)) throw corrupt(what, `an element of "${member}" is no object`);
+    yield element;
+  }
+  return whole;
+}
+
+/** Without a look for long numbers, which costs as much as the parsing. */
+function plainMembers(text: string, what: string): Members {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw corrupt(what, messageOf(cause), cause);
+  }
+  if (!isMembers(value)) throw corrupt(what, "it is not a JSON object");
+  return value;
+}
+
+function hasWideNumber(element: unknown, wide: readonly string[]): boolean {
+  if (!isMembers(element)) return false;
+  for (const name of wide) {
+    const value = element[name];
+    if (typeof value === "number" && !Number.isSafeInteger(value)) return true;
+  }
+  return false;
 }
 
 /**
@@ -115,8 +164,21 @@ function followsKey(bytes: Uint8Array, at: number, member: string): boolean {
 
 /** The bytes of a hexadecimal id. Throws REPO_CORRUPT. */
 export function parseId(value: unknown, what: string): Uint8Array {
-  if (typeof value !== "string" || !isId(value)) throw corrupt(what, `${JSON.stringify(value)?.slice(0, 100)} is no id`);
-  return Buffer.from(value, "hex");
+  const id = Buffer.from(typeof value === "string" ? value : "", "hex");
+  // Decoding ends at the first character that is no digit.
+  if (id.length !== ID_BYTES || (value as string).length !== 2 * ID_BYTES) throw corrupt(what, `${JSON.stringify(value)?.slice(0, 100)} is no id`);
+  return id;
+}
+
+/** A list of ids as their bytes, one behind the other; none for a missing one. Throws REPO_CORRUPT. */
+export function parseIds(value: unknown, name: string, what: string): Uint8Array {
+  if (value === undefined || value === null) return new Uint8Array(0);
+  if (!Array.isArray(value)) throw corrupt(what, `"${name}" is not a list`);
+  const [only] = value as unknown[];
+  if (value.length === 1) return parseId(only, what);
+  const ids = new Uint8Array(value.length * ID_BYTES);
+  for (const [index, id] of value.entries()) ids.set(parseId(id, what), index * ID_BYTES);
+  return ids;
 }
 
 /** Whether a text is an id as file names are: 64 lower-case hexadecimal digits. */
@@ -149,17 +211,6 @@ export function parseTexts(value: unknown, name: string, what: string): string[]
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value) || value.some((item) => typeof item !== "string")) throw corrupt(what, `"${name}" is not a list of texts`);
   return value as string[];
-}
-
-const TIME = /^(-?\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/;
-
-/** Nanoseconds since 1970 of an RFC 3339 time, as Go writes them; a missing one is 0. Throws REPO_CORRUPT. */
-export function parseTime(value: unknown, name: string, what: string): bigint {
-  if (value === undefined) return 0n;
-  const match = typeof value === "string" ? TIME.exec(value) : null;
-  const ms = match === null ? Number.NaN : Date.parse(`${match[1]}${match[3]}`);
-  if (match === null || Number.isNaN(ms)) throw corrupt(what, `"${name}" is ${JSON.stringify(value)?.slice(0, 60)}, a time was wanted`);
-  return BigInt(ms) * 1_000_000n + BigInt((match[2] ?? "0").padEnd(9, "0"));
 }
 
 export function corrupt(what: string, why: string, cause?: unknown): DrayError {

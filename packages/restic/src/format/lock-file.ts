@@ -1,6 +1,7 @@
 /** Lock files: who works on the repository. A client that lives renews its lock every five minutes (restic: internal/restic/lock.go). */
 import { fromUtf8 } from "@drayage/base";
-import { parseCount, parseMembers, parseText, parseTime } from "./json.ts";
+import { parseCount, parseMembers, parseText } from "./json.ts";
+import { parseTime } from "./time.ts";
 
 /** restic itself takes a lock that is older for one whose owner is gone. */
 export const LOCK_STALE_AFTER_MS: number = 30 * 60_000;

@@ -1,6 +1,7 @@
 /** Snapshot files: which tree was stored of what, when and by whom. Members as restic names them (restic: internal/data/snapshot.go). */
 import { fromUtf8 } from "@drayage/base";
-import { isMembers, parseCount, parseId, parseMembers, parseText, parseTexts, parseTime } from "./json.ts";
+import { isMembers, parseCount, parseId, parseMembers, parseText, parseTexts } from "./json.ts";
+import { parseTime } from "./time.ts";
 
 export interface ResticSnapshot {
   /** 64 hexadecimal digits: the file's name. */

@@ -1,9 +1,10 @@
 /**
  * Trees: one directory each, as the JSON `{"nodes":[…]}`. Members of a node as restic names them (restic: internal/data/node.go); those that are not known are passed over.
  */
-import { fromBase64 } from "@drayage/base";
+import { fromBase64, hasCode } from "@drayage/base";
 import { byteStringOf, unquoteGo } from "./go-quote.ts";
-import { corrupt, ID_BYTES, isMembers, listElements, type Members, parseCount, parseId, parseMembers, parseText, parseTime, parseUint64 } from "./json.ts";
+import { corrupt, isMembers, listObjects, type Members, parseCount, parseId, parseIds, parseText, parseUint64 } from "./json.ts";
+import { parseTime } from "./time.ts";
 
 export type NodeType = "file" | "dir" | "symlink" | "dev" | "chardev" | "fifo" | "socket" | "irregular" | "";
 
@@ -38,17 +39,30 @@ const TYPES: readonly string[] = ["file", "dir", "symlink", "dev", "chardev", "f
 const GO_SETUID = 1 << 23;
 const GO_SETGID = 1 << 22;
 const GO_STICKY = 1 << 20;
+const NO_DEVICE: ResticNode["device"] = { major: 0, minor: 0 };
+const NO_XATTRS: ResticNode["xattrs"] = [];
+/** What some file systems number with all of 64 bits. */
+const WIDE = ["inode", "device_id", "device"];
 
 /** The nodes one by one, in the order of their names. Throws REPO_CORRUPT. */
 export function* decodeTree(json: Uint8Array, what: string): Generator<ResticNode> {
-  for (const text of listElements(json, "nodes", what)) yield decodeNode(parseMembers(text, what), what);
+  for (const members of listObjects(json, "nodes", what, WIDE)) yield decodeNode(members, what);
 }
 
 function decodeNode(members: Members, tree: string): ResticNode {
   const name = unquoteGo(parseText(members["name"], "name", tree), tree);
   if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0"))
     throw corrupt(tree, `the name ${JSON.stringify(name.slice(0, 200))} cannot be that of an entry of a directory`);
-  const what = `${tree}, entry ${JSON.stringify(Buffer.from(name, "latin1").toString())}`;
+  try {
+    return decodeFacts(name, members, tree);
+  } catch (error) {
+    if (!hasCode(error, "REPO_CORRUPT")) throw error;
+    // Once more, for a message that names the entry: making that name for every one costs as much as reading it.
+    return decodeFacts(name, members, `${tree}, entry ${JSON.stringify(Buffer.from(name, "latin1").toString())}`);
+  }
+}
+
+function decodeFacts(name: string, members: Members, what: string): ResticNode {
   const type = members["type"];
   if (typeof type !== "string" || !TYPES.includes(type)) throw corrupt(what, `its type is ${JSON.stringify(type)?.slice(0, 40)}`);
   return {
@@ -64,8 +78,8 @@ function decodeNode(members: Members, tree: string): ResticNode {
     deviceId: parseUint64(members["device_id"], "device_id", what),
     target: targetOf(members, what),
     xattrs: xattrsOf(members["extended_attributes"], what),
-    device: deviceOf(parseUint64(members["device"], "device", what)),
-    contents: contentsOf(members["content"], what),
+    device: members["device"] === undefined ? NO_DEVICE : deviceOf(parseUint64(members["device"], "device", what)),
+    contents: parseIds(members["content"], "content", what),
     subtree: members["subtree"] === undefined || members["subtree"] === null ? undefined : parseId(members["subtree"], what),
   };
 }
@@ -82,7 +96,7 @@ function targetOf(members: Members, what: string): string {
 }
 
 function xattrsOf(value: unknown, what: string): ResticNode["xattrs"] {
-  if (value === undefined || value === null) return [];
+  if (value === undefined || value === null) return NO_XATTRS;
   if (!Array.isArray(value)) throw corrupt(what, "its extended attributes are not a list");
   return value.map((attribute: unknown) => {
     if (!isMembers(attribute) || typeof attribute["name"] !== "string") throw corrupt(what, "an extended attribute has no name");
@@ -96,14 +110,6 @@ function deviceOf(device: bigint): { readonly major: number; readonly minor: num
     major: Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n)),
     minor: Number((device & 0xffn) | ((device >> 12n) & 0xffffff00n)),
   };
-}
-
-function contentsOf(value: unknown, what: string): Uint8Array {
-  if (value === undefined || value === null) return new Uint8Array(0);
-  if (!Array.isArray(value)) throw corrupt(what, "its contents are not a list");
-  const ids = new Uint8Array(value.length * ID_BYTES);
-  for (const [index, id] of value.entries()) ids.set(parseId(id, what), index * ID_BYTES);
-  return ids;
 }
 
 function bytesOf(value: unknown, name: string, what: string): Uint8Array {

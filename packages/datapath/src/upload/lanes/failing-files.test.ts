@@ -44,14 +44,36 @@ function endOfStack(): number {
 }
 
 const rangeOf = (fd: number, from: number, to: number): RangeJob => ({
-  ...{ kind: "range", fd, from, to, holes: [], splitter: repository.format.splitter, compressor: undefined, direct: false },
+  ...{
+    kind: "range",
+    fd,
+    from,
+    to,
+    holes: [],
+    lead: 0,
+    isOpen: false,
+    splitter: repository.format.splitter,
+    compressor: undefined,
+    direct: false,
+    deviceBytes: 0,
+  },
 });
 
 async function lanesOf(threads: number): Promise<UploadLanes> {
   const lanes = repository.contents.openLanes?.();
   if (lanes === undefined) throw new Error("this repository has no lanes");
   return new UploadLanes({
-    ...{ lanes, kernels: await createKernels(), clock: systemClock, threads, arenaBytes: 28 << 20, packsAhead: 1, share: 1, signal: undefined },
+    ...{
+      lanes,
+      kernels: await createKernels(),
+      clock: systemClock,
+      threads,
+      arenaBytes: 28 << 20,
+      packsAhead: 1,
+      sessionContents: 1 << 17,
+      share: 1,
+      signal: undefined,
+    },
     contentBytesMax: repository.objectWriters.createSplitter().maxChunkBytes,
     pace: async () => undefined,
     onCounts: () => undefined,
@@ -86,7 +108,8 @@ describe("a disk that fails in the middle of a file", { timeout: 120_000 }, () =
     try {
       const from = endOfStack() - BAD_BYTES;
       // A file whose bytes lie where its disk can be read half way.
-      const onBadDisk: Pick<UploadLanes, "room" | "range"> = {
+      const onBadDisk: Pick<UploadLanes, "room" | "range" | "threads"> = {
+        threads: 0,
         room: () => lanes.room(),
         range: (job, onChunks) => lanes.range({ ...job, from: from + job.from, to: from + job.to }, onChunks),
       };

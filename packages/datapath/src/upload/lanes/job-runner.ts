@@ -22,6 +22,8 @@ import { RangeCutter } from "./range-cutter.ts";
 
 const PIECE_BYTES = 4 << 20;
 const SMALL_PIECE_BYTES = 1 << 20;
+/** Of direct I/O. */
+const BLOCK_BYTES = 4096;
 const NS_PER_S = 1_000_000_000n;
 const ENTRY_BYTES_BESIDE_NAME = 400;
 const MAX_NS = 2n ** 63n - 1n;
@@ -94,8 +96,10 @@ export class JobRunner {
       const result = await lane.store({ data: arena, starts, lengths, count: reads }, job.compressor);
       known += result.knownBytes;
       packed += result.packedBytes;
-      for (let i = 0; i < reads; i++)
-        hashes.set(result.hashes.subarray(i * lane.digestBytes, (i + 1) * lane.digestBytes), (from + (stored[i] ?? 0)) * lane.digestBytes);
+      if (reads === done) hashes.set(result.hashes, from * lane.digestBytes);
+      else
+        for (let i = 0; i < reads; i++)
+          hashes.set(result.hashes.subarray(i * lane.digestBytes, (i + 1) * lane.digestBytes), (from + (stored[i] ?? 0)) * lane.digestBytes);
       this.#encode(job, from, done, part, hashes, text);
       from += done;
     }
@@ -107,19 +111,29 @@ export class JobRunner {
     const { lane, kernels, arena, pace } = this.#options;
     const cutter = new RangeCutter(lane, arena, {
       createSplitter: () => kernels.splitter(job.splitter),
-      ...{ compressor: job.compressor, aligned: job.direct },
+      ...{ compressor: job.compressor, aligned: job.direct, from: job.from, lead: job.lead },
       onChunks: (chunks) => onChunks({ ...chunks, counts: this.#counts(chunks.counts) }),
     });
+    // Of a file, which the system reads ahead of us: small ones fill the arena further, and are in the cache still when they are cut.
+    const pieceBytes = job.direct ? this.#pieceBytes : SMALL_PIECE_BYTES;
     let at = job.from;
     const readTo = async (to: number): Promise<boolean> => {
       while (at < to) {
         await pace();
-        const wanted = Math.min(this.#pieceBytes, to - at);
-        const target = await cutter.reserve(this.#pieceBytes);
-        const count = this.#read(job.fd, target.arena, target.at, wanted, at);
-        await cutter.take(count);
-        at += count;
-        if (count < wanted) return false;
+        // Where only whole blocks are read, the range may begin and end within one.
+        const before = job.direct ? at % BLOCK_BYTES : 0;
+        const end = Math.min(to, at - before + pieceBytes);
+        const behind = job.direct ? Math.min(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, Math.max(job.deviceBytes, end)) - end : 0;
+        const wanted = before + (end - at) + behind;
+        const target = await cutter.reserve(pieceBytes);
+        const count = this.#read(job.fd, target.arena, target.at, wanted, at - before);
+        const isShort = count < wanted;
+        cutter.take(Math.max(count, before), { before, behind: isShort ? 0 : behind });
+        if (isShort) {
+          at = Math.min(end, at + Math.max(0, count - before));
+          return false;
+        }
+        at = end;
       }
       return true;
     };
@@ -129,13 +143,13 @@ export class JobRunner {
       isWhole = await readTo(offset);
       if (!isWhole) break;
       // A file that shrank ends in its hole.
-      const rest = Math.max(0, Math.min(length, fstatSync(job.fd).size - at));
+      const rest = job.deviceBytes > 0 ? length : Math.max(0, Math.min(length, fstatSync(job.fd).size - at));
       await cutter.skip(rest, pace);
       at += rest;
       isWhole = rest === length;
     }
     if (isWhole) await readTo(job.to);
-    await cutter.finish();
+    await cutter.finish(job.isOpen);
     return { end: at, digestBytes: lane.digestBytes };
   }
 
@@ -157,6 +171,15 @@ export class JobRunner {
     const { digestBytes } = this.#options.lane;
     // What was stored is what the entry says, also of a file that shrank.
     for (let i = 0; i < count; i++) if (rows[i * ROW_SLOTS + ROW.status] === 0) rows[i * ROW_SLOTS + ROW.size] = rows[i * ROW_SLOTS + ROW.length] ?? 0;
+    const inOneCall = (out: Uint8Array, at: number, outEnds: Uint32Array): number =>
+      this.#files.encodeStored(
+        namesOf(job),
+        { from, to: from + count },
+        rows,
+        { bytes: hashes.subarray(from * digestBytes, (from + count) * digestBytes), digestBytes },
+        { out, at, outEnds },
+      );
+    if (job.extensions === undefined && text.fill(count, inOneCall)) return;
     const picks = indexesFrom(from, from + count);
     const bytes = job.names.length + count * ENTRY_BYTES_BESIDE_NAME;
     if (this.#prefixes.length < bytes) this.#prefixes = new Uint8Array(bytes);
@@ -251,6 +274,15 @@ class EntryText {
   constructor(bytes: number, count: number) {
     this.#bytes = Buffer.alloc(bytes);
     this.#ends = new Uint32Array(count);
+  }
+
+  /** Has the next `count` entries written from `at` on by somebody who says where they end, or -1 when that cannot be; whether it could. */
+  fill(count: number, write: (bytes: Uint8Array, at: number, ends: Uint32Array) => number): boolean {
+    const end = write(this.#bytes, this.#length, this.#ends);
+    if (end < 0) return false;
+    this.#length = end;
+    this.#count += count;
+    return true;
   }
 
   /** A comma before every entry but the first. */

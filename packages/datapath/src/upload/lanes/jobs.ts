@@ -47,22 +47,30 @@ export interface FilesTotal {
   readonly nanoseconds: number;
 }
 
-/** A range of a file or device, cut as if an object began and ended with it. */
+/** A range of a file or device, cut as if an object began with it, and ended with it unless it is open. */
 export interface RangeJob {
   readonly kind: "range";
   readonly fd: number;
   readonly from: number;
   readonly to: number;
+  /** Chunks that begin before so many bytes of it are found, and not stored: cuts are not in step yet. */
+  readonly lead: number;
+  /** The object goes on behind it: what follows its last cut is not stored. */
+  readonly isOpen: boolean;
   /** Where there is nothing to read: offset and length, in order, within the range. */
   readonly holes: readonly number[];
   readonly splitter: string;
   readonly compressor: string | undefined;
-  /** The file was opened for direct I/O: memory, offsets and lengths are multiples of a block. */
+  /** The file was opened for direct I/O: memory, offsets and lengths of reads are multiples of a block. */
   readonly direct: boolean;
+  /** Bytes of a device, 0 for a file, which is asked itself. What lies behind its end is a hole. */
+  readonly deviceBytes: number;
 }
 
 /** Chunks of a range, in order, as they are stored. */
 export interface RangeChunks {
+  /** Where the first of them begins in the file. */
+  readonly offset: number;
   readonly hashes: Uint8Array<ArrayBuffer>;
   readonly lengths: Uint32Array<ArrayBuffer>;
   readonly counts: StoreCounts;
@@ -105,7 +113,8 @@ export type ToThread =
 export type FromThread =
   | { readonly kind: "ready" }
   | { readonly kind: "pack"; readonly pack: SealedPack }
-  | { readonly kind: "delivered"; readonly turn: number }
+  /** `newestTable`: in which the lane claims contents from here on. */
+  | { readonly kind: "delivered"; readonly turn: number; readonly newestTable: number }
   | { readonly kind: "chunks"; readonly id: number; readonly chunks: RangeChunks }
   | { readonly kind: "ended"; readonly jobs: readonly EndedJob[] };
 

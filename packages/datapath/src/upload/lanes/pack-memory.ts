@@ -9,9 +9,18 @@ export class PackMemory {
   readonly #spare: Uint8Array[] = [];
   readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
 
-  constructor(options: { readonly bufferBytes: number; readonly buffers: number }) {
+  readonly #newMemory: (bytes: number) => Uint8Array;
+
+  /** `allocate` gives shared memory. */
+  constructor(options: { readonly bufferBytes: number; readonly buffers: number; readonly allocate: (bytes: number) => Uint8Array }) {
     this.#bufferBytes = options.bufferBytes;
     this.#left = options.buffers;
+    this.#newMemory = options.allocate;
+  }
+
+  /** Bytes of each buffer. */
+  get bufferBytes(): number {
+    return this.#bufferBytes;
   }
 
   /** Calls `use` with memory for a pack: at once where there is some, else when it is given back. */
@@ -35,6 +44,6 @@ export class PackMemory {
   #allocate(): Uint8Array | undefined {
     if (this.#left === 0) return undefined;
     this.#left--;
-    return new Uint8Array(new SharedArrayBuffer(this.#bufferBytes));
+    return this.#newMemory(this.#bufferBytes);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Cuts a stream into chunks in one arena and stores several at a time: with four of them the hash takes all lanes of the machine.
+ * Cuts a stream into chunks in one arena and stores as many at a time as the arena holds: the hash takes several side by side, and waits for the longest of them.
  *
  *   arena   [ chunks that are cut | the chunk under way │ room for the next piece ]
  *
@@ -9,8 +9,6 @@ import type { Splitter } from "@drayage/kernels";
 import type { SealingLane } from "@drayage/repo/sealing-lane";
 import type { RangeChunks, StoreCounts } from "./jobs.ts";
 
-/** Chunks that are hashed side by side. */
-const CHUNKS_AT_ONCE = 4;
 const BLOCK_BYTES = 4096;
 /** Of a run of zeros that reaches a chunk under way, so much is filled in at a time. */
 const ZEROS_AT_ONCE = 1 << 20;
@@ -24,7 +22,11 @@ export class RangeCutter {
   readonly #createSplitter: () => Splitter;
   readonly #compressor: string | undefined;
   readonly #aligned: boolean;
+  readonly #from: number;
+  readonly #lead: number;
   readonly #onChunks: (chunks: RangeChunks, times: Pick<StoreCounts, "workMs">) => void;
+  /** Bytes of the range before `#start`. */
+  #passed = 0;
   #start = 0;
   #scanned = 0;
   #end = 0;
@@ -43,6 +45,10 @@ export class RangeCutter {
       readonly createSplitter: () => Splitter;
       readonly compressor: string | undefined;
       readonly aligned: boolean;
+      /** Where the range begins in its file. */
+      readonly from: number;
+      /** Chunks that begin before so many bytes of the range are not stored. */
+      readonly lead: number;
       readonly onChunks: (chunks: RangeChunks, times: Pick<StoreCounts, "workMs">) => void;
     },
   ) {
@@ -52,6 +58,8 @@ export class RangeCutter {
     this.#splitter = options.createSplitter();
     this.#compressor = options.compressor;
     this.#aligned = options.aligned;
+    this.#from = options.from;
+    this.#lead = options.lead;
     this.#onChunks = options.onChunks;
   }
 
@@ -66,10 +74,12 @@ export class RangeCutter {
     return { arena: this.#arena, at: this.#end };
   }
 
-  async take(bytes: number): Promise<void> {
-    this.#end += bytes;
+  /** Of the bytes that came, so many at their beginning and at their end are none of the range. */
+  take(bytes: number, { before = 0, behind = 0 }: { readonly before?: number; readonly behind?: number } = {}): void {
+    // Only the first piece of a range begins before it.
+    if (before > 0) this.#start = this.#scanned = this.#end + before;
+    this.#end += bytes - behind;
     this.#cut();
-    if (this.#cuts.length >= CHUNKS_AT_ONCE) await this.#store();
   }
 
   /** The same as taking so many zeros, but hardly any work where whole chunks are zeros. */
@@ -101,10 +111,11 @@ export class RangeCutter {
     }
   }
 
-  /** Stores what is left as the last chunk; of a range of nothing, an empty one. */
-  async finish(): Promise<void> {
+  /** Stores what is left: as the last chunk, or as far as it is cut when the object goes on. Of an object of nothing, an empty chunk. */
+  async finish(isOpen: boolean): Promise<void> {
     const boundary = this.#boundary();
-    if (this.#end > boundary || (this.#stored === 0 && this.#cuts.length === 0)) this.#cuts.push(this.#end);
+    if (isOpen) this.#end = boundary;
+    else if (this.#end > boundary || (this.#stored === 0 && this.#cuts.length === 0)) this.#cuts.push(this.#end);
     await this.#store();
     this.#splitter.reset();
   }
@@ -123,8 +134,9 @@ export class RangeCutter {
   }
 
   async #store(): Promise<void> {
-    const cuts = this.#cuts;
+    const cuts = this.#cutsToStore();
     if (cuts.length === 0) return;
+    const offset = this.#from + this.#passed;
     const startedMs = performance.now();
     const count = cuts.length;
     const lengths = new Uint32Array(count);
@@ -158,15 +170,31 @@ export class RangeCutter {
       hashes.set(hash, i * this.#lane.digestBytes);
       if (this.#zeroHash === undefined && this.#isZeroChunk(starts[at] ?? 0, (starts[at] ?? 0) + (picked[at] ?? 0))) this.#zeroHash = hash.slice();
     }
+    this.#passed += hashed;
     this.#start = from;
     this.#cuts = [];
     this.#stored += count;
     const counts = { hashed, known: known + stored.knownBytes, packed: stored.packedBytes, readMs: 0, workMs: 0, waitMs: 0 };
-    this.#onChunks({ hashes, lengths, counts }, { workMs: performance.now() - startedMs });
+    this.#onChunks({ offset, hashes, lengths, counts }, { workMs: performance.now() - startedMs });
   }
 
-  async #emitZeros(count: number): Promise<void> {
+  /** Cuts, without those of chunks that begin in the lead: these are passed. */
+  #cutsToStore(): number[] {
+    while (this.#passed < this.#lead && this.#cuts.length > 0) {
+      const end = this.#cuts.shift() as number;
+      this.#passed += end - this.#start;
+      this.#start = end;
+    }
+    return this.#cuts;
+  }
+
+  async #emitZeros(chunks: number): Promise<void> {
     const length = this.#zeroChunk();
+    const leading = Math.min(chunks, Math.ceil(Math.max(0, this.#lead - this.#passed) / length));
+    this.#passed += leading * length;
+    const count = chunks - leading;
+    if (count === 0) return;
+    const offset = this.#from + this.#passed;
     if (this.#zeroHash === undefined) {
       const zeros = this.#zeroBuffer();
       const { hashes } = await this.#lane.store({ data: zeros, starts: Uint32Array.of(0), lengths: Uint32Array.of(length), count: 1 }, this.#compressor);
@@ -177,8 +205,9 @@ export class RangeCutter {
     for (let i = 0; i < count; i++) hashes.set(this.#zeroHash, i * digestBytes);
     this.#stored += count;
     const bytes = count * length;
+    this.#passed += bytes;
     this.#onChunks(
-      { hashes, lengths: new Uint32Array(count).fill(length), counts: { hashed: bytes, known: bytes, packed: 0, readMs: 0, workMs: 0, waitMs: 0 } },
+      { offset, hashes, lengths: new Uint32Array(count).fill(length), counts: { hashed: bytes, known: bytes, packed: 0, readMs: 0, workMs: 0, waitMs: 0 } },
       { workMs: 0 },
     );
   }

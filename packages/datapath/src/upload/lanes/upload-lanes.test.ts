@@ -48,8 +48,8 @@ beforeAll(async () => {
   linkSync(join(source, "many", "file 5"), join(source, "other name of 5"));
   symlinkSync("nowhere", join(source, "link"));
   systemCalls.setXattr(join(source, "many", "file 7"), "user.note", patternBytes(20));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+}, 60_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }), 60_000);
 afterEach(() => vi.unstubAllEnvs());
 
 async function newRepository(): Promise<Repository> {
@@ -81,6 +81,30 @@ describe("uploads in threads", { timeout: 240_000 }, () => {
     await note("three portable threads", { parallel: 3, memoryBudget: 1 << 30 });
     const [reference, ...others] = [...seen.values()];
     for (const [i, other] of others.entries()) expect([[...seen.keys()][i + 1], other]).toEqual([[...seen.keys()][i + 1], reference]);
+  });
+
+  it("give the same objects where this thread does a part of many small files beside them, and then leaves large ones to them", async () => {
+    const many = join(folder, "many small");
+    for (let i = 0; i < 18; i++) {
+      mkdirSync(join(many, `d${i}`), { recursive: true });
+      // Every second content is there twice, in another directory.
+      for (let j = 0; j < 120; j++) writeFileSync(join(many, `d${i}`, `f${j}`), patternBytes(900 + j, j % 2 === 0 ? i >> 1 : i));
+    }
+    mkdirSync(join(many, "e"));
+    for (const i of [1, 2]) writeFileSync(join(many, "e", `large ${i}`), patternBytes(26 << 20, i));
+    const seen: unknown[] = [];
+    for (const parallel of [0, 1, 2, 3]) {
+      const repository = await newRepository();
+      const { rootEntry, stats, progress, problems } = await upload(repository, {
+        source: { kind: "directory", path: many },
+        parallel,
+        memoryBudget: 1 << 30,
+      });
+      const contents = [...repository.contents.list({ prefix: "" })].map(({ id, originalLength }) => `${id} ${originalLength}`).sort();
+      seen.push({ id: rootEntry.objectId, stats, problems, contents, done: progress.bytesDone, known: progress.bytesDeduplicated });
+      await repository.close();
+    }
+    expect(seen.slice(1)).toEqual([seen[0], seen[0], seen[0]]);
   });
 
   it("store each content once, and what they stored restores and verifies", async () => {

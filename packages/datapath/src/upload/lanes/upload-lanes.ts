@@ -7,6 +7,9 @@
  *                                     └────────── pack memory, once it is stored┘
  *
  * Bounds: BUNDLES_AHEAD messages with jobs a thread, and one for each waiting; pack memory of one for each lane and those on their way. Threads are started when there is work enough to pay for it.
+ *
+ * Small files keep this thread busy as well: the walk is a third of the work. Where two threads or more are wanted it takes the place of the last of
+ * them: what waits behind a full queue it does itself. The last thread is started for large files, of which the walk has nothing to do.
  */
 import { Worker } from "node:worker_threads";
 import { type Clock, DrayError, invariant } from "@drayage/base";
@@ -52,6 +55,8 @@ export interface UploadLanesOptions {
   readonly arenaBytes: number;
   /** Packs in memory beside those that are being filled. */
   readonly packsAhead: number;
+  /** Contents that are stored between two flushes, about: what is known of them takes memory until they are committed. */
+  readonly sessionContents: number;
   readonly contentBytesMax: number;
   /** Share of a processor for each thread, above 0 and up to 1. */
   readonly share: number;
@@ -72,6 +77,7 @@ interface Pending {
 interface OwnLane {
   readonly lane: SealingLane;
   readonly runner: JobRunner;
+  readonly close: () => void;
 }
 
 interface Thread {
@@ -82,6 +88,8 @@ interface Thread {
   bundles: number;
   ready: boolean;
   delivered: number;
+  /** The table in which it claimed contents when it delivered. */
+  newestTable: number;
   /** Wants memory that was not there when its pack came. */
   starving: boolean;
 }
@@ -103,22 +111,32 @@ export class UploadLanes {
   #ownWaitedMs = 0;
   #offeredFiles = 0;
   #offeredBytes = 0;
-  #started = false;
+  #offeredRangeBytes = 0;
   #failure: { readonly error: unknown } | undefined;
   #closed = false;
 
   constructor(options: UploadLanesOptions) {
     this.#on = options;
     const bufferBytes = laneBufferBytes(options.lanes.options, options.contentBytesMax);
-    this.#memory = new PackMemory({ bufferBytes, buffers: Math.max(options.threads, 1) + options.packsAhead });
+    const allocate = (bytes: number): Uint8Array => options.kernels.system.alignedBuffer(bytes);
+    this.#memory = new PackMemory({ bufferBytes, buffers: Math.max(options.threads, 1) + options.packsAhead, allocate });
     options.lanes.onFlush(() => this.#deliverAll());
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** How many work beside this one. */
+  get threads(): number {
+    return this.#on.threads;
   }
 
   /** Resolves when another job finds room. Throws what ended the upload. */
   async room(): Promise<void> {
     while (this.#isFull) {
       this.#check();
+      if (this.#canHelp) {
+        await this.#help();
+        continue;
+      }
       await new Promise<void>((resolve) => this.#roomWanted.push(resolve));
     }
     this.#check();
@@ -132,20 +150,29 @@ export class UploadLanes {
 
   range(job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<RangeResult> {
     // Holes are no work.
-    this.#offeredBytes += job.to - job.from - job.holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
+    const bytes = job.to - job.from - job.holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
+    this.#offeredBytes += bytes;
+    this.#offeredRangeBytes += bytes;
     return this.#enqueue(job, onChunks) as Promise<RangeResult>;
   }
 
   /** Keeps what the threads know of the repository young, and their table from filling up. */
   async keepUp(): Promise<void> {
-    const grown = this.#on.lanes.makeRoom();
-    const refreshed = await this.#on.lanes.refreshWhenDue(this.#on.signal);
-    if (grown || refreshed) {
-      const { committed, session } = this.#on.lanes.known;
-      this.#tellAll({ kind: "known", session, ...(refreshed ? { committed } : {}) });
-      this.#own?.lane.update({ session, ...(refreshed ? { committed } : {}) });
-    }
-    await this.#on.lanes.flushWhenDue(this.#on.signal);
+    const { lanes, signal, sessionContents } = this.#on;
+    if (lanes.makeRoom()) this.#tellKnown(false);
+    if (await lanes.refreshWhenDue(signal)) this.#tellKnown(true);
+    if (!(await lanes.flushWhenDue(sessionContents, signal))) return;
+    // A thread that is not there yet has claimed nothing.
+    const newest = this.#threads.filter(({ ready }) => ready).map(({ newestTable }) => newestTable);
+    if (lanes.forgetCommitted(Math.min(...newest, this.#own?.lane.newestTable ?? Number.POSITIVE_INFINITY))) this.#tellKnown(true);
+  }
+
+  /** Tells every lane what is known: contents of this session, and where that changed the committed ones. */
+  #tellKnown(withCommitted: boolean): void {
+    const { committed, session } = this.#on.lanes.known;
+    const known = withCommitted ? { committed, session } : { session };
+    this.#tellAll({ kind: "known", ...known });
+    this.#own?.lane.update(known);
   }
 
   /** Ends the threads; what is under way is given up. */
@@ -161,7 +188,7 @@ export class UploadLanes {
     const waited = this.#on.clock.sleep(STOP_MS_MAX, timeout.signal).catch(() => undefined);
     await Promise.race([ended, waited]);
     timeout.abort();
-    this.#own?.lane.close();
+    this.#own?.close();
     this.#own = undefined;
   }
 
@@ -184,10 +211,27 @@ export class UploadLanes {
   }
 
   #startWhenWorth(): void {
-    if (this.#started || this.#on.threads === 0) return;
+    if (this.#threads.length >= this.#wantedThreads) return;
     if (this.#offeredFiles < THREADS_FROM_FILES && this.#offeredBytes < THREADS_FROM_BYTES) return;
-    this.#started = true;
-    for (let i = 0; i < this.#on.threads; i++) this.#threads.push(this.#startThread());
+    while (this.#threads.length < this.#wantedThreads) this.#threads.push(this.#startThread());
+  }
+
+  /** Threads for what was offered so far. */
+  get #wantedThreads(): number {
+    const { threads, share } = this.#on;
+    // A share of a processor is kept to by threads alone.
+    const isHelping = threads > 1 && share >= 1 && this.#offeredRangeBytes < THREADS_FROM_BYTES;
+    return isHelping ? threads - 1 : threads;
+  }
+
+  /** Whether this thread has a lane beside the others', in the place of the last of them. */
+  get #isHelper(): boolean {
+    return this.#threads.length < this.#on.threads;
+  }
+
+  /** Whether this thread may do the next job of the queue while others work too. */
+  get #canHelp(): boolean {
+    return this.#isHelper && !this.#ownBusy && this.#queue[0]?.job.kind === "files";
   }
 
   #startThread(): Thread {
@@ -197,7 +241,7 @@ export class UploadLanes {
     const workerData: ThreadOptions = { lane: lanes.options, known: lanes.known, arenaBytes, build: kernels.info.build, control, share };
     const worker = new Worker(new URL("./upload-thread.ts", import.meta.url), { workerData });
     // A thread has the deliveries before its time behind it.
-    const thread: Thread = { worker, control, jobs: new Map(), bundles: 0, ready: false, delivered: this.#turn, starving: false };
+    const thread: Thread = { worker, control, jobs: new Map(), bundles: 0, ready: false, delivered: this.#turn, newestTable: 0, starving: false };
     worker.on("message", (message: FromThread) => this.#receive(thread, message));
     worker.on("error", (error) => this.#fail(error));
     worker.on("exit", () => this.#fail(new DrayError("INVARIANT", "Cannot go on with the upload: a thread of it has ended")));
@@ -245,39 +289,62 @@ export class UploadLanes {
   async #workHere(): Promise<void> {
     this.#ownBusy = true;
     try {
-      this.#own ??= await this.#openOwn();
-      const own = this.#own;
-      while (this.#queue.length > 0 && !this.#threads.some(({ ready }) => ready)) {
-        const pending = this.#take();
-        for (const wake of this.#roomWanted.splice(0)) wake();
-        const { job, onChunks, resolve, reject } = pending;
-        const counted = (chunks: RangeChunks): void => {
-          this.#on.onCounts(chunks.counts);
-          onChunks(chunks);
-        };
-        try {
-          const result = job.kind === "files" ? await own.runner.files(job) : await own.runner.range(job, counted);
-          if ("counts" in result) this.#on.onCounts(result.counts);
-          resolve(result);
-        } catch (error) {
-          reject(error);
-        }
-        if (this.#on.lanes.makeRoom()) this.#tellAll({ kind: "known", session: this.#on.lanes.known.session });
-        own.lane.update({ session: this.#on.lanes.known.session });
-        await this.#on.pace();
-      }
+      while (this.#queue.length > 0 && !this.#threads.some(({ ready }) => ready)) await this.#doNext();
     } catch (error) {
       this.#fail(error);
     } finally {
       this.#ownBusy = false;
     }
-    // The threads go on from here: what is not sealed into their packs need not wait for the next flush.
-    if (this.#threads.some(({ ready }) => ready)) {
-      this.#own?.lane.flush();
-      this.#own?.lane.close();
-      this.#own = undefined;
-    }
+    this.#leaveToThreads();
     this.#dispatch();
+  }
+
+  /** Does one job beside the threads. */
+  async #help(): Promise<void> {
+    this.#ownBusy = true;
+    try {
+      await this.#doNext();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#ownBusy = false;
+    }
+    this.#leaveToThreads();
+    // What the threads say meanwhile must not wait behind the next job: they would run out of work.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    this.#dispatch();
+  }
+
+  /** Once all threads are there they go on alone: what is not sealed into their packs need not wait for the next flush. */
+  #leaveToThreads(): void {
+    if (this.#isHelper || !this.#threads.some(({ ready }) => ready)) return;
+    this.#own?.lane.flush();
+    this.#own?.close();
+    this.#own = undefined;
+  }
+
+  /** Does the next job of the queue, which is not empty, in this thread. */
+  async #doNext(): Promise<void> {
+    this.#own ??= await this.#openOwn();
+    const own = this.#own;
+    // What was there may have gone to a thread meanwhile.
+    if (this.#queue.length === 0) return;
+    const { job, onChunks, resolve, reject } = this.#take();
+    for (const wake of this.#roomWanted.splice(0)) wake();
+    const counted = (chunks: RangeChunks): void => {
+      this.#on.onCounts(chunks.counts);
+      onChunks(chunks);
+    };
+    try {
+      const result = job.kind === "files" ? await own.runner.files(job) : await own.runner.range(job, counted);
+      if ("counts" in result) this.#on.onCounts(result.counts);
+      resolve(result);
+    } catch (error) {
+      reject(error);
+    }
+    if (this.#on.lanes.makeRoom()) this.#tellKnown(false);
+    else own.lane.update({ session: this.#on.lanes.known.session });
+    await this.#on.pace();
   }
 
   async #openOwn(): Promise<OwnLane> {
@@ -289,13 +356,20 @@ export class UploadLanes {
       return buffer;
     };
     const lane = await openLane(lanes.options, lanes.known, { nextBuffer, deliver: (pack) => this.#adopt(pack) }, kernels);
-    const arena = kernels.system.alignedBuffer(arenaBytes);
-    return { lane, runner: new JobRunner({ lane, kernels, arena, waitedMs: () => this.#ownWaitedMs, pace }) };
+    // The plan has an arena for each thread and none for this one beside them: it is memory of a pack, until the threads need that.
+    const isLent = this.#on.threads > 0 && arenaBytes <= this.#memory.bufferBytes;
+    const memory = isLent ? await this.#memory.take() : kernels.system.alignedBuffer(arenaBytes);
+    const close = (): void => {
+      lane.close();
+      if (isLent) this.#memory.giveBack(memory);
+    };
+    return { lane, runner: new JobRunner({ lane, kernels, arena: memory.subarray(0, arenaBytes), waitedMs: () => this.#ownWaitedMs, pace }), close };
   }
 
   #receive(thread: Thread, message: FromThread): void {
     if (message.kind === "ready") {
       thread.ready = true;
+      if (!this.#ownBusy) this.#leaveToThreads();
       this.#feed(thread);
       this.#dispatch();
       return;
@@ -307,6 +381,7 @@ export class UploadLanes {
     }
     if (message.kind === "delivered") {
       thread.delivered = message.turn;
+      thread.newestTable = message.newestTable;
       for (const look of this.#deliveries) look();
       return;
     }

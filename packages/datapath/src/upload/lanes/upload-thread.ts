@@ -38,7 +38,7 @@ function deliverWhenAsked(): void {
   if (asked === turn) return;
   turn = asked;
   lane.flush();
-  post({ kind: "delivered", turn });
+  post({ kind: "delivered", turn, newestTable: lane.newestTable });
 }
 
 function pace(): void {
