@@ -14,6 +14,7 @@ export const BUILT_IN_PARAMETERS = {
   parallelDownload: "ParallelFilesDownload",
   sparse: "WriteSparseFiles",
   compression: "Compression",
+  bandwidth: "BandwidthLimit",
 } as const;
 
 /** Compressors of Kopia's that are worth choosing between. The others are older, or the same ones by another name. */
@@ -22,6 +23,9 @@ export const BUILT_IN_COMPRESSIONS = [
   ...["zstd-fastest", "zstd", "zstd-better-compression", "zstd-best-compression"],
   ...["s2-default", "gzip-best-speed", "gzip", "gzip-best-compression"],
 ] as const;
+
+/** A number of bytes with a unit of 1024, as `parseBytes` of the base package reads it. */
+const BYTE_COUNT_PATTERN = "^[1-9][0-9]{0,11}[KMG]?$";
 
 /** The DataMover of this version of the program. */
 export function builtInMover(version: string): DataMover {
@@ -49,6 +53,11 @@ export function builtInMover(version: string): DataMover {
             enum: [...BUILT_IN_COMPRESSIONS],
             description:
               "How data is compressed before it is sealed, by Kopia's names; as the repository's policies say when left out. What it holds already stays as it is",
+          },
+          [BUILT_IN_PARAMETERS.bandwidth]: {
+            type: "string",
+            pattern: BYTE_COUNT_PATTERN,
+            description: "Bytes a second that the mover of one volume may send, and as many that it may fetch; with K, M or G as 20M. No limit when left out",
           },
           [BUILT_IN_PARAMETERS.parallelDownload]: {
             ...parallel,

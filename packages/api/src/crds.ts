@@ -14,7 +14,7 @@ export interface CrdManifest {
 const folder = new URL("../crds/", import.meta.url);
 
 /**
- * The CustomResourceDefinitions of these API groups (`velero.io`, `oadp.openshift.io`, `datamover.oadp.openshift.io`, `volsync.backube`, `snapshot.storage.k8s.io`, `groupsnapshot.storage.k8s.io`), in byte order of their names.
+ * The CustomResourceDefinitions of these API groups (`velero.io`, `oadp.openshift.io`, `datamover.oadp.openshift.io`, `volsync.backube`, `snapshot.storage.k8s.io`, `groupsnapshot.storage.k8s.io`, `cbt.storage.k8s.io`), in byte order of their names.
  * Their structure is that of the release named in docs/formats/crds.md; a peer test compares it with what the real program installs.
  */
 export function loadCrds(...groups: readonly string[]): CrdManifest[] {

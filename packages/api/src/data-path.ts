@@ -179,7 +179,9 @@ export const MOVER_SECRET_PATH_ENV = "DRAYAGE_MOVER_SECRET_PATH";
 /** The variable by which a mover knows the UID of its pod, and so whether it is the one that may move the data. */
 export const MOVER_POD_UID_ENV = "DRAYAGE_POD_UID";
 
+/** Velero's block mover, of a later release: volumes of either mode as devices, in blocks of 1 MiB. */
+export const BLOCK_DATA_MOVER = "velero-block";
 /** Names of `spec.datamover` that Velero itself serves; the empty one stands for `velero`. */
-export const BUILTIN_DATA_MOVERS = ["", "velero", "velero-fs"] as const;
+export const BUILTIN_DATA_MOVERS = ["", "velero", "velero-fs", BLOCK_DATA_MOVER] as const;
 /** Ours, when a real Velero drives us. */
 export const DRAYAGE_DATA_MOVER = "drayage";

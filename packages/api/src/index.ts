@@ -1,5 +1,6 @@
 export * from "./bucket.ts";
 export * from "./built-in-mover.ts";
+export * from "./changed-blocks-access.ts";
 export * from "./crds.ts";
 export * from "./data-path.ts";
 export * from "./generated/index.ts";

@@ -82,6 +82,8 @@ export const ANNOTATIONS = {
 export const DRAYAGE_ANNOTATIONS = {
   /** `secret/key` on a BackupStorageLocation: the password of its repositories, where it is not the one of the installation. */
   repositoryPassword: "drayage.io/repository-password",
+  /** On a VolumeSnapshotContent that is marked with a backup's name: the namespace of that Backup. Another installation of the cluster may have one of the same name. */
+  backupNamespace: "drayage.io/backup-namespace",
   /** "true" on a Restore: workloads are created only when their volumes have their data. */
   dataFirst: "drayage.io/data-first",
   /** JSON of NotedTransferDetails, on what moves: how fast it goes and what holds it up; at most every ten seconds. */
@@ -105,6 +107,8 @@ export const FINALIZERS = {
   dataMovement: "velero.io/data-upload-download-finalizer",
   /** On a Restore while its files lie in the bucket. */
   restoreFiles: "restores.velero.io/external-resources-finalizer",
+  /** On a CloudStorage that asks for its bucket to go with it, until that has gone. */
+  bucket: "oadp.openshift.io/bucket-protection",
 } as const;
 
 /** The value of `LABELS.resourceUsage` on the ConfigMap that hands a DataUpload's result to the restore of its PVC. */

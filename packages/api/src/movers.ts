@@ -41,3 +41,12 @@ export const MOVER_OPERATION_PREFIXES = { backup: "dmb-", restore: "dmr-" } as c
 
 /** The kind of target that every backup has. */
 export const LOCATION_TARGET = "BackupStorageLocation";
+
+/**
+ * On a DataMover: the namespaces of the installations that it was added in, with commas between. The registration is the cluster's, the files of a module are each installation's own;
+ * it goes when it was removed in the last of them. `*` stands for whoever registered it without saying so, by hand or before this was noted.
+ */
+export const MOVER_INSTALLATIONS = "drayage.io/installations";
+
+/** Where the files of a module that were given to the cluster are in its pods. */
+export const MOVER_FILES_PATH = "/mover";

@@ -38,6 +38,8 @@ export interface VolSyncRestoreRequest {
   readonly restoreAsOf?: string;
   /** Snapshots to go back from there. */
   readonly previous: number;
+  /** Files of the volume that the snapshot does not hold go. @default false */
+  readonly deleteOthers?: boolean;
 }
 
 /** The termination message. */

@@ -42,6 +42,20 @@ export const VSB_ANNOTATIONS = {
   cancel: "drayage.io/cancel",
 } as const;
 
+/** Our annotation on both kinds, whose status has no field for it: JSON of `{bytesDone, totalBytes}`, once VolSync has moved the data. */
+export const VSM_PROGRESS_ANNOTATION = "drayage.io/progress";
+
+/** Undefined for what is not such JSON: anybody may write annotations. */
+export function parseProgressNote(text: string | undefined): { readonly bytesDone: number; readonly totalBytes: number } | undefined {
+  try {
+    const { bytesDone, totalBytes } = JSON.parse(text ?? "") as { bytesDone?: unknown; totalBytes?: unknown };
+    const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+    return isCount(bytesDone) && isCount(totalBytes) ? { bytesDone, totalBytes } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** On what is made for a VolumeSnapshotBackup or VolumeSnapshotRestore, which as an object of another namespace cannot own it: whose it is, as `namespace/name` and by UID. */
 export const VSM_OWNER_ANNOTATIONS = {
   volumeSnapshotBackup: "drayage.io/volume-snapshot-backup",
@@ -61,8 +75,6 @@ export const VSR_ANNOTATIONS = {
   snapshot: "drayage.io/restic-snapshot",
   /** "true" asks for it to stop. */
   cancel: "drayage.io/cancel",
-  /** JSON of `{bytesDone, totalBytes}`. */
-  progress: "drayage.io/progress",
   /** "true" where the backup said that it had moved the volume, so that a repository without snapshots means an empty volume. */
   mayBeEmpty: "drayage.io/volume-may-be-empty",
 } as const;

@@ -1,3 +1,4 @@
+export * from "./admission-webhook.ts";
 export * from "./chart/chart.ts";
 export * from "./guest.ts";
 export * from "./manifests.ts";

@@ -42,6 +42,11 @@ describe("installManifests", () => {
     expect(named("DaemonSet", "node-agent")).toMatchObject({ spec: { template: { metadata: { labels: { role: "node-agent" } } } } });
   });
 
+  it("runs on nodes of Linux alone", () => {
+    for (const manifest of [named("Deployment", "drayage"), named("DaemonSet", "node-agent")])
+      expect(manifest).toMatchObject({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/os": "linux" } } } } });
+  });
+
   it("holds server and node-agent to what the restricted pod security standard asks for", () => {
     for (const manifest of [named("Deployment", "drayage"), named("DaemonSet", "node-agent")]) {
       const { spec } = (
@@ -58,12 +63,20 @@ describe("installManifests", () => {
     }
   });
 
-  it("lets nobody connect but to the metrics of server and node-agents", () => {
+  it("lets nobody connect but to the metrics of server and node-agents and to the admission webhook", () => {
     const policies = manifests
       .filter(({ kind }) => kind === "NetworkPolicy")
       .map(({ spec }) => spec as { podSelector: object; policyTypes: string[]; ingress?: object[] });
     expect(policies.map(({ policyTypes }) => policyTypes)).toEqual([["Ingress"], ["Ingress"], ["Ingress"]]);
-    expect(policies.flatMap(({ ingress = [] }) => ingress)).toEqual(Array(2).fill({ ports: [{ protocol: "TCP", port: 8085 }] }));
+    expect(policies.flatMap(({ ingress = [] }) => ingress)).toEqual([
+      {
+        ports: [
+          { protocol: "TCP", port: 8085 },
+          { protocol: "TCP", port: 9443 },
+        ],
+      },
+      { ports: [{ protocol: "TCP", port: 8085 }] },
+    ]);
     expect(policies.at(-1)).toMatchObject({ podSelector: { matchExpressions: [{ key: "velero.io/exposer-pod-group", operator: "Exists" }] } });
     expect(policies.at(-1)?.ingress).toBeUndefined();
   });

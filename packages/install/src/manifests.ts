@@ -3,6 +3,7 @@
  * Names follow Velero's where something else looks for them: the DaemonSet `node-agent`, the Secrets `cloud-credentials` and `velero-repo-credentials`.
  */
 import { type BackupStorageLocation, loadCrds, VOLSYNC_GROUP } from "@drayage/api";
+import { WITHOUT_WEBHOOK, webhookService } from "./admission-webhook.ts";
 import { networkPolicies } from "./network-policies.ts";
 import { nodeAgent, server } from "./workloads.ts";
 
@@ -10,7 +11,7 @@ import { nodeAgent, server } from "./workloads.ts";
 export interface Manifest {
   apiVersion: string;
   kind: string;
-  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> };
   [field: string]: unknown;
 }
 
@@ -41,6 +42,8 @@ export interface InstallOptions extends WorkloadOptions {
   readonly location?: InstallLocation;
   readonly repositoryPassword: string;
   readonly nodeAgent: boolean;
+  /** Whether what is wrong about movers is refused when it is written; yes when left out. */
+  readonly admissionWebhook?: boolean;
 }
 
 export const SERVER_NAME = "drayage";
@@ -65,10 +68,11 @@ export function installManifests(options: InstallOptions): Manifest[] {
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels: { component: "velero", "pod-security.kubernetes.io/enforce": "privileged" } } },
     ...permissions(namespace, options.nodeAgent),
     ...networkPolicies(namespace, options.nodeAgent),
+    ...(options.admissionWebhook === false ? [] : [webhookService(namespace)]),
     repositoryPasswordSecret(namespace, options.repositoryPassword),
     ...(options.credentials === undefined ? [] : [secret(namespace, CLOUD_CREDENTIALS, { cloud: options.credentials })]),
     ...(options.location === undefined ? [] : [backupLocation(namespace, options.location) as unknown as Manifest]),
-    server(options),
+    server(options.admissionWebhook === false ? { ...options, serverArgs: [...(options.serverArgs ?? []), WITHOUT_WEBHOOK] } : options),
     ...(options.nodeAgent ? [nodeAgent(options)] : []),
   ];
 }
@@ -138,12 +142,18 @@ const SERVER_OWN_RULES: readonly Rule[] = [
 
 /** Claims and snapshots lie in the applications' namespaces; their volumes, in none. */
 const NODE_AGENT_RULES: readonly Rule[] = [
-  { apiGroups: [""], resources: ["persistentvolumes", "persistentvolumeclaims"], verbs: ["get", "patch"] },
+  // What the block mover restores as a device gets a volume of its own mode in its place.
+  { apiGroups: [""], resources: ["persistentvolumes"], verbs: ["get", "patch", "create", "delete"] },
+  { apiGroups: ["storage.k8s.io"], resources: ["volumeattachments"], verbs: ["list"] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["get"] },
   { apiGroups: [""], resources: ["nodes"], verbs: [...WATCHED] },
   // Those of its node, whose volumes it reads and fills.
   { apiGroups: [""], resources: ["pods"], verbs: [...WATCHED] },
   { apiGroups: ["storage.k8s.io"], resources: ["storageclasses"], verbs: ["get"] },
+  { apiGroups: ["scheduling.k8s.io"], resources: ["priorityclasses"], verbs: ["get"] },
   { apiGroups: ["drayage.io"], resources: ["datamovers"], verbs: ["list", "watch"] },
+  // Where movers ask what has changed on a device.
+  { apiGroups: ["cbt.storage.k8s.io"], resources: ["snapshotmetadataservices"], verbs: ["get"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["get", "delete"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshotcontents"], verbs: ["get", "list", "create", "patch", "delete"] },
 ];
@@ -179,6 +189,8 @@ export const GUEST_OWN_RULES: readonly Rule[] = [
 const MOVER_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["velero.io"], resources: ["datauploads", "datadownloads", "podvolumebackups", "podvolumerestores"], verbs: [...WATCHED] },
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
+  // Not for itself: who tells what has changed on a device asks whether it may read the snapshots.
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["get"] },
 ];
 
 /** Service accounts of what runs beside a Velero server: node-agents and movers. */

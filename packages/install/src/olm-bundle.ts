@@ -57,12 +57,15 @@ function clusterServiceVersion({ version, image }: OlmBundleOptions, definitions
     metadata: {
       name: `${OPERATOR_NAME}.v${version}`,
       annotations: {
-        "alm-examples": JSON.stringify([EXAMPLE], null, 2),
+        "alm-examples": JSON.stringify(EXAMPLES, null, 2),
         capabilities: "Seamless Upgrades",
         categories: "Storage",
         containerImage: image,
+        // Any release before is updated to this one in one step.
+        "olm.skipRange": `<${version}`,
         description: "Backs up applications with the data of their volumes to object storage, and brings them back.",
         "operatorframework.io/suggested-namespace": NAMESPACE,
+        "operators.operatorframework.io/internal-objects": JSON.stringify(internalObjects(definitions)),
         "operatorframework.io/suggested-namespace-template": JSON.stringify({
           apiVersion: "v1",
           kind: "Namespace",
@@ -79,6 +82,7 @@ function clusterServiceVersion({ version, image }: OlmBundleOptions, definitions
       minKubeVersion: OLDEST_KUBERNETES,
       keywords: ["backup", "restore", "velero", "oadp", "kopia"],
       provider: { name: "Drayage" },
+      icon: [{ base64data: Buffer.from(ICON).toString("base64"), mediatype: "image/svg+xml" }],
       // Its permissions, and those of what it makes, are of its own namespace.
       installModes: [
         { type: "OwnNamespace", supported: true },
@@ -124,26 +128,76 @@ function rulesOf(manifests: readonly Manifest[], roleKind: string, bindingKind: 
     });
 }
 
-/** What the console offers as a beginning. */
-const EXAMPLE = {
-  apiVersion: "oadp.openshift.io/v1alpha1",
-  kind: "DataProtectionApplication",
-  metadata: { name: "dpa-sample", namespace: NAMESPACE },
-  spec: {
+/** A box on wheels, for the console's tile. */
+const ICON = [
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48">',
+  '<rect x="6" y="12" width="36" height="20" rx="2" fill="#1f6f8b"/><path d="M6 20h36M24 12v20" stroke="#fff" stroke-width="2"/>',
+  '<circle cx="15" cy="36" r="5" fill="#333"/><circle cx="33" cy="36" r="5" fill="#333"/></svg>',
+].join("");
+
+const EXAMPLE_LOCATION = {
+  provider: "aws",
+  default: true,
+  objectStorage: { bucket: "my-bucket", prefix: "velero" },
+  config: { region: "us-east-1" },
+  credential: { name: "cloud-credentials", key: "cloud" },
+} as const;
+
+/** What the console offers as a beginning, of each kind that users make. */
+const EXAMPLES = [
+  example("oadp.openshift.io/v1alpha1", "DataProtectionApplication", "dpa-sample", {
     configuration: {
       velero: { defaultPlugins: ["openshift", "aws", "csi"], defaultSnapshotMoveData: true, featureFlags: ["EnableCSI"] },
       nodeAgent: { enable: true, uploaderType: "kopia" },
     },
-    backupLocations: [
-      {
-        velero: {
-          provider: "aws",
-          default: true,
-          objectStorage: { bucket: "my-bucket", prefix: "velero" },
-          config: { region: "us-east-1" },
-          credential: { name: "cloud-credentials", key: "cloud" },
-        },
-      },
-    ],
+    backupLocations: [{ velero: EXAMPLE_LOCATION }],
+  }),
+  example("oadp.openshift.io/v1alpha1", "CloudStorage", "bucket-sample", {
+    name: "my-bucket",
+    provider: "aws",
+    region: "us-east-1",
+    creationSecret: { name: "cloud-credentials", key: "cloud" },
+  }),
+  example("oadp.openshift.io/v1alpha1", "DataProtectionTest", "trial-sample", {
+    backupLocationName: "dpa-sample-1",
+    uploadSpeedTestConfig: { fileSize: "100MB", timeout: "60s" },
+  }),
+  example("velero.io/v1", "Backup", "backup-sample", { includedNamespaces: ["my-application"], snapshotMoveData: true, ttl: "720h0m0s" }),
+  example("velero.io/v1", "Restore", "restore-sample", { backupName: "backup-sample" }),
+  example("velero.io/v1", "Schedule", "schedule-sample", {
+    schedule: "0 3 * * *",
+    template: { includedNamespaces: ["my-application"], snapshotMoveData: true, ttl: "720h0m0s" },
+  }),
+  example("velero.io/v1", "BackupStorageLocation", "location-sample", { ...EXAMPLE_LOCATION, default: false }),
+  example("velero.io/v1", "VolumeSnapshotLocation", "snapshots-sample", { provider: "aws", config: { region: "us-east-1" } }),
+  example("velero.io/v1", "DeleteBackupRequest", "delete-sample", { backupName: "backup-sample" }),
+  {
+    apiVersion: "drayage.io/v1alpha1",
+    kind: "DataMover",
+    metadata: { name: "mover-sample" },
+    spec: {
+      version: "1.0.0",
+      description: "A mover of one's own",
+      image: "example.com/my-mover:1.0.0",
+      command: ["/my-mover"],
+      capabilities: { kinds: ["persistentvolumeclaims"] },
+      parameters: { type: "object", properties: {} },
+    },
   },
-} as const;
+  {
+    apiVersion: "drayage.io/v1alpha1",
+    kind: "DataMoverClass",
+    metadata: { name: "class-sample" },
+    spec: { mover: "drayage", selector: { namespaces: ["my-application"] } },
+  },
+];
+
+function example(apiVersion: string, kind: string, name: string, spec: object): Manifest {
+  return { apiVersion, kind, metadata: { name, namespace: NAMESPACE }, spec };
+}
+
+/** What servers and node-agents make for each other; a console that offers them would only confuse. */
+function internalObjects(definitions: readonly CrdManifest[]): string[] {
+  const shown = new Set(EXAMPLES.map(({ kind }) => kind));
+  return definitions.filter(({ spec }) => !shown.has(spec.names.kind)).map(({ spec }) => `${spec.names.plural}.${spec.group}`);
+}

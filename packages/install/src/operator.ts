@@ -15,12 +15,15 @@ const ALL_VERBS = ["get", "list", "watch", "create", "patch", "delete"] as const
 /** In its own namespace; it has no others. */
 export const OPERATOR_OWN_RULES: readonly Rule[] = [
   { apiGroups: ["oadp.openshift.io"], resources: ["dataprotectionapplications", "cloudstorages"], verbs: ["get", "list", "watch"] },
+  { apiGroups: ["oadp.openshift.io"], resources: ["cloudstorages"], verbs: ["update"] },
   { apiGroups: ["oadp.openshift.io"], resources: ["dataprotectionapplications/status"], verbs: ["update"] },
+  { apiGroups: ["oadp.openshift.io"], resources: ["cloudstorages/status"], verbs: ["patch"] },
   { apiGroups: ["velero.io"], resources: ["backupstoragelocations", "volumesnapshotlocations"], verbs: ["list", "watch", "create", "patch", "delete"] },
   { apiGroups: ["apps"], resources: ["deployments"], verbs: ALL_VERBS },
   { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["list", "watch", "create", "patch", "delete"] },
   { apiGroups: [""], resources: ["configmaps"], verbs: ALL_VERBS },
   { apiGroups: [""], resources: ["secrets"], verbs: ALL_VERBS },
+  { apiGroups: [""], resources: ["services"], verbs: ["list", "watch", "create", "patch", "delete"] },
   { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
   { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "create", "update"] },
 ];

@@ -6,6 +6,12 @@ const NONROOT = 65_532;
 export const RESTRICTED_POD = { runAsNonRoot: true, runAsUser: NONROOT, runAsGroup: NONROOT, fsGroup: NONROOT, seccompProfile: { type: "RuntimeDefault" } };
 const RESTRICTED_CONTAINER = { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } };
 
+/**
+ * The image has programs for Linux. Velero's own pods (1.18) keep away from Windows by an affinity; a selector says the same in one line and stays when a user gives an affinity of his own.
+ * Kubelets put the label on their nodes.
+ */
+const LINUX = { "kubernetes.io/os": "linux" };
+
 /** What is asked for at first; the memory of either follows the number of objects that it watches, not what is moved. */
 const SERVER_RESOURCES = { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "1Gi" } };
 const NODE_AGENT_RESOURCES = { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "512Mi" } };
@@ -17,6 +23,9 @@ function fieldRef(name: string, fieldPath: string): object {
 /** Where both roles show their metrics, and how Prometheus is told. */
 export const METRICS_PORT = 8085;
 const METRICS_PORTS = [{ name: "metrics", containerPort: METRICS_PORT }];
+/** Where the server answers the API server. */
+export const WEBHOOK_PORT = 9443;
+export const WEBHOOK_CONTAINER_PORT = { name: "webhook", containerPort: WEBHOOK_PORT };
 const SCRAPED = { "prometheus.io/scrape": "true", "prometheus.io/path": "/metrics", "prometheus.io/port": String(METRICS_PORT) };
 
 /** Where both roles find the store's credentials; empty when the location brings its own. */
@@ -69,6 +78,7 @@ export function server(options: WorkloadOptions): Manifest {
         spec: {
           serviceAccountName: SERVER_NAME,
           restartPolicy: "Always",
+          nodeSelector: LINUX,
           securityContext: RESTRICTED_POD,
           containers: [
             {
@@ -79,7 +89,7 @@ export function server(options: WorkloadOptions): Manifest {
               args,
               env,
               volumeMounts,
-              ports: METRICS_PORTS,
+              ports: [...METRICS_PORTS, WEBHOOK_CONTAINER_PORT],
               resources: SERVER_RESOURCES,
               securityContext: RESTRICTED_CONTAINER,
             },
@@ -108,6 +118,7 @@ export function nodeAgent(options: WorkloadOptions, name: string = NODE_AGENT_NA
         spec: {
           serviceAccountName: NODE_AGENT_NAME,
           restartPolicy: "Always",
+          nodeSelector: LINUX,
           securityContext: RESTRICTED_POD,
           containers: [
             {

@@ -21,11 +21,30 @@ export interface DataMoverClassSpec {
   };
 }
 
+export interface DataMoverClassStatus {
+  /** Accepted - whether it can be used, and why not. */
+  conditions?: Array<{
+    /** When the status changed last. */
+    lastTransitionTime?: string;
+    /** For people. */
+    message?: string;
+    /** The generation that was looked at. */
+    observedGeneration?: number;
+    /** One word. */
+    reason?: string;
+    /** Whether it holds. */
+    status: "True" | "False" | "Unknown";
+    /** What it is about. */
+    type: string;
+  }>;
+}
+
 export interface DataMoverClass {
   apiVersion?: string;
   kind?: string;
   metadata: ObjectMeta;
   spec: DataMoverClassSpec;
+  status?: DataMoverClassStatus;
 }
 
 export const dataMoverClasses: KindDescriptor<DataMoverClass> = { group: "drayage.io", version: "v1alpha1", plural: "datamoverclasses", kind: "DataMoverClass", namespaced: false };

@@ -60,6 +60,15 @@ export interface DataProtectionApplicationSpec {
         bucket: string;
         /** PEM of a certificate authority to trust, in base64. */
         caCert?: string;
+        /** The key of a Secret that holds the certificate authority. */
+        caCertRef?: {
+          /** The key within it. */
+          key: string;
+          /** Name. */
+          name?: string;
+          /** Whether it may be missing. */
+          optional?: boolean;
+        };
         /** A folder in the bucket. */
         prefix?: string;
       };
@@ -75,6 +84,8 @@ export interface DataProtectionApplicationSpec {
     nodeAgent?: {
       /** The claims that movers read from, by storage class. */
       backupPVC?: Record<string, {
+        /** Annotations of the claims. */
+        annotations?: Record<string, string>;
         /** Whether it is mounted read-only. */
         readOnly?: boolean;
         /** Whether SELinux labels of its files are left alone. */
@@ -130,9 +141,13 @@ export interface DataProtectionApplicationSpec {
           /** How many. */
           number: number;
         }>;
+        /** How many volumes may be made ready at once, in all of the cluster; without limit when left out. */
+        prepareQueueLength?: number;
       };
       /** Settings of its pods. */
       podConfig?: {
+        /** Annotations of the pods. */
+        annotations?: Record<string, string>;
         /** Environment variables. */
         env?: Array<{
           /** Name. */
@@ -271,6 +286,8 @@ export interface DataProtectionApplicationSpec {
       enable?: boolean;
       /** Settings of its pods. */
       podConfig?: {
+        /** Annotations of the pods. */
+        annotations?: Record<string, string>;
         /** Environment variables. */
         env?: Array<{
           /** Name. */
@@ -429,6 +446,8 @@ export interface DataProtectionApplicationSpec {
       "client-burst"?: number;
       /** Requests a second to the API server; 100 when left out. */
       "client-qps"?: number;
+      /** How many backups of different namespaces run at once; 1 when left out. */
+      concurrentBackups?: number;
       /** Plug-ins of others. */
       customPlugins?: Array<{
         /** Its image. */
@@ -477,6 +496,8 @@ export interface DataProtectionApplicationSpec {
       noDefaultBackupLocation?: boolean;
       /** Settings of its pods. */
       podConfig?: {
+        /** Annotations of the pods. */
+        annotations?: Record<string, string>;
         /** Environment variables. */
         env?: Array<{
           /** Name. */
@@ -809,6 +830,8 @@ export interface DataProtectionApplicationSpec {
         /** Files read at once. */
         parallelFilesUpload?: number;
       } | null;
+      /** The label whose value joins volumes that are cut at one moment. */
+      volumeGroupSnapshotLabelKey?: string;
       /** Places of native snapshots. */
       volumeSnapshotLocations?: string[];
     };
@@ -977,6 +1000,10 @@ export interface DataProtectionApplicationSpec {
   };
   /** How the pods resolve names. */
   podDnsPolicy?: string;
+  /** Annotations of everything that is made. */
+  resourceAnnotations?: Record<string, string>;
+  /** Labels of everything that is made. They take the place of none that it needs itself. */
+  resourceLabels?: Record<string, string>;
   /** Where native snapshots are kept. */
   snapshotLocations?: Array<{
     /** Its name; that of the application and its number when left out. */

@@ -1,4 +1,5 @@
 // Written by tools/generate-api.ts from packages/api/crds; do not edit.
+export * from "./snapshotmetadataservices.ts";
 export * from "./volumesnapshotbackups.ts";
 export * from "./volumesnapshotrestores.ts";
 export * from "./datamoverbackups.ts";
@@ -10,6 +11,7 @@ export * from "./volumegroupsnapshotcontents.ts";
 export * from "./volumegroupsnapshots.ts";
 export * from "./cloudstorages.ts";
 export * from "./dataprotectionapplications.ts";
+export * from "./dataprotectiontests.ts";
 export * from "./volumesnapshotclasses.ts";
 export * from "./volumesnapshotcontents.ts";
 export * from "./volumesnapshots.ts";

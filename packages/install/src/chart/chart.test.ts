@@ -52,6 +52,13 @@ describe("the Helm chart", () => {
     expect(sorted(manifests)).toEqual(sorted(installed({ nodeAgent: false }), "Secret", "NetworkPolicy"));
   });
 
+  it("leaves the admission webhook out where it is not wanted", () => {
+    const manifests = rendered({ admissionWebhook: { enabled: false } });
+    expect(sorted(manifests)).toEqual(sorted(installed({ admissionWebhook: false }), "Secret"));
+    expect(podOf(manifests, "Deployment").containers[0]?.["args"]).toContain("--webhook-address=");
+    expect(manifests.map(({ kind }) => kind)).not.toContain("Service");
+  });
+
   it("puts the values of each role where they belong", () => {
     const tolerations = [{ key: "storage", operator: "Exists" }];
     const manifests = rendered({
@@ -69,7 +76,7 @@ describe("the Helm chart", () => {
       resources: { requests: { cpu: "2" } },
     });
     const agent = podOf(manifests, "DaemonSet");
-    expect(agent).toMatchObject({ tolerations, nodeSelector: { disk: "fast" } });
+    expect(agent).toMatchObject({ tolerations, nodeSelector: { "kubernetes.io/os": "linux", disk: "fast" } });
     expect(agent.containers[0]?.["args"]).toEqual(["node-agent", "server", "--node-agent-configmap=config", "--log-level=warn"]);
     expect(agent["priorityClassName"]).toBeUndefined();
   });

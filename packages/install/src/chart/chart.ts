@@ -2,11 +2,12 @@
  * The Helm chart, written from the same manifests that `dray install` applies, so that the two cannot come apart: each template is the YAML of those manifests, with expressions of
  * Helm where a value goes. With the default values it renders to exactly what `dray install --dry-run` prints, but for the Namespace, which Helm makes itself.
  *
- *   Chart.yaml   values.yaml   crds/KIND.yaml   templates/{permissions,network-policies,secrets,location,server,node-agent}.yaml, NOTES.txt
+ *   Chart.yaml   values.yaml   crds/KIND.yaml   templates/{permissions,network-policies,admission-webhook,secrets,location,server,node-agent}.yaml, NOTES.txt
  *
  * Only these are used of Helm's language: values, `default`, `b64enc`, `quote`, `if`/`else`/`end`, `with`, `range`, `toYaml | nindent`.
  */
 import { stringify } from "yaml";
+import { WITHOUT_WEBHOOK, webhookService } from "../admission-webhook.ts";
 import { CLOUD_CREDENTIALS, kinds, type Manifest, permissions, REPO_CREDENTIALS, secret } from "../manifests.ts";
 import { networkPolicies } from "../network-policies.ts";
 import { nodeAgent, server } from "../workloads.ts";
@@ -36,6 +37,7 @@ export function helmChart(version: string): ChartFile[] {
         choice(".Values.nodeAgent.enabled", documents(networkPolicies(NAMESPACE, true)), documents(networkPolicies(NAMESPACE, false))),
       ),
     ],
+    ["templates/admission-webhook.yaml", choice(".Values.admissionWebhook.enabled", documents([webhookService(NAMESPACE)]))],
     ["templates/secrets.yaml", secrets()],
     ["templates/location.yaml", location()],
     ["templates/server.yaml", workload("server", (options) => server({ ...options, serverArgs: [MORE_ARGS] }))],
@@ -92,11 +94,15 @@ function withValues(name: string, text: string): string {
     const indent = line.length - line.trimStart().length;
     if (line.trim() === `- ${MORE_ARGS}`) {
       found.push(`{{- with .Values.${name}.extraArgs }}`, `{{- toYaml . | nindent ${indent} }}`, "{{- end }}");
+      if (name === "server") found.push("{{- if .Values.admissionWebhook.enabled }}", "{{- else }}", `${" ".repeat(indent)}- ${WITHOUT_WEBHOOK}`, "{{- end }}");
     } else if (line.trim() === "imagePullPolicy: IfNotPresent") {
       found.push(`${" ".repeat(indent)}imagePullPolicy: {{ .Values.image.pullPolicy }}`);
     } else if (line.trim() === "resources:") {
       while ((lines[at + 1] ?? "").startsWith(" ".repeat(indent + 1))) at++;
       found.push(line, `{{- toYaml .Values.${name}.resources | nindent ${indent + 2} }}`);
+    } else if (line.trim() === "nodeSelector:") {
+      // Its place in the chart is among the values.
+      while ((lines[at + 1] ?? "").startsWith(" ".repeat(indent + 1))) at++;
     } else if (line.trim() === "restartPolicy: Always") {
       found.push(line);
       for (const setting of ["imagePullSecrets", "nodeSelector", "tolerations", "affinity"])

@@ -34,11 +34,16 @@ location:
 networkPolicies:
   enabled: true
 
+# Refuses wrong movers and parameters when they are written. Without it a backup that would use them fails.
+admissionWebhook:
+  enabled: true
+
 server:
   extraArgs: []
   resources:
 ${indented(resourcesOf(server(at)))}
-  nodeSelector: {}
+  nodeSelector:
+${indented(nodeSelectorOf(server(at)))}
   tolerations: []
   affinity: {}
   priorityClassName: ""
@@ -48,7 +53,8 @@ nodeAgent:
   extraArgs: []
   resources:
 ${indented(resourcesOf(nodeAgent(at)))}
-  nodeSelector: {}
+  nodeSelector:
+${indented(nodeSelectorOf(nodeAgent(at)))}
   tolerations: []
   affinity: {}
   priorityClassName: ""
@@ -58,6 +64,11 @@ ${indented(resourcesOf(nodeAgent(at)))}
 function resourcesOf(manifest: { readonly [field: string]: unknown }): unknown {
   const { spec } = manifest as unknown as { spec: { template: { spec: { containers: { resources: unknown }[] } } } };
   return spec.template.spec.containers[0]?.resources;
+}
+
+function nodeSelectorOf(manifest: { readonly [field: string]: unknown }): unknown {
+  const { spec } = manifest as unknown as { spec: { template: { spec: { nodeSelector: unknown } } } };
+  return spec.template.spec.nodeSelector;
 }
 
 const indented = (value: unknown): string =>

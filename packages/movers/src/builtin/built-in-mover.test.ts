@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { builtInMover } from "@drayage/api";
 import { systemClock } from "@drayage/base";
-import { memoryLogger, seededRandom } from "@drayage/base/testing";
-import { checkSchema, MemoryMoverStore, type MoverParameters } from "@drayage/mover-sdk";
+import { memoryLogger, seededRandom, VirtualClock } from "@drayage/base/testing";
+import { checkSchema, MemoryMoverStore, type MovedData, type MoverParameters } from "@drayage/mover-sdk";
 import { type PreparedSample, volumeSample } from "@drayage/mover-sdk/conformance";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createBuiltInMover } from "./built-in-mover.ts";
@@ -40,6 +40,36 @@ describe("the built-in mover", () => {
     expect(await mover.verify?.({ ...contextOf(small), moved })).toEqual([]);
     for (const key of small.keys) if (key.startsWith("p")) await small.delete(key);
     expect((await mover.verify?.({ ...contextOf(small), moved }))?.length).toBeGreaterThan(0);
+  });
+
+  it("keeps to the bandwidth that its parameter says, in both directions", async () => {
+    const clock = new VirtualClock();
+    const slow = createBuiltInMover({ version: "1.0.0", clock: systemClock, open: openInStore({ clock, random: seededRandom(7) }) });
+    const store = new MemoryMoverStore();
+    const target = mkdtempSync(join(folder, "restored-"));
+    const passed = async (work: Promise<unknown>): Promise<number> => {
+      const startedMs = clock.monotonicMs();
+      let isDone = false;
+      const done = work.finally(() => {
+        isDone = true;
+      });
+      // Time passes when everybody waits for it.
+      while (!isDone) {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (clock.pending > 0) await clock.advance(100);
+      }
+      await done;
+      return clock.monotonicMs() - startedMs;
+    };
+    let moved: MovedData | undefined;
+    const limited = { BandwidthLimit: "64K" };
+    const backup = slow.backup({ ...contextOf(store, limited), id: "one" }).then((result) => {
+      moved = result;
+    });
+    expect(await passed(backup)).toBeGreaterThan(((store.bytes - 65_536) / 65_536) * 900);
+    const source = { ...sample.source, volume: { path: target, mode: "Filesystem" as const } };
+    if (moved === undefined) throw new Error("nothing was moved");
+    expect(await passed(slow.restore({ ...contextOf(store, limited), source, moved }))).toBeGreaterThan(500);
   });
 
   it("deletes by the id alone what a backup left that nobody heard of", async () => {

@@ -2,24 +2,38 @@
  * The built-in mover, by the contract of every mover: a volume into the Kopia repository of its namespace, in the form that Velero writes (velero.md 8.3), and back.
  * `data-mover backup|restore` is its host for DataUploads and DataDownloads, `dray mover validate drayage` for the conformance suite; either says where the repository is (`open`).
  */
-import { BUILT_IN_PARAMETERS, builtInMover, LABELS } from "@drayage/api";
-import { type Clock, DrayError, hasCode, type Logger } from "@drayage/base";
-import { deviceBytesOf, restoreSnapshot, type UploadResult, uploadSnapshot, verifySnapshots } from "@drayage/datapath";
-import { type BackupContext, type DataMover, describeMover, type MovedData, type MoverSource, type MoverTarget, type RestoreContext } from "@drayage/mover-sdk";
+import { BLOCK_DATA_MOVER, BUILT_IN_PARAMETERS, builtInMover, LABELS } from "@drayage/api";
+import { type Clock, DrayError, hasCode, type Logger, parseBytes } from "@drayage/base";
+import { type ChangedBlocks, deviceBytesOf, restoreSnapshot, type UploadResult, uploadSnapshot, verifySnapshots } from "@drayage/datapath";
+import {
+  type BackupContext,
+  type DataMover,
+  describeMover,
+  type MovedData,
+  type MoverParameters,
+  type MoverSource,
+  type MoverTarget,
+  type RestoreContext,
+} from "@drayage/mover-sdk";
 import { type Labels, type Repository, type Snapshot, type SnapshotSource, veleroIdentity } from "@drayage/repo";
 import { Superseded } from "./movement-watch.ts";
 import { progressTeller } from "./transfer-progress.ts";
 
 /** What Velero calls snapshots of this kind, and looks them up by. */
 export const DATA_MOVER_REQUESTER = "snapshot-data-upload-download";
-const UPLOADER = "kopia";
-const REQUESTER_TAGS = { "snapshot-requester": DATA_MOVER_REQUESTER, "snapshot-uploader": UPLOADER };
+/** What of a snapshot says by which of Velero's two movers it is: its source, its tags, its description, and the form of a device. */
+const STYLES = {
+  files: { uploader: "kopia", description: "Kopia Uploader", form: "stream" },
+  blocks: { uploader: BLOCK_DATA_MOVER, description: "Block Uploader", form: "blocks" },
+} as const;
+type Style = (typeof STYLES)[keyof typeof STYLES];
+const REQUESTER_TAG = { "snapshot-requester": DATA_MOVER_REQUESTER };
 const PROBLEMS_SHOWN_MAX = 20;
 
 /** Opens the repository that stands behind a target, and closes it however `work` ends. */
 export type OpenTargetRepository = <T>(
   target: MoverTarget,
-  options: { readonly logger: Logger; readonly readOnly?: boolean; readonly signal: AbortSignal },
+  options: { readonly logger: Logger; readonly readOnly?: boolean; readonly bandwidth?: number | undefined; readonly signal: AbortSignal },
   work: (repository: Repository) => Promise<T>,
 ) => Promise<T>;
 
@@ -30,6 +44,10 @@ export interface BuiltInMoverOptions {
   readonly open: OpenTargetRepository;
   /** Bytes that the process may take. */
   readonly memoryBudget?: number;
+  /** As which of Velero's movers it stores: `files` by its file-system mover, `blocks` by its block mover, which takes devices alone. @default "files" */
+  readonly style?: keyof typeof STYLES;
+  /** Of the device that is backed up, what its storage knows of changes. */
+  readonly changedBlocks?: ChangedBlocks;
   /** How often what is there so far is saved, so that another process can go on from it; five minutes when left out. */
   readonly checkpointEveryMs?: number;
   /** Tags that tell the snapshots of a move from others of their volume. @default Velero's label of an operation, with the id of the move */
@@ -70,19 +88,20 @@ function descriptionOf(version: string): ReturnType<typeof describeMover> {
 }
 
 async function backUp(options: BuiltInMoverOptions, context: BackupContext): ReturnType<DataMover["backup"]> {
-  const { clock, memoryBudget, checkpointEveryMs } = options;
+  const { clock, memoryBudget, checkpointEveryMs, changedBlocks } = options;
+  const style = STYLES[options.style ?? "files"];
   const { id, source, target, parameters, signal, log, fence } = context;
   const { path, mode } = volumeOf(source);
   const parallel = parameters[BUILT_IN_PARAMETERS.parallelUpload] as number | undefined;
   const compressor = parameters[BUILT_IN_PARAMETERS.compression] as string | undefined;
   const tags = tagsOf(options, id);
-  const result = await options.open(target, openingOf(context), async (repository) => {
+  const result = await options.open(target, { ...openingOf(context), bandwidth: bandwidthOf(parameters) }, async (repository) => {
     const uploaded = await uploadSnapshot({
       repository,
-      source: { kind: mode === "Block" ? "block" : "directory", path },
-      snapshotSource: snapshotSourceOf(source),
-      description: "Kopia Uploader",
-      tags: { ...REQUESTER_TAGS, ...tags },
+      source: { kind: mode === "Block" ? "block" : "directory", path, form: style.form, ...(changedBlocks === undefined ? {} : { changedBlocks }) },
+      snapshotSource: snapshotSourceOf(source, style),
+      description: style.description,
+      tags: { ...REQUESTER_TAG, "snapshot-uploader": style.uploader, ...tags },
       pins: ["velero-pin"],
       policy: "velero",
       signal,
@@ -95,7 +114,7 @@ async function backUp(options: BuiltInMoverOptions, context: BackupContext): Ret
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
       ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }),
     });
-    await keepOne(repository, uploaded.snapshotId, tags, context);
+    await keepOne(repository, uploaded.snapshotId, { source: snapshotSourceOf(source, style), tags }, context);
     return uploaded;
   });
   for (const { path: entry, message } of result.warnings) log.warn("An entry was not kept as it is", { path: entry, message });
@@ -117,7 +136,12 @@ export function incrementalBytesOf({ changedBytes, progress }: UploadResult, mod
  * Of the processes of one move only one leaves a snapshot. Between a fence and the manifest that it lets pass lies a moment in which a successor may have been named: who finds that
  * out takes its own away, and a successor takes away what one before it left.
  */
-async function keepOne(repository: Repository, snapshotId: string, tags: Labels, { source, isRepeated = true, fence, log }: BackupContext): Promise<void> {
+async function keepOne(
+  repository: Repository,
+  snapshotId: string,
+  move: { readonly source: SnapshotSource; readonly tags: Labels },
+  { isRepeated = true, fence, log }: BackupContext,
+): Promise<void> {
   try {
     await fence?.("snapshot");
   } catch (error) {
@@ -127,7 +151,7 @@ async function keepOne(repository: Repository, snapshotId: string, tags: Labels,
     throw error;
   }
   if (!isRepeated) return;
-  const { snapshots } = await repository.snapshots.list({ source: snapshotSourceOf(source), tags });
+  const { snapshots } = await repository.snapshots.list(move);
   const others = snapshots.filter(({ id, incomplete }) => id !== snapshotId && incomplete === undefined).map(({ id }) => id);
   for (const snapshot of others) log.warn("Deleting the snapshot of a mover that was taken for dead", { snapshot });
   if (others.length > 0) await forgetSnapshots(repository, others, undefined);
@@ -140,7 +164,7 @@ async function restore(options: BuiltInMoverOptions, context: RestoreContext): R
     sparse: parameters[BUILT_IN_PARAMETERS.sparse] === true,
   };
   const volume = volumeOf(source);
-  return options.open(target, { ...openingOf(context), readOnly: true }, (repository) =>
+  return options.open(target, { ...openingOf(context), bandwidth: bandwidthOf(parameters), readOnly: true }, (repository) =>
     restoreVolume(repository, moved.snapshotId, { ...options, volume, settings, signal, log, onProgress: progressTeller(progress, options.clock) }),
   );
 }
@@ -200,15 +224,15 @@ export function describeProblems(problems: UploadResult["problems"], count: numb
 }
 
 async function snapshotsWith(repository: Repository, tags: Labels, signal: AbortSignal): Promise<readonly Snapshot[]> {
-  return (await repository.snapshots.list({ tags: { ...REQUESTER_TAGS, ...tags }, signal })).snapshots;
+  return (await repository.snapshots.list({ tags: { ...REQUESTER_TAG, ...tags }, signal })).snapshots;
 }
 
 function tagsOf({ tagsOf: given }: BuiltInMoverOptions, id: string): Labels {
   return given === undefined ? { [LABELS.asyncOperationId]: id } : given(id);
 }
 
-function snapshotSourceOf({ namespace, name }: MoverSource): SnapshotSource {
-  return { ...veleroIdentity, path: `${DATA_MOVER_REQUESTER}/${UPLOADER}/${namespace}/${name}` };
+function snapshotSourceOf({ namespace, name }: MoverSource, { uploader }: Style): SnapshotSource {
+  return { ...veleroIdentity, path: `${DATA_MOVER_REQUESTER}/${uploader}/${namespace}/${name}` };
 }
 
 function openingOf({ log, signal }: { readonly log: Logger; readonly signal: AbortSignal }): { readonly logger: Logger; readonly signal: AbortSignal } {
@@ -218,4 +242,10 @@ function openingOf({ log, signal }: { readonly log: Logger; readonly signal: Abo
 function volumeOf({ kind, name, volume }: MoverSource): NonNullable<MoverSource["volume"]> {
   if (volume === undefined) throw new DrayError("NOT_SUPPORTED", `Cannot move ${kind} "${name}": it has no volume that can be read`);
   return volume;
+}
+
+/** Bytes a second; undefined for no limit. */
+function bandwidthOf(parameters: MoverParameters): number | undefined {
+  const text = parameters[BUILT_IN_PARAMETERS.bandwidth];
+  return typeof text === "string" ? parseBytes(text) : undefined;
 }

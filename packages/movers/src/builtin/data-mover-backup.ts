@@ -1,9 +1,10 @@
 /** `data-mover backup`: a DataUpload's volume, by the built-in mover; its host's part is to tell it what the DataUpload says, and Velero what became of it. */
-import { type DataUpload, DRAYAGE_ANNOTATIONS, dataUploads, LABELS } from "@drayage/api";
+import { BLOCK_DATA_MOVER, type DataUpload, DRAYAGE_ANNOTATIONS, dataUploads, LABELS } from "@drayage/api";
 import type { UploadResult } from "@drayage/datapath";
 import type { BackupResult } from "@drayage/mover-sdk";
 import type { Labels } from "@drayage/repo";
 import { describeProblems, incrementalBytesOf } from "./built-in-mover.ts";
+import { changedBlocksFromEnvironment } from "./changed-blocks.ts";
 import { hostedMover, parametersOf } from "./hosted-mover.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
 
@@ -23,7 +24,13 @@ async function backUp(options: DataMoverBackupOptions, context: TransferContext<
   const { metadata, spec } = context.object;
   const operationId = metadata.labels?.[LABELS.asyncOperationId];
   const tagsOf = (): Labels => (operationId === undefined ? {} : { [LABELS.asyncOperationId]: operationId });
-  const { mover, ...given } = hostedMover(options, context, { tagsOf, ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }) });
+  const changedBlocks = volumeMode === "Block" ? changedBlocksFromEnvironment() : undefined;
+  const { mover, ...given } = hostedMover(options, context, {
+    tagsOf,
+    ...(spec.datamover === BLOCK_DATA_MOVER && volumeMode === "Block" ? { style: "blocks" } : {}),
+    ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }),
+    ...(changedBlocks === undefined ? {} : { changedBlocks }),
+  });
   const result = await mover.backup({
     ...given,
     id: operationId ?? metadata.uid ?? "",

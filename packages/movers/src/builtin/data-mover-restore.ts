@@ -47,10 +47,10 @@ export async function restoreInto<T>(
   snapshotID: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<Outcome> {
-  const { clock, random, logger, volumePath: path, volumeMode: mode, memoryBudget } = options;
+  const { clock, random, logger, volumePath: path, volumeMode: mode, memoryBudget, cacheFolder } = options;
   const parallel = positive(settings[BUILT_IN_PARAMETERS.parallelDownload]);
   const sparse = settings[BUILT_IN_PARAMETERS.sparse] === "true";
-  const result = await withRepository(access, { clock, random, logger, signal, readOnly: true }, (repository) =>
+  const result = await withRepository(access, { clock, random, logger, signal, cacheFolder, readOnly: true }, (repository) =>
     restoreVolume(repository, snapshotID, {
       ...{ volume: { path, mode }, settings: { parallel, sparse }, signal, log: logger, onProgress, clock },
       ...(memoryBudget === undefined ? {} : { memoryBudget }),

@@ -16,7 +16,7 @@ import {
   LABELS,
   parseBackupDataPathResult,
 } from "@drayage/api";
-import { systemClock } from "@drayage/base";
+import { type RandomSource, systemClock } from "@drayage/base";
 import { memoryLogger, seededRandom } from "@drayage/base/testing";
 import { events, keyOf, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
@@ -35,7 +35,10 @@ const OPERATION = "du-0e8b41bf.f5d32380";
 
 let folder: string;
 let client: FakeKubeClient;
+/** One for all programs of a test, as they would have it: those that begin alike give their packs the same names. */
+let random: RandomSource;
 beforeEach(() => {
+  random = seededRandom(5);
   folder = mkdtempSync(join(tmpdir(), "drayage-mover-"));
   client = new FakeKubeClient({ clock: systemClock });
   client.seed(secrets, secret("velero-repo-credentials", "repository-password", "correct horse"));
@@ -43,7 +46,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const secret = (name: string, key: string, value: string) => ({ metadata: { namespace: NS, name }, data: { [key]: Buffer.from(value).toString("base64") } });
-const deps = () => ({ client, clock: systemClock, random: seededRandom(5), logger: memoryLogger(), namespace: NS });
+const deps = () => ({ client, clock: systemClock, random, logger: memoryLogger(), namespace: NS });
 
 function location(accessMode: "ReadWrite" | "ReadOnly" = "ReadWrite"): BackupStorageLocation {
   return client.seed(backupStorageLocations, {
@@ -400,6 +403,24 @@ describe("the built-in mover", () => {
     expect(reasons()).toContain(DATA_PATH_EVENTS.failed);
   });
 
+  it("keeps indexes and directories of the repository in its cache volume, and restores the same from there", async () => {
+    await createRepositoryService(deps()).ensure(repository({ cacheLimitMB: "64" }), location());
+    const source = volume("source");
+    fill(source);
+    const { snapshotID } = await backUp("first-a", source);
+    const cacheFolder = volume("cache");
+    for (const name of ["once", "again"]) {
+      download(name, snapshotID);
+      const target = volume(name);
+      expect(await runDataMoverRestore({ ...run(target), cacheFolder, dataDownloadName: name })).toBe(0);
+      expect(tree(target)).toEqual(tree(source));
+    }
+    expect(readdirSync(join(cacheFolder, "index")).length).toBe(1);
+    const [store = ""] = readdirSync(join(cacheFolder, "blobs"));
+    expect(readdirSync(join(cacheFolder, "blobs", store)).every((name) => name.startsWith("q"))).toBe(true);
+    expect(readdirSync(join(cacheFolder, "blobs", store)).length).toBeGreaterThan(0);
+  });
+
   it("says so when the snapshot to restore is not there", async () => {
     await createRepositoryService(deps()).ensure(repository(), location());
     download("back-a", "f".repeat(32));
@@ -506,9 +527,16 @@ describe("createRepositoryService()", () => {
     const source = volume("source");
     fill(source);
     const { snapshotID } = await backUp("first-a", source);
-    await service.forget(repo, place, [snapshotID, "f".repeat(32)]);
+    await service.forget(repo, place, { manifestIds: [snapshotID, "f".repeat(32)], tags: [] });
     const access = await accessTo(client, NS, place, "notes", repo);
-    expect((await withRepository(access, deps(), (open) => open.snapshots.list())).snapshots).toEqual([]);
+    const snapshots = async () => (await withRepository(access, deps(), (open) => open.snapshots.list())).snapshots;
+    expect(await snapshots()).toEqual([]);
+    await backUp("first-b", source);
+    const tags = (await snapshots())[0]?.tags ?? {};
+    await service.forget(repo, place, { manifestIds: [], tags: [{ ...tags, [LABELS.asyncOperationId]: "another" }] });
+    expect(await snapshots()).toHaveLength(1);
+    await service.forget(repo, place, { manifestIds: [], tags: [{ [LABELS.asyncOperationId]: tags[LABELS.asyncOperationId] ?? "" }] });
+    expect(await snapshots()).toEqual([]);
     expect(keyOf(repo).name).toBe("notes-default-kopia");
   });
 

@@ -8,15 +8,15 @@ import type { DataMoverOptions, TransferContext } from "./run-data-mover.ts";
 
 /** The mover, and the part of its context that is the same for both directions. */
 export function hostedMover<T>(
-  { clock, random, logger, memoryBudget, version = "0.0.0", secretPath = MOVER_SECRET_PATH }: DataMoverOptions,
+  { clock, random, logger, memoryBudget, cacheFolder, sha256Ranges, version = "0.0.0", secretPath = MOVER_SECRET_PATH }: DataMoverOptions,
   { access, signal, tell }: TransferContext<T>,
-  backup: Pick<BuiltInMoverOptions, "tagsOf" | "checkpointEveryMs">,
+  backup: Pick<BuiltInMoverOptions, "tagsOf" | "checkpointEveryMs" | "changedBlocks">,
 ): { readonly mover: DataMover } & Omit<MoverContext, "source" | "parameters"> {
   const mover = createBuiltInMover({
     version,
     clock,
     ...backup,
-    open: (_target, options, work) => withRepository(access, { clock, random, ...options }, work),
+    open: (_target, options, work) => withRepository(access, { clock, random, cacheFolder, sha256Ranges, ...options }, work),
     ...(memoryBudget === undefined ? {} : { memoryBudget }),
   });
   // It brings a client of its own, as the contract allows, and has no use for single objects or a folder.

@@ -1,5 +1,8 @@
 /** A repository under an access, as Velero's clients are: identity default@default, whichever pod this is. */
+import { join } from "node:path";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
+import { BlobCache, CachedStorage, ThrottledStorage } from "@drayage/blob";
+import type { Sha256Ranges } from "@drayage/blob/s3";
 import { openRepository, type Repository, veleroIdentity } from "@drayage/repo";
 import { openRepositoryStorage, type RepositoryAccess } from "./repository-access.ts";
 
@@ -8,13 +11,39 @@ export interface OpenOptions {
   readonly random: RandomSource;
   readonly logger: Logger;
   readonly readOnly?: boolean;
+  /** A volume of the pod's own for copies of indexes, and of what directories lie in; temporary files and memory without it. */
+  readonly cacheFolder?: string | undefined;
+  /** Bytes a second that may be sent, and as many that may be fetched. */
+  readonly bandwidth?: number | undefined;
+  /** As the storage wants it. */
+  readonly sha256Ranges?: Sha256Ranges | undefined;
   readonly signal?: AbortSignal;
+}
+
+/** Packs of directories and manifests, which are read again and again; those of file data (`p`) a restore reads once. */
+const METADATA_PACKS = "q";
+/** Velero's, in MiB, where the repository says nothing (velero.md 4.2). */
+const DEFAULT_LIMIT_MIB = 5000;
+
+/** Half of what the BackupRepository grants for each. */
+function cacheIn(folder: string, { settings, location, volumeNamespace }: RepositoryAccess, { clock, random, logger }: OpenOptions) {
+  const given = Number(settings["cacheLimitMB"] ?? "");
+  const bytesMax = (Number.isSafeInteger(given) && given > 0 ? given : DEFAULT_LIMIT_MIB) * 2 ** 19;
+  const store = `${location.metadata.name ?? ""}/${volumeNamespace}`;
+  return {
+    indexes: { folder: join(folder, "index"), bytesMax },
+    blobs: new BlobCache({ folder: join(folder, "blobs"), store, bytesMax, clock, random, logger }),
+  };
 }
 
 /** Opens the repository, runs `work` with it and closes it with its storage, however `work` ends. Throws what opening throws: REPO_NOT_FOUND, REPO_WRONG_PASSWORD, BLOB_*. */
 export async function withRepository<T>(access: RepositoryAccess, options: OpenOptions, work: (repository: Repository) => Promise<T>): Promise<T> {
-  const { clock, random, logger, readOnly, signal } = options;
-  const storage = await openRepositoryStorage(access, options);
+  const { clock, random, logger, readOnly, signal, cacheFolder, bandwidth } = options;
+  const cache = cacheFolder === undefined ? undefined : cacheIn(cacheFolder, access, options);
+  const unlimited = await openRepositoryStorage(access, options);
+  const opened =
+    bandwidth === undefined ? unlimited : new ThrottledStorage(unlimited, { uploadBytesPerSecond: bandwidth, downloadBytesPerSecond: bandwidth, clock });
+  const storage = cache === undefined ? opened : new CachedStorage(opened, cache.blobs, (id) => id.startsWith(METADATA_PACKS));
   try {
     const repository = await openRepository(storage, {
       password: access.password,
@@ -22,6 +51,7 @@ export async function withRepository<T>(access: RepositoryAccess, options: OpenO
       clock,
       random,
       logger,
+      ...(cache === undefined ? {} : { indexCache: cache.indexes }),
       ...(readOnly === undefined ? {} : { readOnly }),
       ...(signal === undefined ? {} : { signal }),
     });

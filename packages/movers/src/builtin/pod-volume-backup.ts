@@ -21,12 +21,12 @@ export function runPodVolumeBackup(options: PodVolumeBackupOptions): Promise<num
 }
 
 async function backUp(options: DataMoverOptions, { object, access, signal, onProgress, fence }: TransferContext<PodVolumeBackup>): Promise<Outcome> {
-  const { clock, random, logger, volumePath, memoryBudget } = options;
+  const { clock, random, logger, volumePath, memoryBudget, sha256Ranges } = options;
   const { pod, volume, tags, uploaderSettings } = object.spec;
   // By the claim where there is one, so that the next backup finds its parent whatever the volume is called in the pod.
   const name = object.metadata.annotations?.[ANNOTATIONS.pvcName] ?? volume;
   const parallel = positive(uploaderSettings?.["ParallelFilesUpload"]);
-  const result = await withRepository(access, { clock, random, logger, signal }, (repository) =>
+  const result = await withRepository(access, { clock, random, logger, signal, sha256Ranges }, (repository) =>
     uploadSnapshot({
       repository,
       source: { kind: "directory", path: volumePath },

@@ -19,8 +19,9 @@ import {
   validLabelValue,
 } from "@drayage/api";
 import { type Clock, DrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
-import { type BlobStorage, RetryingStorage } from "@drayage/blob";
+import { type BlobStorage, RenewingStorage, RetryingStorage } from "@drayage/blob";
 import { openLocationStorage } from "@drayage/blob/locations";
+import type { Sha256Ranges } from "@drayage/blob/s3";
 import { type KubeClient, secrets } from "@drayage/kube";
 
 export interface RepositoryAccess {
@@ -31,12 +32,16 @@ export interface RepositoryAccess {
   readonly password: string;
   /** Settings of the BackupRepository: `cacheLimitMB`, `fullMaintenanceInterval`. */
   readonly settings: Readonly<Record<string, string>>;
+  /** The same once more, for credentials that were changed meanwhile; absent where nobody will. */
+  readonly reread?: () => Promise<RepositoryAccess | undefined>;
 }
 
 export interface StorageDeps {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly logger: Logger;
+  /** Makes digests side by side, for stores whose requests carry one of each body. */
+  readonly sha256Ranges?: Sha256Ranges | undefined;
 }
 
 /** The access in a mounted mover Secret, or undefined when none is mounted there. Throws BLOB_BAD_CONFIG when it cannot be read. */
@@ -54,6 +59,7 @@ export async function readMountedAccess(folder: string): Promise<RepositoryAcces
       volumeNamespace: repository.spec.volumeNamespace,
       password: ((await read(MOVER_SECRET_KEYS.repositoryPassword)) ?? "").trim(),
       settings: repository.spec.repositoryConfig ?? {},
+      reread: () => readMountedAccess(folder),
     };
   } catch (cause) {
     throw new DrayError("BLOB_BAD_CONFIG", `Cannot read the mover's secret in "${folder}": ${messageOf(cause)}`, { cause });
@@ -96,13 +102,24 @@ export async function accessTo(
 }
 
 /**
- * The storage of the repository: `<prefix>/kopia/<namespace>/` of the location, with retries. Throws BLOB_BAD_CONFIG naming the location's field, NOT_SUPPORTED for a provider
+ * The storage of the repository: `<prefix>/kopia/<namespace>/` of the location, with retries, and going on with other credentials where the access can be read again. Throws BLOB_BAD_CONFIG naming the location's field, NOT_SUPPORTED for a provider
  * that is not known.
  */
 export async function openRepositoryStorage(access: RepositoryAccess, deps: StorageDeps, options: { readonly create?: boolean } = {}): Promise<BlobStorage> {
-  const { location, secrets: locationSecrets, volumeNamespace } = access;
+  const { location, volumeNamespace, reread } = access;
+  const { clock, random, sha256Ranges } = deps;
   const { provider, objectStorage, config } = location.spec;
   const named = { name: location.metadata.name ?? "", provider, fields: { objectStorage, ...(config === undefined ? {} : { config }) } };
-  const opening = { ...deps, secrets: locationSecrets, environment: process.env, create: options.create ?? false };
-  return new RetryingStorage(await openLocationStorage(named, `kopia/${volumeNamespace}`, opening), deps);
+  const open = (secrets: LocationSecrets): Promise<BlobStorage> =>
+    openLocationStorage(named, `kopia/${volumeNamespace}`, { clock, random, sha256Ranges, secrets, environment: process.env, create: options.create ?? false });
+  const opened = await open(access.secrets);
+  if (reread === undefined) return new RetryingStorage(opened, deps);
+  let used = access.secrets;
+  const renew = async (): Promise<BlobStorage | undefined> => {
+    const secrets = (await reread())?.secrets;
+    if (secrets === undefined || (secrets.credentialsText === used.credentialsText && secrets.caCertPem === used.caCertPem)) return undefined;
+    used = secrets;
+    return open(secrets);
+  };
+  return new RetryingStorage(new RenewingStorage(opened, { ...deps, renew }), deps);
 }

@@ -26,10 +26,15 @@ export interface RepositoryServiceDeps {
   readonly namespace: string;
 }
 
+export interface ForgottenSnapshots {
+  readonly manifestIds: readonly string[];
+  readonly tags: readonly Readonly<Record<string, string>>[];
+}
+
 /** The port of the same name that controllers declare. */
 export interface RepositoryService {
   ensure(repository: BackupRepository, location: BackupStorageLocation, signal?: AbortSignal): Promise<void>;
-  forget(repository: BackupRepository, location: BackupStorageLocation, manifestIds: readonly string[], signal?: AbortSignal): Promise<void>;
+  forget(repository: BackupRepository, location: BackupStorageLocation, snapshots: ForgottenSnapshots, signal?: AbortSignal): Promise<void>;
   readonly defaultMaintenanceFrequencySeconds: number;
 }
 
@@ -44,12 +49,17 @@ export function createRepositoryService(deps: RepositoryServiceDeps): Repository
     // Kopia's own interval of quick maintenance, at which Velero comes round.
     defaultMaintenanceFrequencySeconds: 3600,
     ensure: async (repository, location, signal) => ensure(deps, await access(repository, location, signal), signal),
-    forget: async (repository, location, manifestIds, signal) => {
+    forget: async (repository, location, { manifestIds, tags }, signal) => {
       if (location.spec.accessMode === "ReadOnly") {
         throw new DrayError("REPO_READ_ONLY", `Cannot forget snapshots in location "${location.metadata.name}": it is read-only`);
       }
       const options = { ...deps, ...(signal === undefined ? {} : { signal }) };
-      await withRepository(await access(repository, location, signal), options, (open) => forgetSnapshots(open, manifestIds, signal));
+      await withRepository(await access(repository, location, signal), options, async (open) => {
+        const tagged: string[] = [];
+        for (const wanted of tags)
+          tagged.push(...(await open.snapshots.list({ tags: wanted, ...(signal === undefined ? {} : { signal }) })).snapshots.map(({ id }) => id));
+        await forgetSnapshots(open, [...new Set([...manifestIds, ...tagged])], signal);
+      });
     },
   };
 }

@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { DATA_PATH_CANCELED, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, TERMINATION_MESSAGE_BYTES_MAX } from "@drayage/api";
 import { asBuffer, type Clock, DrayError, dispositionOf, errorFields, isDrayError, type Logger, messageOf, type RandomSource, utf8 } from "@drayage/base";
+import type { Sha256Ranges } from "@drayage/blob/s3";
 import type { OnProgress } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
 import { DataPathReporter, type TransferProgress } from "./data-path-reporter.ts";
@@ -30,8 +31,12 @@ export interface DataMoverOptions {
   readonly terminationLogPath?: string;
   /** Of the program; the mover says it of itself. */
   readonly version?: string;
+  /** A volume for what is kept of the repository meanwhile. */
+  readonly cacheFolder?: string;
   /** Bytes the process may take. */
   readonly memoryBudget?: number;
+  /** Makes digests side by side, for stores whose requests carry one of each body. */
+  readonly sha256Ranges?: Sha256Ranges | undefined;
   /** Ends the run: the pod is being deleted. */
   readonly signal?: AbortSignal;
 }
@@ -162,11 +167,13 @@ async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Prom
   const mounted = await readMountedAccess(folder);
   if (mounted !== undefined) return mounted;
   // A pod that Velero's own node-agent made has no such Secret, and a service account that may read them.
-  return loadClusterAccess(options.client, {
-    namespace: options.namespace,
-    locationName: spec.backupStorageLocation,
-    volumeNamespace: spec.sourceNamespace ?? spec.pod?.namespace ?? "",
-  });
+  const load = (): Promise<RepositoryAccess> =>
+    loadClusterAccess(options.client, {
+      namespace: options.namespace,
+      locationName: spec.backupStorageLocation,
+      volumeNamespace: spec.sourceNamespace ?? spec.pod?.namespace ?? "",
+    });
+  return { ...(await load()), reread: load };
 }
 
 interface FenceOptions<T> {

@@ -1,6 +1,6 @@
 /** A repository in a mover's own part of a target: what the conformance suite, which knows of stores and of no location, gives the built-in mover. */
 import { type Clock, DrayError, hasCode, type RandomSource, randomHex } from "@drayage/base";
-import type { BlobId, BlobMetadata, BlobStorage, GetBlobOptions } from "@drayage/blob";
+import { type BlobId, type BlobMetadata, type BlobStorage, type GetBlobOptions, ThrottledStorage } from "@drayage/blob";
 import type { MoverStore } from "@drayage/mover-sdk";
 import { createRepository, openRepository, rememberingKeys, veleroIdentity } from "@drayage/repo";
 import type { OpenTargetRepository } from "./built-in-mover.ts";
@@ -10,9 +10,11 @@ export function openInStore({ clock, random }: { readonly clock: Clock; readonly
   const password = randomHex(random, 16);
   const deriveKey = rememberingKeys();
   const storages = new WeakMap<MoverStore, BlobStorage>();
-  return async (target, { logger, readOnly = false, signal }, work) => {
-    const storage = storages.get(target.store) ?? new MoverStoreStorage(target.store, clock);
-    storages.set(target.store, storage);
+  return async (target, { logger, readOnly = false, bandwidth, signal }, work) => {
+    const unlimited = storages.get(target.store) ?? new MoverStoreStorage(target.store, clock);
+    storages.set(target.store, unlimited);
+    const storage =
+      bandwidth === undefined ? unlimited : new ThrottledStorage(unlimited, { uploadBytesPerSecond: bandwidth, downloadBytesPerSecond: bandwidth, clock });
     const options = { password, identity: veleroIdentity, clock, random, logger, readOnly, deriveKey, signal };
     const repository = await openRepository(storage, options).catch((error: unknown) => {
       if (!hasCode(error, "REPO_NOT_FOUND") || readOnly) throw error;

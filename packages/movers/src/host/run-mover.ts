@@ -120,13 +120,13 @@ async function carryOut(mover: DataMover, request: MoverRequest, context: MoverC
     case "backup": {
       const problems = (await mover.validate?.(context.source, context.parameters)) ?? [];
       if (problems.length > 0) throw new DrayError("VALIDATION_FAILED", `Cannot move ${context.source.kind} "${context.source.name}": ${problems.join("; ")}`);
-      const { problem, ...result } = await mover.backup({ ...context, id });
+      const { problem, ...result } = objectOf(await mover.backup({ ...context, id }), "backup");
       if (problem !== undefined) throw new DrayError("DATA_MOVEMENT_FAILED", problem);
       return formatBackupResult(result);
     }
     case "restore": {
       if (moved === undefined) throw new DrayError("VALIDATION_FAILED", "Cannot restore: the request does not say what was moved");
-      const { totalBytes, problem } = await mover.restore({ ...context, moved });
+      const { totalBytes, problem } = objectOf(await mover.restore({ ...context, moved }), "restore");
       if (problem !== undefined) throw new DrayError("DATA_MOVEMENT_FAILED", problem);
       return JSON.stringify({ totalBytes });
     }
@@ -134,6 +134,13 @@ async function carryOut(mover: DataMover, request: MoverRequest, context: MoverC
       await mover.delete({ ...context, id, ...(moved === undefined ? {} : { moved }) });
       return "{}";
   }
+}
+
+/** A module need not have been checked by a compiler. */
+function objectOf<T extends object>(returned: T, method: string): T {
+  if (typeof returned === "object" && returned !== null) return returned;
+  const what = returned === undefined ? "nothing" : (JSON.stringify(returned) ?? typeof returned).slice(0, 200);
+  throw new DrayError("VALIDATION_FAILED", `Cannot tell the result of the mover: its ${method} returned ${what}, an object is wanted`);
 }
 
 /** The bucket of the request's location, with the credentials that lie beside it. */

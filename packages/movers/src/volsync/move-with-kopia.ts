@@ -65,7 +65,7 @@ export async function restoreWithKopia(options: VolumeMoveOptions, request: VolS
       const result = await restoreFrom({
         ...{ source, root: restoreEntryOf(entry), clock, signal },
         target: { kind: "directory", path: dataPath },
-        ...{ overwrite: true, flush: true, keepGoing: true },
+        ...{ overwrite: true, deleteOthers: request.deleteOthers === true, flush: true, keepGoing: true },
       });
       for (const { path, message } of result.warnings) logger.warn("An entry was not restored as it was", { path, message });
       if (result.problemCount > 0)
@@ -127,7 +127,8 @@ async function withRepository<T>(
   const context = { env: storeEnvironment(secret), clock, random };
   const storage: BlobStorage = new RetryingStorage(await openStorageUrl(url, context, { create: mayCreate }), { clock, random });
   try {
-    const access = { password: secret.password, clock, random, logger, signal };
+    // Kopia's own programs take none with space around it.
+    const access = { password: secret.password.trim(), clock, random, logger, signal };
     let repository: Repository;
     try {
       repository = await openRepository(storage, { ...access, readOnly: !mayCreate });

@@ -24,7 +24,7 @@ const GOOGLE_CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS";
 export function readRepositorySecret(folder: string, caFolder: string): RepositorySecret {
   const environment: Record<string, string> = {};
   for (const name of readdirSync(folder)) {
-    if (PASSED_ON.test(name)) environment[name] = readFileSync(join(folder, name), "utf8").replace(/\r?\n$/, "");
+    if (PASSED_ON.test(name)) environment[name] = variableOf(name, readFileSync(join(folder, name), "utf8"));
     else if (name === GOOGLE_CREDENTIALS) environment[name] = join(folder, name);
   }
   const { [RESTIC_KEYS.repository]: address = "", [RESTIC_KEYS.password]: password = "" } = environment;
@@ -36,6 +36,11 @@ export function readRepositorySecret(folder: string, caFolder: string): Reposito
   }
   const customCa = customCaIn(caFolder);
   return { address, password, environment, ...(customCa === undefined ? {} : { customCa }) };
+}
+
+/** restic takes a password from its environment to the last byte: one that was made with a line's end has it, and VolSync handed it on so. Elsewhere it is a slip. */
+function variableOf(name: string, text: string): string {
+  return name === RESTIC_KEYS.password ? text : text.replace(/\r?\n$/, "");
 }
 
 function customCaIn(folder: string): string | undefined {
@@ -50,7 +55,11 @@ function customCaIn(folder: string): string | undefined {
 /**
  * Our own address of what restic calls so: `s3:`, `gs:`, `azure:` and a path. Throws NOT_SUPPORTED for what only restic reaches (`rest:`, `sftp:`, `b2:`, `swift:`, `rclone:`).
  */
-export function storageUrlOf({ address, customCa }: Pick<RepositorySecret, "address" | "customCa">): string {
+export function storageUrlOf({
+  address,
+  customCa,
+  environment = {},
+}: Pick<RepositorySecret, "address" | "customCa"> & Partial<Pick<RepositorySecret, "environment">>): string {
   const parameters = new URLSearchParams();
   if (customCa !== undefined) parameters.set("caCertFile", customCa);
   const url = (scheme: string, bucket: string, path: string): string => {
@@ -75,6 +84,9 @@ export function storageUrlOf({ address, customCa }: Pick<RepositorySecret, "addr
     return url("s3", bucket, path);
   }
   const named = /^(gs|azure):([^:/]+):(.*)$/s.exec(address);
+  const { AZURE_ENDPOINT_SUFFIX: suffix = "", AZURE_ACCOUNT_NAME: account = "" } = environment;
+  // Another cloud than the public one, as restic is told of it.
+  if (named?.[1] === "azure" && suffix !== "" && account !== "") parameters.set("endpoint", `https://${account}.blob.${suffix}`);
   if (named !== null) return url(named[1] ?? "", named[2] ?? "", named[3] ?? "");
   const scheme = /^[a-z0-9]+(?=:)/.exec(address)?.[0] ?? "";
   throw new DrayError("NOT_SUPPORTED", `Cannot read a repository at "${scheme}:…": s3, gs, azure and a path are read here`, {

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type DataDownload, dataDownloads, MOVER_SECRET_KEYS, podVolumeRestores } from "@drayage/api";
@@ -150,11 +150,57 @@ it("fills a pod's volume with what Velero's restic wrote, from the repository of
   expect(readdirSync(join(folder, "volume", ".velero"))).toEqual(["restore-uid"]);
 });
 
-it("does not take an older snapshot for the newest when that one cannot be read", async () => {
+it.each<[what: string, damage: (file: Buffer) => Uint8Array]>([
+  ["damaged", () => Buffer.from("damaged")],
+  ["half written", (file) => file.subarray(0, file.length / 2)],
+  ["empty", () => Buffer.alloc(0)],
+])("does not take one snapshot for the newest when one of them is %s, and leaves the volume as it is", async (_what, damage) => {
   putRepository("pruned");
   const snapshots = join(folder, "bucket", PATH, "snapshots");
-  for (const name of readdirSync(snapshots)) writeFileSync(join(snapshots, name), "damaged");
+  const [one = ""] = readdirSync(snapshots);
+  writeFileSync(join(snapshots, one), damage(readFileSync(join(snapshots, one))));
   const { code, message } = await restore();
   expect(code).toBe(1);
   expect(message).toContain("it is damaged: its bytes are not those that its name says");
+  expect(readdirSync(join(folder, "volume"))).toEqual([]);
+});
+
+it("says what is missing where a snapshot was written before its data were, and leaves the volume as it is", async () => {
+  putRepository("pruned");
+  rmSync(join(folder, "bucket", PATH, "data"), { recursive: true });
+  rmSync(join(folder, "bucket", PATH, "index"), { recursive: true });
+  const { code, message } = await restore();
+  expect(code).toBe(1);
+  expect(message).toMatch(/^Cannot read content "[0-9a-f]{64}" of .*: no index names it$/);
+  expect(readdirSync(join(folder, "volume"))).toEqual([]);
+});
+
+it("is not kept waiting by the lock that a killed restic left, and leaves it where it is", async () => {
+  putRepository("locked");
+  const locks = readdirSync(join(folder, "bucket", PATH, "locks"));
+  expect(locks).toHaveLength(1);
+  expect((await restore()).code).toBe(0);
+  expect(readFileSync(join(folder, "volume", "a"), "utf8")).toBe("a");
+  expect(readdirSync(join(folder, "bucket", PATH, "locks"))).toEqual(locks);
+});
+
+it("names the files that a missing pack costs, and brings back what it does not", async () => {
+  putRepository("v2");
+  const data = join(folder, "bucket", PATH, "data");
+  const packs = readdirSync(data, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  const messages: string[] = [];
+  for (const pack of packs) {
+    const bytes = readFileSync(pack);
+    rmSync(pack);
+    const { code, message } = await restore();
+    expect(code).toBe(1);
+    messages.push(message.replaceAll('\\"', '"'));
+    writeFileSync(pack, bytes);
+  }
+  // One of them holds contents of files, the other directories.
+  expect(messages.some((message) => /entries could not be restored: .*"a": /s.test(message))).toBe(true);
+  expect(existsSync(join(folder, "volume", "empty"))).toBe(true);
+  for (const message of messages) expect(message).toMatch(/its pack "[0-9a-f]{64}" is missing/);
 });

@@ -59,6 +59,7 @@ async function restore({ dataPath, clock, logger, signal }: VolumeMoveOptions, r
     target: { kind: "directory", path: dataPath },
     ...(snapshot.summary === undefined ? {} : { expected: snapshot.summary }),
     overwrite: true,
+    deleteOthers: request.deleteOthers === true,
     flush: true,
     keepGoing: true,
     signal,

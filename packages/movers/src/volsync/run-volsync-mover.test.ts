@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseVolSyncResult, type VolSyncRequest } from "@drayage/api";
@@ -75,6 +75,20 @@ describe("a backup with restic", () => {
     expect([code, message]).toEqual([exitCode, expect.stringContaining(words)]);
   });
 
+  it("tells how much there was and what became of it, whatever else restic says of snapshots and packs", async () => {
+    const said = 'case "$*" in *backup*) echo "processed 25 files, 36.658 MiB in 0:12"; echo "snapshot 1a2b3c4d saved";; *forget*) seq 1000;; esac';
+    expect((await run({ ...backup, prune: true }, standIn(said))).logs).toBe("processed 25 files, 36.658 MiB in 0:12\nsnapshot 1a2b3c4d saved");
+    expect((await run(backup, standIn("echo 12"))).logs).toBe("The volume was backed up");
+  });
+
+  it("has restic trust the CA that is given, and unlocks when it is asked to", async () => {
+    writeFileSync(join(folder, "customCa", "ca.crt"), "PEM");
+    expect((await run({ ...backup, unlock: true }, standIn(""))).code).toBe(0);
+    const calls = readFileSync(join(folder, "calls"), "utf8").trim().split("\n");
+    expect(calls.every((call) => call.includes(`--cacert ${join(folder, "customCa", "ca.crt")}`))).toBe(true);
+    expect(calls[1]).toMatch(/ unlock$/);
+  });
+
   it("removes a stale lock once that keeps it from forgetting", async () => {
     const program = standIn(`case "$*" in *unlock*) touch ${folder}/unlocked;; *forget*) [ -e ${folder}/unlocked ] || exit 11;; esac`);
     expect((await run(backup, program)).code).toBe(0);
@@ -106,6 +120,16 @@ it("keeps a volume in Kopia's format, and fills one from there", async () => {
   expect(readFileSync(join(folder, "data", "file"), "utf8")).toBe("content");
 });
 
+it("has a volume hold nothing but what the snapshot holds where that is wanted, and leaves it alone where there is no snapshot", async () => {
+  await run({ ...backup, format: "kopia" }, "never");
+  writeFileSync(join(folder, "data", "other"), "of later");
+  await run({ operation: "restore", format: "kopia", previous: 1, deleteOthers: true }, "never");
+  await run({ operation: "restore", format: "kopia", previous: 0 }, "never");
+  expect(readdirSync(join(folder, "data"))).toEqual(["file", "other"]);
+  await run({ operation: "restore", format: "kopia", previous: 0, deleteOthers: true }, "never");
+  expect(readdirSync(join(folder, "data"))).toEqual(["file"]);
+});
+
 it("leaves a volume as it is where there is no repository yet", async () => {
   const { code, message } = await run({ operation: "restore", format: "restic", previous: 0 }, "never");
   expect(code).toBe(0);
@@ -114,6 +138,7 @@ it("leaves a volume as it is where there is no repository yet", async () => {
 
 it("asks restic to keep what retain says", () => {
   expect(keepOptions({ hourly: 6, within: "3d", last: "2", daily: 0 })).toEqual(["--keep-last", "2", "--keep-hourly", "6", "--keep-within", "3d"]);
+  expect(keepOptions({ weekly: 4, monthly: 5, yearly: 6, daily: 3 }).join(" ")).toBe("--keep-daily 3 --keep-weekly 4 --keep-monthly 5 --keep-yearly 6");
 });
 
 it.each([

@@ -22,6 +22,8 @@ export interface VolSyncMoverOptions {
 /** A termination message holds 4096 bytes. Of VolSync's status the logs are 1024 characters at most. */
 const LOG_CHARS_MAX = 1024;
 const MESSAGE_CHARS_MAX = 1500;
+const TELLING =
+  /^\s*(?:processed .*files|snapshot .*saved|created |repository .*opened|no parent snapshot|using parent snapshot|added to the repository|successfully|fatal|error)/i;
 /** Of ext4; a volume that holds nothing else is empty. */
 const IGNORED = "lost+found";
 
@@ -44,7 +46,7 @@ export async function runVolSyncMover(options: VolSyncMoverOptions): Promise<num
     log = () => restic.log;
     const message = await move({ ...options, secret, dataPath: paths.data }, restic, request);
     const isBackup = request.operation === "backup";
-    tell({ message, logs: logsOf(log(), message), pruned: isBackup && request.prune, unlocked: isBackup && request.unlock });
+    tell({ message, logs: logsOf(tellingLines(log()), message), pruned: isBackup && request.prune, unlocked: isBackup && request.unlock });
     logger.info("The volume is moved", { operation: request.operation, message });
     return VOLSYNC_EXIT.ok;
   } catch (error) {
@@ -73,6 +75,14 @@ function programOf({ env, clock, logger, signal }: VolSyncMoverOptions, { enviro
     ...{ cache, clock, logger, signal },
     ...(customCa === undefined ? {} : { customCa }),
   });
+}
+
+/** What VolSync's own status keeps of the log of a mover that did well: how much there was and what became of it, and no table of snapshots. */
+function tellingLines(log: string): string {
+  return log
+    .split("\n")
+    .filter((line) => TELLING.test(line))
+    .join("\n");
 }
 
 /** The end of restic's log, else the message. */
