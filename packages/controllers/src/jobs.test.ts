@@ -35,9 +35,9 @@ describe("JobTable", () => {
   });
 
   it("tells when a place is free, also after a defect", async () => {
-    const free: number[] = [];
+    const free: [string, number][] = [];
     const defects: unknown[] = [];
-    const jobs: JobTable = new JobTable(() => free.push(jobs.size));
+    const jobs: JobTable = new JobTable((name) => free.push([name, jobs.size]));
     jobs.start("a", "1", async () => undefined, unexpected);
     await jobs.idle();
     jobs.start(
@@ -47,7 +47,10 @@ describe("JobTable", () => {
       (error) => defects.push(error),
     );
     await jobs.idle();
-    expect(free).toEqual([0, 0]);
+    expect(free).toEqual([
+      ["a", 0],
+      ["b", 0],
+    ]);
     expect(defects).toHaveLength(1);
   });
 

@@ -9,10 +9,13 @@ interface Job {
 
 export class JobTable {
   readonly #jobs = new Map<string, Job>();
-  readonly #onEnd: () => void;
+  readonly #onEnd: (name: string) => void;
 
-  /** @param onEnd - called after each job, when its place is free again: the change of its object may have been seen before that */
-  constructor(onEnd: () => void = () => undefined) {
+  /**
+   * @param onEnd - called after each job with the name of its object, when its place is free again: the change of the object may have been seen before that, and there is none when the
+   *   end of the job could not be written down
+   */
+  constructor(onEnd: (name: string) => void = () => undefined) {
     this.#onEnd = onEnd;
   }
 
@@ -25,9 +28,10 @@ export class JobTable {
     return this.#jobs.get(name)?.uid === uid;
   }
 
-  /** Whether a job runs for an object of this name, of whatever life. */
-  isBusyWith(name: string): boolean {
-    return this.#jobs.has(name);
+  /** Whether a job runs for a namesake of this object, of an earlier or a later life. */
+  isBusyWithAnother(name: string, uid: string): boolean {
+    const job = this.#jobs.get(name);
+    return job !== undefined && job.uid !== uid;
   }
 
   /** Starts work unless some is under way for the name. What `work` throws, other than the reason it was ended for, goes to `onDefect`. */
@@ -40,7 +44,7 @@ export class JobTable {
       })
       .finally(() => {
         this.#jobs.delete(name);
-        this.#onEnd();
+        this.#onEnd(name);
       });
     this.#jobs.set(name, { uid, abort, done });
   }

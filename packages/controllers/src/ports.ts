@@ -80,7 +80,8 @@ export interface BackupStore {
   getBackup(name: string, signal?: AbortSignal): Promise<Backup>;
   backupExists(name: string, signal?: AbortSignal): Promise<boolean>;
   newArchiveWriter(backupName: string): Promise<BackupArchiveWriter>;
-  openArchive(backupName: string, signal?: AbortSignal): Promise<BackupArchiveReader>;
+  /** Throws ARCHIVE_UNSUPPORTED for a tarball of a newer format, unless `anyVersion` is set: what is known of its layout is then read, and the rest is not seen. */
+  openArchive(backupName: string, signal?: AbortSignal, options?: { readonly anyVersion?: boolean }): Promise<BackupArchiveReader>;
   /** Uploads what is given. velero-backup.json goes last when the backup is new, since it makes the backup exist; a failure in the middle leaves no listed backup. */
   putBackup(files: BackupFiles, signal?: AbortSignal): Promise<void>;
   getItemOperations(backupName: string, signal?: AbortSignal): Promise<readonly ItemOperation[]>;
@@ -114,12 +115,47 @@ export interface BackupStores {
   open(location: BackupStorageLocation, signal?: AbortSignal): Promise<BackupStore>;
 }
 
+/** What a bucket says of itself. */
+export interface BucketDescription {
+  /** Who made the store, as far as its answers tell: `AWS`, `MinIO`, `Ceph`, what it calls itself, or `Unknown`. */
+  readonly vendor: string;
+  /** `Enabled`, `Suspended` or `None`. */
+  readonly versioningStatus: string;
+  /** `AES256`, `aws:kms` or another of S3's names; `None`. */
+  readonly encryptionAlgorithm: string;
+}
+
+/** What DataProtectionTests need of a location, which need not be an object of the cluster. */
+export interface LocationTrials {
+  /** Throws NOT_SUPPORTED for providers that are not S3, and the errors of an object store. */
+  describeBucket(location: BackupStorageLocation, signal?: AbortSignal): Promise<BucketDescription>;
+  /** Uploads so many bytes of no meaning under `key` and deletes them again, also when it fails or is aborted. Milliseconds that the upload took. Throws the errors of an object store. */
+  upload(location: BackupStorageLocation, file: { readonly key: string; readonly lengthBytes: number }, signal?: AbortSignal): Promise<number>;
+}
+
+/** What CloudStorages need: buckets, not what is in them. Each throws the errors of an object store, and KUBE_NOT_FOUND where the credentials' Secret is not there. */
+export interface CloudBuckets {
+  exists(location: BackupStorageLocation, signal?: AbortSignal): Promise<boolean>;
+  /** One that is there already and one's own is made. */
+  create(location: BackupStorageLocation, signal?: AbortSignal): Promise<void>;
+  /** Beside the tags that it has. Throws NOT_SUPPORTED where the store has none. */
+  tag(location: BackupStorageLocation, tags: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<void>;
+  /** Only an empty one; one that is not there is removed. */
+  remove(location: BackupStorageLocation, signal?: AbortSignal): Promise<void>;
+}
+
 /** What the BackupRepository controller and backup deletion need from the repository engine. */
+export interface ForgottenSnapshots {
+  readonly manifestIds: readonly string[];
+  /** Besides, all that have one of these sets of tags: of a mover that nobody heard of again it is not known what it stored. */
+  readonly tags: readonly Readonly<Record<string, string>>[];
+}
+
 export interface RepositoryService {
   /** Connects to the repository of this namespace and location, creating and initialising it as Velero does when it is not there (never on a read-only location). */
   ensure(repository: BackupRepository, location: BackupStorageLocation, signal?: AbortSignal): Promise<void>;
-  /** Deletes snapshot manifests and flushes; ids that are not there count as deleted. */
-  forget(repository: BackupRepository, location: BackupStorageLocation, manifestIds: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Deletes snapshot manifests and flushes; what is not there counts as deleted. */
+  forget(repository: BackupRepository, location: BackupStorageLocation, snapshots: ForgottenSnapshots, signal?: AbortSignal): Promise<void>;
   /** Seconds between maintenance runs where nothing else is said. */
   readonly defaultMaintenanceFrequencySeconds: number;
 }

@@ -1,8 +1,8 @@
-/** Writes how a long piece of work ended. It must be recorded, so the API server gets a while to come back. */
+/** Writes how a long piece of work ended. It must be recorded, so the API server gets a while to come back: half an hour. */
 import { type Clock, hasCode, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
 import { type KubeClient, type KubeObject, type ObjectKey, type ResourceType, updateObject } from "@drayage/kube";
 
-const POLICY: RetryPolicy = { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: 600_000 };
+const POLICY: RetryPolicy = { attemptsMax: 1_000, firstDelayMs: 100, factor: 2, delayMaxMs: 10_000, budgetMs: 1_800_000 };
 
 export interface RecordStatusOptions {
   readonly client: KubeClient;

@@ -20,7 +20,7 @@ import {
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
-import { type Clock, DrayError, hasCode, type Logger } from "@drayage/base";
+import { type Clock, DrayError, type Logger } from "@drayage/base";
 import {
   formatQuantity,
   type GenericObject,
@@ -39,6 +39,7 @@ import type { MoverRegistry } from "../mover-choice/mover-registry.ts";
 import type { ClaimChoice } from "../resource-policy/volume-choice.ts";
 import type { BackupAction, BackupActionContext, BackupActionResult } from "./backup-action.ts";
 import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS } from "./item-id.ts";
+import { type RemoveSnapshotOptions, removeSnapshot } from "./remove-snapshot.ts";
 import { groupOf, type VolumeGroupSnapshots } from "./volume-group-snapshots.ts";
 import { selectVolumeSnapshotClass } from "./volume-snapshot-class.ts";
 
@@ -110,9 +111,9 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
       ? await createSnapshot(client, claim, backup, cut.snapshotClass, signal)
       : await options.groups.snapshotOf(subject, cut.group, log, signal);
   const marked = (annotations: Readonly<Record<string, string>>): GenericObject => withMarks(claim, backup, snapshot, annotations);
-  if (backup.spec.snapshotMoveData !== true)
-    return orRemove(client, snapshot, log, () => keepSnapshot(options, { claim, snapshot, backup, marked }, log, signal));
-  const uploaded = await orRemove(client, snapshot, log, async () => {
+  const undo = { client, clock: options.clock, backup, snapshot, log };
+  if (backup.spec.snapshotMoveData !== true) return orRemove(undo, () => keepSnapshot(options, { claim, snapshot, backup, marked }, log, signal));
+  const uploaded = await orRemove(undo, async () => {
     await waitForHandle(options, snapshot, requireDuration(backup.spec.csiSnapshotTimeout ?? "0s", "spec.csiSnapshotTimeout"), signal);
     return createDataUpload(options, { backup, mover, claim, volume, snapshot }, signal);
   });
@@ -191,7 +192,8 @@ function createSnapshot(
       metadata: {
         generateName: `velero-${claimName}-`,
         namespace,
-        labels: { ...labels, [LABELS.backupName]: validLabelValue(backup.metadata.name ?? "") },
+        // The UID is ours to add: by it a deletion knows the backup's own, whatever the clocks of server and API server say.
+        labels: { ...labels, [LABELS.backupName]: validLabelValue(backup.metadata.name ?? ""), [LABELS.backupUid]: backup.metadata.uid ?? "" },
       },
       spec: { source: { persistentVolumeClaimName: claimName }, volumeSnapshotClassName: snapshotClass.metadata.name ?? "" },
     },
@@ -233,12 +235,15 @@ async function waitForHandle(
 }
 
 /** Runs `work`; when it fails or is aborted, the snapshot is removed before the failure goes on. */
-async function orRemove<T>(client: KubeClient, snapshot: VolumeSnapshot, log: Logger, work: () => Promise<T>): Promise<T> {
+async function orRemove<T>(
+  { client, clock, backup, snapshot, log }: Omit<RemoveSnapshotOptions, "signal"> & { readonly snapshot: VolumeSnapshot; readonly log: Logger },
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (error) {
     try {
-      await removeSnapshot(client, snapshot, AbortSignal.timeout(CLEAN_UP_MS));
+      await removeSnapshot(snapshot, { client, clock, backup, signal: AbortSignal.timeout(CLEAN_UP_MS) });
     } catch (failure) {
       log.warn(`VolumeSnapshot "${snapshot.metadata.namespace}/${snapshot.metadata.name}" was left behind`, {
         error: failure instanceof Error ? failure.message : String(failure),
@@ -246,20 +251,6 @@ async function orRemove<T>(client: KubeClient, snapshot: VolumeSnapshot, log: Lo
     }
     throw error;
   }
-}
-
-/** Deletes a VolumeSnapshot and, whatever its class says, the snapshot in the storage. */
-export async function removeSnapshot(client: KubeClient, snapshot: VolumeSnapshot, signal: AbortSignal): Promise<void> {
-  const current = await client.find(volumeSnapshots, keyOf(snapshot), signal);
-  const contentName = current?.status?.boundVolumeSnapshotContentName;
-  if (contentName !== undefined) {
-    try {
-      await client.patch<VolumeSnapshotContent>(volumeSnapshotContents, { name: contentName }, "merge", { spec: { deletionPolicy: "Delete" } }, { signal });
-    } catch (error) {
-      if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
-    }
-  }
-  await client.delete(volumeSnapshots, keyOf(snapshot), { signal });
 }
 
 /** The mover of a claim's data. */

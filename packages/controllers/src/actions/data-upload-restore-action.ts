@@ -50,6 +50,8 @@ export function createDataUploadRestoreAction(client: KubeClient, results: DataU
               [LABELS.pvcNamespaceName]: claimKey(upload.spec.sourceNamespace, upload.spec.sourcePVC),
               [LABELS.resourceUsage]: RESOURCE_USAGE_DATA_UPLOAD,
             },
+            // A Restore that is deleted while it runs takes it along.
+            ownerReferences: [{ apiVersion: "velero.io/v1", kind: "Restore", name: restore.metadata.name ?? "", uid: restoreUid }],
           },
           data: { [restoreUid]: JSON.stringify(result) },
         },

@@ -40,8 +40,8 @@ async function backUp(groupResource: string, object: GenericObject, client = new
   return action?.execute(object, { backup: { metadata: {}, spec: {} }, log: nullLogger, signal });
 }
 
-async function restore(groupResource: string, object: GenericObject, labels: Record<string, string> = {}) {
-  const asked: Restore = { metadata: { name: "r", labels }, spec: {} };
+async function restore(groupResource: string, object: GenericObject, labels: Record<string, string> = {}, spec: Restore["spec"] = {}) {
+  const asked: Restore = { metadata: { name: "r", labels }, spec };
   const action = kubeVirtRestoreActions.find((candidate) => candidate.groupResource === groupResource);
   return action?.execute(object, {
     restore: asked,
@@ -127,5 +127,35 @@ describe("a virtual machine", () => {
     for (const role of ["virt-launcher", "hotplug-disk"])
       expect((await restore("pods", item("Pod", {}, { labels: { "kubevirt.io": role } })))?.skip).toBe(true);
     expect((await restore("pods", item("Pod")))?.skip).toBeUndefined();
+  });
+
+  it("and its networks follow their namespace", async () => {
+    const spec = { namespaceMapping: { nets: "other" } };
+    const networks = [{ multus: { networkName: "nets/blue" } }, { multus: { networkName: "green" } }, { multus: { networkName: "away/red" } }];
+    const moved = [{ multus: { networkName: "other/blue" } }, ...networks.slice(1)];
+    const wired = item("VirtualMachine", { spec: { template: { spec: { networks } } } });
+    expect((await restore("virtualmachines.kubevirt.io", wired, {}, spec))?.item["spec"]).toEqual({ template: { spec: { networks: moved } } });
+    const instance = item("VirtualMachineInstance", { spec: { networks } });
+    expect((await restore("virtualmachineinstances.kubevirt.io", instance, {}, spec))?.item["spec"]).toEqual({ networks: moved });
+    const network = (config: string) => item("NetworkAttachmentDefinition", { spec: { config } });
+    const definitions = "network-attachment-definitions.k8s.cni.cncf.io";
+    expect((await restore(definitions, network('{"type":"bridge","netAttachDefName":"nets/blue"}'), {}, spec))?.item).toEqual(
+      network('{"type":"bridge","netAttachDefName":"other/blue"}'),
+    );
+    for (const left of ["no JSON", "[]", "null", '{"netAttachDefName":7}', '{"type": "bridge"}', '{"netAttachDefName": "away/red"}'])
+      expect((await restore(definitions, network(left), {}, spec))?.item).toEqual(network(left));
+  });
+
+  it("is cloned from a source that brings what stands behind it", async () => {
+    const source = (of: object) => item("DataSource", { spec: { source: of } });
+    const brought = async (of: object) => (await backUp("datasources.cdi.kubevirt.io", source(of)))?.additionalItems;
+    expect(await brought({ pvc: { namespace: "images", name: "fedora" } })).toEqual([
+      { groupResource: "persistentvolumeclaims", namespace: "images", name: "fedora" },
+    ]);
+    expect(await brought({ snapshot: { name: "fedora" } })).toEqual([
+      { groupResource: "volumesnapshots.snapshot.storage.k8s.io", namespace: "vms", name: "fedora" },
+    ]);
+    expect(await brought({ dataSource: { name: "latest" } })).toEqual([{ groupResource: "datasources.cdi.kubevirt.io", namespace: "vms", name: "latest" }]);
+    expect(await brought({})).toEqual([]);
   });
 });

@@ -11,6 +11,9 @@ import type { RestoreAction } from "./restore-action.ts";
 const VIRTUAL_MACHINES = "virtualmachines.kubevirt.io";
 const INSTANCES = "virtualmachineinstances.kubevirt.io";
 const DATA_VOLUMES = "datavolumes.cdi.kubevirt.io";
+const DATA_SOURCES = "datasources.cdi.kubevirt.io";
+const NETWORK_ATTACHMENTS = "network-attachment-definitions.k8s.cni.cncf.io";
+const VOLUME_SNAPSHOTS = "volumesnapshots.snapshot.storage.k8s.io";
 const CONTROLLER_REVISIONS = "controllerrevisions.apps";
 /** On a DataVolume: its claim holds the data already. On the claim: for which DataVolume. */
 const PRE_POPULATED = "cdi.kubevirt.io/storage.prePopulated";
@@ -50,6 +53,7 @@ interface CloudInit {
 }
 
 interface InstanceSpec {
+  networks?: { multus?: { networkName?: string } }[];
   volumes?: VolumeOfMachine[];
   accessCredentials?: { sshPublicKey?: Credential; userPassword?: Credential }[];
   domain?: { devices?: { interfaces?: { macAddress?: string }[] }; firmware?: { uuid?: string; serial?: string } };
@@ -170,6 +174,13 @@ export function createKubeVirtBackupActions(client: KubeClient): BackupAction[] 
       },
     },
     {
+      name: "kubevirt-velero-plugin/backup-datasource-action",
+      groupResource: DATA_SOURCES,
+      async execute(item) {
+        return { item, additionalItems: itemsOfDataSource(item) };
+      },
+    },
+    {
       name: "kubevirt-velero-plugin/backup-pvc-action",
       groupResource: "*",
       matches: ({ groupResource }, item) => groupResource === PERSISTENT_VOLUME_CLAIMS && dataVolumeOf(item) !== undefined,
@@ -181,6 +192,27 @@ export function createKubeVirtBackupActions(client: KubeClient): BackupAction[] 
       },
     },
   ];
+}
+
+/** What a disk is cloned from: a claim, a snapshot, or another source, each of which may be in another namespace. */
+function itemsOfDataSource(item: GenericObject): ItemId[] {
+  const { source = {} } = (item["spec"] ?? {}) as { source?: Partial<Record<"pvc" | "snapshot" | "dataSource", { namespace?: string; name?: string }>> };
+  const kinds = { pvc: PERSISTENT_VOLUME_CLAIMS, snapshot: VOLUME_SNAPSHOTS, dataSource: DATA_SOURCES } as const;
+  return (Object.keys(kinds) as (keyof typeof kinds)[]).flatMap((kind): ItemId[] => {
+    const named = source[kind];
+    return (named?.name ?? "") === "" ? [] : [{ groupResource: kinds[kind], namespace: named?.namespace ?? item.metadata.namespace, name: named?.name ?? "" }];
+  });
+}
+
+/** `namespace/name` in the namespace that the restore goes to; a bare name is of the machine's own. */
+function movedNetwork(name: string, mapping: Readonly<Record<string, string>>): string {
+  const [namespace = "", bare] = name.split("/");
+  const target = bare === undefined ? undefined : mapping[namespace];
+  return target === undefined ? name : `${target}/${bare}`;
+}
+
+function moveNetworks(spec: InstanceSpec | undefined, mapping: Readonly<Record<string, string>>): void {
+  for (const { multus } of spec?.networks ?? []) if (multus?.networkName !== undefined) multus.networkName = movedNetwork(multus.networkName, mapping);
 }
 
 function dataVolumeOf({ metadata }: GenericObject): string | undefined {
@@ -199,6 +231,7 @@ export const kubeVirtRestoreActions: readonly RestoreAction[] = [
         delete machine.spec.running;
         machine.spec.runStrategy = strategy;
       }
+      moveNetworks(machine.spec?.template?.spec, restore.spec.namespaceMapping ?? {});
       const domain = machine.spec?.template?.spec?.domain;
       if (isAsked(labels, RESTORE_LABELS.clearMac)) for (const card of domain?.devices?.interfaces ?? []) delete card.macAddress;
       if (isAsked(labels, RESTORE_LABELS.newFirmware) && domain?.firmware !== undefined) {
@@ -211,14 +244,16 @@ export const kubeVirtRestoreActions: readonly RestoreAction[] = [
   {
     name: "kubevirt-velero-plugin/restore-virtualmachineinstance-action",
     groupResource: INSTANCES,
-    async execute(item, { itemFromBackup, log }) {
+    async execute(item, { restore, itemFromBackup, log }) {
       if (itemFromBackup.metadata.ownerReferences?.some(({ kind }) => kind === "VirtualMachine") === true) {
         log.info("Not restoring it: its VirtualMachine makes it");
         return { item, skip: true };
       }
+      const instance = structuredClone(item) as Instance;
+      moveNetworks(instance.spec, restore.spec.namespaceMapping ?? {});
       const labels = Object.fromEntries(Object.entries(item.metadata.labels ?? {}).filter(([key]) => !RESTRICTED_LABELS.includes(key)));
       return {
-        item: { ...item, metadata: { ...item.metadata, labels } },
+        item: { ...instance, metadata: { ...instance.metadata, labels } },
         additionalItems: relatedItems(item.metadata.namespace ?? "", (item as Instance).spec),
       };
     },
@@ -234,6 +269,15 @@ export const kubeVirtRestoreActions: readonly RestoreAction[] = [
     },
   },
   {
+    name: "kubevirt-velero-plugin/restore-network-attachment-definition-action",
+    groupResource: NETWORK_ATTACHMENTS,
+    async execute(item, { restore }) {
+      const { config = "" } = (item["spec"] ?? {}) as { config?: string };
+      const changed = withMovedAttachment(config, restore.spec.namespaceMapping ?? {});
+      return { item: changed === undefined ? item : { ...item, spec: { ...(item["spec"] as object), config: changed } } };
+    },
+  },
+  {
     name: "kubevirt-velero-plugin/restore-pvc-action",
     groupResource: PERSISTENT_VOLUME_CLAIMS,
     async execute(item, { log }) {
@@ -243,6 +287,22 @@ export const kubeVirtRestoreActions: readonly RestoreAction[] = [
     },
   },
 ];
+
+/** A network's configuration, which is JSON, names itself by its namespace; undefined where there is nothing to change, or what is there is not read. */
+function withMovedAttachment(config: string, mapping: Readonly<Record<string, string>>): string | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(config);
+  } catch {
+    // The network's own program says what it cannot read.
+    return undefined;
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) return undefined;
+  const { netAttachDefName } = parsed as { netAttachDefName?: unknown };
+  if (typeof netAttachDefName !== "string") return undefined;
+  const moved = movedNetwork(netAttachDefName, mapping);
+  return moved === netAttachDefName ? undefined : JSON.stringify({ ...parsed, netAttachDefName: moved });
+}
 
 function isAsked(labels: Readonly<Record<string, string>>, label: string): boolean {
   return labels[label] !== undefined && labels[label] !== "false";

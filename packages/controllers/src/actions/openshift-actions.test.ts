@@ -170,6 +170,17 @@ describe("on the way back", () => {
     expect(movedAccount("system:serviceaccounts", { "": "x" })).toBe("system:serviceaccounts");
   });
 
+  it("what scales a DeploymentConfig names it by the group that it has now", async () => {
+    const scaler = (apiVersion: string, kind: string) =>
+      object("HorizontalPodAutoscaler", { spec: { maxReplicas: 3, scaleTargetRef: { apiVersion, kind, name: "web" } } });
+    expect((await restored("horizontalpodautoscalers.autoscaling", scaler("v1", "DeploymentConfig")))?.["spec"]).toEqual({
+      maxReplicas: 3,
+      scaleTargetRef: { apiVersion: "apps.openshift.io/v1", kind: "DeploymentConfig", name: "web" },
+    });
+    const other = scaler("apps/v1", "Deployment");
+    expect(await restored("horizontalpodautoscalers.autoscaling", other)).toEqual(other);
+  });
+
   it("a service of a load balancer gives up the old cluster's addresses", async () => {
     expect((await restored("services", object("Service", { spec: { type: "LoadBalancer", externalIPs: ["1.2.3.4"] } })))?.["spec"]).toEqual({
       type: "LoadBalancer",

@@ -100,6 +100,7 @@ export function createOpenShiftRestoreActions(client: KubeClient, discovery: Dis
     accountAction,
     podAction,
     serviceAction,
+    scalerAction,
     constraintAction,
     ...bindingActions,
     {
@@ -200,6 +201,18 @@ const serviceAction: RestoreAction = {
   async execute(item) {
     const { externalIPs, ...spec } = (item["spec"] ?? {}) as { type?: string; externalIPs?: string[] };
     return spec.type === "LoadBalancer" && externalIPs !== undefined ? { item: { ...item, spec } } : { item };
+  },
+};
+
+/** What scales a DeploymentConfig names it by the group that it is served by now; old clusters wrote `v1`, by which it is not found any more. */
+const scalerAction: RestoreAction = {
+  name: "openshift.io/horizontal-pod-autoscaler",
+  groupResource: "horizontalpodautoscalers.autoscaling",
+  async execute(item) {
+    const spec = (item["spec"] ?? {}) as { scaleTargetRef?: { apiVersion?: string; kind?: string } };
+    const { scaleTargetRef } = spec;
+    if (scaleTargetRef?.kind !== "DeploymentConfig" || scaleTargetRef.apiVersion !== "v1") return { item };
+    return { item: { ...item, spec: { ...spec, scaleTargetRef: { ...scaleTargetRef, apiVersion: "apps.openshift.io/v1" } } } };
   },
 };
 

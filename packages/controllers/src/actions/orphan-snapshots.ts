@@ -1,9 +1,10 @@
 /** Snapshots that a backup cut and nobody took over: the answer to a request was lost, or the process that had cut them is gone. */
 import { type Backup, type DataUpload, dataUploads, LABELS, type VolumeSnapshot, validLabelValue, volumeSnapshots } from "@drayage/api";
-import { type Clock, hasCode, parseTime, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
+import { type Clock, hasCode, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
-import { removeSnapshot } from "./claim-snapshot-action.ts";
+import { isOfThisRun } from "./of-this-run.ts";
+import { type RemoveSnapshotOptions, removeSnapshot } from "./remove-snapshot.ts";
 import { removeOrphanGroups } from "./volume-group-snapshots.ts";
 
 /** What is not removed now is removed by nobody before the backup itself goes: the API server gets a while to come back. */
@@ -24,7 +25,7 @@ export function removeOrphanSnapshots({ client, clock, random, backup, signal, k
   let count = 0;
   return retry(
     async () => {
-      count += await removeOnce(client, backup, signal, kept);
+      count += await removeOnce({ client, clock, backup, signal }, kept);
       return count;
     },
     { clock, random, signal, policy: POLICY },
@@ -32,7 +33,8 @@ export function removeOrphanSnapshots({ client, clock, random, backup, signal, k
 }
 
 /** Removes them, and the snapshots in the storage behind them. Returns how many there were. Those of a DataUpload are its mover's; `kept` (`namespace/name`) are the backup's own. */
-async function removeOnce(client: KubeClient, backup: Backup, signal: AbortSignal, kept: ReadonlySet<string>): Promise<number> {
+async function removeOnce(options: RemoveSnapshotOptions, kept: ReadonlySet<string>): Promise<number> {
+  const { client, backup, signal } = options;
   const uploads = await allOf(
     client.listAll<DataUpload>(dataUploads, { namespace: backup.metadata.namespace, labelSelector: `${LABELS.backupUid}=${backup.metadata.uid}`, signal }),
   );
@@ -43,7 +45,7 @@ async function removeOnce(client: KubeClient, backup: Backup, signal: AbortSigna
     for (const snapshot of await allOf(client.listAll<VolumeSnapshot>(volumeSnapshots, { labelSelector, signal }))) {
       const name = `${snapshot.metadata.namespace}/${snapshot.metadata.name}`;
       if (taken.has(name) || kept.has(name) || !isOfThisRun(snapshot, backup)) continue;
-      await removeSnapshot(client, snapshot, signal);
+      await removeSnapshot(snapshot, options);
       count++;
     }
   } catch (error) {
@@ -51,17 +53,4 @@ async function removeOnce(client: KubeClient, backup: Backup, signal: AbortSigna
     if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
   }
   return count;
-}
-
-/**
- * Whether a snapshot that carries the backup's name was cut by it. Another installation's backup of the same name has its own, and what was restored from the backup carries its
- * name too.
- */
-export function isOfThisRun(snapshot: VolumeSnapshot, backup: Backup): boolean {
-  if (snapshot.metadata.labels?.[LABELS.restoreName] !== undefined) return false;
-  const cutMs = parseTime(snapshot.metadata.creationTimestamp);
-  const startedMs = parseTime(backup.status?.startTimestamp);
-  const endedMs = parseTime(backup.status?.completionTimestamp);
-  if (cutMs === undefined || startedMs === undefined) return true;
-  return cutMs >= startedMs && (endedMs === undefined || cutMs <= endedMs);
 }

@@ -118,6 +118,7 @@ export async function createPluginRestoreActions(plugins: readonly RestoreItemPl
       name: plugin.name,
       groupResource: "*",
       matches: filter.matches,
+      matchesResource: filter.matchesResource,
       async execute(item, { restore, itemFromBackup, signal: ending }) {
         const result = await plugin.execute({ item: item as PluginItem, itemFromBackup: itemFromBackup as PluginItem, restore }, ending);
         const additionalItems = result.additionalItems.map(itemIdOfPlugin);

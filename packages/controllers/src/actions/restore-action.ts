@@ -36,6 +36,8 @@ export interface RestoreAction {
   readonly groupResource: string;
   /** Instead of `groupResource`, for a step that chooses its items otherwise. */
   matches?(id: ItemId, item: GenericObject): boolean;
+  /** Whether `matches` may hold of items of a resource; of every resource when left out. */
+  matchesResource?(groupResource: string): boolean;
   execute(item: GenericObject, context: RestoreActionContext): Promise<RestoreActionResult>;
   /** Called once the item has been created, with the object as it is in the cluster. Not called for one that was there already. */
   created?(object: GenericObject, context: RestoreActionContext): Promise<void>;

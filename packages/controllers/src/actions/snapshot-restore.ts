@@ -1,6 +1,15 @@
 /** Fills a claim from a snapshot that stayed with its storage, by objects of the restore's own that stand for it. */
 import { createHash } from "node:crypto";
-import { ANNOTATIONS, LABELS, type VolumeSnapshot, type VolumeSnapshotContent, validLabelValue, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  ANNOTATIONS,
+  DRAYAGE_ANNOTATIONS,
+  LABELS,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+  validLabelValue,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { DrayError, hasCode } from "@drayage/base";
 import { type KubeClient, type PersistentVolumeClaim, parseQuantity } from "@drayage/kube";
 import { VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "./item-id.ts";
@@ -52,7 +61,7 @@ export async function fillFromSnapshot(client: KubeClient, claim: PersistentVolu
       {
         apiVersion: `${SNAPSHOT_API}/v1`,
         kind: "VolumeSnapshotContent",
-        metadata: { name, labels },
+        metadata: { name, labels, annotations: { [DRAYAGE_ANNOTATIONS.backupNamespace]: backup.metadata.namespace ?? "" } },
         spec: {
           deletionPolicy: "Retain",
           driver,

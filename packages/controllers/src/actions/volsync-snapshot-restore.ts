@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import {
   ANNOTATIONS,
+  DRAYAGE_ANNOTATIONS,
   LABELS,
   type VolumeSnapshot,
   type VolumeSnapshotContent,
@@ -16,6 +17,7 @@ import {
 } from "@drayage/api";
 import { type Clock, DrayError, hasCode } from "@drayage/base";
 import { compareQuantities, type KubeClient, type ObjectKey, type PersistentVolumeClaim, parseDuration, storageClasses } from "@drayage/kube";
+import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
 import { readClassOptions } from "../volsync-era/class-options.ts";
 import { phaseOf } from "../volume-snapshot-restore/observe.ts";
 import { isTerminal } from "../volume-snapshot-restore/volume-snapshot-restore.ts";
@@ -107,7 +109,13 @@ async function ensureSnapshot(
       {
         apiVersion: `${SNAPSHOT_GROUP}/v1`,
         kind: "VolumeSnapshotContent",
-        metadata: { name: contentName, labels },
+        // With the snapshotter's finalizer from the start: deleted before it has been seen, it would leave the snapshot behind.
+        metadata: {
+          name: contentName,
+          labels,
+          annotations: { [DRAYAGE_ANNOTATIONS.backupNamespace]: backup.metadata.namespace ?? "" },
+          finalizers: [CONTENT_FINALIZER],
+        },
         spec: {
           deletionPolicy: "Delete",
           driver: (await driverOf(options, done)) ?? driver ?? "",

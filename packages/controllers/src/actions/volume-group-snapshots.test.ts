@@ -11,9 +11,9 @@ import {
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
-import { nullLogger } from "@drayage/base";
+import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom } from "@drayage/base/testing";
-import { keyOf, type PersistentVolume, persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
+import { keyOf, type PersistentVolume, persistentVolumeClaims, persistentVolumes, type ResourceType } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { type RunningController, startBackupController } from "../backup/backup-controller.ts";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
@@ -34,6 +34,25 @@ interface GroupManners {
   readonly broken?: string;
   /** Whether groups and contents that are deleted take their time to go. */
   readonly lingering?: boolean;
+}
+
+/** The snapshotter's part: it finds the snapshot of a handle, and deletes it with its content, unless that is of a group. Returns the handles that are gone. */
+function playSnapshotter({ client }: RecordedCluster): readonly string[] {
+  const deleted: string[] = [];
+  client.react(volumeSnapshotContents, (before, after) => {
+    if (after === undefined) return;
+    const handle = after.spec.source.snapshotHandle ?? "";
+    if (before === undefined && after.status === undefined)
+      client.mutate(volumeSnapshotContents, keyOf(after), (content) => {
+        content.status = { snapshotHandle: handle, readyToUse: true };
+      });
+    if (after.metadata.deletionTimestamp === undefined || (after.metadata.finalizers ?? []).length === 0) return;
+    if (after.spec.deletionPolicy === "Delete" && after.status?.volumeGroupSnapshotHandle === undefined) deleted.push(handle);
+    client.mutate(volumeSnapshotContents, keyOf(after), (content) => {
+      content.metadata.finalizers = [];
+    });
+  });
+  return deleted;
 }
 
 /** The snapshot controller's part: a content for the group, and a snapshot with its content for each claim that the group selects. */
@@ -81,7 +100,29 @@ function playSnapshotController({ client }: RecordedCluster, { broken, lingering
   });
 }
 
-function world({ grouped = ["files", "disk"], ...manners }: { readonly grouped?: readonly string[] } & GroupManners = {}) {
+/** The client of a cluster that serves the group API in one version alone; in which versions it is spoken to is noted. */
+function servingGroupsIn(version: string, client: RecordedCluster["client"], spoken: Set<string>): RecordedCluster["client"] {
+  return new Proxy(client, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      return (...args: readonly unknown[]) => {
+        const type = args[0] as Partial<ResourceType<never>> | undefined;
+        if (type?.group === "groupsnapshot.storage.k8s.io") {
+          if (type.version !== version) throw new DrayError("KUBE_NOT_FOUND", `Cannot find ${type.plural}: the server does not have version ${type.version}`);
+          spoken.add(`${type.plural} ${type.version}`);
+        }
+        return Reflect.apply(value, target, args) as unknown;
+      };
+    },
+  });
+}
+
+function world({
+  grouped = ["files", "disk"],
+  groupVersion,
+  ...manners
+}: { readonly grouped?: readonly string[]; readonly groupVersion?: string } & GroupManners = {}) {
   const cluster = recordedCluster();
   const { client } = cluster;
   for (const name of grouped) {
@@ -96,9 +137,11 @@ function world({ grouped = ["files", "disk"], ...manners }: { readonly grouped?:
   });
   playSnapshotController(cluster, manners);
   const store = new MemoryBackupStore();
-  const deps = { ...cluster, random: seededRandom(3), logger: nullLogger, namespace: NAMESPACE, stores: store, newSpool: createMemorySpool };
+  const spoken = new Set<string>();
+  const served = groupVersion === undefined ? client : servingGroupsIn(groupVersion, client, spoken);
+  const deps = { ...cluster, client: served, random: seededRandom(3), logger: nullLogger, namespace: NAMESPACE, stores: store, newSpool: createMemorySpool };
   running.push(startBackupController(deps), startBackupOperationsController(deps));
-  return { cluster, client, store };
+  return { cluster, client, store, spoken };
 }
 
 describe("claims of a group", () => {
@@ -146,13 +189,40 @@ describe("claims of a group", () => {
 
   it("that the backup does not take lose their snapshots again", async () => {
     const { cluster, client } = world({ grouped: ["files", "disk"] });
+    const deleted = playSnapshotter(cluster);
     client.mutate(persistentVolumeClaims, { namespace: "notes", name: "disk" }, (claim) => {
       claim.metadata.labels = { ...claim.metadata.labels, "velero.io/exclude-from-backup": "true" };
     });
     await client.create<Backup>(backups, newBackup("one"));
     await backupIn(cluster, "one", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed");
     expect(client.peek(volumeSnapshots, { namespace: "notes", name: "member-disk" })).toBeUndefined();
+    // In the storage as well, though its snapshotter leaves members of a group alone.
+    expect(deleted).toEqual(["h-member-disk"]);
+    expect(client.all(volumeSnapshotContents).filter(({ metadata }) => metadata.name?.startsWith("vsc-"))).toEqual([]);
     expect(client.peek(volumeSnapshots, { namespace: "notes", name: "member-files" })).toBeDefined();
+  });
+
+  it("are cut as well where the cluster serves only v1beta1 of the group API", async () => {
+    const { cluster, client, spoken } = world({ groupVersion: "v1beta1" });
+    const versions: (string | undefined)[] = [];
+    client.react(volumeGroupSnapshots, (before, after) => {
+      if (before === undefined) versions.push(after?.apiVersion);
+    });
+    await client.create<Backup>(backups, newBackup("one"));
+    await backupIn(cluster, "one", "WaitingForPluginOperations");
+    expect(versions).toEqual(["groupsnapshot.storage.k8s.io/v1beta1"]);
+    expect([...spoken].sort()).toEqual(["volumegroupsnapshotclasses v1beta1", "volumegroupsnapshotcontents v1beta1", "volumegroupsnapshots v1beta1"]);
+    expect(client.all(volumeGroupSnapshots)).toEqual([]);
+    expect(client.all(dataUploads).map(({ spec }) => spec.csiSnapshot?.volumeSnapshot)).toEqual(expect.arrayContaining(["member-disk", "member-files"]));
+  });
+
+  it("of a cluster that serves no group API are refused with what to do", async () => {
+    const { cluster, client, store } = world({ groupVersion: "none" });
+    await client.create<Backup>(backups, newBackup("one"));
+    await backupIn(cluster, "one", "WaitingForPluginOperationsPartiallyFailed");
+    expect(JSON.stringify(store.backups.get("one")?.results?.errors)).toMatch(
+      /the cluster does not know VolumeGroupSnapshots\. Install the group snapshot definitions/,
+    );
   });
 
   it("say in a backup that keeps its snapshots which group they were of", async () => {

@@ -3,7 +3,16 @@
  * (Velero's actions `velero.io/csi-volumesnapshot-backupper`, `-volumesnapshotcontent-backupper` and `-volumesnapshotclass-backupper`).
  * When it is ready, the backup is finalized and the objects leave the cluster (`retainSnapshot`): the backup alone says where the snapshot is, so no deleted namespace takes it along.
  */
-import { ANNOTATIONS, LABELS, type VolumeSnapshot, type VolumeSnapshotContent, validLabelValue, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  ANNOTATIONS,
+  DRAYAGE_ANNOTATIONS,
+  LABELS,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+  validLabelValue,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { type Clock, DrayError, formatTime, hasCode } from "@drayage/base";
 import { formatQuantity, type GenericObject, type KubeClient, keyOf } from "@drayage/kube";
 import type { BackupAction } from "./backup-action.ts";
@@ -27,7 +36,8 @@ export function createVolumeSnapshotActions({ client, clock }: { readonly client
         // In the cluster too: what is stored at the end is the object as it is then.
         await client.patch<VolumeSnapshot>(volumeSnapshots, keyOf(snapshot), "merge", { metadata: { annotations } }, { signal });
         const labels = { [LABELS.backupName]: validLabelValue(backup.metadata.name ?? "") };
-        await client.patch<VolumeSnapshotContent>(volumeSnapshotContents, keyOf(content), "merge", { metadata: { labels } }, { signal });
+        const marks = { labels, annotations: { [DRAYAGE_ANNOTATIONS.backupNamespace]: backup.metadata.namespace ?? "" } };
+        await client.patch<VolumeSnapshotContent>(volumeSnapshotContents, keyOf(content), "merge", { metadata: marks }, { signal });
         const contentId: ItemId = { groupResource: VOLUME_SNAPSHOT_CONTENTS, namespace: undefined, name: content.metadata.name ?? "" };
         const className = snapshot.spec.volumeSnapshotClassName;
         const stored = structuredClone(snapshot);

@@ -1,6 +1,5 @@
 import {
   type Backup,
-  type BackupStorageLocation,
   backupStorageLocations,
   backups,
   type DataUpload,
@@ -8,13 +7,16 @@ import {
   dataUploads,
   deleteBackupRequests,
   LABELS,
+  type PodVolumeBackup,
+  podVolumeBackups,
   validLabelValue,
 } from "@drayage/api";
 import type { RandomSource } from "@drayage/base";
-import { type Controller, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
+import { type Controller, type KubeObject, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
 import { CANCEL_REQUESTED } from "../backup/backup.ts";
-import { cancelPodVolumeBackups } from "../backup/pod-volume-backups.ts";
-import { decide, observe } from "./backup-deletion.ts";
+import { cancelPodVolumeBackups, hasEnded } from "../backup/pod-volume-backups.ts";
+import { steadyAgeMs } from "../steady-age.ts";
+import { decide, observe, type Seen } from "./backup-deletion.ts";
 import { type DeleteBackupDeps, deleteBackup } from "./delete-backup.ts";
 
 export interface BackupDeletionControllerDeps extends DeleteBackupDeps {
@@ -26,11 +28,20 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
   const { client, clock, random, logger, namespace } = deps;
   const informer = startInformer(deleteBackupRequests, { client, clock, random, logger, namespace });
   const backupCache = startInformer(backups, { client, clock, random, logger, namespace });
+  const uploadCache = startInformer(dataUploads, { client, clock, random, logger, namespace });
+  const volumeCache = startInformer(podVolumeBackups, { client, clock, random, logger, namespace });
+  const endOfMovement = {
+    when: (before: DataUpload | PodVolumeBackup | undefined, after: DataUpload | PodVolumeBackup | undefined) =>
+      before !== undefined && !hasEnded(before) && (after === undefined || hasEnded(after)),
+    toKeys: ({ metadata }: KubeObject) =>
+      informer.list().flatMap((request) => (validLabelValue(request.spec.backupName) === metadata.labels?.[LABELS.backupName] ? [keyOf(request)] : [])),
+  };
   const reconcile = async (key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> => {
     const request = await client.find(deleteBackupRequests, key, signal);
     if (request === undefined) return {};
-    const { backup, location } = await lookUp(deps, request, signal);
-    const decision = decide(observe(request, backup, location, clock.nowMs()));
+    const seen = await lookUp(deps, request, signal);
+    const { backup, location } = seen;
+    const decision = decide(observe(request, seen, clock.nowMs()));
     switch (decision.do) {
       case "nothing":
         return { requeueAfterMs: decision.recheckAfterMs };
@@ -65,6 +76,8 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
         when: (before, after) => before !== undefined && before.status?.phase !== after?.status?.phase,
         toKeys: ({ metadata }) => informer.list().flatMap((request) => (request.spec.backupName === metadata.name ? [keyOf(request)] : [])),
       }),
+      source<DataUpload>(uploadCache, endOfMovement),
+      source<PodVolumeBackup>(volumeCache, endOfMovement),
     ],
     reconcile,
     clock,
@@ -75,20 +88,25 @@ export function startBackupDeletionController(deps: BackupDeletionControllerDeps
     ...controller,
     stop: async () => {
       await controller.stop();
-      informer.stop();
-      backupCache.stop();
+      for (const cache of [informer, backupCache, uploadCache, volumeCache]) cache.stop();
     },
   };
 }
 
-async function lookUp(
-  { client, namespace }: BackupDeletionControllerDeps,
-  { spec }: DeleteBackupRequest,
-  signal: AbortSignal,
-): Promise<{ readonly backup: Backup | undefined; readonly location: BackupStorageLocation | undefined }> {
+async function lookUp(deps: BackupDeletionControllerDeps, { spec, metadata }: DeleteBackupRequest, signal: AbortSignal): Promise<Seen> {
+  const { client, namespace } = deps;
   const backup = spec.backupName === "" ? undefined : await client.find(backups, { namespace, name: spec.backupName }, signal);
   const locationName = backup?.spec.storageLocation ?? "";
-  return { backup, location: locationName === "" ? undefined : await client.find(backupStorageLocations, { namespace, name: locationName }, signal) };
+  const location = locationName === "" ? undefined : await client.find(backupStorageLocations, { namespace, name: locationName }, signal);
+  const knownForMs = steadyAgeMs(deps.clock, `DeleteBackupRequest ${metadata.uid}`);
+  return { backup, location, knownForMs, moving: backup !== undefined && (await isMoving(deps, backup, signal)) };
+}
+
+async function isMoving({ client, namespace }: BackupDeletionControllerDeps, backup: Backup, signal: AbortSignal): Promise<boolean> {
+  const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid}`;
+  for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal })) if (!hasEnded(upload)) return true;
+  for await (const volume of client.listAll<PodVolumeBackup>(podVolumeBackups, { namespace, labelSelector, signal })) if (!hasEnded(volume)) return true;
+  return false;
 }
 
 /** Tells everything that works for a backup to stop; can be repeated. Its own controllers then bring it to an end. */
@@ -100,8 +118,7 @@ async function stopBackup({ client, namespace, logger }: BackupDeletionControlle
   }
   const labelSelector = `${LABELS.backupUid}=${backup.metadata.uid}`;
   for await (const upload of client.listAll<DataUpload>(dataUploads, { namespace, labelSelector, signal })) {
-    const phase = upload.status?.phase;
-    if (phase === "Completed" || phase === "Failed" || phase === "Canceled" || upload.spec.cancel === true) continue;
+    if (hasEnded(upload) || upload.spec.cancel === true) continue;
     await client.patch<DataUpload>(dataUploads, keyOf(upload), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
   }
   await cancelPodVolumeBackups(client, backup, why, signal);

@@ -20,7 +20,7 @@ import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/
 import { type Controller, configMaps, type GenericObject } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { RepositoryService } from "../ports.ts";
+import type { ForgottenSnapshots, RepositoryService } from "../ports.ts";
 import { MemoryBackupStore } from "../testing/memory-backup-store.ts";
 import { decide, type Observed } from "./backup-deletion.ts";
 import { startBackupDeletionController } from "./backup-deletion-controller.ts";
@@ -30,6 +30,7 @@ describe("decide()", () => {
   const o = (overrides: Partial<Observed>): Observed => ({
     phase: "New",
     ageMs: 1000,
+    knownForMs: 1000,
     failed: false,
     backupName: "first",
     backup: "ended",
@@ -41,12 +42,14 @@ describe("decide()", () => {
     ["a request is carried out", {}, { do: "carryOut" }],
     ["one without a name is refused", { backupName: "" }, { do: "refuse", why: "spec.backupName is required" }],
     ["one for nothing is refused", { backup: "absent" }, { do: "refuse", why: "backup not found" }],
-    ["one for a running backup tells it to stop", { backup: "running", ageMs: 60_000 }, { do: "cancel", recheckAfterMs: 840_000 }],
+    ["one for a running backup tells it to stop", { backup: "running", knownForMs: 60_000 }, { do: "cancel", recheckAfterMs: 840_000 }],
     [
       "one for a backup that does not stop is refused",
-      { backup: "running", ageMs: 900_000 },
+      { backup: "running", knownForMs: 900_000 },
       { do: "refuse", why: "backup is still in progress: it was told to stop and has not ended within 15 minutes" },
     ],
+    ["one for a backup whose data is still moved waits for its movers", { backup: "moving", knownForMs: 60_000 }, { do: "cancel", recheckAfterMs: 840_000 }],
+    ["one for a backup whose movers never end does not wait for ever", { backup: "moving", knownForMs: 900_000 }, { do: "carryOut" }],
     [
       "one for a running backup in a read-only location stops nothing",
       { backup: "running", location: "readOnly" },
@@ -70,13 +73,19 @@ class MemoryRepositories implements RepositoryService {
   readonly defaultMaintenanceFrequencySeconds = 3600;
   /** `namespace/manifest` of what is in the repositories. */
   readonly manifests = new Set<string>();
+  /** Tags of some of them, by `namespace/manifest`. */
+  readonly tags = new Map<string, Readonly<Record<string, string>>>();
   failure: Error | undefined;
 
   async ensure(): Promise<void> {}
 
-  async forget(repository: BackupRepository, _location: unknown, manifestIds: readonly string[]): Promise<void> {
+  async forget(repository: BackupRepository, _location: unknown, { manifestIds, tags }: ForgottenSnapshots): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
     for (const id of manifestIds) this.manifests.delete(`${repository.spec.volumeNamespace}/${id}`);
+    for (const [id, tagged] of this.tags) {
+      const isMeant = tags.some((wanted) => Object.entries(wanted).every(([name, value]) => tagged[name] === value));
+      if (isMeant && id.startsWith(`${repository.spec.volumeNamespace}/`)) this.manifests.delete(id);
+    }
   }
 }
 
@@ -225,9 +234,96 @@ describe("the backup deletion controller", () => {
       current.status = { ...current.status, phase: "PartiallyFailed" };
     });
     await tick();
+    expect(await store.listBackups()).toEqual(["first"]);
+    // Its mover had saved its snapshot when it was told to stop.
+    repositories.manifests.add("notes/s9");
+    client.mutate(dataUploads, key("first-a"), (current) => {
+      current.status = { phase: "Completed", snapshotID: "s9" };
+    });
+    await tick();
     await controller.idle();
     expect(client.all(backups)).toEqual([]);
     expect(await store.listBackups()).toEqual([]);
+    expect([...repositories.manifests]).not.toContain("notes/s9");
+  });
+
+  it("takes snapshots away whose movers saved them and never said so", async () => {
+    const untold = { ...upload("first-c", ""), status: { phase: "Failed" as const, startTimestamp: "2026-01-01T00:00:00Z" } };
+    client.seed(dataUploads, { ...untold, metadata: { ...untold.metadata, labels: { ...untold.metadata.labels, "velero.io/async-operation-id": "du-1" } } });
+    const tags = { "backup-uid": "b", "pod-uid": "p", volume: "v" };
+    client.seed(podVolumeBackups, {
+      metadata: { ...key("volume"), labels: { "velero.io/backup-name": "first" } },
+      spec: {
+        backupStorageLocation: "here",
+        node: "n",
+        pod: { namespace: "notes", name: "web" },
+        repoIdentifier: "",
+        volume: "v",
+        tags: { ...tags, ns: "notes" },
+      },
+      status: { phase: "Failed", startTimestamp: "2026-01-01T00:00:00Z" },
+    });
+    for (const [id, tagged] of [
+      ["notes/s6", { "velero.io/async-operation-id": "du-1", "snapshot-requester": "snapshot-data-upload-download" }],
+      ["notes/s7", { ...tags, "snapshot-requester": "pod-volume-backup-restore" }],
+      ["notes/s8", { "velero.io/async-operation-id": "du-2" }],
+    ] as const) {
+      repositories.manifests.add(id);
+      repositories.tags.set(id, tagged);
+    }
+    ask();
+    await tick();
+    await controller.idle();
+    expect(client.all(backups)).toEqual([]);
+    expect([...repositories.manifests]).toEqual(["notes/s3", "notes/s4", "notes/s5", "notes/s8"]);
+  });
+
+  it.each([
+    ...(["New", "Queued", "ReadyToStart", "FailedValidation", "Failed", "PartiallyFailed", "Completed", "Deleting"] as const).map(
+      (phase) => [phase, false] as const,
+    ),
+    ...(["InProgress", "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed", "Finalizing", "FinalizingPartiallyFailed"] as const).map(
+      (phase) => [phase, true] as const,
+    ),
+  ])("deletes a backup that is %s, which is told to stop first: %s", async (phase, isRunning) => {
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, phase };
+    });
+    ask();
+    await tick();
+    if (isRunning) {
+      expect(client.peek(backups, key("first"))?.metadata.annotations).toMatchObject({ "drayage.io/cancel-requested": "its backup is being deleted" });
+      client.mutate(backups, key("first"), (current) => {
+        current.status = { ...current.status, phase: "Failed" };
+      });
+      await tick();
+    }
+    expect(client.all(backups)).toEqual([]);
+    expect(client.all(deleteBackupRequests)).toEqual([]);
+    expect(await store.listBackups()).toEqual([]);
+  });
+
+  it("deletes a backup whose operations never end after a quarter of an hour", async () => {
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, phase: "Failed" };
+    });
+    const stuck = upload("first-a", "");
+    const uid = client.peek(backups, key("first"))?.metadata.uid ?? "";
+    client.seed(dataUploads, {
+      ...stuck,
+      metadata: { ...stuck.metadata, finalizers: ["acme/mover"], labels: { ...stuck.metadata.labels, "velero.io/backup-uid": uid } },
+      status: { phase: "InProgress" },
+    });
+    ask();
+    await tick();
+    expect(client.peek(dataUploads, key("first-a"))?.spec.cancel).toBe(true);
+    await clock.advance(14 * 60_000);
+    expect(await store.listBackups()).toEqual(["first"]);
+    await clock.advance(61_000);
+    await tick();
+    expect(client.all(backups)).toEqual([]);
+    expect(client.all(deleteBackupRequests)).toEqual([]);
+    expect(client.peek(dataUploads, key("first-a"))?.metadata.deletionTimestamp).toBeDefined();
   });
 
   it("deletes what file-system backups and ConfigMaps of an earlier try name", async () => {
@@ -247,17 +343,23 @@ describe("the backup deletion controller", () => {
   });
 
   it("keeps files, ConfigMaps and the backup when a snapshot cannot be deleted, says why, and succeeds the next time", async () => {
+    // The tarball has it as it was when it was made: only the cluster knows what it stored.
+    client.seed(dataUploads, upload("first-c", "s6"));
+    repositories.manifests.add("notes/s6");
     repositories.failure = new DrayError("BLOB_UNAVAILABLE", "the bucket is gone");
     ask();
     await tick();
     expect(request()?.status).toEqual({ phase: "Processed", errors: ["error deleting moved snapshot data: the bucket is gone"] });
     expect(await store.listBackups()).toEqual(["first"]);
     expect(client.all(backups)[0]?.status?.phase).toBe("Deleting");
+    expect(client.all(dataUploads)).toHaveLength(1);
     repositories.failure = undefined;
     ask("first-again");
     await tick();
     expect(client.all(backups)).toEqual([]);
     expect(client.all(deleteBackupRequests)).toEqual([]);
+    expect(client.all(dataUploads)).toEqual([]);
+    expect([...repositories.manifests]).not.toContain("notes/s6");
   });
 
   describe("with snapshots that stayed with their storage", () => {
@@ -434,6 +536,44 @@ describe("the backup deletion controller", () => {
     await tick();
     expect(client.all(volumeSnapshots)).toEqual([]);
     expect(client.all(volumeSnapshotContents)[0]?.spec.deletionPolicy).toBe("Delete");
+  });
+
+  it("takes contents away whose process ended before it made their VolumeSnapshot, and leaves those that are in use, of another backup and of another installation", async () => {
+    client.seed(restores, { metadata: key("back"), spec: { backupName: "first" } });
+    client.mutate(backups, key("first"), (current) => {
+      current.status = { ...current.status, startTimestamp: "2026-01-01T00:00:00Z", completionTimestamp: "2026-01-01T00:10:00Z" };
+    });
+    const restored = { "velero.io/restore-name": "back" };
+    const namespaceOf = (namespace: string) => ({ "drayage.io/backup-namespace": namespace });
+    const CONTENTS: readonly (readonly [string, string, Record<string, string>, Record<string, string>, string])[] = [
+      ["left", "first", restored, namespaceOf("velero"), "2026-01-02T00:00:00Z"],
+      ["left-by-velero", "first", restored, {}, "2026-01-02T00:00:00Z"],
+      ["left-by-a-backup", "first", {}, {}, "2026-01-01T00:05:00Z"],
+      ["in-use", "first", restored, namespaceOf("velero"), "2026-01-02T00:00:00Z"],
+      ["of-another", "second", restored, namespaceOf("velero"), "2026-01-02T00:00:00Z"],
+      ["of-an-installation-that-says-so", "first", restored, namespaceOf("elsewhere"), "2026-01-02T00:00:00Z"],
+      ["of-an-installation-whose-restore-is-not-here", "first", { "velero.io/restore-name": "theirs" }, {}, "2026-01-02T00:00:00Z"],
+      ["of-an-installation-at-another-time", "first", {}, {}, "2026-01-02T00:00:00Z"],
+    ];
+    for (const [name, of, labels, annotations, creationTimestamp] of CONTENTS)
+      client.seed(volumeSnapshotContents, {
+        metadata: { name, labels: { "velero.io/backup-name": of, ...labels }, annotations, creationTimestamp },
+        spec: { deletionPolicy: "Delete", driver: "d", source: { snapshotHandle: `h-${name}` }, volumeSnapshotRef: { name: `vs-${name}`, namespace: "notes" } },
+      });
+    client.seed(volumeSnapshots, {
+      metadata: { namespace: "notes", name: "vs-in-use", labels: { "velero.io/backup-name": "first", "velero.io/restore-name": "back" } },
+      spec: { source: { volumeSnapshotContentName: "in-use" } },
+    });
+    ask();
+    await tick();
+    expect(client.all(backups)).toEqual([]);
+    expect(client.all(volumeSnapshotContents).map(({ metadata }) => metadata.name)).toEqual([
+      "in-use",
+      "of-an-installation-at-another-time",
+      "of-an-installation-that-says-so",
+      "of-an-installation-whose-restore-is-not-here",
+      "of-another",
+    ]);
   });
 
   it("leaves snapshots that only carry the backup's name: of another installation, and restored ones", async () => {

@@ -4,7 +4,8 @@
  *   New ──► InProgress ──► Processed ──► deleted: at once when nothing went wrong, otherwise after a day, so that its status.errors can be read
  *    └─────── refused ────────┘
  *
- * A backup that has not ended is told to stop first, and its end is awaited within a limit.
+ * A backup that has not ended is told to stop first, and its end is awaited within a limit, as is that of its movements: one that completes in spite of it tells only then which
+ * snapshot it has left.
  * A request found InProgress was begun by a server that ended; it is carried out again, since every step can be repeated.
  * Order of the steps: velero.md 7.3 (Velero: backup_deletion_controller); they are in `delete-backup.ts`.
  */
@@ -14,10 +15,13 @@ import { parseTime } from "@drayage/base";
 export interface Observed {
   readonly phase: NonNullable<DeleteBackupRequestStatus["phase"]>;
   readonly ageMs: number;
+  /** For how long this process has known of it, whatever clocks say. */
+  readonly knownForMs: number;
   /** status.errors has something to read. */
   readonly failed: boolean;
   readonly backupName: string;
-  readonly backup: "absent" | "running" | "ended";
+  /** Moving: the backup itself has ended, what moves its data has not. */
+  readonly backup: "absent" | "running" | "moving" | "ended";
   readonly locationName: string;
   readonly location: "absent" | "readOnly" | "unavailable" | "usable";
 }
@@ -60,10 +64,12 @@ function carryOutUnless(o: Observed): Decision {
     case "unavailable":
       return { do: "refuse", why: `cannot delete backup because backup storage location ${o.locationName} is currently in Unavailable state` };
     case "usable":
-      if (o.backup !== "running") return { do: "carryOut" };
-      return o.ageMs >= STOP_LIMIT_MS
+      if (o.backup === "ended" || o.backup === "absent") return { do: "carryOut" };
+      // A movement that nobody ends is deleted like the others; its mover, if there is one, sees that.
+      if (o.backup === "moving" && o.knownForMs >= STOP_LIMIT_MS) return { do: "carryOut" };
+      return o.knownForMs >= STOP_LIMIT_MS
         ? { do: "refuse", why: `backup is still in progress: it was told to stop and has not ended within ${STOP_LIMIT_MS / 60_000} minutes` }
-        : { do: "cancel", recheckAfterMs: STOP_LIMIT_MS - o.ageMs };
+        : { do: "cancel", recheckAfterMs: STOP_LIMIT_MS - o.knownForMs };
   }
 }
 
@@ -75,13 +81,23 @@ const RUNNING: ReadonlySet<string | undefined> = new Set([
   "FinalizingPartiallyFailed",
 ]);
 
-export function observe(request: DeleteBackupRequest, backup: Backup | undefined, location: BackupStorageLocation | undefined, nowMs: number): Observed {
+export interface Seen {
+  /** For how long this process has known of the request, in milliseconds. */
+  readonly knownForMs: number;
+  readonly backup: Backup | undefined;
+  /** Whether one of its movements has not ended. */
+  readonly moving: boolean;
+  readonly location: BackupStorageLocation | undefined;
+}
+
+export function observe(request: DeleteBackupRequest, { backup, moving, location, knownForMs }: Seen, nowMs: number): Observed {
   return {
     phase: request.status?.phase ?? "New",
     ageMs: nowMs - (parseTime(request.metadata.creationTimestamp) ?? nowMs),
+    knownForMs,
     failed: (request.status?.errors ?? []).length > 0,
     backupName: request.spec.backupName,
-    backup: backup === undefined ? "absent" : RUNNING.has(backup.status?.phase) ? "running" : "ended",
+    backup: backup === undefined ? "absent" : RUNNING.has(backup.status?.phase) ? "running" : moving ? "moving" : "ended",
     locationName: backup?.spec.storageLocation ?? "",
     location:
       location === undefined

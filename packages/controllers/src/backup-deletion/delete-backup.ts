@@ -20,13 +20,13 @@ import {
 import { type Clock, DrayError, errorFields, forEachLimit, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import type { Discovery } from "@drayage/kube";
 import { configMaps, type KubeClient, keyOf } from "@drayage/kube";
-import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
-import { isOfThisRun } from "../actions/orphan-snapshots.ts";
+import { isOfThisRun } from "../actions/of-this-run.ts";
 import { runDeletePlugins } from "../actions/plugin-actions.ts";
+import { removeSnapshot } from "../actions/remove-snapshot.ts";
 import { allOf } from "../all-of.ts";
-import { ensureBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
+import { ensureBackupRepository, findBackupRepository } from "../backup-repository/ensure-backup-repository.ts";
 import type { BackupStore, BackupStores, RepositoryService } from "../ports.ts";
-import { deleteKeptSnapshot, type KeptSnapshot, liveHandles } from "./kept-snapshots.ts";
+import { deleteKeptSnapshot, type KeptSnapshot, liveHandles, removeLeftContents } from "./kept-snapshots.ts";
 import { type BackupSnapshots, snapshotsOf } from "./moved-snapshots.ts";
 import { deleteMoverData } from "./mover-data.ts";
 
@@ -74,15 +74,17 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
   // Before anything goes that they may want to look at.
   if (plugins !== undefined)
     await attempt("error invoking delete item actions", () =>
-      runDeletePlugins(plugins.items, backup, () => opened.openArchive(name, signal), { discovery: plugins.discovery, signal }),
+      runDeletePlugins(plugins.items, backup, () => opened.openArchive(name, signal, { anyVersion: true }), { discovery: plugins.discovery, signal }),
     );
   let kept: readonly KeptSnapshot[] = [];
+  let isDataGone = false;
   await attempt("error deleting moved snapshot data", async () => {
     const found = await snapshotsOf(client, opened, backup, signal);
     kept = found.kept;
     await forgetSnapshots(deps, location, found, signal);
     await deleteMoverData(deps, opened, backup, signal);
     for (const info of found.configMaps) await client.delete(configMaps, keyOf(info), { signal });
+    isDataGone = true;
   });
   let live: ReadonlySet<string> = new Set();
   await attempt("error deleting volume snapshots", async () => {
@@ -93,11 +95,13 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
     attempt("error deleting a snapshot", () => deleteKeptSnapshot(backup, snapshot, { client, clock: deps.clock, timeoutMs: deps.resourceTimeoutMs, signal })),
   );
   await attempt("error deleting volumesnapshotbackup", () => deleteVolumeSnapshotMovers(deps, backup, signal));
-  await attempt("error deleting dataupload", async () => {
-    const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
-    for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
-      await client.delete(dataUploads, keyOf(upload), { signal });
-  });
+  // Until then they are what says which snapshots there are.
+  if (isDataGone)
+    await attempt("error deleting dataupload", async () => {
+      const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
+      for (const upload of await allOf(client.listAll(dataUploads, { namespace, labelSelector, signal })))
+        await client.delete(dataUploads, keyOf(upload), { signal });
+    });
   if (problems.length === 0) await attempt("error removing backup from backup storage", () => opened.deleteBackup(name, signal));
   else logger.info("The backup's files stay in the bucket because of earlier problems", { backup: name });
   await attempt("error deleting restore", () => deleteRestores(deps, name, signal));
@@ -110,24 +114,34 @@ export async function deleteBackup(deps: DeleteBackupDeps, backup: Backup, locat
   return problems;
 }
 
-async function forgetSnapshots(deps: DeleteBackupDeps, location: BackupStorageLocation, { snapshots }: BackupSnapshots, signal: AbortSignal): Promise<void> {
-  const byNamespace = Map.groupBy(snapshots, ({ volumeNamespace }) => volumeNamespace);
-  for (const [volumeNamespace, members] of byNamespace) {
+async function forgetSnapshots(
+  deps: DeleteBackupDeps,
+  location: BackupStorageLocation,
+  { snapshots, untold }: BackupSnapshots,
+  signal: AbortSignal,
+): Promise<void> {
+  const told = Map.groupBy(snapshots, ({ volumeNamespace }) => volumeNamespace);
+  const tagged = Map.groupBy(untold, ({ volumeNamespace }) => volumeNamespace);
+  for (const volumeNamespace of new Set([...told.keys(), ...tagged.keys()])) {
     const key = { volumeNamespace, location: location.metadata.name ?? "" };
+    const manifestIds = (told.get(volumeNamespace) ?? []).map(({ manifestId }) => manifestId);
+    // None is made for what may never have been stored.
+    if (manifestIds.length === 0 && (await findBackupRepository(deps, key, signal)) === undefined) continue;
     const repository = await ensureBackupRepository(deps, key, { timeoutMs: deps.resourceTimeoutMs, signal });
-    const manifestIds = members.map(({ manifestId }) => manifestId);
-    await deps.repositories.forget(repository, location, manifestIds, signal);
-    deps.logger.info("Snapshots of the backup were deleted", { ...key, manifestIds });
+    const tags = (tagged.get(volumeNamespace) ?? []).map((entry) => entry.tags);
+    await deps.repositories.forget(repository, location, { manifestIds, tags }, signal);
+    deps.logger.info("Snapshots of the backup were deleted", { ...key, manifestIds, untold: tags.length });
   }
 }
 
 /** Snapshots of the cluster that the backup left (it failed, or has not ended): their storage snapshots go with them. Returns the handles of those. */
-async function deleteVolumeSnapshots({ client }: DeleteBackupDeps, backup: Backup, signal: AbortSignal): Promise<ReadonlySet<string>> {
+async function deleteVolumeSnapshots({ client, clock }: DeleteBackupDeps, backup: Backup, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
   try {
     const handles = await liveHandles(client, backup, signal);
     for (const snapshot of await allOf(client.listAll(volumeSnapshots, { labelSelector, signal })))
-      if (isOfThisRun(snapshot, backup)) await removeSnapshot(client, snapshot, signal);
+      if (isOfThisRun(snapshot, backup)) await removeSnapshot(snapshot, { client, clock, backup, signal });
+    await removeLeftContents(client, backup, signal);
     return handles;
   } catch (error) {
     // A cluster without the snapshot API has none.

@@ -7,7 +7,10 @@
 import { createHash } from "node:crypto";
 import {
   type Backup,
+  DRAYAGE_ANNOTATIONS,
   LABELS,
+  type Restore,
+  restores,
   type VolumeSnapshot,
   type VolumeSnapshotBackup,
   type VolumeSnapshotContent,
@@ -18,6 +21,7 @@ import {
 import { type Clock, DrayError, hasCode } from "@drayage/base";
 import { type KubeClient, keyOf } from "@drayage/kube";
 import { VOLUME_SNAPSHOT_CONTENTS } from "../actions/item-id.ts";
+import { isOfThisRun } from "../actions/of-this-run.ts";
 import { VOLUME_SNAPSHOT_BACKUPS } from "../actions/volume-snapshot-backup-restore-action.ts";
 import type { BackupArchiveReader } from "../ports.ts";
 
@@ -30,7 +34,7 @@ export interface KeptSnapshot {
 }
 
 /** Keeps a content until its driver has dealt with it; the snapshotter takes it off. */
-const CONTENT_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection";
+export const CONTENT_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection";
 const POLL_MS = 500;
 const NOT_THERE = /not[ -]?found|can ?not find|does not exist/i;
 
@@ -88,8 +92,7 @@ async function letGo(client: KubeClient, content: VolumeSnapshotContent, signal:
 
 /** The name comes from the backup and the handle, so that a second try meets the first one's. */
 function contentFor({ metadata }: Backup, { driver, handle, className, annotations }: KeptSnapshot): VolumeSnapshotContent {
-  const digest = createHash("sha256").update(`${metadata.uid}/${driver}/${handle}`).digest("hex").slice(0, 32);
-  const name = `vsc-${digest}`;
+  const name = contentName({ metadata }, driver, handle);
   const secrets = Object.entries(annotations).filter(([key]) => key.startsWith("snapshot.storage.kubernetes.io/deletion-secret-"));
   return {
     apiVersion: "snapshot.storage.k8s.io/v1",
@@ -97,8 +100,8 @@ function contentFor({ metadata }: Backup, { driver, handle, className, annotatio
     metadata: {
       name,
       labels: { [LABELS.backupName]: validLabelValue(metadata.name ?? "") },
+      annotations: { [DRAYAGE_ANNOTATIONS.backupNamespace]: metadata.namespace ?? "", ...Object.fromEntries(secrets) },
       finalizers: [CONTENT_FINALIZER],
-      ...(secrets.length === 0 ? {} : { annotations: Object.fromEntries(secrets) }),
     },
     spec: {
       deletionPolicy: "Delete",
@@ -109,6 +112,41 @@ function contentFor({ metadata }: Backup, { driver, handle, className, annotatio
       ...(className === undefined ? {} : { volumeSnapshotClassName: className }),
     },
   };
+}
+
+function contentName({ metadata }: Pick<Backup, "metadata">, driver: string, handle: string): string {
+  return `vsc-${createHash("sha256").update(`${metadata.uid}/${driver}/${handle}`).digest("hex").slice(0, 32)}`;
+}
+
+/**
+ * Takes the contents of a backup away that no VolumeSnapshot stands for: those that were made for a deletion whose process ended before it, and those of a backup or a restore whose
+ * process ended between a content and its VolumeSnapshot. What their policies say becomes of the snapshots; those that the backup kept go by themselves. What another installation made for
+ * its backup of the same name stays.
+ */
+export async function removeLeftContents(client: KubeClient, backup: Backup, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.backupName}=${validLabelValue(backup.metadata.name ?? "")}`;
+  for await (const content of client.listAll<VolumeSnapshotContent>(volumeSnapshotContents, { labelSelector, signal })) {
+    const { driver, source, volumeSnapshotRef } = content.spec;
+    const isOfDeletion = content.metadata.name === contentName(backup, driver, source.snapshotHandle ?? "");
+    if (!isOfDeletion && !(await isOfBackup(client, content, backup, signal))) continue;
+    const key = { namespace: volumeSnapshotRef.namespace, name: volumeSnapshotRef.name ?? "" };
+    if (isOfDeletion || (await client.find<VolumeSnapshot>(volumeSnapshots, key, signal)) === undefined)
+      await client.delete(volumeSnapshotContents, keyOf(content), { signal });
+  }
+}
+
+/**
+ * By the namespace that a content names. What Velero or an older release made names none: a restore's is the backup's when that restore is in its namespace, any other when the backup was
+ * running when it was made.
+ */
+async function isOfBackup(client: KubeClient, { metadata }: VolumeSnapshotContent, backup: Backup, signal: AbortSignal): Promise<boolean> {
+  const named = metadata.annotations?.[DRAYAGE_ANNOTATIONS.backupNamespace];
+  if (named !== undefined) return named === backup.metadata.namespace;
+  const restoreName = metadata.labels?.[LABELS.restoreName];
+  if (restoreName === undefined) return isOfThisRun({ metadata }, backup);
+  for await (const { spec, metadata: restore } of client.listAll<Restore>(restores, { namespace: backup.metadata.namespace ?? "", signal }))
+    if (spec.backupName === backup.metadata.name && validLabelValue(restore.name ?? "") === restoreName) return true;
+  return false;
 }
 
 async function until(

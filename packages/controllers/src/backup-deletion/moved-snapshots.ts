@@ -23,16 +23,27 @@ export interface RepositorySnapshot {
   readonly manifestId: string;
 }
 
+/** What a mover tags its snapshots with, in the repository of a namespace. */
+export interface RepositoryTags {
+  readonly volumeNamespace: string;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
 export interface BackupSnapshots {
   readonly snapshots: readonly RepositorySnapshot[];
+  /** Of movers that ended without a word: one that lost its node after its snapshot was saved has left that, and nobody knows its id. */
+  readonly untold: readonly RepositoryTags[];
   /** Those that stayed with their storage. */
   readonly kept: readonly KeptSnapshot[];
   /** Where earlier tries, or plug-ins for other movers, wrote down what is to be deleted; they go once that is done. */
   readonly configMaps: readonly ConfigMap[];
 }
 
-/** The block mover of Velero's next release keeps its snapshots as manifests of the same repository. */
-const MOVERS: ReadonlySet<string> = new Set([...BUILTIN_DATA_MOVERS, "velero-block", DRAYAGE_DATA_MOVER]);
+/** Together they name one volume of one backup (velero.md 8.3). */
+const VOLUME_TAGS: ReadonlySet<string> = new Set(["backup-uid", "pod-uid", "volume"]);
+
+/** All of them keep their snapshots as manifests of the same repository. */
+const MOVERS: ReadonlySet<string> = new Set([...BUILTIN_DATA_MOVERS, DRAYAGE_DATA_MOVER]);
 
 /**
  * Every snapshot of a backup, from its tarball, its DataUploads and PodVolumeBackups in the cluster and in the bucket, and the ConfigMaps about it: any of them may be missing,
@@ -54,7 +65,11 @@ export async function snapshotsOf(client: KubeClient, store: BackupStore, backup
     ...infos.map(({ data = {} }) => snapshot(data["volumeNamespace"], data["snapshotID"], data["repositoryType"])),
   ];
   const distinct = new Map(found.flatMap((entry) => (entry === undefined ? [] : [[`${entry.volumeNamespace}/${entry.manifestId}`, entry]])));
-  return { snapshots: [...distinct.values()], kept: archived?.kept ?? [], configMaps: infos };
+  const untold = [
+    ...uploads.filter((upload) => isOf(upload, name) && MOVERS.has(upload.spec.datamover ?? "") && isUntold(upload)).map(tagsOfUpload),
+    ...volumes.filter((volume) => volume.spec.uploaderType !== "restic" && isUntold(volume)).map(tagsOfVolume),
+  ].filter((entry) => entry !== undefined);
+  return { snapshots: [...distinct.values()], untold, kept: archived?.kept ?? [], configMaps: infos };
 }
 
 async function uploadsIn(reader: BackupArchiveReader): Promise<DataUpload[]> {
@@ -75,6 +90,23 @@ async function storedVolumes(store: BackupStore, backupName: string, signal: Abo
 /** A DataUpload of another backup may have been backed up as an ordinary resource. */
 function isOf(upload: DataUpload, backupName: string): boolean {
   return upload.metadata.labels?.[LABELS.backupName] === validLabelValue(backupName);
+}
+
+/** It does not say what was stored: it never did, or was put into the tarball before. */
+function isUntold({ status }: Pick<DataUpload | PodVolumeBackup, "status">): boolean {
+  return (status?.snapshotID ?? "") === "";
+}
+
+/** As movers tag, ours and Velero's. */
+function tagsOfUpload({ metadata, spec }: DataUpload): RepositoryTags | undefined {
+  const operationId = metadata.labels?.[LABELS.asyncOperationId] ?? "";
+  return operationId === "" ? undefined : { volumeNamespace: spec.sourceNamespace, tags: { [LABELS.asyncOperationId]: operationId } };
+}
+
+function tagsOfVolume({ spec }: PodVolumeBackup): RepositoryTags | undefined {
+  const tags = Object.fromEntries(Object.entries(spec.tags ?? {}).filter(([name]) => VOLUME_TAGS.has(name)));
+  const { namespace } = spec.pod;
+  return namespace !== undefined && Object.keys(tags).length === VOLUME_TAGS.size ? { volumeNamespace: namespace, tags } : undefined;
 }
 
 function snapshot(volumeNamespace: string | undefined, manifestId: string | undefined, type = "kopia"): RepositorySnapshot | undefined {

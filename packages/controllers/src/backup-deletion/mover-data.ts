@@ -64,7 +64,7 @@ interface MovesOfBackup {
 async function movesOf({ client, namespace }: DeleteMoverDataDeps, store: BackupStore, backup: Backup, signal: AbortSignal): Promise<MovesOfBackup> {
   const name = backup.metadata.name ?? "";
   const labelSelector = `${LABELS.backupName}=${validLabelValue(name)}`;
-  const registry = await loadMoverRegistry(client, signal);
+  const registry = await loadMoverRegistry(client, namespace, signal);
   const archived = await withArchive(store, name, signal, async (archive) => {
     const uploads: DataUpload[] = [];
     for (const ref of archive.items(DATA_UPLOADS)) uploads.push((await archive.read(ref)) as unknown as DataUpload);
@@ -76,8 +76,9 @@ async function movesOf({ client, namespace }: DeleteMoverDataDeps, store: Backup
   );
   const runs = Map.groupBy(uploads, ({ spec }) => registry.runs(spec.datamover ?? ""));
   const inCluster = registry.isKnown ? await allOf(client.listAll(dataMoverBackups, { namespace, labelSelector, signal })) : [];
-  // Of a vendor's controller, the data is the vendor's to delete (by the finalizer of the request, or its own plug-in).
-  const all = [...(archived?.moves ?? []), ...(runs.get("pods") ?? []).map((upload) => standInFor(upload, namespace)), ...inCluster];
+  // Of a vendor's controller that does not say that it can be asked, the data is the vendor's to delete by means of its own, such as a plug-in.
+  const asked = [...(runs.get("pods") ?? []), ...(runs.get("controller") ?? []).filter(({ spec }) => registry.vendorDeletes(spec.datamover ?? ""))];
+  const all = [...(archived?.moves ?? []), ...asked.map((upload) => standInFor(upload, namespace)), ...inCluster];
   return {
     moves: [...new Map(all.map((move) => [move.metadata.name ?? "", move])).values()],
     orphans: (runs.get("nobody") ?? []).filter(isLeftBehind),

@@ -6,8 +6,8 @@
  *        ▼
  *   WaitingForPluginOperationsPartiallyFailed ► FinalizingPartiallyFailed ► PartiallyFailed
  *
- * Everything is read again each time: the operations lie in the bucket, their progress is in the DataUploads. Changes of DataUploads are watched, so nothing polls;
- * the only clock is each operation's timeout, counted from its stored creation.
+ * Changes of DataUploads are watched, so nothing polls; the only clock is each operation's timeout, counted from its stored creation. Mere progress is seen in the caches that the watches
+ * keep and asks nothing of anybody. Once they show an end, everything is read again: the operations lie in the bucket, their state is in the DataUploads.
  */
 
 import {
@@ -42,9 +42,10 @@ import {
   startController,
   startInformer,
 } from "@drayage/kube";
+import { CLAIM_SNAPSHOT_ACTION } from "../actions/claim-snapshot-action.ts";
 import { allOf } from "../all-of.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
-import { cancelMoves, MOVES_LOOK_MS, movesOfBackup, withOperation } from "../mover-moves/moves-of.ts";
+import { cancelMoves, isMoverOperation, MOVES_LOOK_MS, movesOfBackup, withOperation } from "../mover-moves/moves-of.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { finalizeBackup } from "./finalize-backup.ts";
 import { advanceOperations, hasEnded, type OperationsOutcome } from "./operations.ts";
@@ -87,7 +88,8 @@ export function startBackupOperationsController(deps: BackupOperationsController
         if (isWaiting(backup.status) && validLabelValue(backup.metadata.name ?? "") === name) controller.enqueue(keyOf(backup));
     });
   };
-  const reconciler = new BackupOperationsReconciler(deps, watchSnapshots);
+  const locationCache = startInformer<BackupStorageLocation>(backupStorageLocations, informerOptions);
+  const reconciler = new BackupOperationsReconciler(deps, { backups: backupCache, uploads: uploadCache, locations: locationCache }, watchSnapshots);
   const controller: Controller = startController({
     name: "backup-operations",
     clock,
@@ -108,6 +110,7 @@ export function startBackupOperationsController(deps: BackupOperationsController
       await controller.stop();
       backupCache.stop();
       uploadCache.stop();
+      locationCache.stop();
       snapshotCache?.stop();
     },
   };
@@ -125,20 +128,31 @@ function isFinalizing(status: BackupStatus | undefined): boolean {
   return status?.phase === "Finalizing" || status?.phase === "FinalizingPartiallyFailed";
 }
 
+/** What is watched anyway. */
+interface Caches {
+  readonly backups: Pick<Informer<Backup>, "get">;
+  readonly uploads: Pick<Informer<DataUpload>, "list">;
+  readonly locations: Pick<Informer<BackupStorageLocation>, "get">;
+}
+
 class BackupOperationsReconciler {
   readonly #deps: BackupOperationsControllerDeps;
+  readonly #caches: Caches;
   /** Operations as they were read from the bucket, by UID; they change there only by our own hand. */
   readonly #operations = new Map<string, readonly ItemOperation[]>();
 
   readonly #watchSnapshots: () => void;
 
-  constructor(deps: BackupOperationsControllerDeps, watchSnapshots: () => void) {
+  constructor(deps: BackupOperationsControllerDeps, caches: Caches, watchSnapshots: () => void) {
     this.#deps = deps;
+    this.#caches = caches;
     this.#watchSnapshots = watchSnapshots;
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, stores } = this.#deps;
+    const progress = this.#onlyProgress(key);
+    if (progress !== undefined) return progress;
     const backup = await client.find(backups, key, signal);
     if (backup === undefined || isDeleting(backup) || !isOurs(backup)) return {};
     const location = await client.find<BackupStorageLocation>(
@@ -160,6 +174,30 @@ class BackupOperationsReconciler {
     }
     const store = await stores.open(location, signal);
     return isWaiting(backup.status) ? this.#wait(backup, store, signal) : this.#finalize(backup, store, signal);
+  }
+
+  /**
+   * When to look again, if at all, where the caches show that no operation has ended since the last look. Undefined where one may have, or where what they show is not all there is to know:
+   * an operation whose DataUpload they do not have yet counts as one that has failed, and is looked for where it would be.
+   */
+  #onlyProgress(key: ObjectKey): ReconcileResult | undefined {
+    const backup = this.#caches.backups.get(key);
+    // That it comes to wait or to be finalized is a change that is seen.
+    if (backup !== undefined && !isOurs(backup)) return {};
+    const uid = backup?.metadata.uid ?? "";
+    const operations = this.#operations.get(uid);
+    if (backup === undefined || operations === undefined || isDeleting(backup) || !isWaiting(backup.status)) return undefined;
+    const location = this.#caches.locations.get({ ...key, name: backup.spec.storageLocation ?? "" });
+    if (location === undefined || location.spec.accessMode === "ReadOnly") return undefined;
+    const { clock, namespace } = this.#deps;
+    if (!operations.every((operation) => hasEnded(operation) || (operation.spec.backupItemAction === CLAIM_SNAPSHOT_ACTION && !isMoverOperation(operation))))
+      return undefined;
+    const uploads = this.#caches.uploads.list(namespace).filter(({ metadata }) => metadata.labels?.[LABELS.backupUid] === uid);
+    const nowMs = clock.nowMs();
+    const outcome = advanceOperations(operations, { kind: "DataUpload", nowMs, timeoutMs: timeoutOf(backup), movementsOf: (id) => withOperation(uploads, id) });
+    if (outcome.hasNewFailure || outcome.nextTimeoutMs === undefined) return undefined;
+    if (!sameCounts(backup.status ?? {}, statusAfter(backup.status ?? {}, outcome))) return undefined;
+    return { requeueAfterMs: outcome.nextTimeoutMs - nowMs };
   }
 
   async #wait(backup: Backup, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
@@ -190,7 +228,7 @@ class BackupOperationsReconciler {
       pluginAnswers,
       snapshotOf: (id) => snapshots.get(id),
       nowMs: clock.nowMs(),
-      timeoutMs: requireDuration(backup.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
+      timeoutMs: timeoutOf(backup),
       movementsOf: (id) => movementsIn(moved, id) ?? withOperation<DataUpload | DataMoverBackup>([...uploads, ...moves], id),
     });
     await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
@@ -207,7 +245,8 @@ class BackupOperationsReconciler {
       await store.putBackup({ backup: { ...backup, apiVersion: "velero.io/v1", kind: "Backup", status }, itemOperations: outcome.operations }, signal);
     if (outcome.inProgress) this.#operations.set(uid, outcome.operations);
     else this.#operations.delete(uid);
-    if (!sameCounts(backup.status ?? {}, status)) await this.#write(backup, status, signal);
+    const written = sameCounts(backup.status ?? {}, status) ? backup : await this.#write(backup, status, signal);
+    if (isFinalizing(written.status)) return this.#finalize(written, store, signal);
     if (outcome.nextTimeoutMs === undefined) return {};
     logger.debug("Waiting for DataUploads", { backup: name, completed: outcome.completed, failed: outcome.failed, of: outcome.operations.length });
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
@@ -225,7 +264,11 @@ class BackupOperationsReconciler {
       const failureReason = `the DataUploads of ${lost.join(", ")} are gone, so a restore will not find the data that they moved`;
       return { ...this.#ended(backup, "PartiallyFailed"), failureReason };
     };
-    await this.#write(backup, await finalizeBackup({ client, namespace, store, backup, ended, discovery: this.#deps.discovery, signal }), signal);
+    await this.#write(
+      backup,
+      await finalizeBackup({ client, clock: this.#deps.clock, namespace, store, backup, ended, discovery: this.#deps.discovery, signal }),
+      signal,
+    );
     return {};
   }
 
@@ -247,9 +290,13 @@ class BackupOperationsReconciler {
     }
   }
 
-  async #write(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<void> {
-    await this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
+  #write(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<Backup> {
+    return this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
   }
+}
+
+function timeoutOf({ spec }: Backup): number {
+  return requireDuration(spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout");
 }
 
 function statusAfter(status: BackupStatus, outcome: OperationsOutcome): BackupStatus {

@@ -1,8 +1,9 @@
 /** The last files of a backup: the DataUploads as they ended, and the snapshots that stay, go into the tarball, since a restore finds the data by them, and into the record of volumes. */
 import { type Backup, type BackupStatus, type DataUpload, dataUploads, volumeSnapshots } from "@drayage/api";
+import type { Clock } from "@drayage/base";
 import { apiVersionOf, type Discovery, type GenericObject, groupResourceOf, type KubeClient, type KubeObject } from "@drayage/kube";
-import { removeSnapshot } from "../actions/claim-snapshot-action.ts";
 import { DATA_UPLOADS, type StoredIdentifier, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
+import { removeSnapshot } from "../actions/remove-snapshot.ts";
 import { retainSnapshot } from "../actions/volume-snapshot-actions.ts";
 import { VOLUME_SNAPSHOT_BACKUPS } from "../actions/volume-snapshot-backup-restore-action.ts";
 import { withStatusNoted } from "../actions/volume-snapshot-mover-actions.ts";
@@ -14,6 +15,7 @@ import { isOfVolumeSnapshotBackup } from "./volume-snapshot-backups.ts";
 
 export interface FinalizeBackupOptions {
   readonly client: KubeClient;
+  readonly clock: Clock;
   readonly namespace: string;
   readonly store: BackupStore;
   readonly backup: Backup;
@@ -26,7 +28,7 @@ export interface FinalizeBackupOptions {
 
 /** Returns the status that was stored. Can be repeated: the same DataUploads give the same files. */
 export async function finalizeBackup(options: FinalizeBackupOptions): Promise<BackupStatus> {
-  const { client, namespace, store, signal } = options;
+  const { client, clock, namespace, store, signal } = options;
   const name = options.backup.metadata.name ?? "";
   const operations = await store.getItemOperations(name, signal);
   const uploads = new Map<string, DataUpload>();
@@ -85,7 +87,8 @@ export async function finalizeBackup(options: FinalizeBackupOptions): Promise<Ba
     const { Namespace: ofNamespace, Name } = spec.resourceIdentifier;
     const snapshot = await client.find(volumeSnapshots, { namespace: ofNamespace, name: Name }, signal);
     // Its data is in the bucket, or is lost: either way nothing will be made from the snapshot.
-    if (snapshot !== undefined && moved.has(snapshot.status?.boundVolumeSnapshotContentName ?? "")) await removeSnapshot(client, snapshot, signal);
+    if (snapshot !== undefined && moved.has(snapshot.status?.boundVolumeSnapshotContentName ?? ""))
+      await removeSnapshot(snapshot, { client, clock, backup, signal });
     else if (ended.phase === "Completed") await retainSnapshot(client, { namespace: ofNamespace, name: Name }, signal);
   }
   return status;

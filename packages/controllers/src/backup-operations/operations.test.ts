@@ -60,7 +60,11 @@ describe("advanceOperations()", () => {
   it("gives up at the timeout, and asks for the movement to be canceled", () => {
     const late = after([{ status: { phase: "InProgress" } }], { nowMs: NOW_MS + 60_000 });
     expect(late).toMatchObject({ toCancel: ["du-1"], inProgress: false, failed: 1 });
-    expect(late.operations[0]?.status.error).toBe("Asynchronous action timed out");
+    expect(late.operations[0]?.status.error).toBe("Asynchronous action timed out: it has not ended after 60 s");
+    for (const spec of [{ mover: "tar" }, { datamover: "tar" }])
+      expect(after([{ spec, status: { phase: "InProgress" } }], { nowMs: NOW_MS + 60_000 }).operations[0]?.status.error).toBe(
+        'Asynchronous action timed out: mover "tar" has not ended after 60 s',
+      );
     expect(after([{ status: { phase: "InProgress" } }], { nowMs: NOW_MS + 59_999 }).toCancel).toEqual([]);
   });
 

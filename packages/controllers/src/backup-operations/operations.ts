@@ -9,6 +9,8 @@ import { isOfVolumeSnapshotBackup } from "./volume-snapshot-backups.ts";
 
 /** What an operation needs of a DataUpload or a DataDownload. */
 export interface Movement {
+  /** Says which mover it is, under a name of its kind. */
+  readonly spec?: object;
   readonly status?: {
     readonly phase?: string;
     readonly message?: string;
@@ -47,6 +49,7 @@ export interface OperationsOutcome {
   readonly nextTimeoutMs: number | undefined;
 }
 
+/** As Velero begins it. */
 const TIMED_OUT = "Asynchronous action timed out";
 
 export function advanceOperations(operations: readonly ItemOperation[], view: OperationsView): OperationsOutcome {
@@ -64,7 +67,7 @@ export function advanceOperations(operations: readonly ItemOperation[], view: Op
       } else {
         toCancel.push(operation.spec.operationID);
         status.phase = "Failed";
-        status.error = TIMED_OUT;
+        status.error = `${TIMED_OUT}: ${whoWorksOn(operation, view)} has not ended after ${view.timeoutMs / 1000} s`;
       }
     }
     if (status.phase === "Failed") hasNewFailure = true;
@@ -80,6 +83,14 @@ export function advanceOperations(operations: readonly ItemOperation[], view: Op
     hasNewFailure,
     nextTimeoutMs,
   };
+}
+
+/** For people: the mover or plug-in that an operation waits for. */
+function whoWorksOn({ spec }: ItemOperation, view: OperationsView): string {
+  if (view.pluginAnswers?.has(spec.operationID) === true) return `plug-in "${spec.backupItemAction ?? spec.restoreItemAction ?? ""}"`;
+  const { mover, datamover } = (view.movementsOf(spec.operationID)[0]?.spec ?? {}) as { readonly mover?: string; readonly datamover?: string };
+  const name = mover ?? datamover ?? "";
+  return name === "" ? "it" : `mover "${name}"`;
 }
 
 export function hasEnded(operation: ItemOperation): boolean {

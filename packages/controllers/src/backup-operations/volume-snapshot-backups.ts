@@ -5,6 +5,7 @@ import { formatKey, type KubeClient, keyOf } from "@drayage/kube";
 import { VOLUME_SNAPSHOT_CONTENT_ACTION } from "../actions/volume-snapshot-mover-actions.ts";
 import { allOf } from "../all-of.ts";
 import type { ItemOperation } from "../ports.ts";
+import { progressOf } from "../volsync-era/moved-bytes.ts";
 import type { Movement } from "./operations.ts";
 
 /** They are not watched by who waits for them. */
@@ -31,14 +32,16 @@ export function movementsIn(found: ReadonlyMap<string, VolumeSnapshotBackup>, op
   return backup === undefined ? undefined : [movementOf(backup)];
 }
 
-/** Of its bytes VolSync says nothing. */
-function movementOf({ status }: VolumeSnapshotBackup): Movement {
+function movementOf(backup: VolumeSnapshotBackup): Movement {
+  const { status } = backup;
+  const progress = progressOf(backup);
   const { phase = "", batchingStatus = "", startTimestamp, completionTimestamp, conditions } = status ?? {};
   const isOver = phase === "Completed" || phase === "Failed" || phase === "PartiallyFailed";
   return {
     status: {
       phase: phase === "PartiallyFailed" ? "Failed" : phase === "" || isOver ? phase : "InProgress",
       description: `Phase: ${phase} BatchingStatus: ${batchingStatus}`,
+      ...(progress === undefined ? {} : { progress }),
       message: conditions?.find(({ type }) => type === "Reconciled")?.message ?? "",
       ...(startTimestamp === undefined ? {} : { startTimestamp }),
       ...(completionTimestamp === undefined ? {} : { completionTimestamp }),

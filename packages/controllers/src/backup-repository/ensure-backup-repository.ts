@@ -1,7 +1,7 @@
 /** Finding the BackupRepository of a namespace and location, and asking for one where there is none (velero.md 2.3). */
 import { type BackupRepository, backupRepositories, LABELS, validLabelValue } from "@drayage/api";
 import { type Clock, DrayError, hasCode } from "@drayage/base";
-import type { KubeClient } from "@drayage/kube";
+import type { Informer, KubeClient } from "@drayage/kube";
 import { act, failed, type Work, wait } from "../data-movement/work.ts";
 
 export interface RepositoryKey {
@@ -15,6 +15,8 @@ export interface RepositoryFinder {
   readonly client: KubeClient;
   /** Of the installation. */
   readonly namespace: string;
+  /** A cache: what is there and not said to be unusable is not asked for; whoever gives it looks again when it changes. */
+  readonly known?: Pick<Informer<BackupRepository>, "list">;
 }
 
 /** Our annotations on a BackupRepository. */
@@ -31,6 +33,8 @@ export const REPOSITORY_ANNOTATIONS = {
 
 const REPOSITORY_TYPE = "kopia";
 const POLL_MS = 500;
+/** Of one whose changes are watched, as `known` is. */
+const WATCHED_RECHECK_MS = 5_000;
 
 /** The labels under which it is looked up, never by name: older releases named theirs otherwise. */
 export function repositoryLabels({ volumeNamespace, location }: RepositoryKey): Record<string, string> {
@@ -87,7 +91,9 @@ export async function createBackupRepository({ client, namespace }: RepositoryFi
  * the password or the store may have been put right since.
  */
 export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey, createdAt?: string): Promise<BackupRepository | Work> {
-  const found = await findBackupRepository(finder, key);
+  // One that is not ready may have been made so since; one that is on its way there is watched.
+  const known = inCache(finder, key);
+  const found = known !== undefined && known.status?.phase !== "NotReady" ? known : await findBackupRepository(finder, key);
   if (found === undefined)
     return act(`create the backup repository of namespace "${key.volumeNamespace}" in location "${key.location}"`, () => createBackupRepository(finder, key));
   switch (found.status?.phase) {
@@ -96,8 +102,17 @@ export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey
     case "NotReady":
       return anotherTry(finder, found, createdAt) ?? failed(`backup repository is not ready: ${found.status.message ?? "no reason was given"}`);
     default:
-      return wait(`backup repository "${found.metadata.name ?? ""}" to be ready`);
+      return wait(`backup repository "${found.metadata.name ?? ""}" to be ready`, found === known ? WATCHED_RECHECK_MS : undefined);
   }
+}
+
+/** The one of the cache, where it is the only one. */
+function inCache({ namespace, known }: RepositoryFinder, key: RepositoryKey): BackupRepository | undefined {
+  const labels = Object.entries(repositoryLabels(key));
+  const matching = (known?.list() ?? []).filter(
+    ({ metadata }) => metadata.namespace === namespace && labels.every(([name, value]) => metadata.labels?.[name] === value),
+  );
+  return matching.length === 1 ? matching[0] : undefined;
 }
 
 function anotherTry({ client }: RepositoryFinder, { metadata }: BackupRepository, createdAt: string | undefined): Work | undefined {

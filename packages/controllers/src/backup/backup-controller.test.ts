@@ -11,7 +11,7 @@ import {
   volumeSnapshots,
 } from "@drayage/api";
 import { DrayError, nullLogger } from "@drayage/base";
-import { seededRandom } from "@drayage/base/testing";
+import { seededRandom, settle } from "@drayage/base/testing";
 import { configMaps, persistentVolumeClaims, persistentVolumes, pods } from "@drayage/kube";
 import { afterEach, describe, expect, it } from "vitest";
 import { startBackupOperationsController } from "../backup-operations/backup-operations-controller.ts";
@@ -111,7 +111,11 @@ describe("a backup", () => {
 
   it.each([
     ["an unknown location", { storageLocation: "elsewhere" }, /location "elsewhere" does not exist; there is default/],
-    ["an unknown mover", { datamover: "nobody" }, /datamover is "nobody", and there is no such mover; there is drayage, other, velero, velero-fs/],
+    [
+      "an unknown mover",
+      { datamover: "nobody" },
+      /datamover is "nobody", and there is no such mover; there is drayage, other, velero, velero-block, velero-fs/,
+    ],
     ["a selector that is none", { labelSelector: { matchExpressions: [{ key: "a", operator: "Near" }] } }, /operator "Near"/],
     ["both kinds of selectors", { labelSelector: {}, orLabelSelectors: [{}] }, /only one can be/],
     ["an item in both lists", { includedResources: ["pods"], excludedResources: ["pods"] }, /"pods" is in the list of includes and of excludes/],
@@ -562,5 +566,27 @@ describe("several backups", () => {
     for (const name of ["a", "b", "c"]) await client.create<Backup>(backups, newBackup(name));
     for (const name of ["a", "b", "c"]) await backupIn(cluster, name, "WaitingForPluginOperations");
     expect(order).toEqual(["a", "b", "c"]);
+  });
+
+  it("are not read for each change of the one that runs", async () => {
+    const { cluster, client } = await world();
+    for (const name of ["runs", "waits"]) await client.create<Backup>(backups, newBackup(name));
+    const reads = (): number => client.calls.filter(({ verb, resource }) => verb === "get" && resource === "backups.velero.io").length;
+    let readsForChanges: number | undefined;
+    client.intercept = async ({ verb, resource }) => {
+      // The first one has begun to list what it is about.
+      if (verb !== "list" || resource !== "pods" || readsForChanges !== undefined) return;
+      await settle();
+      const before = reads();
+      for (let change = 0; change < 20; change++) {
+        client.mutate(backups, { namespace: NAMESPACE, name: "runs" }, (backup) => {
+          backup.metadata.annotations = { ...backup.metadata.annotations, change: `${change}` };
+        });
+        await settle();
+      }
+      readsForChanges = reads() - before;
+    };
+    await backupIn(cluster, "runs", "WaitingForPluginOperations");
+    expect(readsForChanges).toBe(0);
   });
 });

@@ -14,7 +14,7 @@ import {
   type VolumeSnapshotLocation,
   volumeSnapshotLocations,
 } from "@drayage/api";
-import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, parseTime, type RandomSource } from "@drayage/base";
+import { type Clock, errorFields, formatTime, hasCode, isAbort, isDrayError, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import {
   type ConfigMap,
   type Controller,
@@ -43,6 +43,7 @@ import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import type { ResticEnvironment } from "../volsync-era/settings.ts";
 import { CANCEL_REQUESTED, decideBackup, isBehind, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
 import type { ItemSpool } from "./item-spool.ts";
@@ -91,8 +92,8 @@ export function startBackupController(deps: BackupControllerDeps): RunningContro
       .list(namespace)
       .filter((other) => phaseOf(other) === "Queued")
       .map(keyOf);
-  const jobs = new JobTable(() => {
-    for (const key of queued()) controller.enqueue(key);
+  const jobs = new JobTable((name) => {
+    for (const key of [{ namespace, name }, ...queued()]) controller.enqueue(key);
   });
   const reconciler = new BackupReconciler(deps, jobs, informer);
   const controller: Controller = startController({
@@ -133,6 +134,8 @@ class BackupReconciler {
   readonly #settings: ServerSettings;
   readonly #jobs: JobTable;
   readonly #cache: Pick<Informer<Backup>, "get" | "list">;
+  /** Why jobs of this process failed whose end could not be written down, by UID. */
+  readonly #failures = new Map<string, string>();
 
   constructor(deps: BackupControllerDeps, jobs: JobTable, cache: Pick<Informer<Backup>, "get" | "list">) {
     this.#deps = deps;
@@ -142,24 +145,27 @@ class BackupReconciler {
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
-    const { client, logger } = this.#deps;
+    const { client } = this.#deps;
     const cached = this.#cache.get(key);
-    // After a start nearly all of them are: they are not asked for one by one.
-    if (cached !== undefined && isBehind(phaseOf(cached)) && !this.#jobs.isBusyWith(key.name)) return {};
+    // What is not in the cache yet comes with an event of its own. So neither what has ended, nor what runs or waits is asked for one by one.
+    if (cached !== undefined && !this.#jobs.isBusyWithAnother(key.name, cached.metadata.uid ?? "") && this.#wantsNothing(cached)) return {};
     const backup = await client.find(backups, key, signal);
     await this.#jobs.cancelOthers(key.name, backup?.metadata.uid, "The Backup was deleted");
-    if (backup === undefined) return {};
+    return backup === undefined ? {} : this.#advance(key, backup, signal);
+  }
+
+  /** The steps before the start are taken one after the other, each from what the one before it has written. */
+  async #advance(key: ObjectKey, backup: Backup, signal: AbortSignal): Promise<ReconcileResult> {
+    const { client, logger } = this.#deps;
     const decision = decideBackup(this.#observe(backup));
     switch (decision.do) {
       case "nothing":
         return {};
       case "enqueue":
-        await this.#replaceStatus(backup, { ...backup.status, phase: "Queued", queuePosition: decision.position }, signal);
-        return {};
+        return this.#advance(key, await this.#replaceStatus(backup, { ...backup.status, phase: "Queued", queuePosition: decision.position }, signal), signal);
       case "release": {
         const { queuePosition: _, ...status } = backup.status ?? {};
-        await this.#replaceStatus(backup, { ...status, phase: "ReadyToStart" }, signal);
-        return {};
+        return this.#advance(key, await this.#replaceStatus(backup, { ...status, phase: "ReadyToStart" }, signal), signal);
       }
       case "start":
         return this.#start(backup, signal);
@@ -170,12 +176,21 @@ class BackupReconciler {
         await this.#cleanUp(backup, decision.reason, signal);
         await this.#record(backup, (current) => this.#failed(current, decision.reason), signal);
         return {};
-      case "fail":
-        logger.warn("Failing a backup that was lost with its process", { backup: key.name });
-        await this.#cleanUp(backup, decision.reason, signal);
-        await this.#replaceStatus(backup, this.#failed(backup.status, decision.reason), signal);
+      case "fail": {
+        const uid = backup.metadata.uid ?? "";
+        const reason = this.#failures.get(uid) ?? decision.reason;
+        logger.warn("Failing a backup that was left InProgress", { backup: key.name, reason });
+        await this.#cleanUp(backup, reason, signal);
+        await this.#replaceStatus(backup, this.#failed(backup.status, reason), signal);
+        this.#failures.delete(uid);
         return {};
+      }
     }
+  }
+
+  #wantsNothing(backup: Backup): boolean {
+    // A look at the queue is one at every Backup.
+    return isBehind(phaseOf(backup)) || decideBackup(this.#observe(backup)).do === "nothing";
   }
 
   #observe(backup: Backup): ObservedBackup {
@@ -196,7 +211,7 @@ class BackupReconciler {
 
   async #start(backup: Backup, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, clock, discovery, logger, namespace } = this.#deps;
-    const movers = await loadMoverRegistry(client, signal);
+    const movers = await loadMoverRegistry(client, namespace, signal);
     const locations = await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal }));
     const snapshotLocations = await allOf(client.listAll<VolumeSnapshotLocation>(volumeSnapshotLocations, { namespace, signal }));
     const excluded = await allOf(client.listAll(namespaces, { labelSelector: `${LABELS.excludeFromBackup}=true`, signal }));
@@ -212,7 +227,7 @@ class BackupReconciler {
       claims: await claimsNamed(client, backup, backup.spec.snapshotMoveData ?? this.#settings.defaultSnapshotMoveData, signal),
     });
     const unchecked = locations.some(({ metadata, status }) => metadata.name === prepared.backup.spec.storageLocation && status?.phase === undefined);
-    if (unchecked && clock.nowMs() - (parseTime(backup.metadata.creationTimestamp) ?? 0) < LOCATION_GRACE_MS) {
+    if (unchecked && steadyAgeMs(clock, `wait of Backup ${backup.metadata.uid}`) < LOCATION_GRACE_MS) {
       logger.info("Waiting for the backup's storage location to be checked", { backup: backup.metadata.name, location: prepared.backup.spec.storageLocation });
       return { requeueAfterMs: LOCATION_RECHECK_MS };
     }
@@ -270,23 +285,28 @@ class BackupReconciler {
       if (isAbort(error, signal) || (hasCode(error, "KUBE_NOT_FOUND") && (await client.find(backups, keyOf(backup), signal)) === undefined)) return;
       logger.error("Backup failed", { backup: `${namespace}/${backup.metadata.name}`, ...errorFields(error) });
       const reason = `${messageOf(error)}${isDrayError(error) && error.hint !== undefined ? `. ${error.hint}` : ""}`;
+      // When this does not succeed either, the reconcile that follows each job does it.
+      this.#failures.set(backup.metadata.uid ?? "", reason);
       await this.#cleanUp(backup, `its backup failed: ${reason}`, signal);
       await this.#record(backup, (current) => this.#failed(current, reason), signal);
+      this.#failures.delete(backup.metadata.uid ?? "");
     }
   }
 
-  /** Writes the end of the job over what is there now. */
+  /** Writes the end of the job over what is there now. A write whose answer was lost is made again, and then another controller may have gone on from it. */
   #record(backup: Backup, statusOf: (current: BackupStatus | undefined) => BackupStatus, signal: AbortSignal): Promise<void> {
     const { client, clock, random } = this.#deps;
-    return recordStatus<Backup>(backups, keyOf(backup), (current) => ({ ...current, status: statusOf(current.status) }), { client, clock, random, signal });
+    const change = (current: Backup): Backup | undefined =>
+      current.metadata.uid === backup.metadata.uid && current.status?.phase === "InProgress" ? { ...current, status: statusOf(current.status) } : undefined;
+    return recordStatus<Backup>(backups, keyOf(backup), change, { client, clock, random, signal });
   }
 
   #failed(status: BackupStatus | undefined, failureReason: string): BackupStatus {
     return { ...status, phase: "Failed", failureReason, completionTimestamp: formatTime(this.#deps.clock.nowMs()) };
   }
 
-  async #replaceStatus(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<void> {
-    await this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
+  #replaceStatus(backup: Backup, status: BackupStatus, signal: AbortSignal): Promise<Backup> {
+    return this.#deps.client.replace<Backup>(backups, { ...backup, status }, { signal });
   }
 
   /** After a failure: movers are told to stop, and snapshots that no DataUpload has taken over are removed. */

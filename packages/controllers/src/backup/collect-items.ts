@@ -1,7 +1,16 @@
 /** Finds what a backup is about: lists every resource that its spec lets through, and puts the objects aside for the backup proper. */
 import type { BackupSpec } from "@drayage/api";
 import { errorFields, hasCode, isAbort, type Logger } from "@drayage/base";
-import { type DiscoveredResource, type Discovery, type GenericObject, groupResourceOf, type KubeClient, type Namespace, namespaces } from "@drayage/kube";
+import {
+  type DiscoveredResource,
+  type Discovery,
+  type GenericObject,
+  groupResourceOf,
+  type KubeClient,
+  listPages,
+  type Namespace,
+  namespaces,
+} from "@drayage/kube";
 import { type ItemId, itemIdOf, itemKey, NAMESPACES } from "../actions/item-id.ts";
 import { allOf } from "../all-of.ts";
 import type { LabelFilter } from "../resource-selection/label-filter.ts";
@@ -70,28 +79,25 @@ export function namespaceFilterOf(spec: BackupSpec, existing: readonly string[])
 
 /** Every item, in the order in which it is backed up. A resource that cannot be listed is logged as an error and left out. */
 export async function collectItems(options: CollectOptions): Promise<CollectedItem[]> {
-  const { spec, selection, log, signal } = options;
+  const { spec, log, signal } = options;
   const collected: CollectedItem[] = [];
-  const seen = new Set<string>();
   const withItems = new Set<string>();
   for (const group of await options.discovery.unavailable(signal)) {
     log.warn(`API group "${group}" does not answer: what only it serves is not in the backup`);
   }
-  for (const resource of inBackupOrder(await options.discovery.all(signal))) {
-    const name = groupResourceOf(resource);
-    const resourceLog = log.child({ resource: name });
-    if (!selection.resources.has(resource)) {
-      resourceLog.debug("Skipping resource because it is excluded");
+  let items = new Map<string, CollectedItem>();
+  const resources = wantedResources(await options.discovery.all(signal), options);
+  for await (const { resource, log: resourceLog, objects } of readAhead(listed(options, resources))) {
+    if (objects !== undefined) {
+      await putAside(options, resource, objects, items);
       continue;
     }
-    const cohabiting = COHABITING.find(({ plural, groups }) => plural === resource.plural && groups.includes(resource.group));
-    if (cohabiting !== undefined) {
-      if (seen.has(cohabiting.plural)) continue;
-      seen.add(cohabiting.plural);
-    }
-    const items = name === NAMESPACES ? await collectNamespaces(options, resource) : await collectResource(options, resource, resourceLog);
-    for (const { id } of items) if (id.namespace !== undefined) withItems.add(id.namespace);
-    collected.push(...inWantedOrder(items, spec.orderedResources?.[resource.plural] ?? spec.orderedResources?.[name], resourceLog));
+    const name = groupResourceOf(resource);
+    const found = name === NAMESPACES ? await collectNamespaces(options, resource) : [...items.values()];
+    items = new Map();
+    resourceLog.info(`Retrieved ${found.length} items`);
+    for (const { id } of found) if (id.namespace !== undefined) withItems.add(id.namespace);
+    collected.push(...inWantedOrder(found, spec.orderedResources?.[resource.plural] ?? spec.orderedResources?.[name], resourceLog));
   }
   // A namespace comes along when it is asked for, or when something in it does.
   return collected.filter(({ id }) => id.groupResource !== NAMESPACES || withItems.has(id.name) || namespaceIsWanted(options, id.name));
@@ -110,33 +116,75 @@ function inBackupOrder(resources: readonly DiscoveredResource[]): DiscoveredReso
     .map(({ resource }) => resource);
 }
 
-async function collectResource(options: CollectOptions, resource: DiscoveredResource, log: Logger): Promise<CollectedItem[]> {
-  const { client, selection, spool, signal } = options;
-  const places = resource.namespaced ? placesOf(selection.namespaces) : [undefined];
-  const items = new Map<string, CollectedItem>();
-  for (const namespace of places) {
-    try {
-      for (const labelSelector of selection.labels.listSelectors) {
-        for await (const object of client.listAll(resource, {
-          ...(namespace === undefined ? {} : { namespace }),
-          labelSelector: labelSelector === "" ? undefined : labelSelector,
-          signal,
-        })) {
-          const id = itemIdOf(resource, object);
-          if (id.namespace !== undefined && !selection.namespaces.has(id.namespace)) continue;
-          const key = itemKey(id);
-          if (!items.has(key)) items.set(key, { id, resource, spooled: await spool.add(object), ordered: false });
-        }
-      }
-    } catch (error) {
-      if (isAbort(error, signal)) throw error;
-      // A resource whose definition has just been deleted has no objects any more.
-      if (hasCode(error, "KUBE_NOT_FOUND") && !isBuiltIn(resource)) continue;
-      log.error("Error listing items", { ...errorFields(error), context: undefined, ...(namespace === undefined ? {} : { namespace }) });
+/** The resources that are listed, in that order. */
+function wantedResources(served: readonly DiscoveredResource[], { selection, log }: CollectOptions): DiscoveredResource[] {
+  const seen = new Set<string>();
+  return inBackupOrder(served).filter((resource) => {
+    if (!selection.resources.has(resource)) {
+      log.debug("Skipping resource because it is excluded", { resource: groupResourceOf(resource) });
+      return false;
     }
+    const cohabiting = COHABITING.find(({ plural, groups }) => plural === resource.plural && groups.includes(resource.group));
+    if (cohabiting === undefined) return true;
+    const isFirst = !seen.has(cohabiting.plural);
+    seen.add(cohabiting.plural);
+    return isFirst;
+  });
+}
+
+/** What was listed of a resource; without objects: that was all of it. */
+interface Listed {
+  readonly resource: DiscoveredResource;
+  readonly log: Logger;
+  readonly objects: readonly GenericObject[] | undefined;
+}
+
+async function* listed(options: CollectOptions, resources: readonly DiscoveredResource[]): AsyncGenerator<Listed, void, undefined> {
+  const { client, selection, signal } = options;
+  for (const resource of resources) {
+    const log = options.log.child({ resource: groupResourceOf(resource) });
+    const places = groupResourceOf(resource) === NAMESPACES ? [] : resource.namespaced ? placesOf(selection.namespaces) : [undefined];
+    for (const namespace of places) {
+      try {
+        for (const labelSelector of selection.labels.listSelectors) {
+          const where = { ...(namespace === undefined ? {} : { namespace }), labelSelector: labelSelector === "" ? undefined : labelSelector };
+          for await (const objects of listPages(client, resource, { ...where, signal })) yield { resource, log, objects };
+        }
+      } catch (error) {
+        if (isAbort(error, signal)) throw error;
+        // A resource whose definition has just been deleted has no objects any more.
+        if (hasCode(error, "KUBE_NOT_FOUND") && !isBuiltIn(resource)) continue;
+        log.error("Error listing items", { ...errorFields(error), context: undefined, ...(namespace === undefined ? {} : { namespace }) });
+      }
+    }
+    yield { resource, log, objects: undefined };
   }
-  log.info(`Retrieved ${items.size} items`);
-  return [...items.values()];
+}
+
+/** Lets the API server make the next answer ready while this program puts the one before aside. One answer more is in memory by that. */
+async function* readAhead<T>(source: AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+  for (let next = source.next(); ; ) {
+    const { value, done } = await next;
+    if (done === true) return;
+    next = source.next();
+    // Who takes this one may fail before it looks at the next one.
+    next.catch(() => undefined);
+    yield value;
+  }
+}
+
+async function putAside(
+  { selection, spool }: CollectOptions,
+  resource: DiscoveredResource,
+  objects: readonly GenericObject[],
+  items: Map<string, CollectedItem>,
+): Promise<void> {
+  for (const object of objects) {
+    const id = itemIdOf(resource, object);
+    if (id.namespace !== undefined && !selection.namespaces.has(id.namespace)) continue;
+    const key = itemKey(id);
+    if (!items.has(key)) items.set(key, { id, resource, spooled: await spool.add(object), ordered: false });
+  }
 }
 
 /** Where to list: in all namespaces at once, or in each of those that are named. */

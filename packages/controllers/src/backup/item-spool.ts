@@ -1,7 +1,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DrayError, fromUtf8, invariant, messageOf, utf8 } from "@drayage/base";
+import { concat, DrayError, fromUtf8, invariant, messageOf, utf8 } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
 
 /** Where one object lies in the spool. */
@@ -10,7 +10,7 @@ export interface SpooledItem {
   readonly lengthBytes: number;
 }
 
-/** Objects put aside until their turn comes. */
+/** Objects put aside until their turn comes: by one caller, one after the other. */
 export interface ItemSpool {
   add(object: GenericObject): Promise<SpooledItem>;
   read(item: SpooledItem): Promise<GenericObject>;
@@ -25,10 +25,19 @@ export async function createDiskSpool(): Promise<ItemSpool> {
   return new DiskSpool(folder, await open(join(folder, "items"), "wx+", 0o600));
 }
 
+/** What goes to and comes from the disk at once. Objects are small, and mostly asked for in the order in which they came. */
+const CHUNK_BYTES = 256 << 10;
+
 class DiskSpool implements ItemSpool {
   readonly #folder: string;
   readonly #file: FileHandle;
+  /** Of everything that was added, and of that what is on disk. */
   #lengthBytes = 0;
+  #writtenBytes = 0;
+  /** What was added and is not on disk. */
+  #pending: Uint8Array[] = [];
+  /** What was read last. */
+  #window: { readonly offset: number; readonly bytes: Uint8Array } = { offset: 0, bytes: new Uint8Array() };
 
   constructor(folder: string, file: FileHandle) {
     this.#folder = folder;
@@ -39,15 +48,30 @@ class DiskSpool implements ItemSpool {
     const bytes = utf8(JSON.stringify(object));
     const offset = this.#lengthBytes;
     this.#lengthBytes += bytes.length;
-    // A disk that is nearly full takes a part and says so only of the rest.
-    for (let at = 0; at < bytes.length; ) at += (await this.#onDisk(() => this.#file.write(bytes, at, bytes.length - at, offset + at))).bytesWritten;
+    this.#pending.push(bytes);
+    if (this.#lengthBytes - this.#writtenBytes >= CHUNK_BYTES) await this.#write();
     return { offset, lengthBytes: bytes.length };
   }
 
-  async read(item: SpooledItem): Promise<GenericObject> {
-    const { buffer, bytesRead } = await this.#onDisk(() => this.#file.read({ buffer: new Uint8Array(item.lengthBytes), position: item.offset }));
-    invariant(bytesRead === item.lengthBytes, `Cannot read an item that was put aside: ${bytesRead} of ${item.lengthBytes} bytes are there`);
-    return JSON.parse(fromUtf8(buffer)) as GenericObject;
+  async read({ offset, lengthBytes }: SpooledItem): Promise<GenericObject> {
+    if (offset + lengthBytes > this.#writtenBytes) await this.#write();
+    if (offset < this.#window.offset || offset + lengthBytes > this.#window.offset + this.#window.bytes.length) {
+      const wantedBytes = Math.max(lengthBytes, Math.min(CHUNK_BYTES, this.#writtenBytes - offset));
+      const { buffer, bytesRead } = await this.#onDisk(() => this.#file.read({ buffer: new Uint8Array(wantedBytes), position: offset }));
+      invariant(bytesRead >= lengthBytes, `Cannot read an item that was put aside: ${bytesRead} of ${lengthBytes} bytes are there`);
+      this.#window = { offset, bytes: buffer.subarray(0, bytesRead) };
+    }
+    const { offset: begin, bytes } = this.#window;
+    return JSON.parse(fromUtf8(bytes.subarray(offset - begin, offset - begin + lengthBytes))) as GenericObject;
+  }
+
+  async #write(): Promise<void> {
+    const bytes = concat(this.#pending);
+    this.#pending = [];
+    // A disk that is nearly full takes a part and says so only of the rest.
+    for (let at = 0; at < bytes.length; )
+      at += (await this.#onDisk(() => this.#file.write(bytes, at, bytes.length - at, this.#writtenBytes + at))).bytesWritten;
+    this.#writtenBytes += bytes.length;
   }
 
   async #onDisk<T>(work: () => Promise<T>): Promise<T> {

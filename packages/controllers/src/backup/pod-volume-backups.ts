@@ -15,6 +15,7 @@ import {
   startInformer,
 } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
+import { AGENT_SELECTOR } from "../data-movement/agent-presence.ts";
 import { claimNameOf } from "../pod-volume/pod-volume-path.ts";
 import type { VolumeChoice } from "../resource-policy/volume-choice.ts";
 import { isRunning } from "./namespace-pods.ts";
@@ -31,9 +32,6 @@ export interface PodVolumeBackupsOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
-
-/** The pods of the agents carry it, ours and Velero's. */
-const AGENT_SELECTOR = "role=node-agent";
 
 export class PodVolumeBackups {
   readonly #options: PodVolumeBackupsOptions;

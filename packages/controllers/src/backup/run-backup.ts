@@ -54,6 +54,7 @@ import { createDiskSpool, type ItemSpool } from "./item-spool.ts";
 import { NamespacePods } from "./namespace-pods.ts";
 import { PodVolumeBackups } from "./pod-volume-backups.ts";
 import { VolumeRecords } from "./volume-records.ts";
+import { readingVolumesOnce } from "./volumes-read-once.ts";
 
 export interface RunBackupOptions {
   readonly client: KubeClient;
@@ -103,7 +104,7 @@ export async function runBackup(options: RunBackupOptions): Promise<BackupStatus
   }
   const archive = await store.newArchiveWriter(name);
   try {
-    return await new BackupRun(options, log, store, archive).run();
+    return await new BackupRun({ ...options, client: readingVolumesOnce(options.client) }, log, store, archive).run();
   } finally {
     await archive.dispose();
   }

@@ -1,6 +1,6 @@
 /** DataDownload: a snapshot of the repository, restored into a new volume that the application's claim then gets. The engine is that of data-movement. */
 import { type DataDownload, dataDownloads, LABELS, parseRestoreDataPathResult, VOLSYNC_DATA_MOVER } from "@drayage/api";
-import { type Controller, persistentVolumeClaims, pods } from "@drayage/kube";
+import { type Controller, persistentVolumeClaims } from "@drayage/kube";
 import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
@@ -9,8 +9,11 @@ import { failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
 import { exposeRestore, type RepositoryAccess } from "../exposers/generic-restore-exposer.ts";
 import { successMessage } from "../exposers/hosting-pod.ts";
+import { systemsOf } from "../exposers/node-os.ts";
 import { cleanUpRestore, handoverOf, rebindVolume } from "../exposers/rebind-volume.ts";
 import { resticAccess } from "../exposers/restic-access.ts";
+import { Sightings } from "../exposers/sightings.ts";
+import { makesCopies } from "../exposers/tenant-copies.ts";
 
 export interface DataDownloadControllerDeps extends MovementControllerDeps {
   readonly pod: ExposerDeps["pod"];
@@ -22,9 +25,15 @@ export function startDataDownloadController(deps: DataDownloadControllerDeps): C
 }
 
 export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind<DataDownload> {
-  const { client, namespace } = deps;
-  const moverOf = registeredMovers(deps.caches);
-  const exposer = { ...deps, moverOf };
+  const { client, namespace, caches } = deps;
+  const moverOf = registeredMovers(caches);
+  const sightings = new Sightings({ ...deps, moverPods: caches.pods });
+  const systemOf = systemsOf(caches.nodes);
+  /** Each look goes by what those before it have seen. */
+  const seeing = <R extends Work | string | undefined>(download: DataDownload, look: (seen: ExposerDeps) => Promise<R>): Promise<R> =>
+    sightings.look(download, (seeingClient) => look({ ...deps, systemOf, client: seeingClient }));
+  const finder = { client, namespace, known: caches.repositories };
+  const mayHaveCopies = (download: DataDownload): boolean => makesCopies(deps.config) || !sightings.knowsAll(download);
   return {
     type: dataDownloads,
     noun: "data download",
@@ -33,32 +42,38 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
     podLabel: LABELS.dataDownload,
     stampsStartOnEnd: false,
     startStatus: {},
-    blockedBy: async ({ spec }) => {
-      const { namespace: targetNamespace, pvc } = spec.targetVolume;
-      const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
-      return target === undefined ? `claim "${targetNamespace}/${pvc}" to be created` : undefined;
-    },
+    begun: (download) => sightings.begun(download),
+    ended: (download) => sightings.ended(download),
+    blockedBy: (download) =>
+      seeing(download, async (seen) => {
+        const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
+        const target = await seen.client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
+        return target === undefined ? `claim "${targetNamespace}/${pvc}" to be created` : undefined;
+      }),
     expose: async (download) => {
       // A backup whose upload did not complete has no snapshot; Velero makes the download all the same.
+      if (download.spec.nodeOS === "windows")
+        return failed("spec.nodeOS is windows: the volume was backed up on Windows, and Drayage's movers run on Linux only");
       if (download.spec.snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace, datamover } = download.spec;
-      if (datamover === VOLSYNC_DATA_MOVER) return exposeRestore(deps, download, () => resticAccess(deps, download));
-      if (moverOf(datamover ?? "") !== undefined) return exposeRestore(exposer, download, async () => failed("it has no repository"));
+      if (datamover === VOLSYNC_DATA_MOVER) return seeing(download, (seen) => exposeRestore(seen, download, () => resticAccess(seen, download)));
+      if (moverOf(datamover ?? "") !== undefined)
+        return seeing(download, (seen) => exposeRestore({ ...seen, moverOf }, download, async () => failed("it has no repository")));
       const access = async (): Promise<RepositoryAccess | Work> => {
-        const repository = await repositoryFor(deps, { location, volumeNamespace }, download.metadata.creationTimestamp);
+        const repository = await repositoryFor(finder, { location, volumeNamespace }, download.metadata.creationTimestamp);
         return "state" in repository ? repository : { repository };
       };
       const early = await access();
       if ("state" in early && early.state !== "wait") return early;
-      return exposeRestore(deps, download, access);
+      return seeing(download, (seen) => exposeRestore(seen, download, access));
     },
-    deliver: async (download) => {
-      const pod = await client.find(pods, { namespace, name: download.metadata.name ?? "" });
+    deliver: (download) => {
+      const pod = caches.pods.get({ namespace, name: download.metadata.name ?? "" });
       const result = pod === undefined ? undefined : parseRestoreDataPathResult(successMessage(pod));
-      return rebindVolume(deps, download, result?.totalBytes);
+      return seeing(download, (seen) => rebindVolume(seen, download, result?.totalBytes));
     },
     isDelivering: (download) => handoverOf(download) !== undefined,
-    cleanUp: (download, _ending, endedForMs) => cleanUpRestore(deps, download, endedForMs),
+    cleanUp: (download, _ending, endedForMs) => seeing(download, (seen) => cleanUpRestore(seen, download, endedForMs, mayHaveCopies(download))),
     parseResult: (message) => {
       const result = parseRestoreDataPathResult(message);
       if (result === undefined) return undefined;

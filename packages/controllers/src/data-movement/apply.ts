@@ -2,9 +2,9 @@
 
 import { DRAYAGE_ANNOTATIONS, LABELS } from "@drayage/api";
 import { dispositionOf, errorFields, formatTime, fromUtf8, hasCode, type Logger, messageOf } from "@drayage/base";
-import { type EventRecorder, type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
+import { type EventRecorder, isDeleting, type KubeClient, keyOf, withFinalizer, withLabels, withoutFinalizer } from "@drayage/kube";
 import { finalizerFor } from "./data-movers.ts";
-import { type DataMovement, type Ending, epochOf, MOVEMENT_ANNOTATIONS, type MovementKind } from "./movement.ts";
+import { type DataMovement, type Ending, epochOf, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
 import { tell } from "./movement-events.ts";
 import { slotKey } from "./observe.ts";
 import { ADOPTIONS_MAX, type Step, WAITING } from "./phases.ts";
@@ -19,6 +19,8 @@ export interface ApplierDeps<T extends DataMovement> {
   readonly nodeName: string;
   readonly nowMs: () => number;
   readonly events: EventRecorder;
+  /** Told of each change that was written, with what it was made from. */
+  readonly replaced?: (before: T, after: T) => void;
 }
 
 /** How much of a failed mover's log goes into ours. */
@@ -33,24 +35,25 @@ type Status = NonNullable<DataMovement["status"]>;
 export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, step: Step): Promise<void> {
   const { kind, nodeName } = deps;
   const now = formatTime(deps.nowMs());
-  const write = async (changed: T): Promise<void> => void (await deps.client.replace(kind.type, changed));
+  const write = async (changed: T): Promise<void> => deps.replaced?.(movement, await deps.client.replace(kind.type, changed));
   const withStatus = (changed: T, status: Status): T => ({ ...changed, status: { ...changed.status, ...status } });
   const finalizer = kind.finalizer ?? finalizerFor(movement.spec.datamover ?? "");
   const nodeFields = kind.nodeFields ?? ["acceptedByNode", "node"];
   switch (step.do) {
-    case "addFinalizer":
-      return write(withFinalizer(movement, finalizer));
     case "removeFinalizer":
       return write(withoutFinalizer(movement, finalizer));
     case "claim":
       await write(
-        withStatus(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), {
+        withStatus(withFinalizer(withLabels(movement, { [LABELS.exposeOnGoing]: "true" }), finalizer), {
           phase: "Accepted",
           ...(nodeFields.includes("acceptedByNode") ? { acceptedByNode: nodeName } : {}),
+          // Only this node can go on with it, and the others must know whom they wait for.
+          ...(kind.pinnedTo !== undefined && nodeFields.includes("node") ? { node: nodeName } : {}),
           // A successor goes on within the time that the first one had.
           acceptedTimestamp: movement.status?.acceptedTimestamp ?? now,
         }),
       );
+      if (phaseOf(movement) === "New") kind.begun?.(movement);
       deps.logger.info("Claimed", { name: movement.metadata.name });
       tell(deps.events, movement, "Accepted", `accepted by node "${nodeName}"`);
       return;
@@ -85,7 +88,8 @@ export async function apply<T extends DataMovement>(deps: ApplierDeps<T>, moveme
     }
     case "conclude":
       deps.slots.seen(slotKey(kind, movement));
-      await write(concluded(deps, movement, step.ending, now));
+      await write(concluded(deps, movement, step.ending, now, finalizer));
+      kind.ended?.(movement);
       tell(deps.events, movement, step.ending.phase, step.ending.message ?? `${kind.noun} completed`);
       deps.logger[step.ending.phase === "Failed" ? "warn" : "info"](step.ending.phase, { name: movement.metadata.name, message: step.ending.message });
       return;
@@ -178,8 +182,10 @@ function adoptedMessage<T extends DataMovement>({ nodeName }: ApplierDeps<T>, mo
   return `taken over by node "${nodeName}" (${epochOf(movement) + 1} of at most ${ADOPTIONS_MAX} times): ${why}`;
 }
 
-function concluded<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, ending: Ending, now: string): T {
-  const cleared = withAnnotations(withLabels(movement, { [LABELS.exposeOnGoing]: undefined }), {
+/** What is being deleted keeps its finalizer for one more write: it would be gone with that one, and nobody would see how it ended. */
+function concluded<T extends DataMovement>(deps: ApplierDeps<T>, movement: T, ending: Ending, now: string, finalizer: string): T {
+  const released = isDeleting(movement) ? movement : withoutFinalizer(movement, finalizer);
+  const cleared = withAnnotations(withLabels(released, { [LABELS.exposeOnGoing]: undefined }), {
     [MOVEMENT_ANNOTATIONS.ending]: undefined,
     [MOVEMENT_ANNOTATIONS.cancelSeen]: undefined,
     [MOVEMENT_ANNOTATIONS.handover]: undefined,

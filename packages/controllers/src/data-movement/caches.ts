@@ -17,7 +17,9 @@ import {
 } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CoreEvent, events, formatKey, type Informer, type KubeClient, keyOf, type Node, nodes, type Pod, pods, startInformer } from "@drayage/kube";
+import { AGENT_SELECTOR, type AgentPresence, watchAgents } from "./agent-presence.ts";
 import type { AnyMovement } from "./movement.ts";
+import { type NodeHealth, watchNodes } from "./node-health.ts";
 
 export interface DataMovementCaches {
   readonly uploads: Informer<DataUpload>;
@@ -31,6 +33,9 @@ export interface DataMovementCaches {
   /** Progress events; index `about` by `namespace/name` of their object. */
   readonly events: Informer<CoreEvent>;
   readonly nodes: Informer<Node>;
+  readonly nodeHealth: NodeHealth;
+  /** Where agents run. */
+  readonly agents: AgentPresence;
   readonly repositories: Informer<BackupRepository>;
   /** Absent in a cluster that does not know the kind. */
   readonly movers?: Informer<DataMover>;
@@ -56,10 +61,11 @@ export interface CachesOptions {
 export function startDataMovementCaches(options: CachesOptions): DataMovementCaches {
   const { client, clock, random, logger, namespace, nodeName } = options;
   const base = { client, clock, random, logger };
-  const uploads = startInformer(dataUploads, { ...base, namespace });
-  const downloads = startInformer(dataDownloads, { ...base, namespace });
-  const volumeBackups = startInformer(podVolumeBackups, { ...base, namespace });
-  const volumeRestores = startInformer(podVolumeRestores, { ...base, namespace });
+  const indexes = { exposing: exposingOf, running: runningOf };
+  const uploads = startInformer(dataUploads, { ...base, namespace, indexes });
+  const downloads = startInformer(dataDownloads, { ...base, namespace, indexes });
+  const volumeBackups = startInformer(podVolumeBackups, { ...base, namespace, indexes });
+  const volumeRestores = startInformer(podVolumeRestores, { ...base, namespace, indexes });
   const localPods = startInformer(pods, { ...base, fieldSelector: `spec.nodeName=${nodeName}` });
   const movers = startInformer(pods, { ...base, namespace, labelSelector: LABELS.exposerPodGroup });
   const progress = startInformer(events, {
@@ -69,6 +75,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     indexes: { about: ({ involvedObject }) => [formatKey({ namespace: involvedObject.namespace, name: involvedObject.name ?? "" })] },
   });
   const allNodes = startInformer(nodes, { ...base, transform: withoutImages });
+  const agentPods = startInformer(pods, { ...base, namespace, labelSelector: AGENT_SELECTOR });
   const repositories = startInformer(backupRepositories, { ...base, namespace });
   const registered = options.withMovers === true ? startInformer(dataMovers, base) : undefined;
   const kinds = [uploads, downloads, volumeBackups, volumeRestores] as const;
@@ -78,6 +85,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     movers,
     progress,
     allNodes,
+    agentPods,
     repositories,
     ...(registered === undefined ? [] : [registered]),
   ];
@@ -90,16 +98,15 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     pods: movers,
     events: progress,
     nodes: allNodes,
+    nodeHealth: watchNodes(allNodes, clock),
+    agents: watchAgents(agentPods, nodeName, clock),
     repositories,
     ...(registered === undefined ? {} : { movers: registered }),
-    exposing: () =>
-      kinds.flatMap((informer) => informer.list() as readonly AnyMovement[]).filter(({ metadata }) => metadata.labels?.[LABELS.exposeOnGoing] === "true"),
+    exposing: () => kinds.flatMap((informer) => informer.byIndex("exposing", "true") as readonly AnyMovement[]),
     runningOn: (nodeName) =>
       new Set(
         kinds.flatMap((informer) =>
-          (informer.list() as readonly AnyMovement[])
-            .filter((movement) => nodeOf(movement) === nodeName && (movement.status?.phase === "InProgress" || movement.status?.phase === "Canceling"))
-            .map((movement) => `${informer.type.plural}/${formatKey(keyOf(movement))}`),
+          (informer.byIndex("running", nodeName) as readonly AnyMovement[]).map((movement) => `${informer.type.plural}/${formatKey(keyOf(movement))}`),
         ),
       ),
     synced: async (signal) => {
@@ -109,6 +116,17 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
       for (const informer of informers) informer.stop();
     },
   };
+}
+
+/** Both are looked into with each look at any movement, of which there may be thousands that have ended. */
+function exposingOf({ metadata }: AnyMovement): readonly string[] {
+  return metadata.labels?.[LABELS.exposeOnGoing] === "true" ? ["true"] : [];
+}
+
+function runningOf(movement: AnyMovement): readonly string[] {
+  const isRunning = movement.status?.phase === "InProgress" || movement.status?.phase === "Canceling";
+  const node = isRunning ? nodeOf(movement) : undefined;
+  return node === undefined ? [] : [node];
 }
 
 function nodeOf({ spec, status }: AnyMovement): string | undefined {

@@ -18,9 +18,11 @@ import {
 } from "@drayage/kube";
 import { apply } from "./apply.ts";
 import type { DataMovementCaches } from "./caches.ts";
+import { KnownMovements } from "./claim-order.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
 import { type DataMovement, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
-import { observe, readyOf, slotKey } from "./observe.ts";
+import { readyOf } from "./node-health.ts";
+import { observe, slotKey } from "./observe.ts";
 import { decide } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 
@@ -49,11 +51,14 @@ const TICK_MS = 60_000;
 const TELL_EVERY_MS = 10_000;
 /** After a lost race the winner's write is on its way to the cache. */
 const LOST_RACE_MS = 200;
+/** So is a write of our own, and its arrival is a change that is seen; this is for a cache whose watch has ended. */
+const BEHIND_MS = 1_000;
 
 export function startMovementController<T extends DataMovement>(informer: Informer<T>, kind: MovementKind<T>, deps: MovementControllerDeps): Controller {
   const { client, clock, caches, claims, slots, nodeName, namespace } = deps;
   const logger = deps.logger.child({ kind: kind.type.kind, node: nodeName });
   const nowMs = (): number => clock.nowMs();
+  const known = new KnownMovements(clock);
   const observer = {
     kind,
     caches,
@@ -64,26 +69,22 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     prepareTimeoutMs: deps.prepareTimeoutMs ?? PREPARE_TIMEOUT_MS,
     prepareQueueLength: deps.prepareQueueLength ?? 0,
     nowMs,
+    knownForMs: ({ metadata }: T): number => known.forMs(metadata.uid),
   };
-  const applier = { client, kind, logger, slots, namespace, nodeName, nowMs, events: deps.events };
+  const own = new OwnWrites();
+  const applier = { client, kind, logger, slots, namespace, nodeName, nowMs, events: deps.events, replaced: own.note.bind(own) };
 
-  /** Reasons may change with every look; people read slower than that, and each is a write. */
-  const told = new Map<string, number>();
-  const mayTell = ({ metadata: { uid = "" } }: T): boolean => {
-    const last = told.get(uid);
-    if (last !== undefined && nowMs() - last < TELL_EVERY_MS) return false;
-    for (const [other, atMs] of told) if (nowMs() - atMs >= TELL_EVERY_MS) told.delete(other);
-    told.set(uid, nowMs());
-    return true;
-  };
-
+  const mayTell = tellingLimit(nowMs);
   const reconcile = async (key: ObjectKey): Promise<ReconcileResult> => {
     const movement = informer.get(key);
     if (movement === undefined) {
       slots.seen(`${kind.type.plural}/${formatKey(key)}`);
+      own.forget(key);
       return {};
     }
+    if (own.isBehind(movement)) return { requeueAfterMs: BEHIND_MS };
     const phase = phaseOf(movement);
+    known.seen(movement.metadata.uid, phase === "New");
     // What was started and is Accepted again was adopted by another node.
     if (phase !== "Prepared") slots.seen(slotKey(kind, movement));
     const decision = decide(await observe(observer, movement));
@@ -130,7 +131,10 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       ...(deps.moreSources ?? []),
       // A node that falls silent, or comes back, concerns what is on it; its heartbeats concern nobody.
       source(caches.nodes, { when: changesReady, toKeys: onNode }),
-      source(caches.repositories, { toKeys: () => [] }),
+      source(caches.repositories, {
+        when: (before, after) => before?.status?.phase !== after?.status?.phase,
+        toKeys: () => acceptedBy(nodeName, kind, informer),
+      }),
     ],
     reconcile,
     workers: deps.workers ?? 4,
@@ -139,6 +143,48 @@ export function startMovementController<T extends DataMovement>(informer: Inform
     random: deps.random,
     logger: deps.logger,
   });
+}
+
+/** Those that this node's agent has accepted and that may wait for their repository. */
+function acceptedBy<T extends DataMovement>(nodeName: string, kind: MovementKind<T>, informer: Informer<T>): readonly ObjectKey[] {
+  const isHere = (movement: T): boolean => (kind.pinnedTo?.(movement) ?? movement.status?.acceptedByNode) === nodeName;
+  return informer
+    .list()
+    .filter((movement) => phaseOf(movement) === "Accepted" && isHere(movement))
+    .map(keyOf);
+}
+
+/** Versions that this agent has replaced. While the cache still shows one of them, whatever is decided is decided of the past, and a write by it is a lost race with ourselves. */
+class OwnWrites {
+  readonly #replaced = new Map<string, string>();
+
+  note({ metadata: before }: KubeObject, { metadata: after }: KubeObject): void {
+    // A write that changes nothing leaves the version.
+    if (before.resourceVersion === undefined || before.resourceVersion === after.resourceVersion) return;
+    this.#replaced.set(`${before.namespace}/${before.name}`, `${before.uid}/${before.resourceVersion}`);
+  }
+
+  isBehind({ metadata: { namespace, name, uid, resourceVersion } }: KubeObject): boolean {
+    const isBehind = this.#replaced.get(`${namespace}/${name}`) === `${uid}/${resourceVersion}`;
+    if (!isBehind) this.#replaced.delete(`${namespace}/${name}`);
+    return isBehind;
+  }
+
+  forget({ namespace, name }: ObjectKey): void {
+    this.#replaced.delete(`${namespace}/${name}`);
+  }
+}
+
+/** Reasons may change with every look; people read slower than that, and each is a write. */
+function tellingLimit(nowMs: () => number): (movement: KubeObject) => boolean {
+  const told = new Map<string, number>();
+  return ({ metadata: { uid = "" } }) => {
+    const last = told.get(uid);
+    if (last !== undefined && nowMs() - last < TELL_EVERY_MS) return false;
+    for (const [other, atMs] of told) if (nowMs() - atMs >= TELL_EVERY_MS) told.delete(other);
+    told.set(uid, nowMs());
+    return true;
+  };
 }
 
 function changesReady(before: Node | undefined, after: Node | undefined): boolean {

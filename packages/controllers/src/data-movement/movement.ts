@@ -44,6 +44,8 @@ export interface MovementKind<T extends DataMovement> {
   readonly nodeFields?: readonly ("acceptedByNode" | "node")[];
   /** Where the volume is on one node for good: the agent of that node acts, and no other can take over. `""`: that node is not known (here). */
   readonly pinnedTo?: (movement: T) => string;
+  /** Why a movement that no node has taken will be taken by none; undefined while one may. Asked for what is tied to a node that is not known. */
+  readonly astray?: (movement: T) => Promise<string | undefined>;
   /** Instead of the one that goes with its data mover. */
   readonly finalizer?: string;
   /** Movers that serve this kind alone, in every way of running. */
@@ -52,6 +54,10 @@ export interface MovementKind<T extends DataMovement> {
   readonly stampsStartOnEnd: boolean;
   /** Fields of the status that come with InProgress. */
   readonly startStatus: Readonly<Record<string, unknown>>;
+  /** This agent has claimed one that was new: nothing was made for it before. */
+  begun?(movement: T): void;
+  /** It was concluded by this agent. */
+  ended?(movement: T): void;
   /** Something that must be there before it can be claimed; what it is waiting for, or undefined. */
   blockedBy(movement: T): Promise<string | undefined>;
   /** Makes the volume readable or writable on a node: done when the mover pod runs. */

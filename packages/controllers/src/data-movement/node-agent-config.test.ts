@@ -56,17 +56,17 @@ describe("the node-agent ConfigMap", () => {
 
 describe("dataMoverClaims()", () => {
   it.each([
-    [{ mode: "standalone" as const }, ["", "velero", "velero-fs", "drayage"], "fail"],
-    [{ mode: "standalone" as const, others: ["acme"] }, ["", "velero", "velero-fs", "drayage"], "leave"],
+    [{ mode: "standalone" as const }, ["", "velero", "velero-fs", "velero-block", "drayage"], "fail"],
+    [{ mode: "standalone" as const, others: ["acme"] }, ["", "velero", "velero-fs", "velero-block", "drayage"], "leave"],
     [{ mode: "guest" as const }, ["drayage"], "leave"],
-    [{ mode: "guest" as const, claimBuiltin: true }, ["", "velero", "velero-fs", "drayage"], "leave"],
+    [{ mode: "guest" as const, claimBuiltin: true }, ["", "velero", "velero-fs", "velero-block", "drayage"], "leave"],
   ])("%o", (options, serves, unknown) => {
     expect(dataMoverClaims(options)).toEqual({ serves, unknown });
   });
 
   it("uses Velero's finalizer only where Drayage stands in for Velero", () => {
-    expect(["", "velero", "velero-fs", "drayage"].map(finalizerFor)).toEqual([
-      ...Array.from({ length: 3 }, () => "velero.io/data-upload-download-finalizer"),
+    expect(["", "velero", "velero-fs", "velero-block", "drayage"].map(finalizerFor)).toEqual([
+      ...Array.from({ length: 4 }, () => "velero.io/data-upload-download-finalizer"),
       "drayage.io/data-movement",
     ]);
   });

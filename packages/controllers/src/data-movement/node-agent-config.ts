@@ -1,4 +1,4 @@
-/** Velero's node-agent ConfigMap: exactly one key, whose value is JSON (velero.md 3.2). Fields that are not used here are left alone. */
+/** Velero's node-agent ConfigMap: exactly one key, whose value is JSON (velero.md 3.2). What of it this cluster can use is usable-config.ts. */
 import { DrayError, messageOf } from "@drayage/base";
 import { type ConfigMap, type LabelSelector, matchesLabels, parseQuantity } from "@drayage/kube";
 
@@ -12,6 +12,8 @@ export interface NodeAgentConfig {
   /** By storage class of the source volume. */
   readonly backupPVC?: Readonly<Record<string, BackupPvcConfig>>;
   readonly restorePVC?: TenantObjectNames & { readonly ignoreDelayBinding?: boolean };
+  /** A volume for what a restore keeps of its repository; without one it lies in the node's own ephemeral storage. */
+  readonly cachePVC?: CachePvcConfig;
   readonly podResources?: {
     readonly cpuRequest?: string;
     readonly cpuLimit?: string;
@@ -25,6 +27,13 @@ export interface NodeAgentConfig {
   readonly privilegedFsBackup?: boolean;
   readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly podLabels?: Readonly<Record<string, string>>;
+}
+
+export interface CachePvcConfig {
+  /** Its reclaim policy has to be Delete. */
+  readonly storageClass?: string;
+  /** In MiB, of the snapshot: smaller ones do without. 0, and snapshots of a size that nobody knows, get a volume. */
+  readonly residentThresholdInMB?: number;
 }
 
 /** Objects of the application's namespace that its storage looks for where a claim is: they are copied for as long as a movement needs them. */

@@ -10,9 +10,11 @@ import { startMovementMetrics } from "../metrics/movement-metrics.ts";
 import { startPodVolumeBackupController, startPodVolumeRestoreController } from "../pod-volume/pod-volume.ts";
 import { startDataMovementCaches } from "./caches.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
+import { freshCredentials } from "./fresh-credentials.ts";
 import { concurrencyFor, type NodeAgentConfig } from "./node-agent-config.ts";
 import { Slots } from "./slots.ts";
 import { sweepOrphans } from "./sweep-orphans.ts";
+import { usableConfig } from "./usable-config.ts";
 
 export interface NodeAgentDeps {
   readonly client: KubeClient;
@@ -33,19 +35,22 @@ export interface NodeAgentDeps {
 }
 
 const SWEEP_MS = 10 * 60_000;
+/** A mover waits for five minutes (RenewingStorage); a kubelet takes up to a minute and a half to bring a changed Secret into a pod. */
+const CREDENTIALS_MS = 60_000;
 /** Who speaks in Events. */
 const EVENT_SOURCE = "drayage-node-agent";
 const LAST_EVENTS_MS = 5_000;
 
 /** Starts everything once the node's own labels are known (its concurrency may depend on them). Throws what reading the node throws. */
 export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Promise<void> }> {
-  const { client, clock, logger, namespace, nodeName, config } = deps;
+  const { client, clock, logger, namespace, nodeName } = deps;
+  const config = await usableConfig(deps.config, deps);
   const node = await client.find(nodes, { name: nodeName });
   const caches = startDataMovementCaches({ ...deps, withMovers: await knowsMovers(client) });
   const endCounting = startMovementMetrics(caches, nodeName, deps.metrics ?? noMetrics);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
   const events = createEventRecorder({ client, clock, random: deps.random, logger, component: EVENT_SOURCE, host: nodeName });
-  const shared = { ...deps, caches, slots, events, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
+  const shared = { ...deps, config, caches, slots, events, prepareQueueLength: config.loadConcurrency?.prepareQueueLength ?? 0 };
   const controllers = [
     startDataUploadController(shared),
     startDataDownloadController(shared),
@@ -54,17 +59,23 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   ];
 
   const ending = new AbortController();
-  const sweeping = (async () => {
+  const repeated = async (everyMs: number, look: () => Promise<unknown>): Promise<void> => {
     try {
       await caches.synced(ending.signal);
       while (!ending.signal.aborted) {
-        await sweepOrphans({ client, logger, namespace, caches }).catch((error: unknown) => logger.warn("Cannot look for orphans", errorFields(error)));
-        await clock.sleep(SWEEP_MS, ending.signal);
+        await look();
+        await clock.sleep(everyMs, ending.signal);
       }
     } catch (error) {
       if (!ending.signal.aborted) throw error;
     }
-  })();
+  };
+  const sweep = (): Promise<unknown> =>
+    sweepOrphans({ client, logger, namespace, caches }).catch((error: unknown) => logger.warn("Cannot look for orphans", errorFields(error)));
+  const looking = [
+    repeated(SWEEP_MS, sweep),
+    repeated(CREDENTIALS_MS, freshCredentials({ client, logger, namespace, nodeName, caches, nowMs: () => clock.nowMs() })),
+  ];
 
   return {
     stop: async () => {
@@ -73,7 +84,7 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
       await events.flush(LAST_EVENTS_MS);
       endCounting();
       caches.stop();
-      await sweeping;
+      await Promise.all(looking);
     },
   };
 }

@@ -1,12 +1,14 @@
 /** Sees everything that `decide` needs to know about one object, and nothing else. Reads only. */
 import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, parseDataPathProgress, parseTransferDetails } from "@drayage/api";
 import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
-import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Node, type Pod, requireDuration } from "@drayage/kube";
+import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Pod, requireDuration } from "@drayage/kube";
 import { failureMessage, isDisrupted, successMessage } from "../exposers/hosting-pod.ts";
 import type { DataMovementCaches } from "./caches.ts";
+import { claimDelayMs } from "./claim-order.ts";
 import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
 import { type DataMovement, endingOf, epochOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
-import { type DataPath, type MovementProgress, mayConclude, type Observed, type Role } from "./phases.ts";
+import { readyOf } from "./node-health.ts";
+import { type DataPath, type Loss, type MovementProgress, mayConclude, type Observed, type Role } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 import { done, failed, type Work, wait } from "./work.ts";
 
@@ -21,10 +23,16 @@ export interface ObserverDeps<T extends DataMovement> {
   /** Objects that may be prepared at once in the whole cluster; 0 means any number. */
   readonly prepareQueueLength: number;
   readonly nowMs: () => number;
+  /** How long this agent has known of a new movement. */
+  readonly knownForMs: (movement: T) => number;
 }
 
 /** A node that is not Ready for this long is taken for dead (DESIGN 8.5). */
 const NODE_DEAD_MS = 60_000;
+/** So is one on which no agent has run for this long: longer than an upgrade takes that has to fetch its image. */
+const AGENT_DEAD_MS = 10 * 60_000;
+/** What no node has taken after this long is looked into. */
+const ASTRAY_MS = 2 * 60_000;
 /** Cleaning up is tried for this long where it is not allowed. */
 const CLEAN_UP_MAX_MS = 30 * 60_000;
 
@@ -44,26 +52,30 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const claim = ours ? "ours" : registered === undefined && claims.unknown === "fail" ? "nobodys" : "others";
   const ending = endingOf(movement);
   const pinned = kind.pinnedTo?.(movement);
-  const ownerNode = pinned ?? (phase === "Accepted" ? movement.status?.acceptedByNode : movement.status?.node) ?? "";
-  const role = pinned === undefined ? roleOf(deps, phase, ownerNode, nowMs) : pinnedRole(deps, pinned, nowMs);
+  const { acceptedByNode, node: movedBy } = movement.status ?? {};
+  const ownerNode = pinned ?? (phase === "Accepted" ? acceptedByNode : isTerminal(phase) ? (movedBy ?? acceptedByNode) : movedBy) ?? "";
+  const role = pinned === undefined ? roleOf(deps, phase, ownerNode) : pinnedRole(deps, pinned);
   const pod = deps.caches.pods.get({ namespace: deps.namespace, name: movement.metadata.name ?? "" });
   // A pod of an earlier epoch is one that is to go; one beside the pod that was named has no business here.
   const named = movement.metadata.annotations?.[DRAYAGE_ANNOTATIONS.moverPod];
   const isCurrent = pod !== undefined && isOwnedBy(pod, movement) && epochOf(pod) === epochOf(movement) && (named === undefined || named === pod.metadata.uid);
   const ourPod = isCurrent ? pod : undefined;
   const podNode = ourPod?.spec.nodeName;
-  const isStranded = podNode !== undefined && podNode !== nodeName && isDead(deps.caches.nodes.get({ name: podNode }), nowMs);
+  const strandedBy = podNode === undefined || podNode === nodeName ? undefined : lossOf(deps.caches, podNode);
   const dataPath = dataPathOf(deps, movement, ourPod);
   const delivering = kind.isDelivering(movement);
   const endedForMs = since(ending?.at) ?? 0;
   const cancelRequested = movement.spec.cancel === true;
   const facts = {
     phase,
+    claimInMs: pinned === undefined && phase === "New" ? claimInMs(deps, movement) : undefined,
+    completedForMs: since(movement.status?.completionTimestamp),
+    ageMs: since(movement.metadata.creationTimestamp),
     claim,
     role,
     hosting: podNode === nodeName,
     podUid: ourPod?.metadata.uid,
-    strandedOn: isStranded ? podNode : undefined,
+    stranded: strandedBy?.inMs === 0 ? strandedBy.why : undefined,
     epoch: epochOf(movement),
     pinned: pinned !== undefined,
     finalizer: hasFinalizer(movement, kind.finalizer ?? finalizerFor(datamover)),
@@ -86,15 +98,27 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     datamover,
     knownMovers: [...new Set([...serves.filter((name) => name !== ""), ...(deps.caches.movers?.list() ?? []).map(({ metadata }) => metadata.name ?? "")])],
     ownerNode,
-    ownerDeadInMs: deadInMs(deps.caches.nodes.get({ name: ownerNode }), nowMs),
+    // Where nobody knows yet whose it is, nobody is dead.
+    loss: ownerNode === "" || ownerNode === nodeName ? undefined : lossOf(deps.caches, ownerNode),
     message: movement.status?.message,
   } as const;
   const blockedBy = phase === "New" && ours && !cancelRequested && role === "owner" ? await kind.blockedBy(movement) : undefined;
+  const isAstray = phase === "New" && ours && pinned === "" && (since(movement.metadata.creationTimestamp) ?? 0) >= ASTRAY_MS;
+  const astray = isAstray ? await kind.astray?.(movement) : undefined;
   const work = claim === "others" ? undefined : await workFor(deps, movement, facts);
-  return { ...facts, blockedBy, work };
+  return { ...facts, blockedBy, astray, work };
 }
 
-type Facts = Omit<Observed, "blockedBy" | "work">;
+/** How long a new movement is left to other nodes. Its cancelling and an unknown mover are not: those are told at once. */
+function claimInMs<T extends DataMovement>({ caches, nodeName, knownForMs }: ObserverDeps<T>, movement: T): number {
+  const ready = caches.nodes
+    .list()
+    .filter((node) => readyOf(node)?.status === "True")
+    .map(({ metadata }) => metadata.name ?? "");
+  return Math.max(0, claimDelayMs(movement.metadata.uid ?? "", nodeName, ready) - knownForMs(movement));
+}
+
+type Facts = Omit<Observed, "blockedBy" | "astray" | "work">;
 
 /** Looks for what is next only where this agent would do it: other objects are read for it. */
 async function workFor<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, facts: Facts): Promise<Work | undefined> {
@@ -140,32 +164,35 @@ export function slotKey<T extends DataMovement>(kind: MovementKind<T>, movement:
   return `${kind.type.plural}/${formatKey(keyOf(movement))}`;
 }
 
-function roleOf<T extends DataMovement>(deps: ObserverDeps<T>, phase: Observed["phase"], ownerNode: string, nowMs: number): Role {
+function roleOf<T extends DataMovement>(deps: ObserverDeps<T>, phase: Observed["phase"], ownerNode: string): Role {
   // Before it is claimed everybody is equal, and the write decides.
   if (phase === "New" || ownerNode === deps.nodeName) return "owner";
-  return isDead(deps.caches.nodes.get({ name: ownerNode }), nowMs) ? "heir" : "bystander";
+  return isLost(deps.caches, ownerNode) ? "heir" : "bystander";
 }
 
 /** Nobody but its own node's agent can do the work; another can only end it when that node is dead. */
-function pinnedRole<T extends DataMovement>(deps: ObserverDeps<T>, node: string, nowMs: number): Role {
+function pinnedRole<T extends DataMovement>(deps: ObserverDeps<T>, node: string): Role {
   if (node === deps.nodeName) return "owner";
-  return node !== "" && isDead(deps.caches.nodes.get({ name: node }), nowMs) ? "heir" : "bystander";
+  return node !== "" && isLost(deps.caches, node) ? "heir" : "bystander";
 }
 
-export function isDead(node: Node | undefined, nowMs: number): boolean {
-  return deadInMs(node, nowMs) === 0;
+/** Whether nobody acts on a node any more. */
+export function isLost(caches: LossCaches, nodeName: string): boolean {
+  return lossOf(caches, nodeName)?.inMs === 0;
 }
 
-/** How long until a node is taken for dead; 0 when it is, undefined while it is well. */
-function deadInMs(node: Node | undefined, nowMs: number): number | undefined {
-  if (node === undefined) return 0;
-  const ready = readyOf(node);
-  if (ready === undefined || ready.status === "True") return undefined;
-  return Math.max(0, NODE_DEAD_MS - (nowMs - (parseTime(ready.lastTransitionTime) ?? nowMs)));
-}
+export type LossCaches = Pick<DataMovementCaches, "nodes" | "nodeHealth" | "agents">;
 
-export function readyOf(node: Node | undefined): NonNullable<NonNullable<Node["status"]>["conditions"]>[number] | undefined {
-  return node?.status?.conditions?.find(({ type }) => type === "Ready");
+/** What is the matter with a node, and in how long it is given up for it; undefined for one that is well. */
+export function lossOf({ nodes, nodeHealth, agents }: LossCaches, nodeName: string): Loss | undefined {
+  const unreadyMs = nodes.get({ name: nodeName }) === undefined ? NODE_DEAD_MS : nodeHealth.unreadyForMs(nodeName);
+  const deadMs = unreadyMs === undefined ? undefined : Math.max(0, NODE_DEAD_MS - unreadyMs);
+  const absentMs = agents.absentForMs(nodeName);
+  const silentMs = absentMs === undefined ? undefined : Math.max(0, AGENT_DEAD_MS - absentMs);
+  if (deadMs !== undefined && deadMs <= (silentMs ?? Number.POSITIVE_INFINITY)) return { of: "node", inMs: deadMs, why: `node "${nodeName}" is not ready` };
+  return silentMs === undefined
+    ? undefined
+    : { of: "agent", inMs: silentMs, why: `no node-agent has run on node "${nodeName}" for ${AGENT_DEAD_MS / 60_000} minutes` };
 }
 
 function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): DataPath {
@@ -227,6 +254,7 @@ function latestProgress(events: readonly CoreEvent[], movement: DataMovement): M
 }
 
 function ageOfDetails({ metadata }: DataMovement, nowMs: number): number | undefined {
-  const atMs = parseTime(parseTransferDetails(metadata.annotations?.[DRAYAGE_ANNOTATIONS.transfer] ?? "")?.at);
+  const details = metadata.annotations?.[DRAYAGE_ANNOTATIONS.transfer];
+  const atMs = details === undefined ? undefined : parseTime(parseTransferDetails(details)?.at);
   return atMs === undefined ? undefined : nowMs - atMs;
 }

@@ -68,8 +68,7 @@ describe("decide() of a data movement", () => {
   it.each<[string, Partial<Observed>, string]>([
     ["others' objects are left alone in any phase", { claim: "others", phase: "InProgress" }, "nothing"],
 
-    ["New: the finalizer comes before anything else", { finalizer: false }, "addFinalizer"],
-    ["New: it is claimed", {}, "claim"],
+    ["New: it is claimed, and gets its finalizer by that", { finalizer: false }, "claim"],
     [
       "New: an unknown mover fails it",
       { claim: "nobodys", datamover: "x" },
@@ -132,13 +131,13 @@ describe("decide() of a data movement", () => {
     ],
     [
       "Accepted: its pod is on a dead node, so what that one may hold is left to it",
-      { phase: "Accepted", strandedOn: "node-2", dataPath: { state: "starting" } },
-      'adopt: node "node-2" of the mover pod is not ready',
+      { phase: "Accepted", stranded: 'node "node-2" is not ready', dataPath: { state: "starting" } },
+      'adopt: the mover pod cannot go on: node "node-2" is not ready',
     ],
-    ["Accepted: others leave that to who accepted it", { phase: "Accepted", role: "bystander", strandedOn: "node-2" }, 'wait for node "node-1"'],
+    ["Accepted: others leave that to who accepted it", { phase: "Accepted", role: "bystander", stranded: "gone" }, 'wait for node "node-1"'],
     [
       "Accepted: time for preparing is not begun anew by that",
-      { phase: "Accepted", strandedOn: "node-2", preparingForMs: 30 * MINUTE },
+      { phase: "Accepted", stranded: "gone", preparingForMs: 30 * MINUTE },
       "end Failed: timeout on preparing data upload",
     ],
 
@@ -177,6 +176,27 @@ describe("decide() of a data movement", () => {
       'end Failed: node "node-1" is not ready; it was taken over 3 times before, and is not once more',
     ],
     ["InProgress: its node is dead and it is canceled", { phase: "InProgress", role: "heir", ...canceled }, 'end Canceled: node "node-1" is not ready'],
+    [
+      "InProgress: on a node that is well the mover goes on without an agent",
+      { phase: "InProgress", role: "heir", dataPath: running, loss: { of: "agent", inMs: 0, why: "no node-agent" } },
+      "wait for the mover",
+    ],
+    [
+      "InProgress: what that mover leaves is another's to finish",
+      { phase: "InProgress", role: "heir", dataPath: { state: "succeeded", result: { status: {} } }, loss: { of: "agent", inMs: 0, why: "no node-agent" } },
+      "inherit",
+    ],
+    [
+      "InProgress: without agent and mover it is adopted",
+      { phase: "InProgress", role: "heir", loss: { of: "agent", inMs: 0, why: "no node-agent" } },
+      "adopt: no node-agent",
+    ],
+    [
+      "InProgress: a mover that is tied to a dead node and had ended well has ended well",
+      { phase: "InProgress", role: "heir", pinned: true, dataPath: { state: "succeeded", result: { status: {} } } },
+      "end Completed: ",
+    ],
+    ["New: what nobody will ever take fails", { role: "bystander", pinned: true, ownerNode: "", astray: "its pod is gone" }, "end Failed: its pod is gone"],
     ["InProgress: what is tied to its node dies with it", { phase: "InProgress", role: "heir", pinned: true }, 'end Failed: node "node-1" is not ready'],
     ["InProgress: movers of others know no fence", { phase: "InProgress", role: "heir", selfStarting: true }, 'end Failed: node "node-1" is not ready'],
     [
@@ -219,6 +239,9 @@ describe("decide() of a data movement", () => {
 
     ["Completed: the finalizer goes", { phase: "Completed" }, "removeFinalizer"],
     ["Failed: nothing more is done", { phase: "Failed", finalizer: false }, "nothing"],
+    ["Completed: the agent that had it lets it go", { phase: "Completed", role: "bystander", completedForMs: 1_000 }, 'wait for node "node-1" to let it go'],
+    ["Completed: another one does when that one does not", { phase: "Completed", role: "bystander", completedForMs: 60_000 }, "removeFinalizer"],
+    ["New: it is the turn of another node's agent", { phase: "New", claimInMs: 200 }, "wait for the agent of another node to take it"],
     ["Canceled: a deletion changes nothing", { phase: "Canceled", deleting: true }, "removeFinalizer"],
   ])("%s", (_title, changes, wanted) => {
     expect(told(changes)).toBe(wanted);

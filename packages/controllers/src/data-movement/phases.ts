@@ -14,7 +14,7 @@
  *
  *   Accepted, Prepared, InProgress, Canceling ──── node dead, pod lost ────► Accepted, at most three times; then Failed
  *
- * Every way to an end is the same three steps: the ending is written on the object, what was made on the way is taken away, the phase is set; then the finalizer goes.
+ * Every way to an end is the same three steps: the ending is written on the object, what was made on the way is taken away, the phase is set and the finalizer goes.
  */
 import type { TransferDetails } from "@drayage/api";
 import type { Ending, Phase, TerminalPhase } from "./movement.ts";
@@ -28,6 +28,14 @@ export interface MovementProgress {
   readonly totalBytes: number;
   readonly doneBytes: number;
   readonly details?: TransferDetails;
+}
+
+/** What is the matter with the node that should act: it is silent itself, or only nobody acts on it. */
+export interface Loss {
+  readonly of: "node" | "agent";
+  /** Until it is given up; 0 when it is. */
+  readonly inMs: number;
+  readonly why: string;
 }
 
 export type DataPath =
@@ -67,12 +75,18 @@ export interface Observed {
   readonly queueFull: boolean;
   readonly slotFree: boolean;
   readonly blockedBy: string | undefined;
+  /** How long what is new is left to the agents of other nodes yet. */
+  readonly claimInMs?: number | undefined;
+  /** Since it ended. */
+  readonly completedForMs?: number | undefined;
+  /** Since it was created, by this node's clock. */
+  readonly ageMs?: number | undefined;
   /** Its mover is another program, which moves as soon as its pod runs and stops when its pod is told to end. */
   readonly selfStarting: boolean;
   readonly dataPath: DataPath;
-  /** The mover pod of this epoch, and the node that it is on while that one is dead. */
+  /** The mover pod of this epoch, and what is the matter with the node that it is on when that one was given up. */
   readonly podUid?: string | undefined;
-  readonly strandedOn?: string | undefined;
+  readonly stranded?: string | undefined;
   /** How often it was adopted. */
   readonly epoch: number;
   /** Progress as it stands in the status. */
@@ -87,14 +101,16 @@ export interface Observed {
   readonly datamover: string;
   readonly knownMovers: readonly string[];
   readonly ownerNode: string;
-  /** Until that node is taken for dead; undefined while it is well. */
-  readonly ownerDeadInMs?: number | undefined;
+  /** What is the matter with that node; undefined while it is well. */
+  readonly loss?: Loss | undefined;
+  /** Why no node will ever take it. */
+  readonly astray?: string | undefined;
   /** What the status says. */
   readonly message?: string | undefined;
 }
 
 export type Step =
-  | { readonly do: "addFinalizer" | "removeFinalizer" | "claim" | "stampCancel" }
+  | { readonly do: "removeFinalizer" | "claim" | "stampCancel" }
   | { readonly do: "requestCancel"; readonly message: string }
   | { readonly do: "work"; readonly work: Extract<Work, { state: "act" }> }
   | { readonly do: "recordEnding"; readonly phase: TerminalPhase; readonly message?: string; readonly status?: Readonly<Record<string, unknown>> }
@@ -133,6 +149,8 @@ const TELL_AFTER_MS = 15_000;
 
 const POLL_MS = 500;
 const QUEUE_MS = 5_000;
+/** What a restore makes comes all at once: what is missing now is there in a moment. */
+const YOUNG_MS = 5_000;
 const DETAILS_EVERY_MS = 10_000;
 const TICK_MS = 60_000;
 
@@ -151,17 +169,19 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
       : o.cancelRequested
         ? finish("Canceled", `${o.noun} was canceled before it started`)
         : o.role === "heir"
-          ? finish("Failed", `node "${o.ownerNode}" is not ready`)
+          ? finish("Failed", lossOf(o))
           : o.role === "bystander"
             ? o.ownerNode === ""
-              ? waitFor("the node of its pod", TICK_MS)
+              ? o.astray !== undefined
+                ? finish("Failed", o.astray)
+                : waitFor("the node of its pod", TICK_MS)
               : waitForOwner(o)
-            : !o.finalizer
-              ? step({ do: "addFinalizer" })
+            : (o.claimInMs ?? 0) > 0
+              ? waitFor("the agent of another node to take it", o.claimInMs ?? 0)
               : o.queueFull
                 ? waitFor("others that are being prepared: the prepare queue is full", QUEUE_MS)
                 : o.blockedBy !== undefined
-                  ? waitFor(o.blockedBy, QUEUE_MS)
+                  ? waitFor(o.blockedBy, (o.ageMs ?? QUEUE_MS) < YOUNG_MS ? POLL_MS : QUEUE_MS)
                   : step({ do: "claim" }),
 
   Accepted: (o) =>
@@ -172,10 +192,10 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
         : o.hosting && isUp(o) && !o.cancelRequested
           ? step({ do: "setPhase", to: "Prepared" })
           : isLost(o)
-            ? adopt(o, o.dataPath.state === "failed" ? o.dataPath.message : `node "${o.strandedOn}" of the mover pod is not ready`)
+            ? adopt(o, o.dataPath.state === "failed" ? o.dataPath.message : `the mover pod cannot go on: ${o.stranded}`)
             : o.role === "heir"
               ? o.pinned
-                ? finish("Failed", deadNode(o))
+                ? finish("Failed", lossOf(o))
                 : step({ do: "claim" })
               : o.role === "bystander"
                 ? waitForOwner(o)
@@ -183,7 +203,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
 
   Prepared: (o) =>
     o.role === "heir"
-      ? adopt(o, deadNode(o))
+      ? adopt(o, lossOf(o))
       : o.cancelRequested && (o.role === "owner" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled before its data path started`)
         : o.role === "bystander"
@@ -218,13 +238,13 @@ export function decide(o: Observed): Decision {
   return phases[o.phase](o);
 }
 
-const waitForOwner = (o: Observed): Decision => waitFor(`node "${o.ownerNode}"`, Math.min(o.ownerDeadInMs ?? TICK_MS, TICK_MS));
-const deadNode = (o: Observed): string => `node "${o.ownerNode}" is not ready`;
+const waitForOwner = (o: Observed): Decision => waitFor(`node "${o.ownerNode}"`, Math.min(o.loss?.inMs ?? TICK_MS, TICK_MS));
+const lossOf = (o: Observed): string => o.loss?.why ?? `node "${o.ownerNode}" is not ready`;
 
 /** Whether a pod that was to come up was taken away again, or is on a node that died: what it may still hold is left to it. */
 function isLost(o: Observed): boolean {
   if (o.role === "bystander" || o.pinned || o.selfStarting) return false;
-  return o.strandedOn !== undefined || (o.dataPath.state === "failed" && o.dataPath.disrupted === true);
+  return o.stranded !== undefined || (o.dataPath.state === "failed" && o.dataPath.disrupted === true);
 }
 
 /** Everything anew on another node, where that can be done: a volume that is tied to its node cannot follow, and movers of others know no fence. */
@@ -246,7 +266,7 @@ function exposing(o: Observed): Decision {
     case "act":
       return perform(work);
     case "wait":
-      return tellingOf(o, waitFor(work.reason, POLL_MS));
+      return tellingOf(o, waitFor(work.reason, work.recheckMs ?? POLL_MS));
     case "failed":
       return finish("Failed", work.message);
     case "unrecoverable":
@@ -276,7 +296,12 @@ function running(o: Observed): Decision {
   if (o.role === "heir") {
     // What the mover made is all there; its node is not needed any more.
     const hasEnded = o.delivering || o.dataPath.state === "succeeded" || (o.dataPath.state === "failed" && o.dataPath.disrupted !== true);
-    return hasEnded && !o.pinned ? step({ do: "inherit" }) : adopt(o, deadNode(o));
+    if (hasEnded && !o.pinned) return step({ do: "inherit" });
+    // What is tied to its node cannot be inherited, but the end of its mover can be told by anybody.
+    if (o.pinned && o.dataPath.state === "succeeded") return deliver(o);
+    // On a node that is well the mover goes on without an agent; only what comes after it is left to others.
+    if (o.loss?.of === "agent" && o.dataPath.state === "running" && !overdue) return waitFor("the mover", TICK_MS);
+    return adopt(o, lossOf(o));
   }
   if (overdue) return finish("Canceled", `${o.noun} was canceled, and its mover did not answer in time`);
   if (o.role === "bystander") return waitForOwner(o);
@@ -299,7 +324,7 @@ function running(o: Observed): Decision {
 function deliver(o: Observed): Decision {
   const work = o.work;
   if (work?.state === "act") return perform(work);
-  if (work?.state === "wait") return waitFor(work.reason, POLL_MS);
+  if (work?.state === "wait") return waitFor(work.reason, work.recheckMs ?? POLL_MS);
   if (work?.state === "failed" || work?.state === "unrecoverable") return finish("Failed", work.message);
   const result = o.dataPath.state === "succeeded" ? o.dataPath.result : undefined;
   return finish("Completed", result?.message, result?.status);
@@ -308,7 +333,7 @@ function deliver(o: Observed): Decision {
 function concluding(o: Observed, ending: Ending): Decision {
   if (!mayConclude(o)) return waitFor(`node "${ending.by}" to clean up`, TICK_MS);
   if (o.work?.state === "act") return perform(o.work);
-  if (o.work?.state === "wait") return waitFor(o.work.reason, POLL_MS);
+  if (o.work?.state === "wait") return waitFor(o.work.reason, o.work.recheckMs ?? POLL_MS);
   return step({ do: "conclude", ending });
 }
 
@@ -317,8 +342,11 @@ export function mayConclude(o: Pick<Observed, "endingIsMine" | "role" | "endedFo
   return o.endingIsMine || o.role === "heir" || o.endedForMs >= ENDING_ABANDONED_MS;
 }
 
+/** By the agent that had it, so that not all write at once; by any, when that one does not. */
 function terminal(o: Observed): Decision {
-  return o.finalizer ? step({ do: "removeFinalizer" }) : nothing;
+  if (!o.finalizer) return nothing;
+  const isLeftToOwner = o.role === "bystander" && o.completedForMs !== undefined && o.completedForMs < TICK_MS;
+  return isLeftToOwner ? waitFor(`node "${o.ownerNode}" to let it go`, TICK_MS - (o.completedForMs ?? 0)) : step({ do: "removeFinalizer" });
 }
 
 function cancelIsOverdue(o: Observed): boolean {

@@ -4,7 +4,8 @@
  */
 export type Work =
   | { readonly state: "act"; readonly what: string; readonly run: () => Promise<void> }
-  | { readonly state: "wait"; readonly reason: string }
+  /** `recheckMs` where a cache tells when it is over, and looking sooner is for nothing. */
+  | { readonly state: "wait"; readonly reason: string; readonly recheckMs?: number }
   | { readonly state: "done" }
   /** Cannot be reached: the movement fails. */
   | { readonly state: "failed"; readonly message: string }
@@ -12,7 +13,7 @@ export type Work =
   | { readonly state: "unrecoverable"; readonly message: string };
 
 export const done: Work = { state: "done" };
-export const wait = (reason: string): Work => ({ state: "wait", reason });
+export const wait = (reason: string, recheckMs?: number): Work => ({ state: "wait", reason, ...(recheckMs === undefined ? {} : { recheckMs }) });
 export const failed = (message: string): Work => ({ state: "failed", message });
 export const act = (what: string, run: () => Promise<unknown>): Work => ({
   state: "act",

@@ -1,7 +1,7 @@
 import { backupRepositories, backupStorageLocations, type DataUpload, dataUploads, LABELS, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
-import { type ConfigMap, events, type Node, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
+import { type ConfigMap, events, keyOf, type Node, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { describe, expect, it } from "vitest";
 import { dataMoverClaims } from "../data-movement/data-movers.ts";
@@ -127,7 +127,7 @@ describe("a DataUpload", () => {
     const { stop } = await agent(w);
     const result = await until(w, ended);
     await stop();
-    expect(phases).toEqual(["New", "Accepted", "Prepared", "InProgress", "Completed"]);
+    expect(phases).toEqual(["Accepted", "Prepared", "InProgress", "Completed"]);
     expect(result.status).toMatchObject({
       phase: "Completed",
       acceptedByNode: "node-1",
@@ -218,7 +218,7 @@ describe("a DataUpload", () => {
     const { stop } = await agent(w);
     const result = await until(w, ended);
     await stop();
-    expect(result.status?.message).toBe('data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage"');
+    expect(result.status?.message).toBe('data mover "acme" does not exist: the movers here are "velero", "velero-fs", "velero-block", "drayage"');
     expect(leftovers(w)).toEqual([]);
   });
 
@@ -434,6 +434,48 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it.each([
+    ["by its node", "win-1", {}, 'node "win-1", which it was made for, runs it'],
+    ["by the file system of its class", undefined, { "csi.storage.k8s.io/fstype": "NTFS" }, 'storage class "csi" makes file systems of type ntfs'],
+  ])("is refused at once where its volume is one of Windows %s", async (_title, nodeName, parameters, why) => {
+    const w = world();
+    w.client.seed(nodes, { ...node("win-1", "True"), metadata: { name: "win-1", labels: { "kubernetes.io/os": "windows" } } });
+    w.client.seed(storageClasses, { metadata: { name: "csi" }, provisioner: "p", parameters: parameters as Record<string, string> });
+    w.client.mutate(persistentVolumeClaims, { namespace: "notes", name: "files" }, ({ metadata }) => {
+      metadata.annotations = nodeName === undefined ? {} : { "volume.kubernetes.io/selected-node": nodeName };
+    });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended, 40);
+    await stop();
+    expect(result.status).toMatchObject({ phase: "Failed" });
+    // It says `linux` of what a mover has begun with, and never anything else.
+    expect(result.status?.nodeOS).toBeUndefined();
+    expect(result.status?.message).toBe(
+      `the backup of "notes/files" is that of a volume of Windows: ${why}, and Drayage's movers run on Linux only. Leave the volume out by a resource policy (action "skip"), or have it moved by another data mover`,
+    );
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it.each([
+    ["on a node of Linux, whatever its class makes", { "volume.kubernetes.io/selected-node": "node-1" }, "Filesystem"],
+    ["as a device", {}, "Block"],
+  ] as const)("completes where its volume is used %s", async (_title, annotations, volumeMode) => {
+    const w = world();
+    w.client.mutate(nodes, { name: "node-1" }, ({ metadata }) => {
+      metadata.labels = { "kubernetes.io/os": "linux" };
+    });
+    w.client.seed(storageClasses, { metadata: { name: "csi" }, provisioner: "p", parameters: { "csi.storage.k8s.io/fstype": "ntfs" } });
+    w.client.mutate(persistentVolumeClaims, { namespace: "notes", name: "files" }, (claim) => {
+      claim.metadata.annotations = { ...annotations };
+      claim.spec.volumeMode = volumeMode;
+    });
+    create(w);
+    const { stop } = await agent(w);
+    expect((await until(w, ended)).status).toMatchObject({ phase: "Completed", nodeOS: "linux" });
+    await stop();
+  });
+
   it("fails when its volume snapshot is not there", async () => {
     const w = world();
     w.client.seed(dataUploads, upload());
@@ -620,6 +662,20 @@ describe("a DataUpload", () => {
     const result = await until(w, ended);
     await stop();
     expect(result.status).toMatchObject({ phase: "Completed", acceptedByNode: "node-2", node: "node-2" });
+  });
+
+  it("that is canceled at once takes a snapshot that was cut with a group out of the storage: its driver would leave it to the group, which is gone", async () => {
+    const w = world();
+    create(w, upload({ cancel: true }));
+    for (const content of w.client.all(volumeSnapshotContents))
+      w.client.mutate(volumeSnapshotContents, keyOf(content), (current) => {
+        current.status = { ...current.status, volumeGroupSnapshotHandle: "group" };
+      });
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status?.phase).toBe("Canceled");
+    expect(leftovers(w)).toEqual([]);
   });
 
   it("gets past failures of the API server at any single write", async () => {

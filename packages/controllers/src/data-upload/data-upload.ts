@@ -7,8 +7,11 @@ import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
 import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { done, type Work } from "../data-movement/work.ts";
-import { csiSnapshotExposer } from "../exposers/csi-snapshot-exposer.ts";
+import { cleanUpSnapshot, exposeSnapshot } from "../exposers/csi-snapshot-exposer.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
+import { systemsOf } from "../exposers/node-os.ts";
+import { Sightings } from "../exposers/sightings.ts";
+import { makesCopies } from "../exposers/tenant-copies.ts";
 
 export interface DataUploadControllerDeps extends MovementControllerDeps {
   readonly pod: ExposerDeps["pod"];
@@ -21,7 +24,10 @@ export function startDataUploadController(deps: DataUploadControllerDeps): Contr
 
 export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<DataUpload> {
   const moverOf = registeredMovers(deps.caches);
-  const exposer = csiSnapshotExposer({ ...deps, moverOf });
+  const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods });
+  const exposer = { ...deps, moverOf, systemOf: systemsOf(deps.caches.nodes) };
+  const finder = { client: deps.client, namespace: deps.namespace, known: deps.caches.repositories };
+  const mayHaveCopies = (upload: DataUpload): boolean => makesCopies(deps.config) || !sightings.knowsAll(upload);
   return {
     type: dataUploads,
     noun: "data upload",
@@ -29,19 +35,23 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     stampsStartOnEnd: true,
     startStatus: { nodeOS: "linux" },
     blockedBy: async () => undefined,
+    begun: (upload) => sightings.begun(upload),
+    ended: (upload) => sightings.ended(upload),
     expose: async (upload) => {
       const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = upload.spec;
-      const repository = (): Promise<BackupRepository | Work> => repositoryFor(deps, { location, volumeNamespace }, upload.metadata.creationTimestamp);
+      const repository = (): Promise<BackupRepository | Work> => repositoryFor(finder, { location, volumeNamespace }, upload.metadata.creationTimestamp);
       // A mover of another kind has no repository.
-      if (moverOf(upload.spec.datamover ?? "") !== undefined) return exposer.expose(upload, repository);
+      const expose = (): Promise<Work> => sightings.look(upload, (client) => exposeSnapshot({ ...exposer, client }, upload, repository));
+      if (moverOf(upload.spec.datamover ?? "") !== undefined) return expose();
       // Asked for first, so that it gets ready while the volume is exposed.
       const early = await repository();
       if ("state" in early && early.state !== "wait") return early;
-      return exposer.expose(upload, repository);
+      return expose();
     },
     deliver: async () => done,
     isDelivering: () => false,
-    cleanUp: (upload, _ending, endedForMs) => exposer.cleanUp(upload, endedForMs),
+    cleanUp: (upload, _ending, endedForMs) =>
+      sightings.look(upload, (client) => cleanUpSnapshot({ ...exposer, client }, upload, endedForMs, mayHaveCopies(upload))),
     parseResult: (message, upload) => {
       if (moverOf(upload.spec.datamover ?? "") !== undefined) return uploadResultOf(message, upload);
       const result = parseBackupDataPathResult(message);

@@ -3,7 +3,7 @@ import { type DataProtectionApplication, dataProtectionApplications } from "@dra
 import { formatTime, hasCode, type Logger, type RandomSource } from "@drayage/base";
 import { generateRepositoryPassword, REPO_CREDENTIALS } from "@drayage/install";
 import { controllerReference, type EventRecorder, type GenericObject, type KubeClient, secrets } from "@drayage/kube";
-import type { Condition, Step } from "./dpa.ts";
+import type { Step } from "./dpa.ts";
 import { OWNED_TYPES } from "./observe.ts";
 import { DPA_NAME_LABEL, OADP_LABEL } from "./owned-manifest.ts";
 
@@ -45,7 +45,7 @@ export async function apply(deps: ApplierDeps, dpa: DataProtectionApplication, s
       events.event(dpa, step.type, step.reason, step.message);
       return;
     case "setCondition":
-      return setCondition(deps, dpa, step.condition, signal);
+      return setCondition(deps, dpa, step, signal);
   }
 }
 
@@ -67,14 +67,15 @@ async function createPassword({ client, namespace, random }: ApplierDeps, signal
 async function setCondition(
   { client, namespace, logger, nowMs }: ApplierDeps,
   dpa: DataProtectionApplication,
-  condition: Condition,
+  { condition, without }: Extract<Step, { do: "setCondition" }>,
   signal: AbortSignal,
 ): Promise<void> {
-  const conditions = dpa.status?.conditions ?? [];
+  const all = dpa.status?.conditions ?? [];
+  const conditions = all.filter(({ type }) => type !== without);
   const before = conditions.find(({ type }) => type === condition.type);
   const { generation } = dpa.metadata;
   const same = before?.status === condition.status && before.reason === condition.reason && before.message === condition.message;
-  if (same && before.observedGeneration === generation) return;
+  if (same && before.observedGeneration === generation && conditions.length === all.length) return;
   const lastTransitionTime = before?.status === condition.status ? before.lastTransitionTime : formatTime(nowMs());
   const after = { ...condition, lastTransitionTime, ...(generation === undefined ? {} : { observedGeneration: generation }) };
   // Conditions of others, such as those of OADP's operator, stay; a write of theirs in between is a conflict, and this one is made again.

@@ -1,5 +1,12 @@
-import { backupStorageLocations, type CloudStorage, cloudStorages, dataProtectionApplications, volumeSnapshotLocations } from "@drayage/api";
-import { type Clock, hasCode, type Logger, type RandomSource } from "@drayage/base";
+import {
+  backupStorageLocations,
+  type CloudStorage,
+  cloudStorages,
+  type DataProtectionApplication,
+  dataProtectionApplications,
+  volumeSnapshotLocations,
+} from "@drayage/api";
+import { type Clock, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import { REPO_CREDENTIALS } from "@drayage/install";
 import {
   type ConfigMap,
@@ -12,16 +19,18 @@ import {
   type KubeClient,
   type KubeObject,
   type ObjectKey,
+  type ReconcileResult,
   type ResourceType,
   type Secret,
   secrets,
+  services,
   source,
   startController,
   startInformer,
 } from "@drayage/kube";
 import type { RunningController } from "../backup/backup-controller.ts";
-import { apply } from "./apply.ts";
-import { decide } from "./dpa.ts";
+import { type ApplierDeps, apply } from "./apply.ts";
+import { decide, decideAfterRefusal, type Observed } from "./dpa.ts";
 import { observe } from "./observe.ts";
 import { DPA_NAME_LABEL, OADP_LABEL } from "./owned-manifest.ts";
 import { referencedSecrets } from "./validate.ts";
@@ -40,6 +49,8 @@ export interface DpaControllerDeps {
 /** What nobody tells of is looked at again at this pace. */
 const RESYNC_MS = 60_000;
 const CONFLICT_MS = 500;
+/** An API server that says no to what is asked of it, and not one that cannot answer. */
+const REFUSALS = ["KUBE_INVALID", "KUBE_BAD_REQUEST", "KUBE_FORBIDDEN"] as const;
 const EVENTS_FLUSH_MS = 2_000;
 
 /** Keeps the installation of each DataProtectionApplication as it should be. */
@@ -53,6 +64,7 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
     informer(configMaps, ours) as Informer<KubeObject>,
     informer(deployments, ours) as Informer<KubeObject>,
     informer(daemonSets, ours) as Informer<KubeObject>,
+    informer(services, ours) as Informer<KubeObject>,
     informer(backupStorageLocations, ours) as Informer<KubeObject>,
     informer(volumeSnapshotLocations, ours) as Informer<KubeObject>,
   ];
@@ -65,6 +77,11 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
   const events = createEventRecorder({ client, clock, random, logger, component: "drayage-operator" });
   const observer = { client, namespace, image, all: () => applications.list() };
   const applier = { client, namespace, logger, random, events, nowMs: () => clock.nowMs() };
+
+  const isStillWanted = ({ metadata }: DataProtectionApplication): boolean => {
+    const current = applications.get({ namespace, name: metadata.name ?? "" });
+    return current?.metadata.uid === metadata.uid && current?.metadata.deletionTimestamp === undefined;
+  };
 
   const controller = startController({
     name: "data-protection-application",
@@ -99,15 +116,7 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
     async reconcile(key, signal) {
       const dpa = await client.find(dataProtectionApplications, key, signal);
       if (dpa === undefined) return {};
-      for (const step of decide(await observe(observer, dpa, signal))) {
-        try {
-          await apply(applier, dpa, step, signal);
-        } catch (error) {
-          if (!hasCode(error, "KUBE_CONFLICT")) throw error;
-          return { requeueAfterMs: CONFLICT_MS };
-        }
-      }
-      return {};
+      return await carryOut(applier, await observe(observer, dpa, signal), () => isStillWanted(dpa), signal);
     },
   });
   return {
@@ -118,6 +127,32 @@ export function startDpaController(deps: DpaControllerDeps): RunningController {
       await events.flush(EVENTS_FLUSH_MS);
     },
   };
+}
+
+async function carryOut(applier: ApplierDeps, observed: Observed, isStillWanted: () => boolean, signal: AbortSignal): Promise<ReconcileResult> {
+  const { dpa } = observed;
+  for (const step of decide(observed)) {
+    // What is deleted meanwhile takes along what it owned, and gets no more: it would come up once more, until it is collected.
+    if (step.do === "apply" && !isStillWanted()) return {};
+    try {
+      await apply(applier, dpa, step, signal);
+    } catch (error) {
+      if (hasCode(error, "KUBE_CONFLICT")) return { requeueAfterMs: CONFLICT_MS };
+      if (step.do !== "setCondition" && hasCode(error, ...REFUSALS)) await tellRefusal(applier, observed, messageOf(error), signal);
+      // Tried again, since what refuses may be a quota or a webhook.
+      throw error;
+    }
+  }
+  return {};
+}
+
+async function tellRefusal(applier: ApplierDeps, observed: Observed, message: string, signal: AbortSignal): Promise<void> {
+  try {
+    await apply(applier, observed.dpa, decideAfterRefusal(observed, message), signal);
+  } catch (error) {
+    // Said by the next try.
+    if (!hasCode(error, "KUBE_CONFLICT", "KUBE_NOT_FOUND")) throw error;
+  }
 }
 
 /** Changes with what somebody wants: the generation of what has one, the contents of a ConfigMap, labels and owners. */

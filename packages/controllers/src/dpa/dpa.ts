@@ -19,7 +19,7 @@ import { PLUGIN_IMAGE_KEYS } from "./plugins.ts";
 import { correctedSpec, type Spec } from "./spec.ts";
 import { problemWith, referencedSecrets } from "./validate.ts";
 import { desiredClassOptions, desiredResticSecrets } from "./volsync-era.ts";
-import { desiredNodeAgent, desiredServer } from "./workloads.ts";
+import { desiredMetricsService, desiredNodeAgent, desiredServer, desiredWebhookService } from "./workloads.ts";
 
 export type Mode = "standalone" | "guest";
 
@@ -75,7 +75,8 @@ export type Step =
   | { readonly do: "apply"; readonly manifest: OwnedManifest }
   | { readonly do: "delete"; readonly kind: OwnedManifest["kind"]; readonly name: string }
   | { readonly do: "tell"; readonly type: "Normal" | "Warning"; readonly reason: string; readonly message: string }
-  | { readonly do: "setCondition"; readonly condition: Condition };
+  /** `without` is a condition of another mode, which nobody looks after any more. */
+  | { readonly do: "setCondition"; readonly condition: Condition; readonly without?: Condition["type"] };
 
 const MODE_ANNOTATION = "drayage.io/mode";
 const COMPLETE = "Reconcile complete";
@@ -89,9 +90,8 @@ export function decide(observed: Observed): readonly Step[] {
   const { dpa } = observed;
   if (dpa.metadata.deletionTimestamp !== undefined) return [];
   const mode = modeOf(dpa);
-  const type = mode === "guest" ? "DrayageReconciled" : "Reconciled";
   const problem = problemWith(observed, mode);
-  if (problem !== undefined) return [...warnings(dpa.spec), { do: "setCondition", condition: { type, status: "False", reason: "Error", message: problem } }];
+  if (problem !== undefined) return [...warnings(dpa.spec), setCondition(observed, "False", "Error", problem)];
   const wanted = desiredObjects(observed, mode ?? "standalone");
   return [
     ...warnings(dpa.spec),
@@ -99,12 +99,36 @@ export function decide(observed: Observed): readonly Step[] {
     ...replacements(observed, wanted),
     ...wanted.map((manifest): Step => ({ do: "apply", manifest })),
     ...leftovers(observed.owned, wanted),
-    { do: "setCondition", condition: { type, status: "True", reason: "Complete", message: COMPLETE } },
+    setCondition(observed, "True", "Complete", COMPLETE),
   ];
+}
+
+/** What is said where the API server refuses a step: much of a pod is checked by nobody before. */
+export function decideAfterRefusal(observed: Observed, message: string): Step {
+  return setCondition(observed, "False", "Error", message);
+}
+
+function setCondition(observed: Observed, status: Condition["status"], reason: Condition["reason"], message: string): Step {
+  if (modeOf(observed.dpa) !== "guest") return { do: "setCondition", condition: { type: "Reconciled", status, reason, message }, without: "DrayageReconciled" };
+  const step = { do: "setCondition", condition: { type: "DrayageReconciled", status, reason, message } } as const;
+  return observed.oadpOperatorRuns ? step : { ...step, without: "Reconciled" };
 }
 
 /** Everything that should be there, in the order in which it can be made. */
 export function desiredObjects(observed: Observed, mode: Mode): OwnedManifest[] {
+  const { resourceLabels, resourceAnnotations } = observed.dpa.spec;
+  return desiredParts(observed, mode).map((manifest) => {
+    const { labels, annotations, ...metadata } = manifest.metadata;
+    const noted = { ...resourceAnnotations, ...annotations };
+    // What finds an object again goes before what somebody calls it.
+    return {
+      ...manifest,
+      metadata: { ...metadata, labels: { ...resourceLabels, ...labels }, ...(Object.keys(noted).length === 0 ? {} : { annotations: noted }) },
+    };
+  });
+}
+
+function desiredParts(observed: Observed, mode: Mode): OwnedManifest[] {
   const spec = correctedSpec(observed.dpa.spec);
   const agent = desiredNodeAgent(observed, spec, mode);
   if (mode === "guest")
@@ -117,6 +141,8 @@ export function desiredObjects(observed: Observed, mode: Mode): OwnedManifest[] 
     ...desiredSnapshotLocations(observed.dpa, spec),
     desiredServer(observed, spec),
     ...agent,
+    desiredMetricsService(observed.dpa, spec),
+    ...desiredWebhookService(observed.dpa),
   ];
 }
 

@@ -12,6 +12,7 @@ import {
   type LabelSelector,
   type ResourceType,
   secrets,
+  services,
 } from "@drayage/kube";
 import type { ArgumentOverride, Observed, OwnedObject, SecretFacts } from "./dpa.ts";
 import { OADP_LABEL, type OwnedManifest } from "./owned-manifest.ts";
@@ -34,6 +35,7 @@ export const OWNED_TYPES: Readonly<Record<OwnedManifest["kind"], ResourceType<Ku
   VolumeSnapshotLocation: volumeSnapshotLocations as ResourceType<KubeObject>,
   Deployment: deployments,
   DaemonSet: daemonSets,
+  Service: services,
 };
 
 const ARGUMENT_ANNOTATIONS = {

@@ -3,7 +3,7 @@ import type { Manifest } from "@drayage/install";
 
 /** An object that a DataProtectionApplication brings about in its own namespace. */
 export interface OwnedManifest extends Manifest {
-  kind: "ConfigMap" | "Secret" | "BackupStorageLocation" | "VolumeSnapshotLocation" | "Deployment" | "DaemonSet";
+  kind: "ConfigMap" | "Secret" | "BackupStorageLocation" | "VolumeSnapshotLocation" | "Deployment" | "DaemonSet" | "Service";
 }
 
 export const OADP_LABEL = "openshift.io/oadp";

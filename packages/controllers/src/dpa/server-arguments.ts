@@ -61,6 +61,7 @@ export function serverArguments(dpa: DataProtectionApplication, spec: Spec, over
     ["default-snapshot-move-data", velero.defaultSnapshotMoveData],
     ["disable-informer-cache", velero.disableInformerCache ?? false],
     ["item-block-worker-count", (velero.itemBlockWorkerCount ?? 0) > 0 ? velero.itemBlockWorkerCount : undefined],
+    ["concurrent-backups", (velero.concurrentBackups ?? 0) > 0 ? velero.concurrentBackups : undefined],
     ["backup-repository-configmap", repository],
     ["repo-maintenance-job-configmap", maintenance],
     ...volSyncEra(dpa, spec),

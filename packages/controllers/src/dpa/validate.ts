@@ -117,7 +117,9 @@ function providerProblem(path: string, { velero, bucket }: BackupLocation, obser
     const storage = observed.cloudStorages.get(name);
     if (storage === undefined) return `${path}.bucket.cloudStorageRef: CloudStorage ${quoted(name)} does not exist`;
     const { provider } = storage.spec;
-    return provider === "aws" ? undefined : `${path}.bucket.cloudStorageRef: CloudStorage ${quoted(name)} is of provider ${quoted(provider)}, aws is wanted`;
+    return provider === "aws"
+      ? undefined
+      : `${path}.bucket.cloudStorageRef: CloudStorage ${quoted(name)} is of provider ${quoted(provider)}, aws is wanted: make the bucket there, and name it in velero.objectStorage.bucket`;
   }
   const provider = providerOf(velero.provider ?? "");
   const at = `${path}.velero`;
@@ -284,7 +286,7 @@ const maintenanceResources: Check = (_observed, { configuration }) => {
 
 const nonAdmin: Check = (_observed, spec) =>
   spec.nonAdmin?.enable === true
-    ? "spec.nonAdmin.enable is true, and backups by users who do not administrate the cluster are not supported: leave it out, or run OADP's non-admin controller beside this"
+    ? "spec.nonAdmin.enable is true, and NonAdminBackup, NonAdminRestore and NonAdminBackupStorageLocation are not served: leave it out or false; a Schedule of the administrator's backs up others' namespaces, or OADP's non-admin controller, deployed beside this, serves them by what else spec.nonAdmin says"
     : undefined;
 
 const argumentOverrides: Check = ({ serverArguments, nodeAgentArguments }) => {

@@ -1,6 +1,6 @@
 /** The server and the node-agents of a DataProtectionApplication: those of an ordinary installation, with what the application asks for on top. */
 import type { DataProtectionApplication } from "@drayage/api";
-import { GUEST_NODE_AGENT, NODE_AGENT_NAME, nodeAgent, server } from "@drayage/install";
+import { GUEST_NODE_AGENT, METRICS_PORT, NODE_AGENT_NAME, nodeAgent, server, webhookService } from "@drayage/install";
 import type { Container, LabelSelector, PodTemplate } from "@drayage/kube";
 import { requirementsOf } from "@drayage/kube";
 import { nodeAgentData } from "./config-maps.ts";
@@ -41,10 +41,45 @@ export function desiredServer({ dpa, image, serverArguments: override }: Observe
   container.name = SERVER_DEPLOYMENT;
   container.args = ["server", ...serverArguments(dpa, spec, override)];
   container.imagePullPolicy = pullPolicyOf(spec, program);
+  const port = metricsPortOf(spec);
+  container["ports"] = [{ name: "metrics", containerPort: port }];
   container.env = [...(container.env ?? []), ...(backsUpImages(spec) ? [{ name: "OPENSHIFT_IMAGESTREAM_BACKUP", value: "true" }] : [])];
-  shape(manifest, container, { dpa, spec, labels, selector: { ...ownLabels(nameOf(dpa), "server") }, pod: velero.podConfig, affinity: velero.loadAffinity });
+  const selector = serverSelector(dpa);
+  const annotations = { "prometheus.io/port": String(port) };
+  shape(manifest, container, { dpa, spec, labels, selector, pod: velero.podConfig, affinity: velero.loadAffinity, annotations });
   addPlugins(manifest, container, spec);
   return manifest;
+}
+
+/** By which the server's Deployment and its Service find their pods. */
+function serverSelector(dpa: DataProtectionApplication): Record<string, string> {
+  return ownLabels(nameOf(dpa), "server");
+}
+
+/** Where the server shows its metrics: the port of `args.metrics-address`, which has the form `host:port`. */
+function metricsPortOf({ configuration }: Spec): number {
+  const port = /:(\d{1,5})$/.exec(configuration.velero?.args?.["metrics-address"] ?? "")?.[1];
+  return port === undefined ? METRICS_PORT : Number(port);
+}
+
+/** OADP's Service, which its users' ServiceMonitors select. */
+export function desiredMetricsService(dpa: DataProtectionApplication, spec: Spec): OwnedManifest {
+  const port = metricsPortOf(spec);
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "openshift-adp-velero-metrics-svc", namespace: dpa.metadata.namespace ?? "", labels: serverSelector(dpa) },
+    spec: { type: "ClusterIP", selector: serverSelector(dpa), ports: [{ name: "monitoring", port, targetPort: port, protocol: "TCP" }] },
+  };
+}
+
+const WEBHOOK_ANNOTATION = "drayage.io/admission-webhook";
+
+/** By being there it asks the server for its admission webhook. */
+export function desiredWebhookService(dpa: DataProtectionApplication): OwnedManifest[] {
+  if (dpa.metadata.annotations?.[WEBHOOK_ANNOTATION] === "false") return [];
+  const manifest = webhookService(dpa.metadata.namespace ?? "", serverSelector(dpa)) as OwnedManifest;
+  return [{ ...manifest, metadata: { ...manifest.metadata, labels: serverSelector(dpa) } }];
 }
 
 export function desiredNodeAgent({ dpa, image, nodeAgentArguments: override }: Observed, spec: Spec, mode: Mode): OwnedManifest[] {
@@ -96,20 +131,19 @@ function shape(manifest: Workload, container: Container, { spec, labels, selecto
   const { template } = manifest.spec;
   manifest.spec.selector = { matchLabels: selector };
   // Labels of the user cannot take the selector's place.
-  template.metadata = { labels: { ...pod?.labels, ...labels }, ...metadataOf({ ...spec.podAnnotations, ...annotations }) };
+  template.metadata = {
+    labels: { ...pod?.labels, ...labels },
+    annotations: { ...template.metadata?.annotations, ...spec.podAnnotations, ...pod?.annotations, ...annotations },
+  };
   container.env = [...(container.env ?? []), ...((pod?.env ?? []) as NonNullable<Container["env"]>)];
   const { requests, limits } = (pod?.resourceAllocations ?? {}) as { requests?: Record<string, number | string>; limits?: Record<string, number | string> };
   container.resources = { requests: texts({ ...DEFAULT_REQUESTS, ...requests }), ...(limits === undefined ? {} : { limits: texts(limits) }) };
   const podSpec = template.spec;
-  if (pod?.nodeSelector !== undefined) podSpec.nodeSelector = pod.nodeSelector;
+  if (pod?.nodeSelector !== undefined) podSpec.nodeSelector = { ...podSpec.nodeSelector, ...pod.nodeSelector };
   if (pod?.tolerations !== undefined) podSpec.tolerations = pod.tolerations;
   if (affinity !== undefined && affinity.length > 0) podSpec.affinity = nodeAffinity(affinity);
   if (spec.podDnsPolicy !== undefined) podSpec.dnsPolicy = spec.podDnsPolicy;
   if (spec.podDnsConfig !== undefined) podSpec.dnsConfig = spec.podDnsConfig;
-}
-
-function metadataOf(annotations: Record<string, string>): { annotations?: Record<string, string> } {
-  return Object.keys(annotations).length === 0 ? {} : { annotations };
 }
 
 /** A quantity may be written as a number; in a container it is text. */

@@ -146,6 +146,21 @@ describe("copies of what the storage looks for", () => {
     expect(client.peek(secrets, { namespace: "shop", name: "token" })).toBeDefined();
   });
 
+  it("go also by an agent that was started anew and is not told of them", async () => {
+    seedTenant("shop", "s.one");
+    storage.options = { mover: "waits" };
+    await start(KEPT);
+    createUpload("up");
+    await until("up", inPhase("InProgress"));
+    await stop?.();
+    await start({});
+    expect(copies()).toEqual(["token", "settings"]);
+    storage.options = {};
+    storage.nudge();
+    await until("up", hasEnded("Completed"));
+    expect(copies()).toEqual([]);
+  });
+
   it("stay for those of the same namespace that still need them", async () => {
     seedTenant("shop", "s.one");
     storage.options = { mover: "waits" };

@@ -22,6 +22,8 @@ import { hasCode } from "@drayage/base";
 import {
   bytesQuantity,
   controllerReference,
+  hasFinalizer,
+  isDeleting,
   type PersistentVolume,
   type PersistentVolumeClaim,
   persistentVolumeClaims,
@@ -30,37 +32,31 @@ import {
   secrets,
   storageClasses,
 } from "@drayage/kube";
+import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
 import { epochAnnotations, MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import { changedBlocksParts } from "./changed-blocks.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, unrecoverableReason } from "./hosting-pod.ts";
-import { claimRemoval, earlierEpochRemoval, notOurs, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
-import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
+import { earlierEpochRemoval, findAnew, moverRemoval, notOurs, type RemovalOptions, removal } from "./intermediate-objects.ts";
+import { buildRequestSecret, missingFiles, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { windowsRefusal } from "./node-os.ts";
 import { startingWork } from "./starting-pod.ts";
 import { tenantCopies, tenantCopiesRemoval } from "./tenant-copies.ts";
 import { unboundReason, waitingUpload } from "./unbound-claim.ts";
+import { ALLOW_MODE_CHANGE, modeForMover, movesDevices } from "./volume-mode.ts";
 
 const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
 
-export interface SnapshotExposer {
-  /** Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. */
-  expose(upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work>;
-  cleanUp(upload: DataUpload, endedForMs: number): Promise<Work>;
-}
-
-export function csiSnapshotExposer(deps: ExposerDeps): SnapshotExposer {
-  return {
-    expose: (upload, repository) => expose(deps, upload, repository),
-    cleanUp: (upload, endedForMs) => cleanUp(deps, upload, endedForMs),
-  };
-}
-
-/** Looked at from the end backwards: what is there proves that everything before it was done. */
-async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
+/**
+ * Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. Looked at from the end backwards: what is there proves that everything
+ * before it was done.
+ */
+export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
   const { client, namespace } = deps;
   const name = upload.metadata.name ?? "";
   const key = { namespace, name };
@@ -73,7 +69,7 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
     if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
-    return (await unboundReason(deps, waitingUpload(upload, deps))) ?? startingWork(deps, pod);
+    return (await unboundReason(deps, pod, waitingUpload(upload, deps))) ?? startingWork(deps, pod);
   }
   const claim = await client.find(persistentVolumeClaims, key);
   if (claim === undefined) return snapshotHandover(deps, upload);
@@ -82,6 +78,8 @@ async function expose(deps: ExposerDeps, upload: DataUpload, repository: () => P
   const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   const secret = await client.find(secrets, key);
   if (secret === undefined && mover !== undefined) {
+    const missing = await missingFiles(client, namespace, mover);
+    if (missing !== undefined) return failed(missing);
     const built = await buildRequestSecret(client, requestFor(upload, claim.spec.volumeMode ?? "Filesystem", namespace));
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
@@ -138,7 +136,7 @@ async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<
   if (content === undefined) return takeOver(deps, upload, source, `${sourceKey.namespace}/${sourceKey.name}`);
   const owner = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid];
   if (owner !== undefined && owner !== upload.metadata.uid) return failed(`volume snapshot content "${name}" is there already and belongs to something else`);
-  const disposal = await disposeOfSource(deps, content, source);
+  const disposal = await disposeOfSource(deps, content, source, { asked: true });
   if (disposal !== undefined) return disposal;
   const copies = await backupCopies(deps, upload);
   if (copies !== undefined) return copies;
@@ -159,6 +157,10 @@ async function takeOver(deps: ExposerDeps, upload: DataUpload, source: VolumeSna
   if (sourceContent === undefined) return failed(`volume snapshot content "${boundName}" of "${sourceName}" is not there`);
   const handle = sourceContent.status?.snapshotHandle;
   if (handle === undefined) return wait(`volume snapshot content "${boundName}" to have a handle`);
+  const { sourceNamespace, sourcePVC, csiSnapshot } = upload.spec;
+  const claim = await client.find(persistentVolumeClaims, { namespace: sourceNamespace, name: sourcePVC });
+  const refusal = await windowsRefusal(deps, `the backup of "${sourceNamespace}/${sourcePVC}"`, claim, csiSnapshot?.storageClass ?? "");
+  if (refusal !== undefined) return refusal;
   const snapshot = await client.find(volumeSnapshots, { namespace, name });
   if (snapshot === undefined) {
     const wanted = buildBackupSnapshot(deps, upload, source);
@@ -184,14 +186,15 @@ function buildBackupSnapshot(deps: ExposerDeps, upload: DataUpload, source: Volu
 interface ContentParts {
   readonly source: VolumeSnapshot;
   readonly sourceContent: VolumeSnapshotContent;
-  readonly snapshot: VolumeSnapshot;
+  /** That it is bound to; undefined for none. */
+  readonly snapshot: VolumeSnapshot | undefined;
   readonly handle: string;
 }
 
 function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sourceContent, snapshot, handle }: ContentParts): VolumeSnapshotContent {
   const name = upload.metadata.name ?? "";
   const managedBy = sourceContent.metadata.labels?.[MANAGED_BY];
-  const { uid, resourceVersion } = snapshot.metadata;
+  const { uid, resourceVersion } = snapshot?.metadata ?? {};
   const restoreSize = source.status?.restoreSize;
   const { sourceVolumeMode } = sourceContent.spec;
   return {
@@ -203,6 +206,7 @@ function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sou
         [MOVEMENT_ANNOTATIONS.sourceContent]: sourceContent.metadata.name ?? "",
         ...(restoreSize === undefined ? {} : { [MOVEMENT_ANNOTATIONS.restoreSize]: String(restoreSize) }),
         ...(sourceVolumeMode === undefined ? {} : { [MOVEMENT_ANNOTATIONS.sourceVolumeMode]: sourceVolumeMode }),
+        ...(movesDevices(upload.spec.datamover) ? { [ALLOW_MODE_CHANGE]: "true" } : {}),
       },
       ...(managedBy === undefined ? {} : { labels: { [MANAGED_BY]: managedBy } }),
     },
@@ -226,8 +230,16 @@ function lasting(annotations: Readonly<Record<string, string>> | undefined): Rec
   return Object.fromEntries(Object.entries(annotations ?? {}).filter(([key]) => !/\/volumesnapshot-being-(created|deleted)$/.test(key)));
 }
 
-/** Sets the source content to Retain and deletes the source's VolumeSnapshot, then its content; undefined once both are gone. */
-async function disposeOfSource(deps: ExposerDeps, content: VolumeSnapshotContent, source: VolumeSnapshot | undefined): Promise<Work | undefined> {
+/**
+ * Sets the source content to Retain and deletes the source's VolumeSnapshot, then its content; undefined once both are gone. That they have to go is enough for the backup to go on: on
+ * Retain, nothing can take the storage snapshot with them.
+ */
+async function disposeOfSource(
+  deps: ExposerDeps,
+  content: VolumeSnapshotContent,
+  source: VolumeSnapshot | undefined,
+  options: Pick<RemovalOptions, "asked"> = {},
+): Promise<Work | undefined> {
   const { client } = deps;
   // Without the annotation it was made by Velero's own node-agent, which this one replaced in the middle.
   const sourceContentName = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceContent] ?? source?.status?.boundVolumeSnapshotContentName;
@@ -240,10 +252,10 @@ async function disposeOfSource(deps: ExposerDeps, content: VolumeSnapshotContent
   }
   if (source !== undefined && source.status?.boundVolumeSnapshotContentName === sourceContentName) {
     const { namespace, name } = source.metadata;
-    const work = await removal(deps, volumeSnapshots, { namespace, name: name ?? "" });
+    const work = await removal(deps, volumeSnapshots, { namespace, name: name ?? "" }, options);
     if (work !== undefined) return work;
   }
-  return sourceContent === undefined ? undefined : removal(deps, volumeSnapshotContents, { name: sourceContentName });
+  return sourceContent === undefined ? undefined : removal(deps, volumeSnapshotContents, { name: sourceContentName }, options);
 }
 
 /** Before the claim, whose storage looks for them at once. */
@@ -271,7 +283,8 @@ async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: Volume
   // A driver that does not tell the size (0) leaves the claim's own.
   const storage = Number.isSafeInteger(restoreSize) && restoreSize > 0 ? bytesQuantity(restoreSize) : source?.spec.resources?.requests?.["storage"];
   // The application's claim may have been deleted since its snapshot was made.
-  const volumeMode = source?.spec.volumeMode ?? (content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceVolumeMode] === "Block" ? "Block" : "Filesystem");
+  const sourceMode = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceVolumeMode] === "Block" ? "Block" : undefined;
+  const volumeMode = modeForMover(upload.spec.datamover, source?.spec.volumeMode ?? sourceMode);
   const annotations = { ...override?.annotations, ...epochAnnotations(upload) };
   return {
     metadata: {
@@ -297,6 +310,7 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
   const topology = await sourceTopology(deps, upload);
   const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   const readOnly = claim.spec.accessModes?.includes("ReadOnlyMany") ?? false;
+  const changedBlocks = volumeMode === "Block" && mover === undefined ? await changedBlocksParts(deps, upload) : undefined;
   return buildHostingPod(deps, {
     name,
     uid,
@@ -313,6 +327,7 @@ async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: Persistent
     noRelabeling: readOnly && deps.config.backupPVC?.[upload.spec.csiSnapshot?.storageClass ?? ""]?.spcNoRelabeling === true,
     storageClass: claim.spec.storageClassName,
     ...(topology === undefined ? {} : { topology }),
+    ...(changedBlocks === undefined ? {} : { changedBlocks }),
   });
 }
 
@@ -328,34 +343,54 @@ async function sourceTopology(deps: ExposerDeps, upload: DataUpload): Promise<No
 }
 
 /** Claim before snapshot: a VolumeSnapshot stays for as long as a claim is being made from it. */
-async function cleanUp(deps: ExposerDeps, upload: DataUpload, endedForMs: number): Promise<Work> {
+export async function cleanUpSnapshot(deps: ExposerDeps, upload: DataUpload, endedForMs: number, mayHaveCopies: boolean): Promise<Work> {
   const { client, namespace } = deps;
   const name = upload.metadata.name ?? "";
   const patient = endedForMs < REMOVAL_PATIENCE_MS;
-  for (const next of [podRemoval, claimRemoval, secretRemoval, tenantCopiesRemoval]) {
-    const work = await next(deps, upload);
-    if (work !== undefined && (work.state !== "wait" || patient)) return work;
-  }
+  const moverWork = await moverRemoval(deps, upload, { patient, claims: [name] });
+  if (moverWork !== undefined) return moverWork;
   const sourceKey = { namespace: upload.spec.sourceNamespace, name: upload.spec.csiSnapshot?.volumeSnapshot ?? "" };
   try {
-    const content = await client.find(volumeSnapshotContents, { name });
+    // While it goes, its content does: that is looked at once it is gone, as it is then.
+    const snapshot = await client.find(volumeSnapshots, { namespace, name });
+    const isOurSnapshot = snapshot?.spec.source.volumeSnapshotContentName === name;
+    const going = isOurSnapshot && isDeleting(snapshot) ? await removal(deps, volumeSnapshots, { namespace, name }) : undefined;
+    if (going !== undefined && (going.state !== "wait" || patient)) return going;
+    const content = await (isOurSnapshot ? client.find(volumeSnapshotContents, { name }) : findAnew(client, volumeSnapshotContents, { name }));
     const source = sourceKey.name === "" ? undefined : await client.find(volumeSnapshots, sourceKey);
     const isOurs = content !== undefined && [undefined, upload.metadata.uid].includes(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid]);
     const sourceWork = isOurs
       ? await disposeOfSource(deps, content, source)
       : source === undefined
         ? undefined
-        : await removal(deps, volumeSnapshots, sourceKey);
+        : ((await memberTakeover(deps, upload, source)) ?? (await removal(deps, volumeSnapshots, sourceKey)));
     if (sourceWork !== undefined && (sourceWork.state !== "wait" || patient)) return sourceWork;
-    const snapshot = await client.find(volumeSnapshots, { namespace, name });
-    const snapshotWork = snapshot?.spec.source.volumeSnapshotContentName === name ? await removal(deps, volumeSnapshots, { namespace, name }) : undefined;
+    const snapshotWork = isOurSnapshot && going === undefined ? await removal(deps, volumeSnapshots, { namespace, name }) : undefined;
     if (snapshotWork !== undefined && (snapshotWork.state !== "wait" || patient)) return snapshotWork;
-    // The snapshot controller deletes it with its VolumeSnapshot; one that was never bound would stay.
+    // The snapshot controller deletes it with its VolumeSnapshot; one that was never bound would stay, and one that the driver does not know yet would go without its snapshot.
+    const isUnknown = isOurs && snapshot === undefined && hasFinalizer(content, CONTENT_FINALIZER) && content.status?.snapshotHandle === undefined;
+    if (isUnknown && patient) return wait(`volume snapshot content "${name}" to be known to its driver`);
     const contentWork = isOurs ? await removal(deps, volumeSnapshotContents, { name }) : undefined;
     if (contentWork !== undefined && (contentWork.state !== "wait" || patient)) return contentWork;
   } catch (error) {
     // A cluster whose snapshot kinds are gone has no snapshots left to clean up.
     if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
   }
-  return done;
+  // Asked for as a whole, so once: when everything else is gone.
+  return (mayHaveCopies ? await tenantCopiesRemoval(deps, upload) : undefined) ?? done;
+}
+
+/**
+ * A snapshot that was cut with a group is its group's to the snapshotter (external-snapshotter 8.7), and its group is gone: deleting its VolumeSnapshot would leave it in the storage for
+ * ever. A content that knows of no group takes it over, as it does when the data is moved, and is what the driver deletes it for. Undefined for any other.
+ */
+async function memberTakeover(deps: ExposerDeps, upload: DataUpload, source: VolumeSnapshot): Promise<Work | undefined> {
+  const { client } = deps;
+  const boundName = source.status?.boundVolumeSnapshotContentName;
+  const sourceContent = boundName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: boundName });
+  const { snapshotHandle: handle, volumeGroupSnapshotHandle: group } = sourceContent?.status ?? {};
+  if (sourceContent === undefined || handle === undefined || group === undefined) return undefined;
+  const content = buildBackupContent(deps, upload, { source, sourceContent, snapshot: undefined, handle });
+  const wanted = { ...content, metadata: { ...content.metadata, finalizers: [CONTENT_FINALIZER] } };
+  return act(`take over snapshot "${handle}" of a group`, () => client.create(volumeSnapshotContents, wanted));
 }

@@ -31,6 +31,8 @@ export interface ExposerDeps {
   readonly namespace: string;
   readonly pod: MoverPodSettings;
   readonly config: NodeAgentConfig;
+  /** The operating system of a node; undefined where that is not known. */
+  readonly systemOf?: (nodeName: string) => string | undefined;
   /** The registered mover of a name, where pods of ours run it. */
   readonly moverOf?: (name: string) => DataMover | undefined;
 }

@@ -7,16 +7,17 @@ import { type BackupRepository, type DataDownload, DRAYAGE_ANNOTATIONS, dataDown
 import { controllerReference, type PersistentVolumeClaim, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
 import { epochAnnotations } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import { CACHE_PATH, cacheClaim, wantsCache } from "./cache-claim.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, unrecoverableReason } from "./hosting-pod.ts";
-import { earlierEpochRemoval, notOurs } from "./intermediate-objects.ts";
-import { buildRequestSecret, programOf, type RequestSecretOptions } from "./mover-program.ts";
+import { cacheNameOf, earlierEpochRemoval, notOurs } from "./intermediate-objects.ts";
+import { buildRequestSecret, missingFiles, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
+import { SELECTED_NODE, windowsRefusal } from "./node-os.ts";
 import { startingWork } from "./starting-pod.ts";
 import { tenantCopies } from "./tenant-copies.ts";
 import { unboundReason, waitingDownload } from "./unbound-claim.ts";
-
-const SELECTED_NODE = "volume.kubernetes.io/selected-node";
+import { modeForMover } from "./volume-mode.ts";
 
 /** What a mover needs to open the repository. */
 export interface RepositoryAccess {
@@ -39,14 +40,13 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
     if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
-    return (await unboundReason(deps, waitingDownload(download, deps))) ?? startingWork(deps, pod);
+    return (await unboundReason(deps, pod, waitingDownload(download, deps))) ?? startingWork(deps, pod);
   }
   const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
   const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
   if (target === undefined) return failed(`target claim "${targetNamespace}/${pvc}" is not there`);
-  if (target.spec.volumeName !== undefined && target.spec.volumeName !== "") {
-    return failed(`target claim "${targetNamespace}/${pvc}" has the volume "${target.spec.volumeName}" already`);
-  }
+  const refusal = await refusalOf(deps, target);
+  if (refusal !== undefined) return refusal;
   const selectedNode = await selectedNodeOf(deps, download, target);
   if (selectedNode === "awaited")
     return wait(`a pod that uses claim "${targetNamespace}/${pvc}" to be scheduled: its storage class binds to the first consumer`);
@@ -63,6 +63,8 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
   const mover = deps.moverOf?.(download.spec.datamover ?? "");
   const secret = await client.find(secrets, key);
   if (secret === undefined && mover !== undefined) {
+    const missing = await missingFiles(client, namespace, mover);
+    if (missing !== undefined) return failed(missing);
     const built = await buildRequestSecret(client, requestFor(download, claim.spec.volumeMode ?? "Filesystem", namespace));
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
@@ -80,6 +82,13 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
     });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
+  const hasCache = ready !== undefined && wantsCache(deps, download.spec.snapshotSize);
+  if (hasCache) {
+    const annotations = selectedNode === undefined ? {} : { [SELECTED_NODE]: selectedNode };
+    const cached = { type: dataDownloads, movement: download, annotations };
+    const work = await cacheClaim(deps, cached, ready.repository);
+    if (work !== undefined) return work;
+  }
   const uid = download.metadata.uid ?? "";
   const volumeMode = claim.spec.volumeMode ?? "Filesystem";
   const wanted = buildHostingPod(deps, {
@@ -95,14 +104,23 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
       `--volume-mode=${volumeMode}`,
       `--data-download=${name}`,
       `--resource-timeout=${download.spec.operationTimeout}`,
-      "--cache-volume-path=",
+      `--cache-volume-path=${hasCache ? CACHE_PATH : ""}`,
     ],
     volumeMode,
+    ...(hasCache ? { cache: { claimName: cacheNameOf(download), path: CACHE_PATH } } : {}),
     epoch: epochAnnotations(download),
     storageClass: target.spec.storageClassName,
     ...(selectedNode === undefined ? {} : { selectedNode }),
   });
   return notOurs(secret, download) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+}
+
+/** Why a claim cannot be given a volume; undefined when it can. */
+async function refusalOf(deps: ExposerDeps, target: PersistentVolumeClaim): Promise<Work | undefined> {
+  const { metadata, spec } = target;
+  const { namespace, name } = metadata;
+  if (spec.volumeName !== undefined && spec.volumeName !== "") return failed(`target claim "${namespace}/${name}" has the volume "${spec.volumeName}" already`);
+  return windowsRefusal(deps, `the restore of "${namespace}/${name}"`, target, spec.storageClassName ?? "");
 }
 
 /** What a registered mover is told of a download. */
@@ -170,7 +188,7 @@ function buildClaim(deps: ExposerDeps, download: DataDownload, target: Persisten
       ...(accessModes === undefined ? {} : { accessModes }),
       ...(resources === undefined ? {} : { resources }),
       ...(storageClassName === undefined ? {} : { storageClassName }),
-      volumeMode: volumeMode ?? "Filesystem",
+      volumeMode: modeForMover(download.spec.datamover, volumeMode),
     },
   };
 }

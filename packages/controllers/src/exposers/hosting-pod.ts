@@ -2,8 +2,9 @@
 import { LABELS, MOVER_POD_UID_ENV, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
 import type { LabelSelector, OwnerReference, PersistentVolume, Pod, PodSpec, VolumeMount } from "@drayage/kube";
 import { affinityFor, moverResources } from "../data-movement/node-agent-config.ts";
+import type { ChangedBlocksParts } from "./changed-blocks.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
-import type { MoverProgram } from "./mover-program.ts";
+import { type MoverProgram, programMounts } from "./mover-program.ts";
 
 export interface HostingPodOptions {
   /** Of the movement, and so of every intermediate object. */
@@ -27,11 +28,17 @@ export interface HostingPodOptions {
   readonly topology?: NonNullable<PersistentVolume["spec"]["nodeAffinity"]>["required"];
   /** A folder or a device of the node instead of a claim of the pod's own name. */
   readonly hostPath?: { readonly path: string; readonly nodeName: string; readonly privileged: boolean };
+  /** A claim for what the mover keeps of the repository. */
+  readonly cache?: { readonly claimName: string; readonly path: string };
+  /** Where it asks what has changed on its device. */
+  readonly changedBlocks?: ChangedBlocksParts;
   /** The mark of its movement's epoch. */
   readonly epoch?: Readonly<Record<string, string>>;
   /** The node that the workload was scheduled to; wins over the configured affinity. */
   readonly selectedNode?: string;
 }
+
+const CACHE_VOLUME = "cachedir";
 
 type NodeExpression = { key: string; operator: string; values?: string[] };
 
@@ -49,6 +56,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
   const path = `/${uid}`;
   const { program } = options;
   const own = program?.command === undefined;
+  const files = programMounts(program ?? {});
   const resources = moverResources(config);
   const affinity = options.selectedNode === undefined ? affinityFor(config, options.storageClass)?.nodeSelector : undefined;
   const spec: PodSpec = {
@@ -79,6 +87,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
           { name: "AWS_SHARED_CREDENTIALS_FILE", value: `${MOVER_SECRET_PATH}/cloud` },
           { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
           { name: MOVER_POD_UID_ENV, valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
+          ...(options.changedBlocks?.env ?? []),
           ...(program?.env ?? []),
           ...(pod.env ?? []),
         ],
@@ -94,7 +103,10 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
         ? { name: uid, persistentVolumeClaim: { claimName: name, ...(options.readOnly === true ? { readOnly: true } : {}) } }
         : { name: uid, hostPath: { path: options.hostPath.path, type: "Directory" } },
       { name: "scratch", emptyDir: {} },
+      ...(options.cache === undefined ? [] : [{ name: CACHE_VOLUME, persistentVolumeClaim: { claimName: options.cache.claimName } }]),
       { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
+      ...(options.changedBlocks === undefined ? [] : [options.changedBlocks.volume]),
+      ...files.volumes,
     ],
   };
   const annotations = { ...(config.podAnnotations ?? pod.annotations), ...options.epoch };
@@ -103,7 +115,10 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     container.volumeMounts = [
       ...(container.volumeMounts ?? []),
       { name: "scratch", mountPath: "/scratch" },
+      ...(options.cache === undefined ? [] : [{ name: CACHE_VOLUME, mountPath: options.cache.path }]),
       { name: "mover-secret", mountPath: MOVER_SECRET_PATH, readOnly: true },
+      ...(options.changedBlocks === undefined ? [] : [options.changedBlocks.mount]),
+      ...files.mounts,
     ];
   }
   return {

@@ -1,9 +1,10 @@
 /** Making and taking away what exists only while data moves. Each function looks and says what is next. */
-import { parseTime } from "@drayage/base";
+import { hasCode } from "@drayage/base";
 import {
   groupResourceOf,
   isDeleting,
   isOwnedBy,
+  type KubeClient,
   type KubeObject,
   type ObjectKey,
   persistentVolumeClaims,
@@ -14,10 +15,15 @@ import {
 } from "@drayage/kube";
 import { epochOf } from "../data-movement/movement.ts";
 import { act, failed, type Work, wait } from "../data-movement/work.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
+import { isJustAskedToGo } from "./sightings.ts";
 
-/** A pod on a node that does not answer stays for ever unless it is taken away by force. */
+/** A pod on a node that does not answer stays for ever unless it is taken away by force; what it was granted to end by itself comes first. */
 const FORCE_AFTER_MS = 60_000;
+const WATCHED_RECHECK_MS = 2_500;
+const POLL_MS = 500;
+const POLL_MAX_MS = 5_000;
 
 /** An object of an earlier movement of the same name must not be taken for ours. */
 export function notOurs(object: KubeObject | undefined, owner: KubeObject): Work | undefined {
@@ -25,14 +31,24 @@ export function notOurs(object: KubeObject | undefined, owner: KubeObject): Work
   return failed(`${object.kind ?? "object"} "${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}" is there already and belongs to something else`);
 }
 
+export interface RemovalOptions {
+  /** Nothing else is taken away. */
+  readonly ownedBy?: KubeObject;
+  readonly force?: boolean | "now";
+  /** That it has to go is enough. */
+  readonly asked?: boolean;
+}
+
 /** Deletes an object and waits until it is gone; undefined once it is. */
 export async function removal<T extends KubeObject>(
   deps: Pick<ExposerDeps, "client" | "clock">,
   type: ResourceType<T>,
   key: ObjectKey,
-  options: { readonly ownedBy?: KubeObject; readonly force?: boolean | "now" } = {},
+  options: RemovalOptions = {},
 ): Promise<Work | undefined> {
-  const object = await deps.client.find(type, key);
+  const known = await deps.client.find(type, key);
+  if (options.asked === true && known !== undefined && isDeleting(known)) return undefined;
+  const object = known !== undefined && isJustAskedToGo(known) ? await findAnew(deps.client, type, key) : known;
   if (object === undefined || (options.ownedBy !== undefined && !isOwnedBy(object, options.ownedBy))) return undefined;
   const what = `${groupResourceOf(type)} "${key.namespace === undefined ? "" : `${key.namespace}/`}${key.name}"`;
   const precondition = object.metadata.uid === undefined ? {} : { preconditions: { uid: object.metadata.uid } };
@@ -40,16 +56,39 @@ export async function removal<T extends KubeObject>(
     return act(`delete ${what} by force`, () => deps.client.delete(type, key, { ...precondition, gracePeriodSeconds: 0 }));
   }
   if (!isDeleting(object)) return act(`delete ${what}`, () => deps.client.delete(type, key, precondition));
-  const deletingForMs = deps.clock.nowMs() - (parseTime(object.metadata.deletionTimestamp) ?? deps.clock.nowMs());
-  if (options.force === true && deletingForMs >= FORCE_AFTER_MS && object.metadata.deletionGracePeriodSeconds !== 0) {
+  const { deletionGracePeriodSeconds: graceSeconds = 0 } = object.metadata;
+  const deletingForMs = steadyAgeMs(deps.clock, `deletion of ${object.metadata.uid}`);
+  const isStuck = deletingForMs >= graceSeconds * 1_000 + FORCE_AFTER_MS;
+  if (options.force === true && isStuck && object.metadata.deletionGracePeriodSeconds !== 0) {
     return act(`delete ${what} by force`, () => deps.client.delete(type, key, { ...precondition, gracePeriodSeconds: 0 }));
   }
-  return wait(`${what} to be gone`);
+  return wait(`${what} to be gone`, goneRecheckMs(type, deletingForMs));
+}
+
+/** Pods of movers are watched. Of everything else, what has been going for long is not gone a moment later. */
+function goneRecheckMs(type: Parameters<typeof groupResourceOf>[0], deletingForMs: number): number {
+  if (groupResourceOf(type) === groupResourceOf(pods)) return WATCHED_RECHECK_MS;
+  return Math.min(Math.max(deletingForMs / 4, POLL_MS), POLL_MAX_MS);
+}
+
+/** As `find`, but whatever a client remembers. */
+export async function findAnew<T extends KubeObject>(client: KubeClient, type: ResourceType<T>, key: ObjectKey): Promise<T | undefined> {
+  try {
+    return await client.get(type, key);
+  } catch (error) {
+    if (hasCode(error, "KUBE_NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
+/** The name of the claim in which a restore keeps what it has read of its repository. */
+export function cacheNameOf({ metadata }: KubeObject): string {
+  return `${metadata.name ?? ""}-cache`;
 }
 
 /** Takes the mover pod away. */
-export async function podRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
-  return removal(deps, pods, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner, force: true });
+export async function podRemoval(deps: ExposerDeps, owner: KubeObject, options: Pick<RemovalOptions, "asked"> = {}): Promise<Work | undefined> {
+  return removal(deps, pods, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner, force: true, ...options });
 }
 
 /**
@@ -63,19 +102,26 @@ export async function earlierEpochRemoval(deps: ExposerDeps, owner: KubeObject):
   const isEarlier = (object: KubeObject | undefined): boolean => object !== undefined && isOwnedBy(object, owner) && epochOf(object) !== epoch;
   if (isEarlier(await deps.client.find(pods, key))) return removal(deps, pods, key, { ownedBy: owner, force: "now" });
   if (isEarlier(await deps.client.find(persistentVolumeClaims, key))) return claimRemoval(deps, owner);
+  const cache = cacheNameOf(owner);
+  if (isEarlier(await deps.client.find(persistentVolumeClaims, { ...key, name: cache }))) return claimRemoval(deps, owner, { name: cache });
   return isEarlier(await deps.client.find(secrets, key)) ? secretRemoval(deps, owner) : undefined;
 }
 
 /** Takes the mover's Secret away. */
-export async function secretRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
-  return removal(deps, secrets, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner });
+export async function secretRemoval(deps: ExposerDeps, owner: KubeObject, options: Pick<RemovalOptions, "asked"> = {}): Promise<Work | undefined> {
+  return removal(deps, secrets, { namespace: deps.namespace, name: owner.metadata.name ?? "" }, { ownedBy: owner, ...options });
 }
 
 /** Takes an intermediate claim away together with its volume, whatever the storage class says of that. */
-export async function claimRemoval(deps: ExposerDeps, owner: KubeObject): Promise<Work | undefined> {
-  const key = { namespace: deps.namespace, name: owner.metadata.name ?? "" };
+export async function claimRemoval(
+  deps: ExposerDeps,
+  owner: KubeObject,
+  { name = owner.metadata.name ?? "", ...options }: Pick<RemovalOptions, "asked"> & { readonly name?: string } = {},
+): Promise<Work | undefined> {
+  const key = { namespace: deps.namespace, name };
   const claim = await deps.client.find(persistentVolumeClaims, key);
   if (claim === undefined || !isOwnedBy(claim, owner)) return undefined;
+  if (isDeleting(claim)) return removal(deps, persistentVolumeClaims, key, { ownedBy: owner, ...options });
   const volumeName = claim.spec.volumeName;
   if (volumeName !== undefined && volumeName !== "") {
     const volume = await deps.client.find(persistentVolumes, { name: volumeName });
@@ -86,5 +132,25 @@ export async function claimRemoval(deps: ExposerDeps, owner: KubeObject): Promis
       );
     }
   }
-  return removal(deps, persistentVolumeClaims, key, { ownedBy: owner });
+  return removal(deps, persistentVolumeClaims, key, { ownedBy: owner, ...options });
+}
+
+/** Asks for the end of everything that is only a mover's, then waits for it; undefined once it is gone. `patient` is whether waiting is worth while, `claims` are the names of its claims. */
+export async function moverRemoval(
+  deps: ExposerDeps,
+  owner: KubeObject,
+  options: { readonly patient: boolean; readonly claims: readonly string[] },
+): Promise<Work | undefined> {
+  for (const asked of [true, false]) {
+    const steps = [
+      () => podRemoval(deps, owner, { asked }),
+      ...options.claims.map((name) => () => claimRemoval(deps, owner, { name, asked })),
+      () => secretRemoval(deps, owner, { asked }),
+    ];
+    for (const next of steps) {
+      const work = await next();
+      if (work !== undefined && (work.state !== "wait" || options.patient)) return work;
+    }
+  }
+  return undefined;
 }

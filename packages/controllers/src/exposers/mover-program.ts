@@ -4,12 +4,13 @@ import {
   backupStorageLocations,
   type DataMover,
   LOCATION_TARGET,
+  MOVER_FILES_PATH,
   MOVER_SECRET_KEYS,
   MOVER_SECRET_PATH,
   validLabelValue,
 } from "@drayage/api";
 import { DrayError } from "@drayage/base";
-import type { EnvVar, KubeClient, OwnerReference, Secret } from "@drayage/kube";
+import { configMaps, type EnvVar, type KubeClient, type OwnerReference, type Secret, type Volume, type VolumeMount } from "@drayage/kube";
 import { MOVER_ENV, MOVER_GRACE_SECONDS, MOVER_REQUEST_KEY, type MoverOperation, type MoverRequest, moverPrefix } from "@drayage/mover-sdk";
 import { readLocationSecrets } from "./mover-secret.ts";
 
@@ -22,6 +23,24 @@ export interface MoverProgram {
   readonly env: readonly EnvVar[];
   /** How long it has after SIGTERM. */
   readonly graceSeconds: number;
+  /** The ConfigMap with the module, where it is not in the image. */
+  readonly files?: string;
+}
+
+/** What the pod of a program mounts beside its volume. */
+export function programMounts({ files }: Pick<MoverProgram, "files">): { readonly volumes: Volume[]; readonly mounts: VolumeMount[] } {
+  if (files === undefined) return { volumes: [], mounts: [] };
+  return { volumes: [{ name: "mover-files", configMap: { name: files } }], mounts: [{ name: "mover-files", mountPath: MOVER_FILES_PATH, readOnly: true }] };
+}
+
+/**
+ * What is to be said where this installation was not given the files of a module; undefined where it has them, or none are needed. A pod would wait for them until its time is over.
+ */
+export async function missingFiles(client: KubeClient, namespace: string, { metadata, spec }: DataMover, signal?: AbortSignal): Promise<string | undefined> {
+  const { moduleFiles = "" } = spec;
+  if (moduleFiles === "") return undefined;
+  if ((await client.find(configMaps, { namespace, name: moduleFiles }, signal)) !== undefined) return undefined;
+  return `mover "${metadata.name}" was not added in namespace "${namespace}": ConfigMap "${moduleFiles}" with its files is not there, and dray mover add -n ${namespace} makes it`;
 }
 
 export function programOf({ spec }: DataMover, operation: MoverOperation): MoverProgram {
@@ -32,7 +51,8 @@ export function programOf({ spec }: DataMover, operation: MoverOperation): Mover
   ];
   const image = spec.image === undefined || spec.image === "" ? {} : { image: spec.image };
   const shared = { ...image, env, graceSeconds: MOVER_GRACE_SECONDS };
-  if (spec.module !== undefined) return { ...shared, args: ["data-mover", "run", operation, `--module=${spec.module}`] };
+  const files = spec.moduleFiles === undefined || spec.moduleFiles === "" ? {} : { files: spec.moduleFiles };
+  if (spec.module !== undefined) return { ...shared, ...files, args: ["data-mover", "run", operation, `--module=${spec.module}`] };
   return { ...shared, command: spec.command ?? [], args: [operation] };
 }
 

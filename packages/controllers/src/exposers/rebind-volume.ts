@@ -3,12 +3,15 @@
  *
  *   1  its name and reclaim policy are written on the DataDownload: from here on the handover is brought to its end whatever happens
  *   2  the volume is kept (Retain) while it has no claim      3  mover pod and restore claim go
- *   4  the volume names the target claim, and carries the labels of its selector
- *   5  once the binder has seen that (Available), the target claim names the volume
- *   6  once bound, the volume gets its own reclaim policy back
+ *   4  the volume names the target claim, with its UID, and carries the labels of its selector; the binder does the rest as for a volume that a provisioner made
+ *   5  once bound, the volume gets its own reclaim policy back
  *
- * In this order since Kubernetes' binder looks at a claim when the claim changes, and at a volume that waits for one it does nothing: a claim that names a volume which,
- * as far as the binder knows, is still another's waits for its next round, 15 s later (kube-controller-manager, pkg/controller/volume/persistentvolume: syncVolume, syncUnboundClaim).
+ * A volume of files that was moved as a device is replaced in step 4 by one of its own mode (volume-mode.ts).
+ *
+ * The UID is what makes Kubernetes' binder act at once: it queues the claim of a volume that names an unbound one by its UID, and its worker of claims alone writes to both
+ * (kube-controller-manager, pkg/controller/volume/persistentvolume: syncVolume). Named without UID (velero.md 4.2), the volume is only made Available; the claim then has to name
+ * it, and while the worker of claims completes the reservation that of volumes sets the same phase. The one that comes second gives up with a conflict until the next round, up to
+ * 15 s later.
  *
  * At no step can the volume be lost: it is either claimed, or kept, or about to be deleted because the download failed.
  */
@@ -17,16 +20,14 @@ import { type KubeObject, type PersistentVolume, type PersistentVolumeClaim, per
 import { MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
-import { claimRemoval, podRemoval, removal, secretRemoval } from "./intermediate-objects.ts";
+import { cacheNameOf, moverRemoval, podRemoval, removal } from "./intermediate-objects.ts";
 import { tenantCopiesRemoval } from "./tenant-copies.ts";
+import { changesMode, movesDevices, replacementOf, replaceVolume, restoreClaimRemoval } from "./volume-mode.ts";
 
 interface Handover {
   readonly volume: string;
   readonly reclaimPolicy: NonNullable<PersistentVolume["spec"]["persistentVolumeReclaimPolicy"]>;
 }
-
-/** Annotations by which the binder knows that it made a binding; they would keep it from looking at the claim again. */
-const BINDER_ANNOTATIONS = { "pv.kubernetes.io/bind-completed": null, "pv.kubernetes.io/bound-by-controller": null };
 
 /** How long a kubelet and a driver may take to let go of what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
@@ -55,15 +56,23 @@ export async function rebindVolume(deps: ExposerDeps, download: DataDownload, to
     if (volume === undefined) return failed(`restored volume "${claim.spec.volumeName}" is gone`);
     return recordHandover(deps, download, volume, totalBytes);
   }
-  const volume = await client.find(persistentVolumes, { name: handover.volume });
-  if (volume === undefined) return failed(`restored volume "${handover.volume}" is gone`);
   const { namespace: targetNamespace, pvc } = download.spec.targetVolume;
   const target = await client.find(persistentVolumeClaims, { namespace: targetNamespace, name: pvc });
   if (target === undefined) return failed(`target claim "${targetNamespace}/${pvc}" is gone`);
-  if (target.spec.volumeName !== undefined && target.spec.volumeName !== "" && target.spec.volumeName !== handover.volume) {
+  const given = changesMode(download, target) ? replacementOf(handover.volume) : handover.volume;
+  if (target.spec.volumeName !== undefined && target.spec.volumeName !== "" && target.spec.volumeName !== given) {
     return failed(`target claim "${targetNamespace}/${pvc}" was given the volume "${target.spec.volumeName}" in the meantime`);
   }
-  return claimsTarget(volume, target) ? settle(deps, volume, target, handover) : release(deps, download, volume, target);
+  const volume = await client.find(persistentVolumes, { name: handover.volume });
+  if (given !== handover.volume) {
+    const kept = volume === undefined ? undefined : keep(deps, volume);
+    const made = kept ?? (await replaceVolume(deps, download, handover.volume, target));
+    return "state" in made ? made : settle(deps, made, target, { ...handover, volume: given });
+  }
+  if (volume === undefined) return failed(`restored volume "${handover.volume}" is gone`);
+  // A claim that names it already was given it by hand, or by an earlier version: the binder is at it.
+  const isGiven = hasClaim(volume, target) || (refersTo(volume, target) && target.spec.volumeName === handover.volume);
+  return isGiven ? settle(deps, volume, target, handover) : release(deps, download, volume, target);
 }
 
 function recordHandover(deps: ExposerDeps, download: DataDownload, volume: PersistentVolume, totalBytes: number | undefined): Work {
@@ -82,37 +91,30 @@ async function release(deps: ExposerDeps, download: DataDownload, volume: Persis
   const { client } = deps;
   const volumeName = volume.metadata.name ?? "";
   const targetKey = { namespace: target.metadata.namespace, name: target.metadata.name ?? "" };
-  if (volume.spec.persistentVolumeReclaimPolicy !== "Retain") {
-    return act(`keep volume "${volumeName}"`, () =>
-      client.patch(persistentVolumes, { name: volumeName }, "merge", { spec: { persistentVolumeReclaimPolicy: "Retain" } }),
-    );
-  }
-  for (const next of [podRemoval, claimRemovalKeepingVolume]) {
-    const work = await next(deps, download);
+  const kept = keep(deps, volume);
+  if (kept !== undefined) return kept;
+  for (const asked of [true, false]) {
+    const work = (await podRemoval(deps, download, { asked })) ?? (await restoreClaimRemoval(deps, download, { asked }));
     if (work !== undefined) return work;
   }
   const labels = target.spec.selector?.matchLabels ?? {};
   return act(`give volume "${volumeName}" to claim "${targetKey.namespace}/${targetKey.name}"`, () =>
     client.patch(persistentVolumes, { name: volumeName }, "merge", {
       metadata: { labels, ...(volume.metadata.annotations === undefined ? {} : { annotations: { "pv.kubernetes.io/bound-by-controller": null } }) },
-      // Without UID and version, so that the binder takes the claim of that name; with them it would look for the one that is gone.
-      spec: { claimRef: { apiVersion: null, kind: null, namespace: targetKey.namespace, name: targetKey.name, uid: null, resourceVersion: null } },
+      spec: { claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", ...targetKey, uid: target.metadata.uid, resourceVersion: null } },
     }),
   );
 }
 
+function keep({ client }: ExposerDeps, { metadata, spec }: PersistentVolume): Work | undefined {
+  const { name = "" } = metadata;
+  if (spec.persistentVolumeReclaimPolicy === "Retain") return undefined;
+  return act(`keep volume "${name}"`, () => client.patch(persistentVolumes, { name }, "merge", { spec: { persistentVolumeReclaimPolicy: "Retain" } }));
+}
+
 async function settle(deps: ExposerDeps, volume: PersistentVolume, target: PersistentVolumeClaim, handover: Handover): Promise<Work> {
   const targetKey = { namespace: target.metadata.namespace, name: target.metadata.name ?? "" };
-  if (target.spec.volumeName === undefined || target.spec.volumeName === "") {
-    if (volume.status?.phase !== "Available") return wait(`volume "${handover.volume}" to be available`);
-    return act(`name volume "${handover.volume}" in claim "${targetKey.namespace}/${targetKey.name}"`, () =>
-      deps.client.patch(persistentVolumeClaims, targetKey, "merge", {
-        ...(target.metadata.annotations === undefined ? {} : { metadata: { annotations: BINDER_ANNOTATIONS } }),
-        spec: { volumeName: handover.volume },
-      }),
-    );
-  }
-  const isBound = volume.status?.phase === "Bound" && volume.spec.claimRef?.uid === target.metadata.uid && target.status?.phase === "Bound";
+  const isBound = volume.status?.phase === "Bound" && hasClaim(volume, target) && target.status?.phase === "Bound";
   if (!isBound) return wait(`volume "${handover.volume}" to be bound to claim "${targetKey.namespace}/${targetKey.name}"`);
   if (volume.spec.persistentVolumeReclaimPolicy === handover.reclaimPolicy) return done;
   return act(`give volume "${handover.volume}" its reclaim policy back`, () =>
@@ -120,20 +122,24 @@ async function settle(deps: ExposerDeps, volume: PersistentVolume, target: Persi
   );
 }
 
-function claimsTarget(volume: PersistentVolume, target: PersistentVolumeClaim): boolean {
+function refersTo(volume: PersistentVolume, target: PersistentVolumeClaim): boolean {
   const reference = volume.spec.claimRef;
   return reference?.namespace === target.metadata.namespace && reference?.name === target.metadata.name;
 }
 
-/** The volume is on Retain by now, so deleting its claim leaves it. */
-async function claimRemovalKeepingVolume(deps: ExposerDeps, download: DataDownload): Promise<Work | undefined> {
-  return removal(deps, persistentVolumeClaims, { namespace: deps.namespace, name: download.metadata.name ?? "" }, { ownedBy: download });
+/** Not a claim of that name that was deleted and made again. */
+function hasClaim(volume: PersistentVolume, target: PersistentVolumeClaim): boolean {
+  return refersTo(volume, target) && volume.spec.claimRef?.uid === target.metadata.uid;
 }
 
 /** Takes away what a restore made, and a volume whose handover was not finished with it. */
-export async function cleanUpRestore(deps: ExposerDeps, download: DataDownload, endedForMs: number): Promise<Work> {
+export async function cleanUpRestore(deps: ExposerDeps, download: DataDownload, endedForMs: number, mayHaveCopies: boolean): Promise<Work> {
   const patient = endedForMs < REMOVAL_PATIENCE_MS;
-  for (const next of [podRemoval, claimRemoval, secretRemoval, tenantCopiesRemoval, abandonedVolume]) {
+  // Where none are configured, a cache of a configuration of before goes with its DataDownload, which owns it.
+  const claims = [download.metadata.name ?? "", ...(deps.config.cachePVC === undefined ? [] : [cacheNameOf(download)])];
+  const moverWork = await moverRemoval(deps, download, { patient, claims });
+  if (moverWork !== undefined) return moverWork;
+  for (const next of [abandonedVolume, ...(mayHaveCopies ? [tenantCopiesRemoval] : [])]) {
     const work = await next(deps, download);
     if (work !== undefined && (work.state !== "wait" || patient)) return work;
   }
@@ -144,12 +150,15 @@ export async function cleanUpRestore(deps: ExposerDeps, download: DataDownload, 
 async function abandonedVolume(deps: ExposerDeps, download: DataDownload): Promise<Work | undefined> {
   const handover = handoverOf(download);
   if (handover === undefined) return undefined;
-  const volume = await deps.client.find(persistentVolumes, { name: handover.volume });
+  const made = movesDevices(download.spec.datamover) ? await deps.client.find(persistentVolumes, { name: replacementOf(handover.volume) }) : undefined;
+  // Either of them names the storage's volume; with both, it is the new one that goes with it.
+  const replaced = made === undefined ? undefined : await removal(deps, persistentVolumes, { name: handover.volume });
+  if (replaced !== undefined) return replaced;
+  const volume = made ?? (await deps.client.find(persistentVolumes, { name: handover.volume }));
   if (volume === undefined || volume.spec.persistentVolumeReclaimPolicy === handover.reclaimPolicy) return undefined;
+  const { name = "" } = volume.metadata;
   const { namespace, pvc } = download.spec.targetVolume;
   const target = await deps.client.find(persistentVolumeClaims, { namespace, name: pvc });
-  if (target !== undefined && (claimsTarget(volume, target) || target.spec.volumeName === handover.volume)) return undefined;
-  return act(`let volume "${handover.volume}" go`, () =>
-    deps.client.patch(persistentVolumes, { name: handover.volume }, "merge", { spec: { persistentVolumeReclaimPolicy: "Delete" } }),
-  );
+  if (target !== undefined && (hasClaim(volume, target) || target.spec.volumeName === name)) return undefined;
+  return act(`let volume "${name}" go`, () => deps.client.patch(persistentVolumes, { name }, "merge", { spec: { persistentVolumeReclaimPolicy: "Delete" } }));
 }

@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from "node:util";
 import { LABELS, validLabelValue } from "@drayage/api";
 import { hasCode } from "@drayage/base";
 import { configMaps, groupResourceOf, isDeleting, type KubeObject, type OwnerReference, type ResourceType, secrets } from "@drayage/kube";
-import type { TenantObjectNames } from "../data-movement/node-agent-config.ts";
+import type { NodeAgentConfig, TenantObjectNames } from "../data-movement/node-agent-config.ts";
 import { act, failed, type Work, wait } from "../data-movement/work.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 
@@ -83,6 +83,11 @@ async function tenantCopy(deps: ExposerDeps, request: CopyRequest, type: Resourc
   return act(`share the copy "${namespace}/${name}"`, () =>
     client.replace(type, { ...copy, metadata: { ...copy.metadata, ownerReferences: [...owners, reference] } }),
   );
+}
+
+/** Whether a node-agent that is configured like this makes copies at all. */
+export function makesCopies({ backupPVC = {}, restorePVC = {} }: NodeAgentConfig): boolean {
+  return [...Object.values(backupPVC), restorePVC].some(({ secretNames = [], configMapNames = [] }) => secretNames.length + configMapNames.length > 0);
 }
 
 /** Gives up the copies of a movement, and takes away those that no other one needs; undefined once there are none. */

@@ -4,8 +4,18 @@
  */
 import type { DataDownload, DataUpload } from "@drayage/api";
 import { parseTime } from "@drayage/base";
-import { type CoreEvent, events, type PersistentVolumeClaim, persistentVolumeClaims, type StorageClass, storageClasses } from "@drayage/kube";
+import {
+  type CoreEvent,
+  events,
+  type KubeObject,
+  type PersistentVolumeClaim,
+  type Pod,
+  persistentVolumeClaims,
+  type StorageClass,
+  storageClasses,
+} from "@drayage/kube";
 import { failed, type Work, wait } from "../data-movement/work.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 
 /** As the provisioner writes what a driver answered. */
@@ -15,7 +25,7 @@ const FINAL: ReadonlySet<string> = new Set(["InvalidArgument", "OutOfRange", "Un
 /** One answer may be that of a moment: of a provisioner that saw the claim before what it refers to. */
 const ANSWERS_MIN = 2;
 /** Most claims have their volume by then, and nobody needs to be asked. */
-const LOOK_AFTER_MS = 2_000;
+const LOOK_AFTER_MS = 5_000;
 
 /** A movement whose claim waits, for messages. */
 export interface Waiting {
@@ -26,12 +36,15 @@ export interface Waiting {
   readonly remedy: (claim: PersistentVolumeClaim, storageClass: StorageClass | undefined) => string | undefined;
 }
 
-/** What is known of a claim that has no volume; undefined when it has one, is young, or nobody has complained. */
-export async function unboundReason(deps: ExposerDeps, { name, purpose, remedy }: Waiting): Promise<Work | undefined> {
+/** What is known of the claim of a mover's pod that has no volume; undefined when it has one, is young, or nobody has complained. */
+export async function unboundReason(deps: ExposerDeps, pod: Pod, { name, purpose, remedy }: Waiting): Promise<Work | undefined> {
   const { client, clock, namespace } = deps;
+  const isYoung = ({ metadata }: KubeObject): boolean => steadyAgeMs(clock, `claim for ${metadata.uid}`) < LOOK_AFTER_MS;
+  // A scheduler gives no node to a pod whose claim has no volume.
+  if (pod.spec.nodeName !== undefined || isYoung(pod)) return undefined;
   const claim = await client.find(persistentVolumeClaims, { namespace, name });
   if (claim === undefined || (claim.spec.volumeName ?? "") !== "") return undefined;
-  if (clock.nowMs() - (parseTime(claim.metadata.creationTimestamp) ?? 0) < LOOK_AFTER_MS) return undefined;
+  if (isYoung(claim)) return undefined;
   const complaint = await lastComplaint(deps, claim);
   if (complaint === undefined) return undefined;
   const className = claim.spec.storageClassName ?? "";

@@ -1,7 +1,17 @@
-import { type Backup, type BackupStorageLocation, backupStorageLocations, backups, deleteBackupRequests, LABELS, validLabelValue } from "@drayage/api";
+import {
+  type Backup,
+  type BackupStorageLocation,
+  backupStorageLocations,
+  backups,
+  type DeleteBackupRequest,
+  deleteBackupRequests,
+  LABELS,
+  validLabelValue,
+} from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type Controller, type KubeClient, keyOf, type ObjectKey, type ReconcileResult, source, startController, startInformer } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import { decideExpiry, GC_FAILURE, GC_PERIOD_MS, observeExpiry } from "./garbage-collection.ts";
 
 export interface GarbageCollectionControllerDeps {
@@ -22,18 +32,19 @@ export function startGarbageCollectionController(deps: GarbageCollectionControll
   const informer = startInformer(backups, base);
   const locations = startInformer(backupStorageLocations, base);
   const requests = startInformer(deleteBackupRequests, base);
+  const knownForMs = ({ metadata }: DeleteBackupRequest): number => steadyAgeMs(clock, `ended DeleteBackupRequest ${metadata.uid}`);
 
   const reconcile = async (key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> => {
     const cached = informer.get(key);
     if (cached === undefined) return {};
     const location = locations.get({ namespace, name: cached.spec.storageLocation ?? "" });
-    const first = decideExpiry(observeExpiry(cached, location, requests.list(), clock.nowMs()), periodMs);
+    const first = decideExpiry(observeExpiry(cached, location, requests.list(), clock.nowMs(), knownForMs), periodMs);
     if (first.do === "nothing") return first.recheckAfterMs === undefined ? {} : { requeueAfterMs: first.recheckAfterMs };
     const backup = await client.find(backups, key, signal);
     if (backup === undefined) return {};
     const labelSelector = `${LABELS.backupName}=${validLabelValue(key.name)}`;
     const own = await allOf(client.listAll(deleteBackupRequests, { namespace, labelSelector, signal }));
-    const decision = decideExpiry(observeExpiry(backup, location, own, clock.nowMs()), periodMs);
+    const decision = decideExpiry(observeExpiry(backup, location, own, clock.nowMs(), knownForMs), periodMs);
     switch (decision.do) {
       case "nothing":
         return decision.recheckAfterMs === undefined ? {} : { requeueAfterMs: decision.recheckAfterMs };

@@ -23,7 +23,7 @@ export interface ObservedExpiry {
   readonly storedFailure: string | undefined;
   /** Whether a DeleteBackupRequest for it has not been carried out. */
   readonly requested: boolean;
-  /** Since the last request that went wrong was made; undefined when there was none. */
+  /** For how long this process has known of the last request that went wrong; undefined when there was none. */
   readonly failedForMs: number | undefined;
 }
 
@@ -72,10 +72,12 @@ export function observeExpiry(
   location: BackupStorageLocation | undefined,
   requests: readonly DeleteBackupRequest[],
   nowMs: number,
+  /** For how long this process has known of one. */
+  knownForMs: (request: DeleteBackupRequest) => number,
 ): ObservedExpiry {
   const expiresMs = parseTime(backup.status?.expiration);
   const own = requests.filter(({ spec }) => spec.backupName === backup.metadata.name);
-  const ended = own.filter(({ status }) => status?.phase === "Processed").map(({ metadata }) => nowMs - (parseTime(metadata.creationTimestamp) ?? nowMs));
+  const ended = own.filter(({ status }) => status?.phase === "Processed").map(knownForMs);
   return {
     deleting: backup.metadata.deletionTimestamp !== undefined || backup.status?.phase === "Deleting",
     running: RUNNING.has(backup.status?.phase ?? "New"),

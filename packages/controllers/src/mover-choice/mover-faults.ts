@@ -20,42 +20,75 @@ export interface MoverFaultsOptions {
   readonly registry: MoverRegistry;
 }
 
+/** One thing that is wrong. */
+export interface MoverFault {
+  /** Path of the field, with the object before it where it is another's. */
+  readonly field: string;
+  /** A sentence that begins with the path. */
+  readonly message: string;
+  /** The mover that is named is not registered, or its registration is of no use: that may change one day, and is no fault of who names it. */
+  readonly isUnusableMover: boolean;
+}
+
 /** Where one choice stands. */
 interface Place {
   readonly mover: string;
   readonly parameters: string;
 }
 
+/** An object by whose annotations, or label, a mover is chosen. */
+export interface MarkedObject {
+  readonly metadata?: { readonly annotations?: Readonly<Record<string, string>>; readonly labels?: Readonly<Record<string, string>> };
+}
+
+const PARAMETERS_ANNOTATION = `metadata.annotations[${MOVER_ANNOTATIONS.parameters}]`;
+
 export function moverFaults({ backup, policies, claims, registry }: MoverFaultsOptions): string[] {
-  const faults: string[] = [];
-  const check = (mover: string, parameters: unknown, place: Place, resources: readonly string[] | undefined): void =>
-    void faults.push(...choiceFaults(registry, mover, parameters, place, resources));
-  const { spec, metadata } = backup;
-  const annotation = `metadata.annotations[${MOVER_ANNOTATIONS.parameters}]`;
-  check(spec.datamover ?? "", metadata.annotations?.[MOVER_ANNOTATIONS.parameters], { mover: "spec.datamover", parameters: annotation }, undefined);
-  for (const [index, { action }] of (policies?.volumePolicies ?? []).entries()) {
-    const path = `spec.resourcePolicy: ConfigMap "${spec.resourcePolicy?.name}" volumePolicies[${index}].action.parameters`;
+  const { spec } = backup;
+  return [
+    ...requestFaults(backup, spec, "spec", registry),
+    ...policyFaults(policies, `spec.resourcePolicy: ConfigMap "${spec.resourcePolicy?.name}" `, registry),
+    ...registry.classes
+      .filter((other) => mayBeChosen(other, spec))
+      .flatMap((found) => classFaults(found, registry, `DataMoverClass "${found.metadata.name}" `)),
+    ...claims.flatMap(({ metadata }) =>
+      markFaults({ metadata }, registry, [PERSISTENT_VOLUME_CLAIMS], `PersistentVolumeClaim "${metadata.namespace}/${metadata.name}" `),
+    ),
+  ].map(({ message }) => message);
+}
+
+/** What a Backup says itself, or a Schedule with the template at `path`, whose annotations its backups get. */
+export function requestFaults({ metadata }: MarkedObject, spec: Pick<BackupSpec, "datamover">, path: string, registry: MoverRegistry): MoverFault[] {
+  const place = { mover: `${path}.datamover`, parameters: PARAMETERS_ANNOTATION };
+  return choiceFaults(registry, spec.datamover ?? "", metadata?.annotations?.[MOVER_ANNOTATIONS.parameters], place, undefined);
+}
+
+/** What is wrong with the movers of volume policies; `origin` begins each sentence. */
+export function policyFaults(policies: ResourcePolicies | undefined, origin: string, registry: MoverRegistry): MoverFault[] {
+  return (policies?.volumePolicies ?? []).flatMap(({ action }, index): MoverFault[] => {
+    const path = `${origin}volumePolicies[${index}].action.parameters`;
     const { dataMover = "", dataMoverParameters } = action.parameters;
     const place = { mover: `${path}.dataMover`, parameters: `${path}.dataMoverParameters` };
-    if (typeof dataMover !== "string") faults.push(`${place.mover} is ${JSON.stringify(dataMover)}, where the name of a mover is wanted`);
-    else if (dataMover !== "") check(dataMover, dataMoverParameters, place, [PERSISTENT_VOLUME_CLAIMS]);
-    else if (dataMoverParameters !== undefined) faults.push(`${place.parameters}: there is no dataMover beside it whose they could be`);
-  }
-  for (const found of registry.classes.filter((other) => mayBeChosen(other, spec))) {
-    const path = `DataMoverClass "${found.metadata.name}"`;
-    const resources = found.spec.selector?.resources ?? [PERSISTENT_VOLUME_CLAIMS];
-    check(found.spec.mover, found.spec.parameters, { mover: `${path} spec.mover`, parameters: `${path} spec.parameters` }, resources);
-  }
-  for (const { metadata: marked } of claims) {
-    const { labels = {}, annotations = {} } = marked;
-    const mover = annotations[MOVER_ANNOTATIONS.mover] ?? labels[MOVER_ANNOTATIONS.mover] ?? "";
-    if (mover === "") continue;
-    const path = `PersistentVolumeClaim "${marked.namespace}/${marked.name}" metadata`;
-    const where = annotations[MOVER_ANNOTATIONS.mover] === undefined ? "labels" : "annotations";
-    const place = { mover: `${path}.${where}[${MOVER_ANNOTATIONS.mover}]`, parameters: `${path}.annotations[${MOVER_ANNOTATIONS.parameters}]` };
-    check(mover, annotations[MOVER_ANNOTATIONS.parameters], place, [PERSISTENT_VOLUME_CLAIMS]);
-  }
-  return faults;
+    if (typeof dataMover !== "string") return [fault(place.mover, ` is ${JSON.stringify(dataMover)}, where the name of a mover is wanted`)];
+    if (dataMover !== "") return choiceFaults(registry, dataMover, dataMoverParameters, place, [PERSISTENT_VOLUME_CLAIMS]);
+    return dataMoverParameters === undefined ? [] : [fault(place.parameters, ": there is no dataMover beside it whose they could be")];
+  });
+}
+
+/** What is wrong with a class beside the movers that there are; `origin` begins each sentence. */
+export function classFaults({ spec }: DataMoverClass, registry: MoverRegistry, origin = ""): MoverFault[] {
+  const resources = spec.selector?.resources ?? [PERSISTENT_VOLUME_CLAIMS];
+  return choiceFaults(registry, spec.mover, spec.parameters, { mover: `${origin}spec.mover`, parameters: `${origin}spec.parameters` }, resources);
+}
+
+/** What is wrong with the annotations, or the label, of a claim, a StorageClass or a VolumeSnapshotClass; `resources` are what its mover would have to move. */
+export function markFaults({ metadata }: MarkedObject, registry: MoverRegistry, resources: readonly string[], origin = ""): MoverFault[] {
+  const { labels = {}, annotations = {} } = metadata ?? {};
+  const mover = annotations[MOVER_ANNOTATIONS.mover] ?? labels[MOVER_ANNOTATIONS.mover] ?? "";
+  if (mover === "") return [];
+  const where = annotations[MOVER_ANNOTATIONS.mover] === undefined ? "labels" : "annotations";
+  const place = { mover: `${origin}metadata.${where}[${MOVER_ANNOTATIONS.mover}]`, parameters: `${origin}${PARAMETERS_ANNOTATION}` };
+  return choiceFaults(registry, mover, annotations[MOVER_ANNOTATIONS.parameters], place, resources);
 }
 
 /** The claims of the namespaces that a backup names, where it moves data and takes all of them. */
@@ -68,19 +101,23 @@ export async function claimsNamed(client: KubeClient, { spec }: Backup, movesDat
   return claims.filter(({ metadata }) => metadata.labels?.["velero.io/exclude-from-backup"] !== "true");
 }
 
-function choiceFaults(registry: MoverRegistry, name: string, given: unknown, place: Place, resources: readonly string[] | undefined): string[] {
+function choiceFaults(registry: MoverRegistry, name: string, given: unknown, place: Place, resources: readonly string[] | undefined): MoverFault[] {
   if (!isBuiltIn(name) && !registry.names.includes(name))
-    return [`${place.mover} is "${name}", and there is no such mover; there is ${registry.names.join(", ")}`];
+    return [{ ...fault(place.mover, ` is "${name}", and there is no such mover; there is ${registry.names.join(", ")}`), isUnusableMover: true }];
   try {
     const mover = registry.get(name, place.mover);
     const foreign = (resources ?? []).filter((resource) => !mover.kinds.includes(resource));
-    if (foreign.length > 0) return [`${place.mover}: mover "${name}" does not move ${foreign.join(", ")}; it moves ${mover.kinds.join(", ")}`];
+    if (foreign.length > 0) return [fault(place.mover, `: mover "${name}" does not move ${foreign.join(", ")}; it moves ${mover.kinds.join(", ")}`)];
     const parameters = parametersIn(given);
-    if (parameters === undefined) return [`${place.parameters}: an object of names and values is wanted${typeof given === "string" ? ", as JSON" : ""}`];
-    return parameterProblems(mover, parameters).map((problem) => `${place.parameters}: ${problem}${name === "" ? "" : ` of mover "${name}"`}`);
+    if (parameters === undefined) return [fault(place.parameters, `: an object of names and values is wanted${typeof given === "string" ? ", as JSON" : ""}`)];
+    return parameterProblems(mover, parameters).map((problem) => fault(place.parameters, `: ${problem}${name === "" ? "" : ` of mover "${name}"`}`));
   } catch (error) {
-    return [`${place.mover}: ${messageOf(error)}`];
+    return [{ ...fault(place.mover, `: ${messageOf(error)}`), isUnusableMover: true }];
   }
+}
+
+function fault(field: string, what: string): MoverFault {
+  return { field, message: `${field}${what}`, isUnusableMover: false };
 }
 
 /** Annotations hold JSON. */

@@ -4,11 +4,12 @@ import { DrayError, hasCode } from "@drayage/base";
 import type { KubeClient } from "@drayage/kube";
 import { checkSchema, type MoverDescription } from "@drayage/mover-sdk";
 import { allOf } from "../all-of.ts";
+import { missingFiles } from "../exposers/mover-program.ts";
 
 export interface RegisteredMover extends Pick<MoverDescription, "name" | "parameters"> {
   readonly kinds: readonly string[];
   readonly builtin: boolean;
-  /** A controller of its vendor's moves the data, and deletes it. */
+  /** A controller of its vendor's moves the data, and deletes it by means of its own. */
   readonly vendorController: boolean;
 }
 
@@ -26,8 +27,12 @@ export class MoverRegistry {
   /** Whether the cluster knows the kinds. */
   readonly isKnown: boolean;
 
-  constructor(movers: readonly DataMover[], classes: readonly DataMoverClass[], isKnown = true) {
+  /** Movers that this installation has no files of, and the sentence that says so. */
+  readonly #missing: ReadonlyMap<string, string>;
+
+  constructor(movers: readonly DataMover[], classes: readonly DataMoverClass[], isKnown = true, missing: ReadonlyMap<string, string> = new Map()) {
     this.isKnown = isKnown;
+    this.#missing = missing;
     this.#movers = new Map(movers.map((mover) => [mover.metadata.name ?? "", mover]));
     this.classes = [...classes].sort((a, b) => ((a.metadata.name ?? "") < (b.metadata.name ?? "") ? -1 : 1));
   }
@@ -36,6 +41,12 @@ export class MoverRegistry {
   runs(name: string): "pods" | "controller" | "nobody" {
     const found = this.#movers.get(name);
     return found === undefined ? "nobody" : found.spec.controller === true ? "controller" : "pods";
+  }
+
+  /** Whether the controller of its vendor's removes what it moved when it is asked by a DataMoverBackup. */
+  vendorDeletes(name: string): boolean {
+    const { controller, deletesData } = this.#movers.get(name)?.spec ?? {};
+    return controller === true && deletesData === true;
   }
 
   /** Every name that can be chosen, in byte order. */
@@ -57,22 +68,29 @@ export class MoverRegistry {
         hint: "Register it with dray mover add, or name another.",
       });
     }
-    if (found === undefined)
-      return { name, builtin: true, kinds: ["persistentvolumeclaims"], parameters: { type: "object", properties: {} }, vendorController: false };
+    const missing = this.#missing.get(name);
+    if (missing !== undefined) throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}", which ${origin} names: ${missing}`);
     const problems = checkSchema(found.spec.parameters);
     if (problems.length > 0) throw new DrayError("VALIDATION_FAILED", `Cannot use mover "${name}": its registration is wrong: ${problems.join("; ")}`);
     const builtin = isBuiltIn(name);
-    const vendorController = !builtin && found.spec.controller === true;
+    const vendorController = !builtin && found.spec.controller === true && found.spec.deletesData !== true;
     return { name, builtin, vendorController, kinds: found.spec.capabilities.kinds, parameters: found.spec.parameters };
   }
 }
 
 export const EMPTY_REGISTRY: MoverRegistry = new MoverRegistry([], [], false);
 
-/** What is registered now; nothing in a cluster that does not know the kinds. */
-export async function loadMoverRegistry(client: KubeClient, signal: AbortSignal): Promise<MoverRegistry> {
+/** What is registered now, as the installation of a namespace can use it; nothing in a cluster that does not know the kinds. */
+export async function loadMoverRegistry(client: KubeClient, namespace: string, signal: AbortSignal): Promise<MoverRegistry> {
   try {
-    return new MoverRegistry(await allOf(client.listAll(dataMovers, { signal })), await allOf(client.listAll(dataMoverClasses, { signal })));
+    const movers = await allOf(client.listAll(dataMovers, { signal }));
+    const classes = await allOf(client.listAll(dataMoverClasses, { signal }));
+    const missing = new Map<string, string>();
+    for (const mover of movers) {
+      const sentence = await missingFiles(client, namespace, mover, signal);
+      if (sentence !== undefined) missing.set(mover.metadata.name ?? "", sentence);
+    }
+    return new MoverRegistry(movers, classes, true, missing);
   } catch (error) {
     if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
     return EMPTY_REGISTRY;

@@ -16,7 +16,7 @@ import { formatTime, hasCode, type Logger } from "@drayage/base";
 import { controllerReference, isDeleting, isOwnedBy, type Pod, pods, type ResourceType, secrets, withFinalizer, withoutFinalizer } from "@drayage/kube";
 import { type MoverOperation, type MoverRequest, parseTextParameters } from "@drayage/mover-sdk";
 import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
-import { buildRequestSecret, programOf } from "../exposers/mover-program.ts";
+import { buildRequestSecret, programMounts, programOf } from "../exposers/mover-program.ts";
 import { isTerminal, type PodOf, type Step } from "./move.ts";
 import { findSource, type Move, type MoveKind, type MoveObserverDeps, podName } from "./observe.ts";
 
@@ -146,6 +146,7 @@ async function buildPod(deps: MoveApplierDeps, moveKind: MoveKind, move: Move, o
   const name = podName(move, of);
   const operation = of === "removal" ? "delete" : moveKind.kind;
   const program = programOf(await client.get(dataMovers, { name: move.spec.mover }, signal), operation);
+  const files = programMounts(program);
   return {
     metadata: {
       name,
@@ -171,18 +172,12 @@ async function buildPod(deps: MoveApplierDeps, moveKind: MoveKind, move: Move, o
             ...program.env,
             ...(pod.env ?? []),
           ],
-          volumeMounts: [
-            { name: "scratch", mountPath: "/scratch" },
-            { name: "mover-secret", mountPath: MOVER_SECRET_PATH, readOnly: true },
-          ],
+          volumeMounts: [{ name: "scratch", mountPath: "/scratch" }, { name: "mover-secret", mountPath: MOVER_SECRET_PATH, readOnly: true }, ...files.mounts],
           terminationMessagePath: "/dev/termination-log",
           terminationMessagePolicy: "File",
         },
       ],
-      volumes: [
-        { name: "scratch", emptyDir: {} },
-        { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } },
-      ],
+      volumes: [{ name: "scratch", emptyDir: {} }, { name: "mover-secret", secret: { secretName: name, defaultMode: 0o400 } }, ...files.volumes],
     },
   };
 }

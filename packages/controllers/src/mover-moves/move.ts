@@ -25,6 +25,8 @@ export interface Observed {
   /** `built-in`: it takes DataUploads and DataDownloads alone. */
   readonly mover: "runnable" | "missing" | "external" | "built-in";
   readonly moverName: string;
+  /** Why no pod of it can run here, though it is registered. */
+  readonly missingFiles: string | undefined;
   readonly knownMovers: readonly string[];
   /** What the source is still missing. */
   readonly sourceAwaits: string | undefined;
@@ -66,6 +68,7 @@ export const PREPARE_LIMIT_MS = 30 * 60_000;
 /** Removing data is a matter of seconds for most movers; one that does not answer must not be waited for without end. */
 export const REMOVAL_LIMIT_MS = 10 * 60_000;
 const REMOVAL_AGAIN_MS = 30_000;
+/** For what is not watched; pods are. */
 const POLL_MS = 1_000;
 const TICK_MS = 30_000;
 
@@ -81,8 +84,8 @@ const phases: Record<MovePhase, (o: Observed) => Decision> = {
       ? enter("Failed", `data mover "${o.moverName}" does not exist: the movers here are ${o.knownMovers.map((name) => `"${name}"`).join(", ")}`)
       : o.mover === "built-in"
         ? enter("Failed", `data mover "${o.moverName}" is the built-in one, which moves claims by DataUploads and DataDownloads`)
-        : o.mover === "external"
-          ? nothing
+        : o.missingFiles !== undefined
+          ? enter("Failed", o.missingFiles)
           : o.cancelRequested
             ? enter("Canceled", "it was canceled before it started")
             : !o.finalizer && o.kind === "backup"
@@ -111,7 +114,7 @@ const phases: Record<MovePhase, (o: Observed) => Decision> = {
           ? enter("InProgress")
           : o.preparingForMs >= PREPARE_LIMIT_MS
             ? enter("Failed", `timeout on preparing: it was waiting for ${o.pod.why}`)
-            : waitFor(o.pod.why, POLL_MS),
+            : waitFor(o.pod.why, TICK_MS),
 
   InProgress: (o) => {
     switch (o.pod.state) {
@@ -140,7 +143,9 @@ const phases: Record<MovePhase, (o: Observed) => Decision> = {
 };
 
 export function decide(o: Observed): Decision {
-  if (o.deleting && !o.cancelRequested && !isTerminal(o.phase) && o.mover !== "external") return step({ do: "requestCancel", message: "it is being deleted" });
+  // From its first phase to its end, and what it moved, is the vendor's; the finalizer is ours.
+  if (o.mover === "external" && !isTerminal(o.phase)) return nothing;
+  if (o.deleting && !o.cancelRequested && !isTerminal(o.phase)) return step({ do: "requestCancel", message: "it is being deleted" });
   return phases[o.phase](o);
 }
 
@@ -164,8 +169,9 @@ function needsRemoval(o: Observed): boolean {
 }
 
 function removing(o: Observed): Decision {
-  if (o.mover !== "runnable") {
-    const message = `its data cannot be removed: mover "${o.moverName}" does not exist here`;
+  if (o.mover === "external") return waitFor(`the controller of mover "${o.moverName}" to remove its data`, TICK_MS);
+  if (o.mover !== "runnable" || o.missingFiles !== undefined) {
+    const message = `its data cannot be removed: ${o.missingFiles ?? `mover "${o.moverName}" does not exist here`}`;
     return o.removed === false ? waitFor(`mover "${o.moverName}" to be registered`, TICK_MS) : step({ do: "noteRemoval", removed: false, message });
   }
   switch (o.removalPod.state) {
@@ -178,7 +184,7 @@ function removing(o: Observed): Decision {
     default:
       return o.removingForMs >= REMOVAL_LIMIT_MS
         ? removalFailed(o, `mover "${o.moverName}" has not removed its data after ${REMOVAL_LIMIT_MS / 1000} s`)
-        : waitFor(`mover "${o.moverName}" to remove its data`, POLL_MS);
+        : waitFor(`mover "${o.moverName}" to remove its data`, TICK_MS);
   }
 }
 

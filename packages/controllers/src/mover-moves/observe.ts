@@ -9,7 +9,7 @@ import {
   MOVER_LABELS,
   parseDataPathProgress,
 } from "@drayage/api";
-import { parseTime } from "@drayage/base";
+import { type Clock, parseTime } from "@drayage/base";
 import {
   type CoreEvent,
   type Discovery,
@@ -25,7 +25,9 @@ import {
 } from "@drayage/kube";
 import { parseMoverEnd, parseMoverResult } from "@drayage/mover-sdk";
 import { failureMessage, startingReason, successMessage, unrecoverableReason } from "../exposers/hosting-pod.ts";
+import { missingFiles } from "../exposers/mover-program.ts";
 import { isBuiltIn } from "../mover-choice/mover-registry.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import type { MovePod, Observed, PodOf } from "./move.ts";
 
 export type Move = (DataMoverBackup | DataMoverRestore) & { readonly spec: { readonly deletionPolicy?: "Retain" | "Delete" } };
@@ -48,12 +50,16 @@ export interface MoveObserverDeps {
   readonly nowMs: () => number;
 }
 
+export interface MoveObservation extends MoveObserverDeps {
+  readonly clock: Pick<Clock, "monotonicMs">;
+}
+
 /** Of the pod and the Secret of a move, and of the removal of its data. */
 export function podName(move: Move, of: PodOf): string {
   return of === "move" ? (move.metadata.name ?? "") : `${move.metadata.name}-delete`;
 }
 
-export async function observe(deps: MoveObserverDeps, { kind }: MoveKind, move: Move, signal: AbortSignal): Promise<Observed> {
+export async function observe(deps: MoveObservation, { kind }: MoveKind, move: Move, signal: AbortSignal): Promise<Observed> {
   const { client, namespace } = deps;
   const { spec } = move;
   const status = (move.status ?? {}) as NonNullable<DataMoverBackup["status"]>;
@@ -71,6 +77,7 @@ export async function observe(deps: MoveObserverDeps, { kind }: MoveKind, move: 
     kind,
     phase,
     mover: isBuiltIn(spec.mover) ? "built-in" : mover === undefined ? "missing" : mover.spec.controller === true ? "external" : "runnable",
+    missingFiles: mover === undefined ? undefined : await missingFiles(client, namespace, mover, signal),
     moverName: spec.mover,
     knownMovers: mover === undefined ? await namesOfMovers(client, signal) : [],
     sourceAwaits: phase === "Accepted" ? await sourceAwaits(deps, move, signal) : undefined,
@@ -87,7 +94,7 @@ export async function observe(deps: MoveObserverDeps, { kind }: MoveKind, move: 
     secret: (await client.find(secrets, { namespace, name: podName(move, "move") }, signal)) !== undefined,
     removalPod: podState(removalPod, restoreStatus, spec.mover),
     removalSecret: kind === "backup" && (await client.find(secrets, { namespace, name: podName(move, "removal") }, signal)) !== undefined,
-    removingForMs: since(removalPod?.metadata.creationTimestamp),
+    removingForMs: removalPod === undefined ? 0 : steadyAgeMs(deps.clock, `removal by ${removalPod.metadata.uid}`),
     reported: { totalBytes: status.progress?.totalBytes ?? 0, doneBytes: status.progress?.bytesDone ?? 0 },
   };
 }

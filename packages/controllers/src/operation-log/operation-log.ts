@@ -17,6 +17,12 @@ export interface OperationLogOptions {
   readonly withDebug?: boolean;
 }
 
+/** What is said of one item of an operation. */
+export interface OperationLogPart extends Pick<OperationLog, "logger" | "warn" | "error"> {
+  /** How many warnings and errors that were. */
+  troubleCount(): number;
+}
+
 export class OperationLog {
   readonly logger: Logger;
   readonly #clock: Clock;
@@ -54,6 +60,26 @@ export class OperationLog {
 
   get errorCount(): number {
     return this.#errors.count;
+  }
+
+  /** A part of it: what is said there is said here, and counted there as well. Of several that are written to at once, each counts its own. */
+  part(): OperationLogPart {
+    let troubleCount = 0;
+    return {
+      logger: loggerTo(({ level, message, fields }) => {
+        if (level === "warn" || level === "error") troubleCount++;
+        this.logger[level](message, fields);
+      }),
+      warn: (namespace, message) => {
+        troubleCount++;
+        this.warn(namespace, message);
+      },
+      error: (namespace, message) => {
+        troubleCount++;
+        this.error(namespace, message);
+      },
+      troubleCount: () => troubleCount,
+    };
   }
 
   get results(): { readonly errors: ResultMessages; readonly warnings: ResultMessages } {

@@ -2,9 +2,10 @@
 import type { BackupRepository } from "@drayage/api";
 import { controllerReference, type KubeObject, type Pod, pods, type ResourceType, secrets } from "@drayage/kube";
 import { act, done, type Work } from "../data-movement/work.ts";
+import { CACHE_PATH, cacheClaim, wantsCache } from "../exposers/cache-claim.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
 import { buildHostingPod, unrecoverableReason } from "../exposers/hosting-pod.ts";
-import { notOurs, podRemoval, secretRemoval } from "../exposers/intermediate-objects.ts";
+import { cacheNameOf, moverRemoval, notOurs } from "../exposers/intermediate-objects.ts";
 import { buildMoverSecret } from "../exposers/mover-secret.ts";
 import { startingWork } from "../exposers/starting-pod.ts";
 import { podVolumePath } from "./pod-volume-path.ts";
@@ -20,6 +21,8 @@ export interface PodVolumeExposure<T extends KubeObject> {
   readonly volumeName: string;
   readonly kubeletRoot: string;
   readonly resourceTimeout: string;
+  /** Of what is restored, in bytes. */
+  readonly snapshotSize?: number | undefined;
   readonly repository: () => Promise<BackupRepository | Work>;
 }
 
@@ -46,6 +49,11 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
     const built = await buildMoverSecret(client, { name, namespace, owner, label, locationName: exposure.locationName, repository: ready });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
+  const hasCache = direction === "restore" && wantsCache(deps, exposure.snapshotSize);
+  if (hasCache) {
+    const work = await cacheClaim(deps, { type, movement }, ready);
+    if (work !== undefined) return work;
+  }
   const option = direction === "backup" ? `--pod-volume-backup=${name}` : `--pod-volume-restore=${name}`;
   const wanted = buildHostingPod(deps, {
     name,
@@ -54,8 +62,14 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
     label,
     group: "pod-volume-exposer",
     command: ["pod-volume", direction],
-    args: [`--volume-path=/${uid}`, `--resource-timeout=${exposure.resourceTimeout}`, option, ...(direction === "restore" ? ["--cache-volume-path="] : [])],
+    args: [
+      `--volume-path=/${uid}`,
+      `--resource-timeout=${exposure.resourceTimeout}`,
+      option,
+      ...(direction === "restore" ? [`--cache-volume-path=${hasCache ? CACHE_PATH : ""}`] : []),
+    ],
     volumeMode: "Filesystem",
+    ...(hasCache ? { cache: { claimName: cacheNameOf(movement), path: CACHE_PATH } } : {}),
     storageClass: undefined,
     hostPath: { path, nodeName: exposure.pod.spec.nodeName ?? "", privileged: deps.config.privilegedFsBackup === true },
   });
@@ -64,5 +78,6 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
 
 /** The volume belongs to the application; only what was made to reach it goes. */
 export async function cleanUpPodVolume(deps: ExposerDeps, movement: KubeObject): Promise<Work> {
-  return (await podRemoval(deps, movement)) ?? (await secretRemoval(deps, movement)) ?? done;
+  const claims = deps.config.cachePVC === undefined ? [] : [cacheNameOf(movement)];
+  return (await moverRemoval(deps, movement, { patient: true, claims })) ?? done;
 }

@@ -1,11 +1,12 @@
 import { backupRepositories, backupStorageLocations, type PodVolumeBackup, podVolumeBackups, podVolumeRestores } from "@drayage/api";
 import { nullLogger } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
-import { nodes, type Pod, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
+import { nodes, type Pod, persistentVolumeClaims, persistentVolumes, pods, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { dataMoverClaims } from "../data-movement/data-movers.ts";
 import { startNodeAgent } from "../data-movement/node-agent.ts";
+import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
 import { SimulatedStorage } from "../testing/simulated-storage.ts";
 import { podVolumePath } from "./pod-volume-path.ts";
 
@@ -28,7 +29,7 @@ afterEach(async () => {
   for (const agent of agents) await agent.stop();
 });
 
-async function agentOn(nodeName: string): Promise<void> {
+async function agentOn(nodeName: string, config: NodeAgentConfig = {}): Promise<void> {
   const pod = { image: "drayage/dray:test", serviceAccount: "mover" };
   agents.push(
     await startNodeAgent({
@@ -40,7 +41,7 @@ async function agentOn(nodeName: string): Promise<void> {
       nodeName,
       claims: dataMoverClaims({ mode: "standalone" }),
       pod,
-      config: {},
+      config,
     }),
   );
 }
@@ -121,6 +122,25 @@ describe("a PodVolumeBackup", () => {
     expect(statusOf()).toMatchObject({ phase: "Failed", message: 'node "node-1" is not ready' });
   });
 
+  it("fails when no agent runs on its node any more, though the node is well", async () => {
+    const agentPod = (node: string) => ({
+      metadata: { namespace: NS, name: `agent-${node}`, labels: { role: "node-agent" } },
+      spec: { nodeName: node, containers: [] },
+      status: { phase: "Running" as const },
+    });
+    storage.options = { nodeName: "node-1", kubelet: "waits" };
+    const pod = seedPod();
+    for (const node of ["node-1", "node-2"]) client.seed(pods, agentPod(node));
+    await agentOn("node-2");
+    client.seed(podVolumeBackups, backupOf(pod));
+    await pass(60_000);
+    client.discard(pods, { namespace: NS, name: "agent-node-1" });
+    await pass(9 * 60_000);
+    expect(statusOf()?.phase).toBeUndefined();
+    await pass(3 * 60_000);
+    expect(statusOf()).toMatchObject({ phase: "Failed", message: 'no node-agent has run on node "node-1" for 10 minutes' });
+  });
+
   it.each([
     ["a pod that is gone", { pod: { namespace: "notes", name: "web", uid: "another" } }, 'pod "notes/web" is gone'],
     ["restic, which is not written", { uploaderType: "restic" as const }, "only kopia is written"],
@@ -186,6 +206,91 @@ it("a PodVolumeRestore waits until its pod holds the volume in its init containe
     startTimestamp: expect.stringMatching(/Z$/),
     completionTimestamp: expect.stringMatching(/Z$/),
   });
+});
+
+it.each([
+  ["gets a volume for its cache, which goes with it, where the snapshot is large", 600 << 20, true],
+  ["gets none where the snapshot is smaller than the threshold", 1 << 20, false],
+])("a PodVolumeRestore %s", async (_title, snapshotSize, hasCache) => {
+  const pod = seedPod({ phase: "Pending", initContainerStatuses: [{ name: "restore-wait", ready: true, restartCount: 0, state: { running: {} } }] });
+  client.seed(storageClasses, { metadata: { name: "fast" }, provisioner: "csi.example.com" });
+  storage.options = { nodeName: "node-1", mover: "waits" };
+  await agentOn("node-1", { cachePVC: { storageClass: "fast", residentThresholdInMB: 512 } });
+  const restore = client.seed(podVolumeRestores, {
+    metadata: { namespace: NS, name: "fill" },
+    spec: {
+      backupStorageLocation: "default",
+      pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" },
+      repoIdentifier: "",
+      snapshotID: "a".repeat(32),
+      snapshotSize,
+      sourceNamespace: "notes",
+      uploaderType: "kopia",
+      volume: "cache",
+    },
+  });
+  await pass(5_000);
+  const mover = client.peek(pods, { namespace: NS, name: "fill" });
+  expect(mover?.spec.containers[0]?.args).toContain(`--cache-volume-path=${hasCache ? "/cachedir" : ""}`);
+  const mounted = mover?.spec.volumes?.filter(({ name }) => name === "cachedir");
+  expect(mounted).toEqual(hasCache ? [{ name: "cachedir", persistentVolumeClaim: { claimName: "fill-cache" } }] : []);
+  const claims = (): unknown[] => client.all(persistentVolumeClaims).map(({ metadata, spec }) => [metadata.name, metadata.ownerReferences?.[0]?.uid, spec]);
+  const spec = { accessModes: ["ReadWriteOnce"], volumeMode: "Filesystem", storageClassName: "fast", resources: { requests: { storage: "6Gi" } } };
+  expect(claims()).toEqual(hasCache ? [["fill-cache", restore.metadata.uid, expect.objectContaining(spec)]] : []);
+  storage.options = { nodeName: "node-1", mover: "succeeds" };
+  storage.nudge();
+  await pass(5_000);
+  expect(client.peek(podVolumeRestores, { namespace: NS, name: "fill" })?.status?.phase).toBe("Completed");
+  expect(claims()).toEqual([]);
+  expect([...storage.volumes]).toEqual([]);
+});
+
+it("a PodVolumeRestore that was accepted names its node, and the agents of other nodes wait for that one", async () => {
+  const pod = seedPod({ phase: "Pending", initContainerStatuses: [{ name: "restore-wait", ready: false, restartCount: 0, state: { running: {} } }] });
+  storage.options = { nodeName: "node-1", kubelet: "waits" };
+  await agentOn("node-1");
+  await agentOn("node-2");
+  client.seed(podVolumeRestores, {
+    metadata: { namespace: NS, name: "fill" },
+    spec: {
+      backupStorageLocation: "default",
+      pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" },
+      repoIdentifier: "",
+      snapshotID: "a".repeat(32),
+      sourceNamespace: "notes",
+      uploaderType: "kopia",
+      volume: "cache",
+    },
+  });
+  await pass(5_000);
+  expect(client.peek(podVolumeRestores, { namespace: NS, name: "fill" })?.status).toMatchObject({ phase: "Accepted", node: "node-1" });
+  // Without that the other agent saw a node without a name, which is none and so is dead: it looked again at once, for ever, and did nothing else any more.
+  client.mutate(podVolumeRestores, { namespace: NS, name: "fill" }, (restore) => {
+    restore.status = { ...restore.status, node: "" };
+  });
+  await pass(5_000);
+  expect(client.peek(podVolumeRestores, { namespace: NS, name: "fill" })?.status?.phase).toBe("Accepted");
+});
+
+it("a PodVolumeRestore whose pod is gone fails, whoever sees it first", async () => {
+  const pod = seedPod();
+  await agentOn("node-2");
+  client.seed(podVolumeRestores, {
+    metadata: { namespace: NS, name: "fill" },
+    spec: {
+      backupStorageLocation: "default",
+      pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" },
+      repoIdentifier: "",
+      snapshotID: "a".repeat(32),
+      sourceNamespace: "notes",
+      uploaderType: "kopia",
+      volume: "cache",
+    },
+  });
+  storage.options = { nodeName: "node-1", kubelet: "waits" };
+  client.discard(pods, { namespace: "notes", name: "web" });
+  await pass(4 * 60_000);
+  expect(client.peek(podVolumeRestores, { namespace: NS, name: "fill" })?.status).toMatchObject({ phase: "Failed", message: 'pod "notes/web" is gone' });
 });
 
 it("a PodVolumeRestore of what restic wrote is given to a mover without a BackupRepository of its own", async () => {

@@ -14,11 +14,13 @@ import {
   podVolumeRestores,
 } from "@drayage/api";
 import { type Controller, type Pod, pods, source } from "@drayage/kube";
-import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
+import { type RepositoryFinder, repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
+import { lossOf } from "../data-movement/observe.ts";
 import { done, failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
+import { Sightings } from "../exposers/sightings.ts";
 import { cleanUpPodVolume, exposePodVolume } from "./pod-volume-exposer.ts";
 import { KUBELET_ROOT } from "./pod-volume-path.ts";
 
@@ -48,8 +50,9 @@ export function startPodVolumeRestoreController(deps: PodVolumeControllerDeps): 
 }
 
 export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind<PodVolumeBackup> {
+  const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods });
   return {
-    ...sharedKind(deps),
+    ...sharedKind(deps, sightings),
     type: podVolumeBackups,
     noun: "pod volume backup",
     podLabel: LABELS.podVolumeBackup,
@@ -58,11 +61,13 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
     blockedBy: async () => undefined,
     expose: async (backup) => {
       const { pod: reference, volume, uploaderType = "", backupStorageLocation: location } = backup.spec;
-      const pod = await deps.client.find(pods, { namespace: reference.namespace, name: reference.name ?? "" });
+      const key = { namespace: reference.namespace, name: reference.name ?? "" };
+      const cached = deps.caches.localPods.get(key);
+      const pod = cached?.metadata.uid === reference.uid ? cached : await deps.client.find(pods, key);
       if (uploaderType === "restic") return failed('spec.uploaderType is "restic", and only kopia is written');
       if (pod === undefined || pod.metadata.uid !== reference.uid) return failed(`pod "${reference.namespace}/${reference.name}" is gone`);
       const repositoryKey = { location, volumeNamespace: reference.namespace ?? "" };
-      return expose(deps, {
+      return expose(deps, sightings, {
         type: podVolumeBackups,
         movement: backup,
         label: LABELS.podVolumeBackup,
@@ -70,7 +75,7 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
         locationName: location,
         pod,
         volumeName: volume,
-        repository: () => repositoryFor(deps, repositoryKey, backup.metadata.creationTimestamp),
+        repository: () => repositoryFor(finderOf(deps), repositoryKey, backup.metadata.creationTimestamp),
       });
     },
     parseResult: (message, backup) => {
@@ -89,17 +94,25 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
 
 export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKind<PodVolumeRestore> {
   const { caches, nodeName } = deps;
+  const sightings = new Sightings({ ...deps, moverPods: caches.pods });
   const here = ({ spec }: PodVolumeRestore): Pod | undefined => {
     const pod = caches.localPods.get({ namespace: spec.pod.namespace, name: spec.pod.name ?? "" });
     return pod?.metadata.uid === spec.pod.uid ? pod : undefined;
   };
   return {
-    ...sharedKind(deps),
+    ...sharedKind(deps, sightings),
     type: podVolumeRestores,
     noun: "pod volume restore",
     podLabel: LABELS.podVolumeRestore,
     nodeFields: ["node"],
     pinnedTo: (restore) => restore.status?.node ?? (here(restore) === undefined ? "" : nodeName),
+    astray: async ({ spec }) => {
+      const name = `pod "${spec.pod.namespace}/${spec.pod.name}"`;
+      const pod = await deps.client.find(pods, { namespace: spec.pod.namespace, name: spec.pod.name ?? "" });
+      if (pod === undefined || pod.metadata.uid !== spec.pod.uid) return `${name} is gone`;
+      const loss = pod.spec.nodeName === undefined ? undefined : lossOf(caches, pod.spec.nodeName);
+      return loss?.inMs === 0 ? `${name} is on a node that was given up: ${loss.why}` : undefined;
+    },
     blockedBy: async (restore) => {
       const first = here(restore)?.status?.initContainerStatuses?.find(({ name }) => name === RESTORE_WAIT);
       return first?.state?.running === undefined ? `pod "${restore.spec.pod.namespace}/${restore.spec.pod.name}" to hold its volumes` : undefined;
@@ -109,7 +122,7 @@ export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKin
       if (snapshotID === "") return failed("spec.snapshotID is empty: the backup of this volume did not complete");
       const pod = here(restore);
       if (pod === undefined) return failed(`pod "${restore.spec.pod.namespace}/${restore.spec.pod.name}" is gone`);
-      return expose(deps, {
+      return expose(deps, sightings, {
         type: podVolumeRestores,
         movement: restore,
         label: LABELS.podVolumeRestore,
@@ -117,11 +130,12 @@ export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKin
         locationName: location,
         pod,
         volumeName: volume,
+        snapshotSize: restore.spec.snapshotSize,
         // A restic repository is only read: nobody connects to it, and nobody maintains it.
         repository: async () =>
           uploaderType === "restic"
             ? resticRepository(location, volumeNamespace)
-            : repositoryFor(deps, { location, volumeNamespace }, restore.metadata.creationTimestamp),
+            : repositoryFor(finderOf(deps), { location, volumeNamespace }, restore.metadata.creationTimestamp),
       });
     },
     parseResult: (message) => {
@@ -139,23 +153,32 @@ function resticRepository(location: string, volumeNamespace: string): BackupRepo
   };
 }
 
-function sharedKind(deps: PodVolumeControllerDeps) {
+function finderOf({ client, namespace, caches }: PodVolumeControllerDeps): RepositoryFinder {
+  return { client, namespace, known: caches.repositories };
+}
+
+function sharedKind(deps: PodVolumeControllerDeps, sightings: Sightings) {
   return {
+    begun: (movement: PodVolumeBackup | PodVolumeRestore): void => sightings.begun(movement),
+    ended: (movement: PodVolumeBackup | PodVolumeRestore): void => sightings.ended(movement),
     finalizer: FINALIZERS.podVolume,
     stampsStartOnEnd: false,
     startStatus: {},
     deliver: async (): Promise<Work> => done,
     isDelivering: () => false,
-    cleanUp: (movement: PodVolumeBackup | PodVolumeRestore): Promise<Work> => cleanUpPodVolume(deps, movement),
+    cleanUp: (movement: PodVolumeBackup | PodVolumeRestore): Promise<Work> =>
+      sightings.look(movement, (client) => cleanUpPodVolume({ ...deps, client }, movement)),
   };
 }
 
 async function expose<T extends PodVolumeBackup | PodVolumeRestore>(
   deps: PodVolumeControllerDeps,
+  sightings: Sightings,
   exposure: Omit<Parameters<typeof exposePodVolume<T>>[1], "kubeletRoot" | "resourceTimeout">,
 ): Promise<Work> {
   // Asked for first, so that it gets ready while the pod starts.
   const early: BackupRepository | Work = await exposure.repository();
   if ("state" in early && early.state !== "wait") return early;
-  return exposePodVolume(deps, { ...exposure, kubeletRoot: deps.kubeletRoot ?? KUBELET_ROOT, resourceTimeout: RESOURCE_TIMEOUT });
+  const whole = { ...exposure, kubeletRoot: deps.kubeletRoot ?? KUBELET_ROOT, resourceTimeout: RESOURCE_TIMEOUT };
+  return sightings.look(exposure.movement, (client) => exposePodVolume({ ...deps, client }, whole));
 }

@@ -2,7 +2,7 @@
  * The last part of a restore, when every volume has its data: volumes get back the reclaim policy and labels that they had, the hooks of the last pods run,
  * and what came of it is added to the restore's files. Can be repeated after a crash.
  */
-import { type Backup, type DataDownload, dataDownloads, LABELS, type PodVolumeRestore, podVolumeRestores, type Restore } from "@drayage/api";
+import { type Backup, type DataDownload, LABELS, type PodVolumeRestore, podVolumeRestores, type Restore } from "@drayage/api";
 import { type Clock, DrayError, forEachLimit, isAbort, type Logger, messageOf } from "@drayage/base";
 import {
   type KubeClient,
@@ -14,7 +14,6 @@ import {
   storageClasses,
 } from "@drayage/kube";
 import { targetNamespaceOf } from "../actions/restore-action.ts";
-import { allOf } from "../all-of.ts";
 import type { HookCounts } from "../hooks/exec-hook.ts";
 import type { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { mergeMessages, ResultCollector } from "../operation-log/operation-log.ts";
@@ -98,7 +97,7 @@ export async function finalizeRestore(options: FinalizeRestoreOptions): Promise<
     {
       restoreName: name,
       results: { errors: mergeMessages(results.errors, errors.messages()), warnings: mergeMessages(results.warnings, warnings.messages()) },
-      volumeInfos: await restoredVolumeInfos(infos, claims, operations, options),
+      volumeInfos: await restoredVolumeInfos(infos, claims, operations, movements.downloads, options),
     },
     signal,
   );
@@ -168,14 +167,12 @@ async function restoredVolumeInfos(
   infos: readonly BackupVolumeInfo[],
   claims: ReadonlySet<string>,
   operations: readonly ItemOperation[],
+  downloads: readonly DataDownload[],
   options: FinalizeRestoreOptions,
 ): Promise<Record<string, unknown>[]> {
-  const { client, namespace, restore, signal } = options;
+  const { client, restore, signal } = options;
   const filled = await filledVolumeInfos(infos, options);
   if (operations.length === 0) return filled;
-  const downloads = await allOf(
-    client.listAll<DataDownload>(dataDownloads, { namespace, labelSelector: `${LABELS.restoreUid}=${restore.metadata.uid}`, signal }),
-  );
   const restored: Record<string, unknown>[] = [];
   for (const info of infos) {
     const operation = operationOf(info, restore, operations);

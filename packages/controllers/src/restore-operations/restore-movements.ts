@@ -21,6 +21,7 @@ import { hasEnded, type Movement } from "../backup-operations/operations.ts";
 import type { PodData } from "../hooks/restore-hook-runs.ts";
 import { movesOfRestore, withOperation } from "../mover-moves/moves-of.ts";
 import type { ItemOperation } from "../ports.ts";
+import { progressOf } from "../volsync-era/moved-bytes.ts";
 import { OWNER_ANNOTATION } from "../volume-snapshot-restore/apply.ts";
 
 /** A VolumeSnapshotRestore is not watched: its kind need not be served. */
@@ -144,11 +145,12 @@ export async function cancelVolumeSnapshotRestores(client: KubeClient, { metadat
   }
 }
 
-/** A VolumeSnapshotRestore as an operation sees it: its end, and the bytes of the DataDownload that works for it. */
-function movementOf({ metadata, status }: VolumeSnapshotRestore, downloads: readonly DataDownload[]): Movement {
+/** A VolumeSnapshotRestore as an operation sees it: its end, and the bytes of the DataDownload that works for it, or those that VolSync restored. */
+function movementOf(restore: VolumeSnapshotRestore, downloads: readonly DataDownload[]): Movement {
+  const { metadata, status } = restore;
   const { phase = "", startTimestamp, completionTimestamp, conditions } = status ?? {};
   const download = downloads.find((other) => other.metadata.annotations?.[OWNER_ANNOTATION] === `${metadata.namespace}/${metadata.name}`);
-  const progress = download?.status?.progress;
+  const progress = download?.status?.progress ?? progressOf(restore);
   return {
     status: {
       phase: phase === "PartiallyFailed" ? "Failed" : phase === "" || phase === "Completed" || phase === "Failed" ? phase : "InProgress",

@@ -6,7 +6,7 @@
  *        ▼
  *   WaitingForPluginOperationsPartiallyFailed ► FinalizingPartiallyFailed ► PartiallyFailed
  *
- * Finalizing may wait for volumes and pods, so it runs as a job; one that was lost with its process is simply run again.
+ * Mere progress is seen in the caches and asks nothing of anybody; once they show an end, everything is read again. Finalizing may wait for volumes and pods, so it runs as a job; one that was lost with its process is simply run again.
  */
 import {
   type Backup,
@@ -17,6 +17,7 @@ import {
   dataDownloads,
   dataMoverRestores,
   type ItemPlugins,
+  LABELS,
   NO_ITEM_PLUGINS,
   type Restore,
   type RestoreStatus,
@@ -27,6 +28,7 @@ import {
 } from "@drayage/api";
 import { type Clock, dispositionOf, errorFields, formatTime, hasCode, type Logger, messageOf, type RandomSource } from "@drayage/base";
 import {
+  type Informer,
   isDeleting,
   type KubeClient,
   keyOf,
@@ -37,12 +39,13 @@ import {
   startController,
   startInformer,
 } from "@drayage/kube";
+import { CLAIM_RESTORE_ACTION } from "../actions/claim-restore-action.ts";
 import type { RunningController } from "../backup/backup-controller.ts";
-import { advanceOperations, type OperationsOutcome } from "../backup-operations/operations.ts";
+import { advanceOperations, hasEnded, type OperationsOutcome } from "../backup-operations/operations.ts";
 import { askPlugins, cancelPluginOperations, PLUGIN_LOOK_MS, restoreOperationPlugins } from "../backup-operations/plugin-operations.ts";
 import { RestoreHookRuns } from "../hooks/restore-hook-runs.ts";
 import { JobTable } from "../jobs.ts";
-import { cancelMoves } from "../mover-moves/moves-of.ts";
+import { cancelMoves, isMoverOperation, withOperation } from "../mover-moves/moves-of.ts";
 import type { BackupStore, BackupStores, ItemOperation } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
@@ -72,8 +75,11 @@ export function startRestoreOperationsController(deps: RestoreOperationsControll
   const informerOptions = { client, clock, random, logger, namespace };
   const restoreCache = startInformer<Restore>(restores, informerOptions);
   const downloadCache = startInformer<DataDownload>(dataDownloads, informerOptions);
+  const backupCache = startInformer<Backup>(backups, informerOptions);
+  const locationCache = startInformer<BackupStorageLocation>(backupStorageLocations, informerOptions);
+  const caches = { restores: restoreCache, downloads: downloadCache, backups: backupCache, locations: locationCache };
   const jobs = new JobTable();
-  const reconciler = new RestoreOperationsReconciler(deps, jobs, (key, afterMs) => controller.enqueue(key, afterMs));
+  const reconciler = new RestoreOperationsReconciler(deps, caches, jobs, (key, afterMs) => controller.enqueue(key, afterMs));
   const controller = startController({
     name: "restore-operations",
     clock,
@@ -98,8 +104,7 @@ export function startRestoreOperationsController(deps: RestoreOperationsControll
       await controller.stop();
       await jobs.stop();
       reconciler.stop();
-      restoreCache.stop();
-      downloadCache.stop();
+      for (const cache of Object.values(caches)) cache.stop();
     },
   };
 }
@@ -126,16 +131,26 @@ interface KnownRestore {
   hooksOfferedAt: number;
 }
 
+/** What is watched anyway. */
+interface Caches {
+  readonly restores: Pick<Informer<Restore>, "get">;
+  readonly downloads: Pick<Informer<DataDownload>, "list">;
+  readonly backups: Pick<Informer<Backup>, "get">;
+  readonly locations: Pick<Informer<BackupStorageLocation>, "get">;
+}
+
 class RestoreOperationsReconciler {
   readonly #deps: RestoreOperationsControllerDeps;
+  readonly #caches: Caches;
   readonly #settings: ServerSettings;
   readonly #jobs: JobTable;
   readonly #enqueue: (key: ObjectKey, afterMs: number) => void;
   /** What is kept of restores between two looks, by name. */
   readonly #known = new Map<string, KnownRestore>();
 
-  constructor(deps: RestoreOperationsControllerDeps, jobs: JobTable, enqueue: (key: ObjectKey, afterMs: number) => void) {
+  constructor(deps: RestoreOperationsControllerDeps, caches: Caches, jobs: JobTable, enqueue: (key: ObjectKey, afterMs: number) => void) {
     this.#deps = deps;
+    this.#caches = caches;
     this.#settings = deps.settings ?? defaultServerSettings;
     this.#jobs = jobs;
     this.#enqueue = enqueue;
@@ -143,6 +158,8 @@ class RestoreOperationsReconciler {
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, stores, namespace } = this.#deps;
+    const progress = this.#onlyProgress(key);
+    if (progress !== undefined) return progress;
     const restore = await client.find(restores, key, signal);
     const goingOn = restore !== undefined && !isDeleting(restore) && isOurs(restore);
     await this.#jobs.cancelOthers(key.name, goingOn ? restore.metadata.uid : undefined, "The Restore was deleted");
@@ -162,17 +179,61 @@ class RestoreOperationsReconciler {
       );
       return {};
     }
-    if (isWaiting(restore.status)) return this.#wait(restore, known, await stores.open(location, signal), signal);
+    const store = await stores.open(location, signal);
+    if (!isWaiting(restore.status)) {
+      this.#startFinalizing(restore, known, backup, store);
+      return {};
+    }
+    const { result, written } = await this.#wait(restore, known, store, signal);
+    if (written !== undefined && isFinalizing(written.status)) this.#startFinalizing(written, known, backup, store);
+    return result;
+  }
+
+  /**
+   * When to look again, if at all, where the caches show that nothing has ended since the last look, or that a job is at it. Undefined where something may have, or where what they show is not all
+   * there is to know: an operation whose DataDownload they do not have yet counts as one that has failed, and is looked for where it would be.
+   */
+  #onlyProgress(key: ObjectKey): ReconcileResult | undefined {
+    const { restores: seen, downloads: seenDownloads, backups: seenBackups, locations } = this.#caches;
+    const restore = seen.get(key);
+    const uid = restore?.metadata.uid ?? "";
+    const known = this.#known.get(key.name);
+    if (restore === undefined || isDeleting(restore)) return undefined;
+    // That it comes to wait or to be finalized is a change that is seen.
+    if (!isOurs(restore)) return known === undefined ? {} : undefined;
+    // The job goes by what it reads itself, and its end is a change of the restore.
+    if (this.#jobs.has(key.name, uid)) return {};
+    const operations = known?.uid === uid ? known.operations : undefined;
+    if (known === undefined || operations === undefined || !isWaiting(restore.status)) return undefined;
+    const backup = seenBackups.get({ ...key, name: restore.spec.backupName ?? "" });
+    if (backup === undefined || locations.get({ ...key, name: backup.spec.storageLocation ?? "" }) === undefined) return undefined;
+    if (!operations.every((operation) => hasEnded(operation) || (operation.spec.restoreItemAction === CLAIM_RESTORE_ACTION && !isMoverOperation(operation))))
+      return undefined;
+    const { clock, namespace } = this.#deps;
+    const downloads = seenDownloads.list(namespace).filter(({ metadata }) => metadata.labels?.[LABELS.restoreUid] === uid);
+    const nowMs = clock.nowMs();
+    const outcome = advanceOperations(operations, {
+      kind: "DataDownload",
+      nowMs,
+      timeoutMs: timeoutOf(restore),
+      movementsOf: (id) => withOperation(downloads, id),
+    });
+    if (outcome.hasNewFailure || outcome.nextTimeoutMs === undefined || outcome.completed + outcome.failed !== known.hooksOfferedAt) return undefined;
+    if (!sameCounts(restore.status ?? {}, statusAfter(restore.status ?? {}, outcome))) return undefined;
+    return { requeueAfterMs: outcome.nextTimeoutMs - nowMs };
+  }
+
+  #startFinalizing(restore: Restore, known: KnownRestore, backup: Backup, store: BackupStore): void {
+    const key = keyOf(restore);
     this.#jobs.start(
       key.name,
       restore.metadata.uid ?? "",
-      (jobSignal) => this.#finalize(restore, known, backup, location, jobSignal).catch((error: unknown) => this.#endIfHopeless(restore, error, jobSignal)),
+      (signal) => this.#finalize(restore, known, backup, store, signal).catch((error: unknown) => this.#endIfHopeless(restore, error, signal)),
       (error) => {
         this.#deps.logger.warn("Finalizing a restore failed and is tried again", { restore: key.name, ...errorFields(error) });
         this.#enqueue(key, FINALIZE_AGAIN_MS);
       },
     );
-    return {};
   }
 
   /** Ends what hooks of others run, too. */
@@ -196,7 +257,13 @@ class RestoreOperationsReconciler {
     return known;
   }
 
-  async #wait(restore: Restore, known: KnownRestore, store: BackupStore, signal: AbortSignal): Promise<ReconcileResult> {
+  /** Also the restore as it was written, where it was. */
+  async #wait(
+    restore: Restore,
+    known: KnownRestore,
+    store: BackupStore,
+    signal: AbortSignal,
+  ): Promise<{ readonly result: ReconcileResult; readonly written?: Restore }> {
     const { client, clock, logger, namespace } = this.#deps;
     const { name = "" } = restore.metadata;
     const operations = known.operations ?? (await store.getRestoreItemOperations(name, signal));
@@ -204,7 +271,7 @@ class RestoreOperationsReconciler {
     if (operations.length < attempted) {
       const failureReason = `the bucket has the record of ${operations.length} of its ${attempted} operations; whether their data came back is not known`;
       await this.#write(restore, { ...this.#ended(restore.status, "PartiallyFailed"), failureReason }, signal);
-      return {};
+      return { result: {} };
     }
     const movements = await loadRestoreMovements({ client, namespace }, restore, operations, signal);
     const { downloads, moves, volumeSnapshotRestores: moved } = movements;
@@ -214,7 +281,7 @@ class RestoreOperationsReconciler {
       kind: "DataDownload",
       pluginAnswers,
       nowMs: clock.nowMs(),
-      timeoutMs: requireDuration(restore.spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout"),
+      timeoutMs: timeoutOf(restore),
       movementsOf: (id) => movements.movementsOf(id),
     });
     await cancelPluginOperations(operations, outcome.toCancel, plugins, logger);
@@ -226,11 +293,11 @@ class RestoreOperationsReconciler {
     if (outcome.hasNewFailure || !outcome.inProgress) await store.putRestore({ restoreName: name, itemOperations: outcome.operations }, signal);
     known.operations = outcome.operations;
     await this.#offerHooks(restore, known, outcome, movements, signal);
-    if (!sameCounts(restore.status ?? {}, status)) await this.#write(restore, status, signal);
-    if (outcome.nextTimeoutMs === undefined) return {};
+    const written = sameCounts(restore.status ?? {}, status) ? restore : await this.#write(restore, status, signal);
+    if (outcome.nextTimeoutMs === undefined) return { result: {}, written };
     const timeoutMs = Math.max(outcome.nextTimeoutMs - clock.nowMs(), 0);
     const lookMs = pluginAnswers.size > 0 ? Math.min(timeoutMs, this.#deps.pluginLookMs ?? PLUGIN_LOOK_MS) : timeoutMs;
-    return { requeueAfterMs: moved === undefined && moves.length === 0 ? lookMs : Math.min(lookMs, MOVED_RECHECK_MS) };
+    return { result: { requeueAfterMs: moved === undefined && moves.length === 0 ? lookMs : Math.min(lookMs, MOVED_RECHECK_MS) } };
   }
 
   /** Pods whose own data is there need not wait for that of others. */
@@ -251,9 +318,8 @@ class RestoreOperationsReconciler {
     }
   }
 
-  async #finalize(restore: Restore, { hookRuns }: KnownRestore, backup: Backup, location: BackupStorageLocation, signal: AbortSignal): Promise<void> {
-    const { client, clock, random, logger, namespace, stores } = this.#deps;
-    const store = await stores.open(location, signal);
+  async #finalize(restore: Restore, { hookRuns }: KnownRestore, backup: Backup, store: BackupStore, signal: AbortSignal): Promise<void> {
+    const { client, clock, random, logger, namespace } = this.#deps;
     const { hooks, errors, warnings } = await finalizeRestore({
       client,
       clock,
@@ -313,9 +379,13 @@ class RestoreOperationsReconciler {
     }
   }
 
-  async #write(restore: Restore, status: RestoreStatus, signal: AbortSignal): Promise<void> {
-    await this.#deps.client.replace<Restore>(restores, { ...restore, status }, { signal });
+  #write(restore: Restore, status: RestoreStatus, signal: AbortSignal): Promise<Restore> {
+    return this.#deps.client.replace<Restore>(restores, { ...restore, status }, { signal });
   }
+}
+
+function timeoutOf({ spec }: Restore): number {
+  return requireDuration(spec.itemOperationTimeout ?? "0s", "spec.itemOperationTimeout");
 }
 
 function statusAfter(status: RestoreStatus, outcome: OperationsOutcome): RestoreStatus {

@@ -2,14 +2,14 @@
 import type { Backup, Restore } from "@drayage/api";
 import { isAbort, type Logger, messageOf } from "@drayage/base";
 import type { GenericObject, KubeClient, ObjectKey, ResourceType } from "@drayage/kube";
-import type { OperationLog } from "../operation-log/operation-log.ts";
+import type { OperationLogPart } from "../operation-log/operation-log.ts";
 import { cleaned, mergedServiceAccount, mergePatchBetween, sameJson, withoutRestoreLabels, withRestoreLabels } from "./restored-form.ts";
 
 export interface MeetExistingOptions {
   readonly client: KubeClient;
   readonly restore: Restore;
   readonly backup: Backup;
-  readonly operationLog: OperationLog;
+  readonly operationLog: Pick<OperationLogPart, "warn">;
   readonly signal: AbortSignal;
 }
 

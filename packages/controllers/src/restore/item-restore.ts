@@ -17,12 +17,13 @@ import {
   storedIdentifier,
 } from "../actions/item-id.ts";
 import { isRestoredBy, type RestoreAction, targetNamespaceOf } from "../actions/restore-action.ts";
-import type { OperationLog } from "../operation-log/operation-log.ts";
+import type { OperationLog, OperationLogPart } from "../operation-log/operation-log.ts";
 import type { ArchivedItemRef, BackupArchiveReader, BackupVolumeInfo, ItemOperation } from "../ports.ts";
 import { modified } from "../resource-modifiers/apply-patches.ts";
 import type { ModifierRule } from "../resource-modifiers/resource-modifiers.ts";
 import { mountedBy } from "./data-first.ts";
 import { meetExisting } from "./existing-object.ts";
+import { creatorOf, withFieldManagersOf, writeFieldManagers } from "./field-managers.ts";
 import type { RestoreSelection } from "./restore-selection.ts";
 import { cleaned, sameJson, withRestoreLabels } from "./restored-form.ts";
 import { RestoredVolumes } from "./restored-volumes.ts";
@@ -59,6 +60,12 @@ export interface RestoredItem {
   readonly reason?: string;
 }
 
+/** Where it is written down what becomes of an item. */
+interface Notes {
+  readonly log: Logger;
+  readonly operationLog: OperationLogPart;
+}
+
 interface Entry {
   readonly kind: string;
   readonly name: string;
@@ -86,14 +93,13 @@ export class ItemRestore {
   /** Claims (`namespace/name`) whose data was waited for and did not come, with the reason: what mounts them is left out. */
   withoutData: ReadonlyMap<string, string> = new Map();
   readonly #options: ItemRestoreOptions;
-  readonly #log: Logger;
   readonly #entries = new Map<string, Entry>();
-  readonly #readyNamespaces = new Set<string>();
+  /** Those that are there, or are being made. */
+  readonly #namespaces = new Map<string, Promise<void>>();
   readonly #volumes: RestoredVolumes;
 
   constructor(options: ItemRestoreOptions) {
     this.#options = options;
-    this.#log = options.operationLog.logger;
     this.#volumes = new RestoredVolumes(options);
   }
 
@@ -128,9 +134,13 @@ export class ItemRestore {
     return Object.fromEntries([...byKind].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kind, names]) => [kind, names.sort()]));
   }
 
-  /** Restores one item of the tarball. Whatever goes wrong is recorded; only an abort is thrown. */
+  /**
+   * Restores one item of the tarball. Whatever goes wrong is recorded; only an abort is thrown. Several items may be restored at once, as long as no two of them bring the same third one along:
+   * whoever meets an item that is under way does not wait for it, since it may be its own.
+   */
   async restore(ref: ArchivedItemRef): Promise<boolean> {
-    const { operationLog, restore, archive, signal } = this.#options;
+    const { restore, archive, signal } = this.#options;
+    const operationLog = this.#options.operationLog.part();
     const target = ref.namespace === undefined ? undefined : targetNamespaceOf(restore, ref.namespace);
     const id: ItemId = { groupResource: ref.groupResource, namespace: target, name: ref.name };
     let entry: Entry | undefined;
@@ -139,7 +149,7 @@ export class ItemRestore {
       const item = await archive.read(ref);
       if (target !== undefined) await this.ensureNamespace(ref.namespace ?? "", target);
       if (isCompleted(item, ref.groupResource)) {
-        this.#log.info(`${ref.groupResource} "${formatItemName(ref)}" is complete and is not restored`);
+        operationLog.logger.info(`${ref.groupResource} "${formatItemName(ref)}" is complete and is not restored`);
         this.leftOut.push({ kind: `${item.apiVersion}/${item.kind}`, name: formatItemName(id), outcome: "skipped", reason: "it has done its work" });
         return false;
       }
@@ -148,9 +158,8 @@ export class ItemRestore {
       if (known !== undefined) return known.exists;
       entry = { kind: `${item.apiVersion}/${item.kind}`, name: formatItemName(id), outcome: undefined, exists: false };
       this.#entries.set(key, entry);
-      const before = operationLog.warningCount + operationLog.errorCount;
-      await this.#restoreItem(item, id, ref, entry);
-      entry.outcome ??= operationLog.warningCount + operationLog.errorCount > before ? "failed" : "skipped";
+      await this.#restoreItem(item, id, ref, entry, operationLog);
+      entry.outcome ??= operationLog.troubleCount() > 0 ? "failed" : "skipped";
       return entry.exists;
     } catch (error) {
       if (isAbort(error, signal)) throw error;
@@ -162,7 +171,20 @@ export class ItemRestore {
 
   /** Makes the namespace when it is not there, with the labels and annotations of the one in the backup; waits for one that is going away. */
   async ensureNamespace(original: string, target: string): Promise<void> {
-    if (this.#readyNamespaces.has(target)) return;
+    const known = this.#namespaces.get(target);
+    if (known !== undefined) return known;
+    const making = this.#makeNamespace(original, target);
+    this.#namespaces.set(target, making);
+    try {
+      await making;
+    } catch (error) {
+      // The next item that goes there looks again.
+      this.#namespaces.delete(target);
+      throw error;
+    }
+  }
+
+  async #makeNamespace(original: string, target: string): Promise<void> {
     const { client, archive, signal } = this.#options;
     const existing = await this.#untilNotTerminating(target);
     if (existing === undefined) {
@@ -181,7 +203,6 @@ export class ItemRestore {
         if (!hasCode(error, "KUBE_ALREADY_EXISTS")) throw error;
       }
     }
-    this.#readyNamespaces.add(target);
   }
 
   async #untilNotTerminating(name: string): Promise<Namespace | undefined> {
@@ -193,9 +214,9 @@ export class ItemRestore {
     }, `Cannot restore into namespace "${name}": it is being deleted`);
   }
 
-  async #restoreItem(item: GenericObject, id: ItemId, ref: ArchivedItemRef, entry: Entry): Promise<void> {
+  async #restoreItem(item: GenericObject, id: ItemId, ref: ArchivedItemRef, entry: Entry, operationLog: OperationLogPart): Promise<void> {
     const { restore, backup } = this.#options;
-    const log = this.#log.child({ groupResource: id.groupResource, namespace: id.namespace ?? "", "original name": ref.name });
+    const log = operationLog.logger.child({ groupResource: id.groupResource, namespace: id.namespace ?? "", "original name": ref.name });
     if (id.groupResource === PODS && item.metadata.annotations?.[MIRROR_POD] !== undefined) {
       log.info("Not restoring a mirror pod: its kubelet makes it");
       entry.reason = "it is a mirror pod: its kubelet makes it";
@@ -212,7 +233,7 @@ export class ItemRestore {
     for (const action of this.#options.actions) {
       if (!isFor(action, id, object)) continue;
       const before: GenericObject = object;
-      object = await this.#act(action, object, item, id, log);
+      object = await this.#act(action, object, { itemFromBackup: item, id, log, operationLog });
       if (object === undefined) {
         entry.reason = `${action.name} takes care of it`;
         return;
@@ -224,7 +245,7 @@ export class ItemRestore {
     const unmodified = object;
     object = modified(object, id.groupResource, this.#options.modifiers, {
       log,
-      onError: (message) => this.#options.operationLog.error(id.namespace ?? "", message),
+      onError: (message) => operationLog.error(id.namespace ?? "", message),
     });
     if (!sameJson(unmodified, object)) changes.push("changed by the resource modifiers");
     if (changes.length > 0) entry.reason = changes.join("; ");
@@ -234,15 +255,19 @@ export class ItemRestore {
       backup.metadata.name ?? "",
     );
     const resource = await this.#resourceOf(wanted);
-    const created = await this.#create(wanted, item, resource, { ...id, name: wanted.metadata.name ?? id.name }, entry, log);
+    const created = await this.#create(wanted, item, resource, { ...id, name: wanted.metadata.name ?? id.name }, { entry, log, operationLog });
     if (created === undefined) return;
     const context = { restore, backup, itemFromBackup: item, targetNamespace: id.namespace, log, signal: this.#options.signal };
     for (const action of this.#options.actions) if (isFor(action, id, created)) await action.created?.(created, context);
   }
 
   /** Runs an action; undefined when the item is not to be restored. */
-  async #act(action: RestoreAction, object: GenericObject, itemFromBackup: GenericObject, id: ItemId, log: Logger): Promise<GenericObject | undefined> {
-    const { restore, backup, clock, archive, operationLog, signal } = this.#options;
+  async #act(
+    action: RestoreAction,
+    object: GenericObject,
+    { itemFromBackup, id, log, operationLog }: Notes & { readonly itemFromBackup: GenericObject; readonly id: ItemId },
+  ): Promise<GenericObject | undefined> {
+    const { restore, backup, clock, archive, signal } = this.#options;
     const result = await action.execute(object, { restore, backup, itemFromBackup, targetNamespace: id.namespace, log, signal });
     if (result.operationId !== undefined) {
       this.operations.push({
@@ -302,54 +327,51 @@ export class ItemRestore {
     item: GenericObject,
     resource: DiscoveredResource,
     id: ItemId,
-    entry: Entry,
-    log: Logger,
+    { entry, log, operationLog }: Notes & { readonly entry: Entry },
   ): Promise<GenericObject | undefined> {
     const { client, signal } = this.#options;
     log.info(`Attempting to restore ${wanted.kind}: ${wanted.metadata.name}`);
+    const fieldManager = creatorOf(item, wanted);
     let created: GenericObject;
+    let hasManagers = fieldManager !== undefined;
     try {
-      created = await client.create<GenericObject>(resource, wanted, { signal });
+      created =
+        fieldManager === undefined
+          ? await client.create<GenericObject>(resource, wanted, { signal })
+          : await client.create<GenericObject>(resource, withFieldManagersOf(item, wanted), { fieldManager, signal });
     } catch (error) {
       const existing =
         hasCode(error, "KUBE_ALREADY_EXISTS") || isPortTaken(error) ? await client.find<GenericObject>(resource, keyOfId(id), signal) : undefined;
       if (existing === undefined) throw error;
       if (!isRestoredBy(this.#options.restore, existing)) {
         entry.exists = true;
-        Object.assign(entry, await meetExisting(this.#options, { existing, wanted, resource, key: keyOfId(id), log }));
+        Object.assign(entry, await meetExisting({ ...this.#options, operationLog }, { existing, wanted, resource, key: keyOfId(id), log }));
         return undefined;
       }
       // Made by this restore: by a process that ended before it was done, or by a request whose answer was lost.
       created = existing;
+      hasManagers = false;
     }
     Object.assign(entry, { outcome: "created", exists: true });
-    await this.#restoreStatus(created, item, resource, id);
-    await this.#restoreFieldManagers(item, resource, id, log);
+    await this.#restoreStatus(created, item, resource, { id, operationLog });
+    if (!hasManagers) await writeFieldManagers(this.#options, { item, resource, key: keyOfId(id), log });
     if (id.groupResource === CUSTOM_RESOURCE_DEFINITIONS) await this.#untilServed(id.name);
     return created;
   }
 
-  async #restoreStatus(created: GenericObject, item: GenericObject, resource: DiscoveredResource, id: ItemId): Promise<void> {
-    const { client, operationLog, selection, signal } = this.#options;
+  async #restoreStatus(
+    created: GenericObject,
+    item: GenericObject,
+    resource: DiscoveredResource,
+    { id, operationLog }: { readonly id: ItemId; readonly operationLog: OperationLogPart },
+  ): Promise<void> {
+    const { client, selection, signal } = this.#options;
     if (item["status"] === undefined || !selection.restoresStatus(id.groupResource, item)) return;
     try {
       await client.replaceStatus<GenericObject>(resource, { ...created, status: item["status"] }, { signal });
     } catch (error) {
       if (isAbort(error, signal)) throw error;
       operationLog.warn(id.namespace ?? "", `could not restore the status of ${item.kind} "${id.name}": ${messageOf(error)}`);
-    }
-  }
-
-  /** Who owns which field is part of an object's history: without it, the next server-side apply of its owner meets conflicts. */
-  async #restoreFieldManagers(item: GenericObject, resource: DiscoveredResource, id: ItemId, log: Logger): Promise<void> {
-    const { client, signal } = this.#options;
-    const { managedFields } = item.metadata;
-    if (managedFields === undefined || managedFields.length === 0) return;
-    try {
-      await client.patch<GenericObject>(resource, keyOfId(id), "merge", { metadata: { managedFields } }, { signal });
-    } catch (error) {
-      if (isAbort(error, signal)) throw error;
-      log.info(`Field managers were not restored: ${messageOf(error)}`);
     }
   }
 

@@ -41,6 +41,8 @@ export const NEVER_RESTORED = [
   "backuprepositories.velero.io",
 ] as const;
 
+/** Of the format of backups. */
+const FORMAT_MAJOR = 1;
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export function prepareRestore(restore: Restore, facts: RestoreFacts): PreparedRestore {
@@ -135,6 +137,11 @@ function findSource(spec: RestoreSpec, { backups, locations }: RestoreFacts, fau
   const phase = backup.status?.phase ?? "New";
   if (phase !== "Completed" && phase !== "PartiallyFailed")
     faults.push(`backup "${spec.backupName}" is ${phase}, where Completed or PartiallyFailed is wanted`);
+  const newer = newerFormatOf(backup);
+  if (newer !== undefined)
+    faults.push(
+      `backup "${spec.backupName}" has format version ${newer}, where at most ${FORMAT_MAJOR}.x is read here: it was made by a newer program; restore it with that one, or update this one`,
+    );
   const location = locations.find(({ metadata }) => metadata.name === backup.spec.storageLocation);
   if (location === undefined) {
     faults.push(`backup storage location "${backup.spec.storageLocation}" of backup "${spec.backupName}" does not exist`);
@@ -145,6 +152,15 @@ function findSource(spec: RestoreSpec, { backups, locations }: RestoreFacts, fau
     faults.push(`backup storage location "${location.metadata.name}" is unavailable${why === undefined || why === "" ? "" : `: ${why}`}`);
   }
   return { backup, location };
+}
+
+/** The format version of a backup when it is one that this program does not know. Later minor versions only add; a later major one may mean anything (Velero 1.18 would try all the same). */
+function newerFormatOf({ status }: Backup): string | undefined {
+  const formatVersion = status?.formatVersion ?? "";
+  const major = Number(/^v?(\d+)/.exec(formatVersion)?.[1] ?? 0);
+  if (major > FORMAT_MAJOR) return formatVersion;
+  // The field that older programs wrote alone.
+  return (status?.version ?? 0) > FORMAT_MAJOR ? String(status?.version) : undefined;
 }
 
 function newestOf(backups: readonly Backup[]): Backup | undefined {

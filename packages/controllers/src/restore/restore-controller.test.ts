@@ -2,8 +2,10 @@ import {
   type Backup,
   backupStorageLocations,
   backups,
+  type DataDownload,
   dataDownloads,
   FINALIZERS,
+  type PodVolumeRestore,
   podVolumeRestores,
   type Restore,
   restores,
@@ -17,6 +19,7 @@ import {
   configMaps,
   deployments,
   type GenericObject,
+  keyOf,
   namespaces,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -356,6 +359,23 @@ describe("a restore", () => {
     expect(store.restores.size).toBe(0);
   });
 
+  it.each([
+    ["2.0.0", { formatVersion: "2.0.0", version: 2 }],
+    ["v3", { formatVersion: "v3" }],
+    ["2", { version: 2 }],
+  ])("of a backup of format version %s fails validation, and says what made it", async (version, status) => {
+    const { cluster, client } = await world();
+    client.mutate<Backup>(backups, { namespace: NAMESPACE, name: "second" }, (backup) => {
+      const { formatVersion: _format, version: _version, ...rest } = backup.status ?? {};
+      backup.status = { ...rest, ...status };
+    });
+    await client.create<Restore>(restores, newRestore("bad", {}));
+    const ended = await restoreIn(cluster, "bad", "FailedValidation");
+    expect(ended.status?.validationErrors).toEqual([
+      `backup "second" has format version ${version}, where at most 1.x is read here: it was made by a newer program; restore it with that one, or update this one`,
+    ]);
+  });
+
   it("takes the newest completed backup of a schedule", async () => {
     const { cluster, client } = await world();
     const second = client.peek(backups, { namespace: NAMESPACE, name: "second" });
@@ -433,15 +453,38 @@ describe("a restore", () => {
     ]);
   });
 
-  it("that ends its server again and again is Failed in the end, and its downloads are canceled", async () => {
+  it("that ends its server again and again is Failed in the end, and what fills its volumes is told to stop", async () => {
     const { cluster, client } = await world();
     const restore = newRestore("back");
+    const metadata = { namespace: NAMESPACE, name: "back-1", labels: { "velero.io/restore-uid": "uid-of-back" } };
+    const volume = { backupStorageLocation: "default", snapshotID: "s", sourceNamespace: "notes" };
+    client.seed<DataDownload>(dataDownloads, {
+      metadata,
+      spec: { ...volume, operationTimeout: "4h0m0s", targetVolume: { namespace: "notes", pvc: "files", pv: "" } },
+    });
+    // Its pod waits for a claim that nobody will fill: it never starts, and its volume would be waited for without end.
+    client.seed<PodVolumeRestore>(podVolumeRestores, {
+      metadata,
+      spec: { ...volume, pod: { namespace: "notes", name: "web", uid: "web" }, repoIdentifier: "", volume: "cache", uploaderType: "kopia" },
+    });
+    // Once the cluster's agent, which fills volumes at once, has been there.
+    await cluster.clock.advance(1);
+    client.mutate(podVolumeRestores, keyOf({ metadata }), (current) => {
+      current.status = {};
+    });
     client.seed<Restore>(restores, {
       ...restore,
-      metadata: { ...restore.metadata, finalizers: ["restores.velero.io/external-resources-finalizer"], annotations: { "drayage.io/resumed": "5" } },
+      metadata: {
+        ...restore.metadata,
+        uid: "uid-of-back",
+        finalizers: ["restores.velero.io/external-resources-finalizer"],
+        annotations: { "drayage.io/resumed": "5" },
+      },
       status: { phase: "InProgress" },
     });
     expect((await restoreIn(cluster, "back", "Failed")).status?.failureReason).toMatch(/the server ended 6 times while it worked on this restore/);
+    expect(client.peek(dataDownloads, keyOf({ metadata }))?.spec.cancel).toBe(true);
+    expect(client.peek(podVolumeRestores, keyOf({ metadata }))?.spec.cancel).toBe(true);
   });
 
   it("that waits for its downloads survives a restart of the server", async () => {

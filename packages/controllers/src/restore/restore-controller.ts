@@ -17,7 +17,9 @@ import {
 } from "@drayage/api";
 import { errorFields, formatTime, hasCode, isAbort, isDrayError, messageOf } from "@drayage/base";
 import {
+  type Controller,
   hasFinalizer,
+  type Informer,
   isDeleting,
   keyOf,
   type ObjectKey,
@@ -38,10 +40,11 @@ import { cancelVolumeSnapshotRestores } from "../restore-operations/restore-move
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { type PreparedRestore, prepareRestore } from "./prepare-restore.ts";
-import { decideRestore, restorePhaseOf } from "./restore.ts";
+import { decideRestore, type RestoreDecision, restorePhaseOf } from "./restore.ts";
 import { loadRestoreFacts } from "./restore-facts.ts";
 import { deleteDataUploadResults } from "./restore-items.ts";
 import { runRestore } from "./run-restore.ts";
+import { cancelPodVolumeRestores } from "./wait-for-pod-volumes.ts";
 
 export interface RestoreControllerDeps extends Omit<BackupControllerDeps, "movers" | "newSpool" | "resticEnvironment"> {
   /** Of the init container that holds a restored pod until its volumes are filled: the image of this program. */
@@ -58,24 +61,23 @@ const WAIT_FOR_SLOT_MS = 1_000;
 export function startRestoreController(deps: RestoreControllerDeps): RunningController {
   const { client, clock, random, logger, namespace } = deps;
   const informer = startInformer<Restore>(restores, { client, clock, random, logger, namespace });
-  const jobs = new JobTable();
-  const reconciler = new RestoreReconciler(deps, jobs);
-  const controller = startController({
+  const waiting = (): ObjectKey[] =>
+    informer
+      .list(namespace)
+      .filter((other) => restorePhaseOf(other) === "New")
+      .map(keyOf);
+  const jobs = new JobTable((name) => {
+    for (const key of [{ namespace, name }, ...waiting()]) controller.enqueue(key);
+  });
+  const reconciler = new RestoreReconciler(deps, jobs, informer);
+  const controller: Controller = startController({
     name: "restore",
     clock,
     random,
     logger,
     sources: [
       // When one ends, the next may start.
-      source(informer, {
-        toKeys: (restore) => [
-          keyOf(restore),
-          ...informer
-            .list(namespace)
-            .filter((other) => restorePhaseOf(other) === "New")
-            .map(keyOf),
-        ],
-      }),
+      source(informer, { toKeys: (restore) => [keyOf(restore), ...waiting()] }),
     ],
     reconcile: (key, signal) => reconciler.reconcile(key, signal),
   });
@@ -97,33 +99,41 @@ class RestoreReconciler {
   readonly #deps: RestoreControllerDeps;
   readonly #settings: ServerSettings;
   readonly #jobs: JobTable;
+  readonly #cache: Pick<Informer<Restore>, "get">;
+  /** Why jobs of this process failed whose end could not be written down, by UID. */
+  readonly #failures = new Map<string, string>();
 
-  constructor(deps: RestoreControllerDeps, jobs: JobTable) {
+  constructor(deps: RestoreControllerDeps, jobs: JobTable, cache: Pick<Informer<Restore>, "get">) {
     this.#deps = deps;
     this.#settings = deps.settings ?? defaultServerSettings;
     this.#jobs = jobs;
+    this.#cache = cache;
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { client, logger } = this.#deps;
+    const cached = this.#cache.get(key);
+    // What is not in the cache yet comes with an event of its own. So neither what has ended, nor what runs or waits is asked for one by one.
+    if (cached !== undefined && !isDeleting(cached) && !this.#jobs.isBusyWithAnother(key.name, cached.metadata.uid ?? "")) {
+      const first = this.#decide(cached).do;
+      if (first === "nothing") return {};
+      if (first === "wait") return this.#wait(key);
+    }
     const restore = await client.find(restores, key, signal);
     const goingOn = restore !== undefined && !isDeleting(restore);
     await this.#jobs.cancelOthers(key.name, goingOn ? restore.metadata.uid : undefined, "The Restore was deleted");
     if (restore === undefined) return {};
-    const decision = decideRestore({
-      phase: restorePhaseOf(restore),
-      deleting: isDeleting(restore),
-      hasFinalizer: hasFinalizer(restore, FINALIZERS.restoreFiles),
-      running: this.#jobs.has(key.name, restore.metadata.uid ?? ""),
-      slotFree: this.#jobs.size < CONCURRENT_RESTORES,
-      resumes: resumesOf(restore),
-    });
+    const decision = this.#decide(restore);
+    const failure = decision.do === "resume" ? this.#failures.get(restore.metadata.uid ?? "") : undefined;
+    if (failure !== undefined) {
+      await this.#fail(restore, failure, signal);
+      return {};
+    }
     switch (decision.do) {
       case "nothing":
         return {};
       case "wait":
-        logger.debug("A restore waits for the one that runs", { restore: key.name });
-        return { requeueAfterMs: WAIT_FOR_SLOT_MS };
+        return this.#wait(key);
       case "addFinalizer":
         await client.replace<Restore>(restores, withFinalizer(restore, FINALIZERS.restoreFiles), { signal });
         return {};
@@ -139,15 +149,36 @@ class RestoreReconciler {
         return {};
       case "fail":
         logger.warn("Failing a restore that was lost with its process once more", { restore: key.name });
-        await this.#cleanUp(restore, decision.reason, signal);
-        await client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, decision.reason) }, { signal });
+        await this.#fail(restore, decision.reason, signal);
         return {};
     }
+  }
+
+  async #fail(restore: Restore, reason: string, signal: AbortSignal): Promise<void> {
+    await this.#cleanUp(restore, reason, signal);
+    await this.#deps.client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, reason) }, { signal });
+    this.#failures.delete(restore.metadata.uid ?? "");
   }
 
   async #prepare(restore: Restore, signal: AbortSignal): Promise<PreparedRestore> {
     const { client, clock, namespace } = this.#deps;
     return prepareRestore(restore, await loadRestoreFacts(restore, { client, namespace, settings: this.#settings, nowMs: clock.nowMs(), signal }));
+  }
+
+  #decide(restore: Restore): RestoreDecision {
+    return decideRestore({
+      phase: restorePhaseOf(restore),
+      deleting: isDeleting(restore),
+      hasFinalizer: hasFinalizer(restore, FINALIZERS.restoreFiles),
+      running: this.#jobs.has(restore.metadata.name ?? "", restore.metadata.uid ?? ""),
+      slotFree: this.#jobs.size < CONCURRENT_RESTORES,
+      resumes: resumesOf(restore),
+    });
+  }
+
+  #wait(key: ObjectKey): ReconcileResult {
+    this.#deps.logger.debug("A restore waits for the one that runs", { restore: key.name });
+    return { requeueAfterMs: WAIT_FOR_SLOT_MS };
   }
 
   async #start(restore: Restore, signal: AbortSignal): Promise<void> {
@@ -173,8 +204,7 @@ class RestoreReconciler {
     const prepared = await this.#prepare(restore, signal);
     if (prepared.source === undefined) {
       const reason = `the server was restarted while the restore was InProgress, and cannot go on: ${prepared.faults.join("; ")}`;
-      await this.#cleanUp(restore, reason, signal);
-      await client.replace<Restore>(restores, { ...restore, status: this.#failed(restore.status, reason) }, { signal });
+      await this.#fail(restore, reason, signal);
       return;
     }
     logger.info("Going on with a restore that was left InProgress", { restore: `${namespace}/${restore.metadata.name}`, resumes: resumesOf(restore) + 1 });
@@ -225,15 +255,20 @@ class RestoreReconciler {
       if (isAbort(error, signal) || (hasCode(error, "KUBE_NOT_FOUND") && (await client.find(restores, keyOf(restore), signal)) === undefined)) return;
       logger.error("Restore failed", { restore: `${namespace}/${restore.metadata.name}`, ...errorFields(error) });
       const reason = `${messageOf(error)}${isDrayError(error) && error.hint !== undefined ? `. ${error.hint}` : ""}`;
+      // When this does not succeed either, the reconcile that follows each job does it.
+      this.#failures.set(restore.metadata.uid ?? "", reason);
       await this.#cleanUp(restore, `its restore failed: ${reason}`, signal);
       await this.#record(restore, (current) => this.#failed(current, reason), signal);
+      this.#failures.delete(restore.metadata.uid ?? "");
     }
   }
 
-  /** Writes the end of the job over what is there now. */
+  /** Writes the end of the job over what is there now. A write whose answer was lost is made again, and then another controller may have gone on from it. */
   #record(restore: Restore, statusOf: (current: RestoreStatus | undefined) => RestoreStatus, signal: AbortSignal): Promise<void> {
     const { client, clock, random } = this.#deps;
-    return recordStatus<Restore>(restores, keyOf(restore), (current) => ({ ...current, status: statusOf(current.status) }), { client, clock, random, signal });
+    const change = (current: Restore): Restore | undefined =>
+      current.metadata.uid === restore.metadata.uid && current.status?.phase === "InProgress" ? { ...current, status: statusOf(current.status) } : undefined;
+    return recordStatus<Restore>(restores, keyOf(restore), change, { client, clock, random, signal });
   }
 
   #failed(status: RestoreStatus | undefined, failureReason: string): RestoreStatus {
@@ -253,6 +288,7 @@ class RestoreReconciler {
       await client.patch<DataDownload>(dataDownloads, keyOf(download), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
     }
     await cancelAllMoves({ client, namespace, signal }, dataMoverRestores, `${LABELS.restoreUid}=${restore.metadata.uid}`);
+    await cancelPodVolumeRestores(client, restore, why, signal);
     await cancelVolumeSnapshotRestores(client, restore, signal);
     await deleteDataUploadResults(client, restore, signal);
   }

@@ -3,13 +3,13 @@
  */
 
 import { type Backup, type DataMoverBackup, LABELS, type PodVolumeBackup, RESOURCE_USAGE_DATA_UPLOAD, type Restore, type VolumeSnapshot } from "@drayage/api";
-import { type Clock, errorFields, isAbort, type RandomSource } from "@drayage/base";
+import { type Clock, errorFields, forEachLimit, isAbort, type RandomSource } from "@drayage/base";
 import { configMaps, type Discovery, type KubeClient, type Pod } from "@drayage/kube";
 import { createSecretRestoreAction, roleBindingRestoreActions, serviceAccountRestoreAction } from "../actions/account-restore-actions.ts";
 import { claimRestoreAction, createClaimDataRestoreAction } from "../actions/claim-restore-action.ts";
 import { createDataUploadRestoreAction, DataUploadResults } from "../actions/data-upload-restore-action.ts";
 import { admissionRestoreActions, apiServiceRestoreAction, definitionRestoreAction } from "../actions/definition-restore-actions.ts";
-import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, VOLUME_SNAPSHOTS } from "../actions/item-id.ts";
 import { jobRestoreAction } from "../actions/job-restore-action.ts";
 import { kubeVirtRestoreActions } from "../actions/kubevirt-actions.ts";
 import { createImageActions, createNodeSelectionAction, createStorageClassActions } from "../actions/mapping-restore-actions.ts";
@@ -64,6 +64,10 @@ export interface RestoreItemsOptions {
 }
 
 const PROGRESS_EVERY_MS = 1_000;
+/** Items of one kind that are restored at once. Each is two requests, so this is also what the API server has to do at once for a restore. */
+const ITEMS_AT_ONCE = 16;
+/** Volumes and what mounts them: one item says how the next comes back. Definitions change what is served. */
+const ONE_AT_A_TIME: ReadonlySet<string> = new Set([PODS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, CUSTOM_RESOURCE_DEFINITIONS]);
 
 /** What was tried, and what came of it. Whatever goes wrong with an item is in the log; only what ends the restore is thrown. */
 export async function restoreItems(options: RestoreItemsOptions): Promise<ItemRestore> {
@@ -82,6 +86,8 @@ class RestoreItems {
   readonly #moved = new MovedVolumes();
   /** Claims (`namespace/name`, where they go) that a pod's restore fills. */
   readonly #filled = new Set<string>();
+  /** Resources whose items bring others along, or pass something on to them; the items of all others are restored beside each other. */
+  readonly #oneAtATime = new Set(ONE_AT_A_TIME);
   #progressToldMs = 0;
 
   constructor(options: RestoreItemsOptions) {
@@ -155,12 +161,16 @@ class RestoreItems {
     const results = new DataUploadResults();
     const { volSyncEra, clock } = this.#options;
     const volSync = volSyncEra === undefined ? undefined : { client, clock, namespace, moved: this.#moved, timeoutMs: volSyncEra.moveTimeoutMs };
+    const inOrder = <T extends RestoreAction>(...actions: readonly T[]): readonly T[] => {
+      for (const { groupResource } of actions) this.#oneAtATime.add(groupResource);
+      return actions;
+    };
     return [
       // First what leaves items out: nothing is made for them.
       ...createOpenShiftRestoreActions(client, this.#options.discovery),
-      ...kubeVirtRestoreActions,
-      ...createVolumeSnapshotBackupRestoreActions({ client, namespace, moved: this.#moved, intoSnapshot: volSync !== undefined }),
-      createDataUploadRestoreAction(client, results),
+      ...inOrder(...kubeVirtRestoreActions),
+      ...inOrder(...createVolumeSnapshotBackupRestoreActions({ client, namespace, moved: this.#moved, intoSnapshot: volSync !== undefined })),
+      ...inOrder(createDataUploadRestoreAction(client, results)),
       claimRestoreAction,
       // Before a DataDownload is made, whose volume is of the class and on the node that the claim names.
       ...createStorageClassActions({ client, namespace }),
@@ -174,9 +184,9 @@ class RestoreItems {
         volSync,
         storedSnapshot: (ofNamespace, name) => this.#storedSnapshot(ofNamespace, name),
       }),
-      ...createMoverRestoreActions({ client, namespace }, moves),
-      ...(volSync === undefined ? [] : [createVolSyncSnapshotAction(volSync)]),
-      ...snapshotRestoreActions,
+      ...inOrder(...createMoverRestoreActions({ client, namespace }, moves)),
+      ...(volSync === undefined ? [] : inOrder(createVolSyncSnapshotAction(volSync))),
+      ...inOrder(...snapshotRestoreActions),
       createPodRestoreAction(new RestoreHooks(restore.spec), random),
       // After the hooks' containers were put in: the one that waits for the data comes before them.
       createPodVolumeRestoreAction({ client, namespace, helperImage, backups: podVolumeBackups, filled: this.#filled }),
@@ -211,16 +221,25 @@ class RestoreItems {
 
   async #restoreAll(refs: readonly ArchivedItemRef[], items: ItemRestore): Promise<void> {
     const { restore, clock, operationLog, onProgress, signal } = this.#options;
-    for (const ref of refs) {
+    const restoreOne = async (ref: ArchivedItemRef): Promise<void> => {
       signal.throwIfAborted();
       // Namespaces are made with the first thing that goes into them, and here when nothing does.
       if (ref.groupResource === NAMESPACES) await this.#ensureNamespace(ref.name, items);
       else await items.restore(ref);
-      if (clock.nowMs() - this.#progressToldMs < PROGRESS_EVERY_MS) continue;
+      if (clock.nowMs() - this.#progressToldMs < PROGRESS_EVERY_MS) return;
       this.#progressToldMs = clock.nowMs();
       await onProgress(items.count, Math.max(refs.length, items.count));
-    }
+    };
+    // One kind after the other: what comes later relies on what came before.
+    for (const [groupResource, ofKind] of Map.groupBy(refs, (ref) => ref.groupResource))
+      await forEachLimit(ofKind, this.#isOneAtATime(groupResource) ? 1 : ITEMS_AT_ONCE, restoreOne, signal);
     operationLog.logger.info(`Restored ${items.count} items`, { restore: restore.metadata.name });
+  }
+
+  #isOneAtATime(groupResource: string): boolean {
+    if (this.#oneAtATime.has(groupResource)) return true;
+    // What a plug-in of others does for its items is theirs to know.
+    return (this.#options.pluginActions ?? []).some(({ matchesResource }) => matchesResource?.(groupResource) ?? true);
   }
 
   async #ensureNamespace(name: string, items: ItemRestore): Promise<void> {

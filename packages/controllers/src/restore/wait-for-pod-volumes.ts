@@ -1,6 +1,6 @@
 import { LABELS, type PodVolumeRestore, podVolumeRestores, type Restore } from "@drayage/api";
 import { type Clock, nullLogger, type RandomSource } from "@drayage/base";
-import { type KubeClient, startInformer } from "@drayage/kube";
+import { type KubeClient, keyOf, startInformer } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
 import { hasEnded } from "../backup/pod-volume-backups.ts";
 import type { OperationLog } from "../operation-log/operation-log.ts";
@@ -57,6 +57,15 @@ export async function waitForPodVolumes(options: WaitForPodVolumesOptions): Prom
     cache.stop();
     cancelTimer();
     signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Tells those of a restore that have not ended to stop: one whose pod never holds its volumes would wait for it for ever. */
+export async function cancelPodVolumeRestores(client: KubeClient, { metadata }: Restore, why: string, signal: AbortSignal): Promise<void> {
+  const labelSelector = `${LABELS.restoreUid}=${metadata.uid}`;
+  for await (const found of client.listAll<PodVolumeRestore>(podVolumeRestores, { namespace: metadata.namespace, labelSelector, signal })) {
+    if (hasEnded(found) || found.spec.cancel === true) continue;
+    await client.patch<PodVolumeRestore>(podVolumeRestores, keyOf(found), "merge", { spec: { cancel: true }, status: { message: why } }, { signal });
   }
 }
 

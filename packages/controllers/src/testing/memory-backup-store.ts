@@ -2,6 +2,7 @@
 import type { Backup, BackupStorageLocation } from "@drayage/api";
 import { DrayError, fromUtf8 } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
+import { clone } from "@drayage/kube/testing";
 import type {
   ArchivedItemRef,
   BackupArchiveReader,
@@ -48,7 +49,7 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
   }
 
   async getBackup(name: string): Promise<Backup> {
-    return structuredClone(this.#backup(name).backup);
+    return clone(this.#backup(name).backup);
   }
 
   async backupExists(name: string): Promise<boolean> {
@@ -62,7 +63,7 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
     let open = true;
     this.openArchives++;
     return {
-      add: async (ref, object) => void items.push({ ref, object: structuredClone(object) }),
+      add: async (ref, object) => void items.push({ ref, object: clone(object) }),
       finish: async () => this.#finished(items),
       dispose: async () => {
         if (open) this.openArchives--;
@@ -84,7 +85,7 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
         of(groupResource)
           .slice(0, 1)
           .map(({ ref }) => ({ version: ref.version, preferred: ref.preferred })),
-      read: async (ref) => structuredClone(items.find((item) => sameItem(item.ref, ref))?.object ?? missing("item", ref.name)),
+      read: async (ref) => clone(items.find((item) => sameItem(item.ref, ref))?.object ?? missing("item", ref.name)),
       find: (groupResource, namespace, name) => of(groupResource).find(({ ref }) => ref.namespace === namespace && ref.name === name)?.ref,
       dispose: async () => {
         if (open) this.openArchives--;
@@ -104,23 +105,23 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
     const { archive, ...rest } = files;
     // Only these two of an archive are the store's business; it may carry functions.
     const kept = archive === undefined ? {} : { archive: { path: archive.path, lengthBytes: archive.lengthBytes } };
-    this.backups.set(name, { ...this.backups.get(name), ...structuredClone(rest), ...kept });
+    this.backups.set(name, { ...this.backups.get(name), ...clone(rest), ...kept });
   }
 
   async getItemOperations(backupName: string): Promise<readonly ItemOperation[]> {
-    return structuredClone(this.#backup(backupName).itemOperations ?? []);
+    return clone(this.#backup(backupName).itemOperations ?? []);
   }
 
   async getVolumeInfos(backupName: string): Promise<readonly BackupVolumeInfo[]> {
-    return structuredClone(this.#backup(backupName).volumeInfos ?? []);
+    return clone(this.#backup(backupName).volumeInfos ?? []);
   }
 
   async getPodVolumeBackups(backupName: string): Promise<readonly GenericObject[]> {
-    return structuredClone(this.#backup(backupName).podVolumeBackups ?? []);
+    return clone(this.#backup(backupName).podVolumeBackups ?? []);
   }
 
   async getResults(backupName: string): Promise<OperationResults> {
-    return structuredClone(this.#backup(backupName).results ?? { errors: {}, warnings: {} });
+    return clone(this.#backup(backupName).results ?? { errors: {}, warnings: {} });
   }
 
   async getLog(kind: "backup" | "restore", name: string): Promise<Uint8Array> {
@@ -148,19 +149,19 @@ export class MemoryBackupStore implements BackupStore, BackupStores {
 
   async putRestore(files: RestoreFiles): Promise<void> {
     this.#check();
-    this.restores.set(files.restoreName, structuredClone({ ...this.restores.get(files.restoreName), ...files }));
+    this.restores.set(files.restoreName, clone({ ...this.restores.get(files.restoreName), ...files }));
   }
 
   async getRestoreItemOperations(restoreName: string): Promise<readonly ItemOperation[]> {
-    return structuredClone(this.#restore(restoreName).itemOperations ?? []);
+    return clone(this.#restore(restoreName).itemOperations ?? []);
   }
 
   async getRestoreResults(restoreName: string): Promise<OperationResults> {
-    return structuredClone(this.#restore(restoreName).results ?? { errors: {}, warnings: {} });
+    return clone(this.#restore(restoreName).results ?? { errors: {}, warnings: {} });
   }
 
   async getRestoreResourceList(restoreName: string): Promise<Readonly<Record<string, readonly string[]>>> {
-    return structuredClone(this.#restore(restoreName).resourceList ?? {});
+    return clone(this.#restore(restoreName).resourceList ?? {});
   }
 
   async deleteRestore(restoreName: string): Promise<void> {

@@ -8,6 +8,8 @@ export class ScriptedVolSync {
   answer: "succeeds" | "runs" | "fails" | "errors" | "is silent" = "succeeds";
   /** What a failed mover says last. */
   logs = "Fatal: wrong password or no key found\n";
+  /** And one that did well. */
+  successLogs = "processed 25 files, 36.500 MiB in 0:12\nsnapshot 1a2b3c4d saved\n";
   readonly #client: FakeKubeClient;
   #counter = 0;
 
@@ -42,7 +44,7 @@ export class ScriptedVolSync {
         return {
           lastManualSync: manual,
           lastSyncTime: now,
-          latestMoverStatus: { result: "Successful", logs: "" },
+          latestMoverStatus: { result: "Successful", logs: this.successLogs },
           conditions: condition("False", "WaitingForManual"),
         };
       case "fails":

@@ -5,10 +5,12 @@
  * A mover keeps to the rules of the real one (run-data-mover.ts, data-mover-backup.ts of movers): it moves only when its pod is named, asks before it saves its snapshot, asks once more
  * afterwards, and takes away what a predecessor left.
  */
-import { type DataDownload, type DataUpload, DRAYAGE_ANNOTATIONS, dataDownloads, dataUploads, LABELS } from "@drayage/api";
+import { DRAYAGE_ANNOTATIONS, dataDownloads, dataUploads, LABELS, type PodVolumeRestore, podVolumeBackups, podVolumeRestores } from "@drayage/api";
 import { type Clock, DrayError, formatTime, type RandomSource } from "@drayage/base";
 import { type KubeClient, keyOf, nodes, type Pod, persistentVolumeClaims, pods } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
+import type { AnyMovement } from "../data-movement/movement.ts";
+import { RESTORE_WAIT } from "../pod-volume/pod-volume.ts";
 
 /** How long a node is not heard before it is not ready, and then until its pods are deleted: Kubernetes' own figures. */
 const UNHEARD_MS = 40_000;
@@ -32,15 +34,23 @@ interface SimulatedMover {
   readonly volume: string;
   state: "waiting" | "moving" | "saving" | "saved";
   ticksLeft: number;
+  /** Its termination message, once a real one has ended. */
+  real?: { message?: string } | undefined;
 }
 
 export interface SimulatedNodesOptions {
   readonly client: FakeKubeClient;
   readonly clock: Clock;
+  /** The time of day as a node has it; the clock's when left out. */
+  readonly wallMs?: (node: string) => number;
   readonly random: RandomSource;
   readonly names: readonly string[];
   /** Ticks that a mover works, at most; 6 when left out. */
   readonly workTicksMax?: number;
+  /** Pods whose program somebody else plays: here they only come up. */
+  readonly isProgram?: (pod: Pod) => boolean;
+  /** A real mover for a pod, in place of the scripted one; resolves to its termination message. */
+  readonly realMover?: (pod: Pod) => Promise<string> | undefined;
 }
 
 export class SimulatedNodes {
@@ -125,7 +135,8 @@ export class SimulatedNodes {
   tick(): void {
     for (const node of this.#nodes) this.#lifecycle(node);
     this.#schedule();
-    for (const node of this.#nodes) if (node.power && node.network) this.#kubelet(node);
+    const podsOf = Map.groupBy(this.#options.client.stored(pods), ({ spec }) => spec.nodeName ?? "");
+    for (const node of this.#nodes) if (node.power && node.network) this.#kubelet(node, podsOf.get(node.name) ?? []);
     for (const mover of [...this.#movers]) this.#move(mover);
     this.#check();
   }
@@ -137,8 +148,10 @@ export class SimulatedNodes {
   }
 
   #tellReady(name: string, status: "True" | "Unknown"): void {
-    const { client, clock } = this.#options;
-    client.seed(nodes, { metadata: { name }, status: { conditions: [{ type: "Ready", status, lastTransitionTime: formatTime(clock.nowMs()) }] } });
+    const { client, clock, wallMs } = this.#options;
+    // The kubelet says that it is well by its own clock, the control plane that it has not heard of it.
+    const nowMs = status === "True" && wallMs !== undefined ? wallMs(name) : clock.nowMs();
+    client.seed(nodes, { metadata: { name }, status: { conditions: [{ type: "Ready", status, lastTransitionTime: formatTime(nowMs) }] } });
   }
 
   #lifecycle(node: SimulatedNode): void {
@@ -152,13 +165,13 @@ export class SimulatedNodes {
     }
     if (nowMs - node.heardMs >= UNHEARD_MS && ready === "True") this.#tellReady(node.name, "Unknown");
     if (nowMs - node.heardMs < UNHEARD_MS + EVICT_MS) return;
-    for (const pod of client.all(pods)) if (pod.spec.nodeName === node.name) client.discard(pods, keyOf(pod));
+    for (const pod of client.stored(pods)) if (pod.spec.nodeName === node.name) client.discard(pods, keyOf(pod));
   }
 
   #schedule(): void {
     const { client } = this.#options;
-    const ready = client.all(nodes).filter(({ status }) => status?.conditions?.[0]?.status === "True");
-    for (const pod of client.all(pods)) {
+    const ready = client.stored(nodes).filter(({ status }) => status?.conditions?.[0]?.status === "True");
+    for (const pod of client.stored(pods)) {
       if (pod.spec.nodeName !== undefined) continue;
       const node = ready[this.#below(ready.length)];
       if (node === undefined) return;
@@ -168,38 +181,70 @@ export class SimulatedNodes {
     }
   }
 
-  #kubelet(node: SimulatedNode): void {
+  #kubelet(node: SimulatedNode, podsHere: readonly Pod[]): void {
     const { client } = this.#options;
     for (const mover of this.#movers.filter((each) => each.node === node))
-      if (client.peek(pods, keyOf(mover.pod))?.metadata.uid !== mover.pod.metadata.uid) this.#end(mover);
-    for (const pod of client.all(pods)) {
-      if (pod.spec.nodeName !== node.name) continue;
+      if (client.storedAt(pods, keyOf(mover.pod))?.metadata.uid !== mover.pod.metadata.uid) this.#end(mover);
+    for (const pod of podsHere) {
       const mover = this.#movers.find((each) => each.pod.metadata.uid === pod.metadata.uid);
+      if (kindOf(pod) === undefined || this.#options.isProgram?.(pod) === true) {
+        this.#application(pod);
+        continue;
+      }
       if (pod.status?.phase === undefined) {
-        const claim = client.peek(persistentVolumeClaims, keyOf(pod));
-        if (claim?.spec.volumeName === undefined) continue;
+        const volume = this.#volumeOf(pod);
+        if (volume === undefined) continue;
         this.#setPod(pod, { phase: "Running", containerStatuses: [container({ running: {} })] });
-        this.#movers.push({ node, pod, volume: claim.spec.volumeName, state: "waiting", ticksLeft: 0 });
+        this.#movers.push({ node, pod, volume, state: "waiting", ticksLeft: 0 });
       } else if (pod.status.phase === "Running" && mover === undefined) {
         this.#setPod(pod, { phase: "Failed", containerStatuses: [container({ terminated: { exitCode: 137, reason: "ContainerStatusUnknown" } })] });
       }
     }
   }
 
+  /** What the mover in a pod reads or fills: the volume of its claim once that is bound, or a folder of the node. */
+  #volumeOf(pod: Pod): string | undefined {
+    const path = (pod.spec.volumes as { readonly hostPath?: { readonly path: string } }[] | undefined)?.find(({ hostPath }) => hostPath !== undefined);
+    // Any number may read the same folder.
+    if (kindOf(pod) === "read") return `read by ${pod.metadata.uid}`;
+    return path?.hostPath?.path ?? this.#options.client.peek(persistentVolumeClaims, keyOf(pod))?.spec.volumeName;
+  }
+
+  /** A pod of an application runs once its claims are bound, and once what it waits for in its first container has filled its volumes. */
+  #application(pod: Pod): void {
+    const { client } = this.#options;
+    if (["Running", "Succeeded", "Failed"].includes(pod.status?.phase ?? "")) return;
+    const isBound = (name: string): boolean => client.peek(persistentVolumeClaims, { namespace: pod.metadata.namespace, name })?.status?.phase === "Bound";
+    if (!(pod.spec.volumes ?? []).every(({ persistentVolumeClaim: claim }) => claim === undefined || isBound(claim.claimName))) return;
+    const waits = pod.spec.initContainers?.[0]?.name === RESTORE_WAIT;
+    const filling = client.all<PodVolumeRestore>(podVolumeRestores).filter(({ spec }) => spec.pod.uid === pod.metadata.uid);
+    if (waits && (filling.length === 0 || filling.some(({ status }) => status?.phase !== "Completed"))) {
+      if (pod.status?.initContainerStatuses !== undefined) return;
+      const waiting = { ...container({ running: {} }), name: RESTORE_WAIT };
+      this.#setPod(pod, { phase: "Pending", initContainerStatuses: [waiting] });
+      return;
+    }
+    this.#setPod(pod, { phase: "Running", containerStatuses: pod.spec.containers.map(({ name }) => ({ ...container({ running: {} }), name, ready: true })) });
+  }
+
   #move(mover: SimulatedMover): void {
     const { client } = this.#options;
     const { pod, node } = mover;
-    const isUpload = pod.metadata.labels?.[LABELS.dataUpload] !== undefined;
-    const object: DataUpload | DataDownload | undefined = node.network
-      ? client.peek<DataUpload | DataDownload>(isUpload ? dataUploads : dataDownloads, keyOf(pod))
-      : undefined;
+    const kind = kindOf(pod) ?? "upload";
+    const isUpload = kind === "upload" || kind === "read";
+    const object = node.network ? client.storedAt<AnyMovement>(TYPES[kind] as never, keyOf(pod)) : undefined;
     const uid = pod.metadata.uid ?? "";
     const phase = object?.status?.phase;
     const isNamed = object?.metadata.annotations?.[DRAYAGE_ANNOTATIONS.moverPod] === uid && (phase === "InProgress" || phase === "Canceling");
     const owner = pod.metadata.ownerReferences?.[0]?.uid ?? "";
     if (mover.state === "waiting") {
       if (!isNamed) return;
-      Object.assign(mover, { state: "moving", ticksLeft: 1 + this.#below(this.#options.workTicksMax ?? 6) });
+      Object.assign(mover, { state: "moving", ticksLeft: 1 + this.#below(this.#options.workTicksMax ?? 6), real: this.#startReal(pod) });
+    } else if (mover.real !== undefined) {
+      const { message } = mover.real;
+      if (message === undefined) return;
+      this.#end(mover);
+      this.#setPod(pod, { phase: "Succeeded", containerStatuses: [container({ terminated: { exitCode: 0, message } })] });
     } else if (mover.state === "moving") {
       if (node.network && !isNamed) this.#fail(mover, "superseded");
       else if (object?.spec.cancel === true) this.#fail(mover, "data path is canceled");
@@ -224,6 +269,16 @@ export class SimulatedNodes {
     }
   }
 
+  #startReal(pod: Pod): { message?: string } | undefined {
+    const running = this.#options.realMover?.(pod);
+    if (running === undefined) return undefined;
+    const real: { message?: string } = {};
+    void running.then((message) => {
+      real.message = message;
+    });
+    return real;
+  }
+
   #fail(mover: SimulatedMover, message: string): void {
     this.#end(mover);
     this.#setPod(mover.pod, { phase: "Failed", containerStatuses: [container({ terminated: { exitCode: 1, message } })] });
@@ -241,7 +296,7 @@ export class SimulatedNodes {
   }
 
   #setPod(pod: Pod, status: NonNullable<Pod["status"]>): void {
-    if (this.#options.client.peek(pods, keyOf(pod))?.metadata.uid !== pod.metadata.uid) return;
+    if (this.#options.client.storedAt(pods, keyOf(pod))?.metadata.uid !== pod.metadata.uid) return;
     this.#options.client.mutate(pods, keyOf(pod), (current) => {
       current.status = status;
     });
@@ -250,6 +305,15 @@ export class SimulatedNodes {
   #below(limit: number): number {
     return limit <= 1 ? 0 : Math.floor(((this.#options.random.bytes(1)[0] ?? 0) / 256) * limit);
   }
+}
+
+type MoverKind = keyof typeof TYPES;
+const TYPES = { upload: dataUploads, download: dataDownloads, read: podVolumeBackups, fill: podVolumeRestores } as const;
+const POD_LABELS = { upload: LABELS.dataUpload, download: LABELS.dataDownload, read: LABELS.podVolumeBackup, fill: LABELS.podVolumeRestore } as const;
+
+/** What the mover in a pod is for; undefined for a pod of somebody else. */
+function kindOf({ metadata }: Pod): MoverKind | undefined {
+  return (Object.keys(POD_LABELS) as MoverKind[]).find((kind) => metadata.labels?.[POD_LABELS[kind]] !== undefined);
 }
 
 type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number];

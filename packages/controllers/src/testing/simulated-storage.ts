@@ -11,6 +11,7 @@ import {
   LABELS,
   podVolumeBackups,
   podVolumeRestores,
+  type VolumeSnapshotContent,
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
@@ -29,6 +30,8 @@ export interface SimulatedStorageOptions {
   readonly provisioner?: "runs" | "waits";
   /** Whether pods come up at all. */
   readonly kubelet?: "runs" | "cannot-pull" | "waits";
+  /** Whether repositories are said to be ready; "waits" where their own controller runs. */
+  readonly repositories?: "ready" | "waits";
 }
 
 export class SimulatedStorage {
@@ -50,7 +53,8 @@ export class SimulatedStorage {
       this.#bind();
     });
     client.react(persistentVolumes, (before, after) => {
-      if (after === undefined && before !== undefined) this.volumes.delete(before.metadata.name ?? "");
+      // What is kept stays in the storage when nothing names it any more.
+      if (after === undefined && before?.spec.persistentVolumeReclaimPolicy === "Delete") this.volumes.delete(before.spec.csi?.volumeHandle ?? "");
       this.#reclaim();
       this.#reserve();
     });
@@ -60,7 +64,7 @@ export class SimulatedStorage {
     client.react(podVolumeBackups, () => this.#runPods());
     client.react(podVolumeRestores, () => this.#runPods());
     client.react(backupRepositories, (_before, after) => {
-      if (after !== undefined && after.status?.phase === undefined)
+      if (after !== undefined && after.status?.phase === undefined && this.options.repositories !== "waits")
         this.#patch(backupRepositories, after, { status: { phase: "Ready" } } as Partial<BackupRepository>);
     });
   }
@@ -96,23 +100,31 @@ export class SimulatedStorage {
   }
 
   #patch<T extends KubeObject>(type: ResourceType<T>, object: T, change: Partial<T>): void {
-    if (this.#client.peek(type, keyOf(object)) === undefined) return;
+    if (this.#client.storedAt(type, keyOf(object)) === undefined) return;
     this.#client.mutate(type, keyOf(object), (current) => Object.assign(current, change));
   }
 
   #snapshots(): void {
     const client = this.#client;
-    for (const content of client.all(volumeSnapshotContents)) {
+    for (const content of client.stored(volumeSnapshotContents)) {
       const handle = content.spec.source.snapshotHandle;
       const reference = content.spec.volumeSnapshotRef;
-      const snapshot = client.peek(volumeSnapshots, { namespace: reference.namespace, name: reference.name ?? "" });
+      const snapshot = client.storedAt(volumeSnapshots, { namespace: reference.namespace, name: reference.name ?? "" });
+      // One that was made for a snapshot that is there already, and for no VolumeSnapshot, stays until it is deleted itself.
+      const isNobodys = handle !== undefined && reference.uid === undefined && content.metadata.deletionTimestamp === undefined;
       if (handle !== undefined && content.status?.snapshotHandle === undefined) {
         this.#patch(volumeSnapshotContents, content, { status: { snapshotHandle: handle, readyToUse: true } });
-      } else if (snapshot === undefined && content.status !== undefined && content.spec.deletionPolicy === "Delete") {
-        // Its VolumeSnapshot was deleted: content and storage snapshot follow.
-        this.snapshots.delete(content.status.snapshotHandle ?? "");
+      } else if (snapshot === undefined && !isNobodys && content.status !== undefined && content.spec.deletionPolicy === "Delete") {
+        // Its VolumeSnapshot was deleted: content and storage snapshot follow. One that was cut with a group is the group's to the driver, which deletes it with that alone.
+        if (content.status.volumeGroupSnapshotHandle === undefined) this.snapshots.delete(content.status.snapshotHandle ?? "");
         client.discard(volumeSnapshotContents, keyOf(content));
+        if (client.peek(volumeSnapshotContents, keyOf(content)) !== undefined) this.#letGo(content);
       } else if (snapshot !== undefined && snapshot.status?.boundVolumeSnapshotContentName === undefined && content.status?.readyToUse === true) {
+        const { uid } = snapshot.metadata;
+        if (reference.uid === undefined && uid !== undefined)
+          client.mutate(volumeSnapshotContents, keyOf(content), ({ spec }) => {
+            spec.volumeSnapshotRef.uid = uid;
+          });
         this.#patch(volumeSnapshots, snapshot, {
           status: { readyToUse: true, boundVolumeSnapshotContentName: content.metadata.name ?? "", restoreSize: "64Mi" },
         });
@@ -120,11 +132,18 @@ export class SimulatedStorage {
     }
   }
 
+  /** The driver has deleted what the content is of. */
+  #letGo(content: VolumeSnapshotContent): void {
+    this.#client.mutate(volumeSnapshotContents, keyOf(content), ({ metadata }) => {
+      metadata.finalizers = [];
+    });
+  }
+
   #bind(): void {
     const client = this.#client;
-    for (const claim of client.all(persistentVolumeClaims)) {
+    for (const claim of client.stored(persistentVolumeClaims)) {
       if (claim.status?.phase === "Bound") continue;
-      const named = claim.spec.volumeName === undefined ? undefined : client.peek(persistentVolumes, { name: claim.spec.volumeName });
+      const named = claim.spec.volumeName === undefined ? undefined : client.storedAt(persistentVolumes, { name: claim.spec.volumeName });
       if (named !== undefined) {
         const reference = named.spec.claimRef;
         if (reference?.name !== claim.metadata.name || reference?.namespace !== claim.metadata.namespace) continue;
@@ -142,34 +161,53 @@ export class SimulatedStorage {
           metadata: { name },
           spec: {
             persistentVolumeReclaimPolicy: "Delete",
+            csi: { driver: "csi.example.com", volumeHandle: name },
+            volumeMode: claim.spec.volumeMode ?? "Filesystem",
+            ...(claim.spec.storageClassName === undefined ? {} : { storageClassName: claim.spec.storageClassName }),
             claimRef: { name: claim.metadata.name ?? "", ...(namespace === undefined ? {} : { namespace }), ...(uid === undefined ? {} : { uid }) },
           },
           status: { phase: "Bound" },
-        });
-        client.mutate(persistentVolumeClaims, keyOf(claim), (current) => {
-          current.spec.volumeName = name;
-          current.status = { phase: "Bound" };
         });
       }
     }
   }
 
-  /** As Kubernetes' binder: a volume that is reserved by name is Available; its claim is not looked at before that changes, and in the next round, which never comes here. */
+  /**
+   * As Kubernetes' binder: a volume that is reserved by name only is Available, and its claim is not looked at before that changes, or in the next round, which never comes here.
+   * One that names an unbound claim by its UID is bound to it at once.
+   */
   #reserve(): void {
-    for (const volume of this.#client.all(persistentVolumes)) {
+    const client = this.#client;
+    for (const volume of client.stored(persistentVolumes)) {
       const { claimRef } = volume.spec;
-      if (claimRef !== undefined && claimRef.uid === undefined && volume.status?.phase !== "Available")
-        this.#patch(persistentVolumes, volume, { status: { phase: "Available" } });
+      if (claimRef === undefined) continue;
+      if (claimRef.uid === undefined) {
+        if (volume.status?.phase !== "Available") this.#patch(persistentVolumes, volume, { status: { phase: "Available" } });
+        continue;
+      }
+      const key = { ...(claimRef.namespace === undefined ? {} : { namespace: claimRef.namespace }), name: claimRef.name ?? "" };
+      const claim = client.storedAt(persistentVolumeClaims, key);
+      if (claim?.metadata.uid !== claimRef.uid) {
+        // Made for a claim that has gone meanwhile.
+        if (volume.status?.phase === undefined) this.#patch(persistentVolumes, volume, { status: { phase: "Released" } });
+        continue;
+      }
+      if (claim.spec.volumeName !== undefined) continue;
+      client.mutate(persistentVolumeClaims, key, (current) => {
+        current.spec.volumeName = volume.metadata.name ?? "";
+        current.status = { phase: "Bound" };
+      });
+      if (volume.status?.phase !== "Bound") this.#patch(persistentVolumes, volume, { status: { phase: "Bound" } });
     }
   }
 
   #claimGone(uid: string): void {
-    for (const volume of this.#client.all(persistentVolumes))
+    for (const volume of this.#client.stored(persistentVolumes))
       if (volume.spec.claimRef?.uid === uid) this.#patch(persistentVolumes, volume, { status: { phase: "Released" } });
   }
 
   #reclaim(): void {
-    for (const volume of this.#client.all(persistentVolumes)) {
+    for (const volume of this.#client.stored(persistentVolumes)) {
       if (volume.status?.phase === "Released" && volume.spec.persistentVolumeReclaimPolicy === "Delete" && volume.spec.claimRef?.uid !== undefined) {
         this.#client.discard(persistentVolumes, keyOf(volume));
       }
@@ -178,9 +216,9 @@ export class SimulatedStorage {
 
   #runPods(): void {
     const { kubelet = "runs", mover = "succeeds", nodeName = "node-1" } = this.options;
-    for (const pod of this.#client.all(pods)) {
+    if (kubelet === "waits") return;
+    for (const pod of this.#client.stored(pods)) {
       if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") continue;
-      if (kubelet === "waits") continue;
       if (kubelet === "cannot-pull") {
         if (pod.status === undefined)
           this.#setPod(pod, { phase: "Pending", containerStatuses: [container({ waiting: { reason: "ImagePullBackOff", message: "no such image" } })] });
@@ -204,12 +242,12 @@ export class SimulatedStorage {
     const client = this.#client;
     const movement: AnyMovement | undefined =
       labels[LABELS.podVolumeBackup] !== undefined
-        ? client.peek(podVolumeBackups, key)
+        ? client.storedAt(podVolumeBackups, key)
         : labels[LABELS.podVolumeRestore] !== undefined
-          ? client.peek(podVolumeRestores, key)
+          ? client.storedAt(podVolumeRestores, key)
           : isUpload
-            ? client.peek(dataUploads, key)
-            : client.peek(dataDownloads, key);
+            ? client.storedAt(dataUploads, key)
+            : client.storedAt(dataDownloads, key);
     const phase = movement?.status?.phase;
     if (movement === undefined || (phase !== "InProgress" && phase !== "Canceling")) return;
     const end = (exitCode: number, message: string): void =>

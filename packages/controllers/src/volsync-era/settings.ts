@@ -6,7 +6,7 @@ export interface VolSyncEraSettings {
   readonly prepareTimeoutMs: number;
   /** For the data of one volume. */
   readonly moveTimeoutMs: number;
-  /** Volumes on their way at once, over all backups. */
+  /** Volumes of one Backup, or of one Restore, on their way at once. */
   readonly concurrentBackups: number;
   readonly concurrentRestores: number;
 }

@@ -1,5 +1,6 @@
 /** What a ReplicationSource or ReplicationDestination says of the one synchronization that it was made for. Pure. */
 import { parseTime } from "@drayage/base";
+import { bytesOfLog } from "./moved-bytes.ts";
 
 /** The part of VolSync's status that both kinds have. */
 export interface SyncStatus {
@@ -22,7 +23,8 @@ export type Synchronization =
   /** Nobody has looked at it yet. */
   | { readonly state: "silent" }
   | { readonly state: "running" }
-  | { readonly state: "done" }
+  /** `bytes` where the mover's log says how many there were. */
+  | { readonly state: "done"; readonly bytes?: number }
   | { readonly state: "failed"; readonly message: string };
 
 /** VolSync sets this reason at every hindrance, also at one that is gone a moment later. */
@@ -38,7 +40,10 @@ export function synchronizationOf(object: { readonly status?: SyncStatus } | und
   if (status?.latestMoverStatus?.result === "Failed") return { state: "failed", message: moverMessage(status.latestMoverStatus.logs) };
   const isSynchronized = manual === undefined ? given(status?.nextSyncTime) && given(status?.lastSyncTime) : status?.lastManualSync === manual;
   // The tag is set before the mover's pod is gone; the condition says that nothing runs any more.
-  if (isSynchronized && condition?.status === "False" && condition.reason !== "Error") return { state: "done" };
+  if (isSynchronized && condition?.status === "False" && condition.reason !== "Error") {
+    const bytes = bytesOfLog(status?.latestMoverStatus?.logs);
+    return { state: "done", ...(bytes === undefined ? {} : { bytes }) };
+  }
   if (condition?.reason === "Error") {
     const sinceMs = nowMs - (parseTime(condition.lastTransitionTime) ?? nowMs);
     if (sinceMs >= ERROR_PATIENCE_MS) return { state: "failed", message: condition.message };

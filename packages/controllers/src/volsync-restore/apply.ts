@@ -2,6 +2,7 @@
 import { type VolumeSnapshotRestore, type VolumeSnapshotRestoreStatus, VSM_FINALIZER, VSR_ANNOTATIONS, volumeSnapshotRestores } from "@drayage/api";
 import { formatTime, type Logger } from "@drayage/base";
 import { type KubeClient, withFinalizer, withoutFinalizer } from "@drayage/kube";
+import { withProgress } from "../volsync-era/moved-bytes.ts";
 import { reconciled } from "../volsync-era/reconciled.ts";
 import { childNames } from "./prepare.ts";
 import { isTerminal, type Step } from "./volsync-restore.ts";
@@ -28,6 +29,9 @@ export async function apply(deps: ApplierDeps, restore: VolumeSnapshotRestore, s
     case "work":
       logger.debug(`VolumeSnapshotRestore: ${step.work.what}`, subject);
       await step.work.run();
+      return;
+    case "noteProgress":
+      await client.replace(volumeSnapshotRestores, withProgress(restore, step.bytes));
       return;
     case "recordDestination":
       await client.replaceStatus(volumeSnapshotRestores, {

@@ -1,5 +1,6 @@
 /** Sees what `decide` needs to know of one VolumeSnapshotRestore that VolSync carries out. Reads only, except for the Secret of its location. */
 import {
+  LABELS,
   type ReplicationDestination,
   replicationDestinations,
   type VolumeSnapshotRestore,
@@ -12,10 +13,12 @@ import { hasFinalizer, isDeleting } from "@drayage/kube";
 import { done, type Work } from "../data-movement/work.ts";
 import { isChildOf } from "../volsync-era/children.ts";
 import { faultsAsWork } from "../volsync-era/faults.ts";
+import { progressOf } from "../volsync-era/moved-bytes.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { synchronizationOf } from "../volsync-era/synchronization.ts";
 import { phaseOf } from "../volume-snapshot-restore/observe.ts";
 import type { BatchingStatus } from "../volume-snapshot-restore/volume-snapshot-restore.ts";
+import { handOver } from "./hand-over.ts";
 import { childNames, cleanUp, imageOf, type PrepareDeps, parentOf, prepare } from "./prepare.ts";
 import { isTerminal, type Observed } from "./volsync-restore.ts";
 
@@ -41,6 +44,8 @@ export async function observe(deps: ObserverDeps, restore: VolumeSnapshotRestore
   const isCleaning = isDeleting(restore) || phase === "Cleanup" || isTerminal(phase);
   const isPreparing = phase === "InProgress" && batching === "Processing" && !isCleaning && synchronization.state === "absent";
   const preparation: Work = isPreparing ? await faultsAsWork(() => prepare(deps, restore)) : done;
+  const cleaned = isCleaning ? await cleanUp(deps, restore, destination) : done;
+  const mayHandOver = hasFinalizer(restore, VSM_FINALIZER) && cleaned.state === "done" && (isDeleting(restore) || isTerminal(phase));
   const since = (text: string | null | undefined): number => nowMs - (parseTime(text ?? undefined) ?? nowMs);
   return {
     phase,
@@ -52,18 +57,21 @@ export async function observe(deps: ObserverDeps, restore: VolumeSnapshotRestore
     preparation,
     preparingForMs: since(status?.startTimestamp),
     synchronization,
+    progressNoted: progressOf(restore) !== undefined,
     destinationRecorded: (status?.replicationDestinationData?.name ?? "") !== "",
     movingForMs: since(status?.replicationDestinationData?.startTimestamp ?? destination?.metadata.creationTimestamp),
     image: synchronization.state === "done" && !isCleaning ? await imageOf(deps, destination) : { state: "pending", why: "VolSync to restore the data" },
-    cleanUp: isCleaning ? await cleanUp(deps, restore, destination) : done,
+    cleanUp: cleaned,
+    handOver: mayHandOver ? await handOver(deps, restore) : done,
     limits: { prepareMs: settings.prepareTimeoutMs, moveMs: settings.moveTimeoutMs },
   };
 }
 
-/** Counted in the objects themselves, so that no restart forgets one and no failure keeps a place. */
+/** Of its own Restore's places; volumes of others have their own. Counted in the objects themselves, so that no restart forgets one and no failure keeps a place. */
 async function isSlotFree({ client, namespace, settings }: ObserverDeps, restore: VolumeSnapshotRestore): Promise<boolean> {
   let taken = 0;
   for await (const other of client.listAll<VolumeSnapshotRestore>(volumeSnapshotRestores)) {
+    if (other.metadata.labels?.[LABELS.restoreName] !== restore.metadata.labels?.[LABELS.restoreName]) continue;
     if (other.spec.protectedNamespace !== namespace || other.metadata.uid === restore.metadata.uid || isTerminal(phaseOf(other)) || isDeleting(other)) continue;
     if (other.status?.batchingStatus === "Processing") taken++;
   }

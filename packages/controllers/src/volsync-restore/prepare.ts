@@ -3,7 +3,8 @@
  *
  *   Secret <vsr>-secret ─► ReplicationDestination <vsr>-rep-dest ─► VolumeSnapshot (VolSync's) ─► its content ─► handle, in the status
  *
- * Names are OADP's. The content is told to keep its snapshot before anything of VolSync's is deleted, and its handle is written down after that.
+ * Names are OADP's. The content is told to keep its snapshot before anything of VolSync's is deleted, and its handle is written down after that. It stays until the snapshot is in
+ * other hands (`hand-over`).
  */
 import {
   locationResticSecret,
@@ -164,12 +165,6 @@ export async function cleanUp(deps: ChildDeps, restore: VolumeSnapshotRestore, d
     const work = await removal(deps, volumeSnapshots, key);
     if (work !== undefined) return work;
   }
-  const contentName = restore.status?.volumeSnapshotContentName ?? "";
-  const content = contentName === "" ? undefined : await client.find<VolumeSnapshotContent>(volumeSnapshotContents, { name: contentName });
-  if (content?.spec.deletionPolicy === "Retain" && content.spec.volumeSnapshotRef.namespace === namespace) {
-    const work = await removal(deps, volumeSnapshotContents, { name: contentName });
-    if (work !== undefined) return work;
-  }
   return (
     (await removed(deps, parent, replicationDestinations, { namespace, name: names.destination })) ??
     (await removed(deps, parent, secrets, { namespace, name: names.secret })) ??
@@ -177,7 +172,7 @@ export async function cleanUp(deps: ChildDeps, restore: VolumeSnapshotRestore, d
   );
 }
 
-function setPolicy(client: ChildDeps["client"], name: string, deletionPolicy: "Retain" | "Delete"): Work {
+export function setPolicy(client: ChildDeps["client"], name: string, deletionPolicy: "Retain" | "Delete"): Work {
   return act(`set volume snapshot content "${name}" to ${deletionPolicy}`, () =>
     client.patch<VolumeSnapshotContent>(volumeSnapshotContents, { name }, "merge", { spec: { deletionPolicy } }),
   );

@@ -3,14 +3,16 @@ import {
   backupStorageLocations,
   type Restore,
   replicationDestinations,
+  restores,
   type VolumeSnapshot,
   type VolumeSnapshotRestore,
+  validLabelValue,
   volumeSnapshotClasses,
   volumeSnapshotContents,
   volumeSnapshotRestores,
   volumeSnapshots,
 } from "@drayage/api";
-import { nullLogger } from "@drayage/base";
+import { DrayError, nullLogger } from "@drayage/base";
 import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { configMaps, type GenericObject, type PersistentVolumeClaim, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
@@ -38,6 +40,7 @@ beforeEach(() => {
   });
   new SimulatedStorage(client, { namespace: NS });
   volsync = new ScriptedVolSync(client);
+  volsync.successLogs = "Restored snapshot 1a2b3c4d of 2023-04-05T06:07:08Z: 3 files, 2048 bytes";
   client.seed(backupStorageLocations, { metadata: { namespace: NS, name: "default" }, spec: { provider: "aws", objectStorage: { bucket: "copied" } } });
   client.seed(storageClasses, { metadata: { name: "csi" }, provisioner: "csi.example.com" });
   client.seed(volumeSnapshotClasses, { metadata: { name: "snap" }, driver: "csi.example.com", deletionPolicy: "Delete" });
@@ -60,9 +63,9 @@ function start(settings: Partial<VolSyncEraSettings> = {}): void {
   });
 }
 
-function seedRestore(name: string, over: Partial<VolumeSnapshotRestore["spec"]> = {}): void {
+function seedRestore(name: string, over: Partial<VolumeSnapshotRestore["spec"]> = {}, labels: Record<string, string> = {}): void {
   client.seed(volumeSnapshotRestores, {
-    metadata: { namespace: "shop", name, annotations: { "drayage.io/backup-storage-location": "default", "drayage.io/restore-into": "snapshot" } },
+    metadata: { namespace: "shop", name, labels, annotations: { "drayage.io/backup-storage-location": "default", "drayage.io/restore-into": "snapshot" } },
     spec: {
       protectedNamespace: NS,
       resticSecretRef: { name: "default-volsync-restic" },
@@ -129,7 +132,9 @@ describe("a VolumeSnapshotRestore that VolSync carries out", () => {
     await until(() => statusOf("vsr-1")?.phase === "Completed" && left().length === 0);
     expect(statusOf("vsr-1")).toMatchObject({ batchingStatus: "Completed", conditions: [{ type: "Reconciled", status: "True" }] });
     expect(statusOf("vsr-1")?.snapshotHandle).toMatch(/^handle-volsync-vsr-1-rep-dest/);
-    expect(client.peek(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" })?.metadata.finalizers ?? []).toEqual([]);
+    const { metadata } = await client.get(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" });
+    expect(metadata.finalizers ?? []).toEqual([]);
+    expect(metadata.annotations?.["drayage.io/progress"]).toBe('{"bytesDone":2048,"totalBytes":2048}');
   });
 
   it("keeps the snapshot in the storage wherever a process stops", async () => {
@@ -188,6 +193,115 @@ describe("a VolumeSnapshotRestore that VolSync carries out", () => {
     await clock.advance(60_000);
     await settle();
     expect(client.all(volumeSnapshotRestores).map(({ status }) => status?.batchingStatus)).toEqual(["Processing", "Queued"]);
+  });
+
+  it("has its turn without regard to the volumes of other restores, and hands its place on when it fails", async () => {
+    volsync.answer = "runs";
+    for (const name of ["vsr-1", "vsr-2"]) seedRestore(name, {}, { "velero.io/restore-name": "monday" });
+    for (const name of ["vsr-3", "vsr-4"]) seedRestore(name, {}, { "velero.io/restore-name": "tuesday" });
+    start({ concurrentRestores: 1 });
+    await until(() => client.all(replicationDestinations).length === 2);
+    await clock.advance(60_000);
+    await settle();
+    expect(["vsr-1", "vsr-2", "vsr-3", "vsr-4"].map((name) => statusOf(name)?.batchingStatus)).toEqual(["Processing", "Queued", "Processing", "Queued"]);
+    // The time to prepare begins with the turn.
+    expect(["vsr-1", "vsr-2"].map((name) => statusOf(name)?.startTimestamp !== undefined)).toEqual([true, false]);
+    await client.patch(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" }, "merge", { metadata: { annotations: { "drayage.io/cancel": "true" } } });
+    await until(() => statusOf("vsr-1")?.phase === "Failed" && statusOf("vsr-2")?.batchingStatus === "Processing");
+    expect(["vsr-3", "vsr-4"].map((name) => statusOf(name)?.batchingStatus)).toEqual(["Processing", "Queued"]);
+    expect(statusOf("vsr-2")?.startTimestamp).toBeDefined();
+  });
+});
+
+describe("the snapshot of a VolumeSnapshotRestore that a Restore made", () => {
+  const LONG = `nightly-${"of-all-that-there-is-".repeat(3)}`;
+  /** What its contents were told to do with it when they went. */
+  let policies: string[];
+  beforeEach(() => {
+    policies = [];
+    client.react(volumeSnapshotContents, (before, after) => {
+      if (after === undefined && before !== undefined) policies.push(before.spec.deletionPolicy);
+    });
+  });
+  function seedBoth(name = "monday", phase: NonNullable<Restore["status"]>["phase"] = "InProgress", uid = "u"): void {
+    client.seed(restores, { metadata: { namespace: NS, name, uid }, spec: {}, status: { phase } });
+    seedRestore("vsr-1", {}, { "velero.io/restore-name": validLabelValue(name) });
+    client.mutate(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" }, ({ metadata }) => {
+      metadata.annotations = { ...metadata.annotations, "drayage.io/restore-uid": "u" };
+    });
+    start();
+  }
+  const finalizers = () => client.peek(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" })?.metadata.finalizers ?? [];
+  const isWaiting = () => statusOf("vsr-1")?.phase === "Completed" && client.all(replicationDestinations).length === 0;
+
+  it("has a content that stands for it until the Restore has one of its own", async () => {
+    seedBoth();
+    await until(isWaiting);
+    await clock.advance(600_000);
+    await settle();
+    const handle = statusOf("vsr-1")?.snapshotHandle;
+    expect(client.all(volumeSnapshotContents)).toMatchObject([{ spec: { deletionPolicy: "Retain" }, status: { snapshotHandle: handle } }]);
+    expect(client.all(volumeSnapshots)).toEqual([]);
+    client.seed(volumeSnapshotContents, {
+      metadata: { name: "of-the-restore", labels: { "velero.io/restore-name": "monday" } },
+      spec: { deletionPolicy: "Delete", driver: "d", source: { snapshotHandle: handle ?? "" }, volumeSnapshotRef: { namespace: "shop", name: "vs" } },
+    });
+    client.mutate(restores, { namespace: NS, name: "monday" }, (restore) => {
+      restore.status = { phase: "Completed" };
+    });
+    await until(() => finalizers().length === 0);
+    expect(policies).toEqual(["Retain"]);
+    expect(left()).toEqual(["of-the-restore"]);
+  });
+
+  it.each<[what: string, seed: () => void, end: () => void]>([
+    [
+      "that ended without it",
+      () => seedBoth(),
+      () =>
+        client.mutate(restores, { namespace: NS, name: "monday" }, (restore) => {
+          restore.status = { phase: "Failed" };
+        }),
+    ],
+    ["that is gone", () => seedBoth(), () => client.discard(restores, { namespace: NS, name: "monday" })],
+    ["in whose place there is another one of its name", () => seedBoth("monday", "InProgress", "another"), () => undefined],
+    [
+      "whose name is too long for a label",
+      () => seedBoth(LONG),
+      () =>
+        client.mutate(restores, { namespace: NS, name: LONG }, (restore) => {
+          restore.status = { phase: "PartiallyFailed" };
+        }),
+    ],
+  ])("goes with a Restore %s", async (_what, seed, end) => {
+    seed();
+    await until(isWaiting);
+    end();
+    await until(() => finalizers().length === 0);
+    expect(policies).toEqual(["Delete"]);
+    expect(left()).toEqual([]);
+  });
+
+  it("stays while a Restore whose name is too long for a label is under way", async () => {
+    seedBoth(LONG);
+    await until(isWaiting);
+    await clock.advance(600_000);
+    await settle();
+    expect(policies).toEqual([]);
+    expect(client.all(volumeSnapshotContents)).toMatchObject([{ spec: { deletionPolicy: "Retain" } }]);
+  });
+
+  it("goes with it when it is deleted before anybody was told of its end", async () => {
+    seedBoth();
+    client.intercept = ({ verb, resource }) => {
+      if (verb === "delete" && resource.startsWith("volumesnapshots.")) throw new DrayError("KUBE_UNAVAILABLE", "the server is gone");
+    };
+    await until(() => statusOf("vsr-1")?.phase === "Cleanup");
+    await client.delete(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" });
+    client.intercept = undefined;
+    await until(() => client.peek(volumeSnapshotRestores, { namespace: "shop", name: "vsr-1" }) === undefined);
+    expect(policies).toEqual(["Delete"]);
+    expect(left()).toEqual([]);
   });
 });
 
@@ -293,7 +407,10 @@ describe("a claim whose data VolSync brings back", () => {
     expect(item.spec.volumeName).toBeUndefined();
     expect(client.all(volumeSnapshots).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual(["shop-2/velero-files-x"]);
     expect(client.all(volumeSnapshotContents)).toMatchObject([
-      { spec: { driver: "csi.example.com", deletionPolicy: "Delete", source: { snapshotHandle: statusOf("vsr-1")?.snapshotHandle } } },
+      {
+        metadata: { finalizers: ["snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"] },
+        spec: { driver: "csi.example.com", deletionPolicy: "Delete", source: { snapshotHandle: statusOf("vsr-1")?.snapshotHandle } },
+      },
     ]);
   });
 

@@ -5,8 +5,8 @@
  *           Queued ─► Processing ─► Secret, ReplicationDestination ──┤ (its snapshot can be used)
  *                                                                    └──► Failed
  *
- * From SnapshotRestoreDone on the status names the snapshot in the storage, which is then the restore's. However it ends, everything else is taken away, and a snapshot that
- * nobody was told of as well. What fills claims without a snapshot is `volume-snapshot-restore`.
+ * From SnapshotRestoreDone on the status names the snapshot in the storage; once it is Completed, the Restore takes it over, and until then it is not let go of. However it ends,
+ * everything else is taken away, and a snapshot that nobody was told of or took as well. What fills claims without a snapshot is `volume-snapshot-restore`.
  */
 import type { Work } from "../data-movement/work.ts";
 import type { Synchronization } from "../volsync-era/synchronization.ts";
@@ -29,15 +29,20 @@ export interface Observed {
   readonly preparingForMs: number;
   readonly synchronization: Synchronization;
   readonly destinationRecorded: boolean;
+  /** Whether an annotation has how much was moved. */
+  readonly progressNoted: boolean;
   /** Since its ReplicationDestination was made. */
   readonly movingForMs: number;
   readonly image: Image;
   readonly cleanUp: Work;
+  /** What is left to do with the content of its snapshot when everything else is gone. */
+  readonly handOver: Work;
   readonly limits: { readonly prepareMs: number; readonly moveMs: number };
 }
 
 export type Step =
   | { readonly do: "addFinalizer" | "removeFinalizer" | "recordDestination" }
+  | { readonly do: "noteProgress"; readonly bytes: number }
   | { readonly do: "work"; readonly work: Extract<Work, { state: "act" }> }
   | {
       readonly do: "setPhase";
@@ -74,7 +79,10 @@ const phases: Readonly<Record<RestorePhase, (o: Observed) => Decision>> = {
     if (o.cancelRequested) return fail("it was canceled");
     if (o.batching !== "Processing") return o.slotFree ? move("InProgress", "Processing") : waitFor("another volume to be done");
     if (o.synchronization.state === "absent") return preparing(o);
-    return o.destinationRecorded ? moving(o, o.synchronization) : doing({ do: "recordDestination" });
+    if (!o.destinationRecorded) return doing({ do: "recordDestination" });
+    if (o.synchronization.state === "done" && o.synchronization.bytes !== undefined && !o.progressNoted)
+      return doing({ do: "noteProgress", bytes: o.synchronization.bytes });
+    return moving(o, o.synchronization);
   },
   SnapshotRestoreDone: () => move("Cleanup", "Completed"),
   Cleanup: (o) => cleaning(o) ?? move("Completed", "Completed", "Completed"),
@@ -113,10 +121,11 @@ function moving({ movingForMs, image, limits }: Observed, synchronization: Synch
   return movingForMs >= limits.moveMs ? fail(`the data was not restored within ${seconds(limits.moveMs)}: it waited for ${why}`) : waitFor(why);
 }
 
-function cleaning({ cleanUp }: Observed): Decision | undefined {
-  if (cleanUp.state === "done") return undefined;
-  if (cleanUp.state === "act") return doing({ do: "work", work: cleanUp });
-  return waitFor(cleanUp.state === "wait" ? cleanUp.reason : cleanUp.message, CLEAN_UP_RECHECK_MS);
+function cleaning({ cleanUp, handOver }: Observed): Decision | undefined {
+  const work = cleanUp.state === "done" ? handOver : cleanUp;
+  if (work.state === "done") return undefined;
+  if (work.state === "act") return doing({ do: "work", work });
+  return work.state === "wait" ? waitFor(work.reason, work.recheckMs ?? CLEAN_UP_RECHECK_MS) : waitFor(work.message, CLEAN_UP_RECHECK_MS);
 }
 
 /** Once nothing is left it is let go of, so that its namespace can go when nobody runs the data mover any more. */

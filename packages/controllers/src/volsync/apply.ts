@@ -181,13 +181,14 @@ export function requestOf(object: Replication, nowMs: number): VolSyncRequest {
       unlock: unlock !== undefined && unlock !== "" && unlock !== lastUnlocked,
     };
   }
-  const { restoreAsOf, previous } = object.spec.restic ?? {};
+  const { restoreAsOf, previous, enableFileDeletion } = object.spec.restic ?? {};
   const identity = annotations?.[SOURCE_IDENTITY_ANNOTATION];
   return {
     operation: "restore",
     format,
     previous: Math.max(previous ?? 0, 0),
     ...(restoreAsOf === undefined ? {} : { restoreAsOf }),
+    ...(enableFileDeletion === true ? { deleteOthers: true } : {}),
     ...(identity === undefined ? {} : { identity }),
   };
 }

@@ -35,11 +35,10 @@ export function specFault(object: Replication): string | undefined {
       return `spec.restic.retain.within is "${retain.within}": a time such as 3d12h is wanted`;
     return (object.spec.sourcePVC ?? "") === "" ? "spec.sourcePVC is missing" : undefined;
   }
-  const { destinationPVC = "", capacity, accessModes, enableFileDeletion } = object.spec.restic ?? {};
+  const { destinationPVC = "", capacity, accessModes } = object.spec.restic ?? {};
   if (copyMethodOf(object) === "Clone") return "spec.restic.copyMethod is Clone: Direct or Snapshot is wanted for a destination";
   if (destinationPVC === "" && (capacity === undefined || (accessModes ?? []).length === 0))
     return "spec.restic.capacity and spec.restic.accessModes are wanted where no destinationPVC is named";
-  if (enableFileDeletion === true) return "spec.restic.enableFileDeletion is served by VolSync alone: leave it out, or fill a new volume";
   return undefined;
 }
 

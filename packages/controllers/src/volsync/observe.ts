@@ -1,14 +1,15 @@
 /** Sees what `decide` needs to know of one object. Reads only. */
-import { VOLSYNC_OWNER_LABEL } from "@drayage/api";
+import { type ReplicationSource, VOLSYNC_OWNER_LABEL } from "@drayage/api";
 import { type Clock, parseTime } from "@drayage/base";
 import { isDeleting, type KubeClient, type Pod, pods } from "@drayage/kube";
-import { done, wait } from "../data-movement/work.ts";
+import { done, type Work, wait } from "../data-movement/work.ts";
 import { parseCron } from "../schedule/cron.ts";
+import { overdueTrigger } from "./copy-trigger.ts";
 import { faultOf, isExternal } from "./faults.ts";
 import { moverOf } from "./mover-pod.ts";
 import { isSource, type Replication, volumeClaimName } from "./replication-kinds.ts";
 import type { Observed, Trigger } from "./synchronization.ts";
-import { imageWork, startedMsOf, volumeTraces, volumeWork } from "./volumes.ts";
+import { copyTold, imageWork, sourceClaim, startedMsOf, volumeTraces, volumeWork } from "./volumes.ts";
 
 export interface ObserverDeps {
   readonly client: KubeClient;
@@ -40,11 +41,21 @@ export async function observe({ client, clock, volSyncRuns }: ObserverDeps, obje
     dueMs: scheduleFault === undefined ? dueMsOf(object) : undefined,
     startedMs,
     fault,
-    volume: isServed && mover.state !== "succeeded" ? await volumeWork(client, object) : wait("the synchronization to begin"),
+    volume: isServed && mover.state !== "succeeded" ? await volumeWork(client, object, nowMs) : wait("the synchronization to begin"),
     mover,
-    image: isServed && mover.state === "succeeded" && !isSource(object) ? await imageWork(client, object, volumeClaimName(object), startedMs) : done,
+    overdue: isServed && isSource(object) ? await overdueOf(client, object, nowMs) : undefined,
+    image: isServed && mover.state === "succeeded" ? await arrivalWork(client, object, startedMs) : done,
     traces,
   };
+}
+
+async function overdueOf(client: KubeClient, source: ReplicationSource, nowMs: number): Promise<string | undefined> {
+  const claim = await sourceClaim(client, source);
+  return claim === undefined ? undefined : overdueTrigger(claim, nowMs);
+}
+
+function arrivalWork(client: KubeClient, object: Replication, startedMs: number): Promise<Work> {
+  return isSource(object) ? copyTold(client, object) : imageWork(client, object, volumeClaimName(object), startedMs);
 }
 
 export function triggerOf({ spec }: Replication): Trigger {

@@ -51,8 +51,10 @@ export interface Observed {
   readonly fault: string | undefined;
   /** Towards a volume for the mover. */
   readonly volume: Work;
+  /** What is to be told of a volume that is waited for all too long. */
+  readonly overdue: string | undefined;
   readonly mover: Mover;
-  /** Towards what holds the state that arrived, once the mover is done. */
+  /** Once the mover is done: towards what holds the state that arrived, or its owner being told that it was copied. */
   readonly image: Work;
   /** Whether something is left of what was made for the last synchronization. */
   readonly traces: boolean;
@@ -112,13 +114,17 @@ function restingReason({ kind }: Trigger): [string, string] {
 }
 
 function synchronizing(observed: Observed): Decision {
-  const { mover, image, volume, fault, paused, nowMs } = observed;
+  const { mover, image, volume, overdue, fault, paused, nowMs } = observed;
   if (mover.state === "succeeded") return arrived(mover, image);
   if (paused) return mover.state === "absent" ? nothing : { steps: [{ do: "deleteMover" }] };
   // A mover that runs already has found all that it needs.
   if (fault !== undefined && mover.state !== "running") return { steps: [say("False", error, fault)], recheckAfterMs: FAULT_RECHECK_MS };
   if (volume.state === "act") return { steps: [{ do: "advance", work: volume }], recheckAfterMs: SOON_MS };
-  if (volume.state === "wait") return { steps: [say("True", inProgress, `Waiting for ${volume.reason}`)], recheckAfterMs: SOON_MS };
+  if (volume.state === "wait")
+    return {
+      steps: [...(overdue === undefined ? [] : [failureOf(overdue)]), say("True", inProgress, `Waiting for ${volume.reason}`)],
+      recheckAfterMs: SOON_MS,
+    };
   if (volume.state !== "done") return { steps: [say("False", error, volume.message)], recheckAfterMs: FAULT_RECHECK_MS };
   switch (mover.state) {
     case "absent":

@@ -19,6 +19,7 @@ import {
   type ResourceType,
 } from "@drayage/kube";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import { awaitCopyTrigger, tellCopied } from "./copy-trigger.ts";
 import {
   cacheName,
   copyMethodOf,
@@ -35,12 +36,12 @@ import {
 const CACHE_CAPACITY = "1Gi";
 
 /** Towards the claim that the mover mounts. */
-export async function volumeWork(client: KubeClient, object: Replication): Promise<Work> {
-  const work = await (isSource(object) ? sourceVolume(client, object) : destinationVolume(client, object));
+export async function volumeWork(client: KubeClient, object: Replication, nowMs: number): Promise<Work> {
+  const work = await (isSource(object) ? sourceVolume(client, object, nowMs) : destinationVolume(client, object));
   return work.state === "done" ? await cacheVolume(client, isSource(object) ? SOURCE : DESTINATION, object) : work;
 }
 
-async function sourceVolume(client: KubeClient, source: ReplicationSource): Promise<Work> {
+async function sourceVolume(client: KubeClient, source: ReplicationSource, nowMs: number): Promise<Work> {
   const method = copyMethodOf(source);
   if (method === "Direct") return done;
   const { namespace = "" } = source.metadata;
@@ -48,16 +49,21 @@ async function sourceVolume(client: KubeClient, source: ReplicationSource): Prom
   // Without it there would be a fault.
   if (claim === undefined) return wait("the source claim");
   const name = sourceCopyName(source);
+  const copy = await (method === "Clone" ? client.find(persistentVolumeClaims, { namespace, name }) : client.find(volumeSnapshots, { namespace, name }));
+  const before = copy !== undefined ? undefined : awaitCopyTrigger(client, claim, nowMs);
+  if (before !== undefined) return before;
   let size = claim.status?.capacity?.["storage"] ?? claim.spec.resources?.requests?.["storage"] ?? "";
   if (method === "Snapshot") {
     const snapshot = await snapshotWork(client, source, SOURCE, { name, claim: claim.metadata.name ?? "", isTemporary: true });
     if (snapshot.state !== "done") return snapshot;
+    const told = tellCopied(client, claim);
+    if (told !== undefined) return told;
     const { status } = await client.get(volumeSnapshots, { namespace, name });
     size = status?.restoreSize === undefined ? size : String(status.restoreSize);
   }
   const { capacity, accessModes, storageClassName } = source.spec.restic ?? {};
   const storageClass = storageClassName ?? claim.spec.storageClassName;
-  return await claimWork(client, source, SOURCE, name, {
+  const work = await claimWork(client, source, SOURCE, name, {
     accessModes: accessModes ?? claim.spec.accessModes ?? ["ReadWriteOnce"],
     resources: { requests: { storage: capacity === undefined ? size : String(capacity) } },
     ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
@@ -67,6 +73,22 @@ async function sourceVolume(client: KubeClient, source: ReplicationSource): Prom
         ? { kind: "PersistentVolumeClaim", name: claim.metadata.name ?? "" }
         : { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name },
   });
+  if (method !== "Clone" || work.state !== "done") return work;
+  // Many classes clone only with the first pod: the mover's.
+  const isCloned = (await client.find(persistentVolumeClaims, { namespace, name }))?.status?.phase === "Bound";
+  return (isCloned ? tellCopied(client, claim) : undefined) ?? work;
+}
+
+/** Once the mover is done its copy was made, also where nobody saw it: towards the owner of the claim being told. */
+export async function copyTold(client: KubeClient, source: ReplicationSource): Promise<Work> {
+  const claim = await sourceClaim(client, source);
+  return (claim !== undefined ? tellCopied(client, claim) : undefined) ?? done;
+}
+
+/** The claim that a copy is made of; undefined where none is made. */
+export async function sourceClaim(client: KubeClient, source: ReplicationSource): Promise<PersistentVolumeClaim | undefined> {
+  if (copyMethodOf(source) === "Direct") return undefined;
+  return await client.find(persistentVolumeClaims, { namespace: source.metadata.namespace ?? "", name: source.spec.sourcePVC ?? "" });
 }
 
 async function destinationVolume(client: KubeClient, destination: ReplicationDestination): Promise<Work> {
@@ -86,7 +108,7 @@ async function cacheVolume(client: KubeClient, kind: ReplicationKind, object: Re
   const { cacheCapacity, cacheAccessModes, cacheStorageClassName, storageClassName, accessModes } = object.spec.restic ?? {};
   const storageClass = cacheStorageClassName ?? storageClassName;
   return await claimWork(client, object, kind, cacheName(kind, object), {
-    accessModes: cacheAccessModes ?? accessModes ?? ["ReadWriteOnce"],
+    accessModes: [cacheAccessModes, accessModes].find((modes) => (modes ?? []).length > 0) ?? ["ReadWriteOnce"],
     resources: { requests: { storage: String(cacheCapacity ?? CACHE_CAPACITY) } },
     ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
     volumeMode: "Filesystem",

@@ -2,6 +2,7 @@
 import { type VolumeSnapshotBackup, type VolumeSnapshotBackupStatus, VSM_FINALIZER, volumeSnapshotBackups } from "@drayage/api";
 import { formatTime, type Logger } from "@drayage/base";
 import { type KubeClient, withFinalizer, withoutFinalizer } from "@drayage/kube";
+import { withProgress } from "../volsync-era/moved-bytes.ts";
 import { reconciled } from "../volsync-era/reconciled.ts";
 import { childNames } from "./prepare.ts";
 import { isTerminal, type Step } from "./volume-snapshot-backup.ts";
@@ -25,6 +26,9 @@ export async function apply(deps: ApplierDeps, backup: VolumeSnapshotBackup, ste
     case "work":
       logger.debug(`VolumeSnapshotBackup: ${step.work.what}`, subject);
       await step.work.run();
+      return;
+    case "noteProgress":
+      await client.replace(volumeSnapshotBackups, withProgress(backup, step.bytes));
       return;
     case "recordSource":
       await client.replaceStatus(volumeSnapshotBackups, {

@@ -14,6 +14,7 @@ import { hasFinalizer, isDeleting } from "@drayage/kube";
 import { act, done, failed, type Work } from "../data-movement/work.ts";
 import { isChildOf } from "../volsync-era/children.ts";
 import { faultsAsWork } from "../volsync-era/faults.ts";
+import { progressOf } from "../volsync-era/moved-bytes.ts";
 import type { VolSyncEraSettings } from "../volsync-era/settings.ts";
 import { type Synchronization, synchronizationOf } from "../volsync-era/synchronization.ts";
 import { childNames, cleanUp, type PrepareDeps, parentOf, prepare } from "./prepare.ts";
@@ -51,6 +52,7 @@ export async function observe(deps: ObserverDeps, backup: VolumeSnapshotBackup):
     preparation: isPreparing ? await faultsAsWork(() => nextPreparation(deps, backup)) : done,
     preparingForMs: since(status?.startTimestamp),
     synchronization,
+    progressNoted: progressOf(backup) !== undefined,
     sourceRecorded: (status?.replicationSourceData?.name ?? "") !== "",
     movingForMs: since(status?.replicationSourceData?.startTimestamp ?? source?.metadata.creationTimestamp),
     cleanUp: isCleaning ? await cleanUp(deps, backup) : done,
@@ -72,11 +74,12 @@ async function badEndOfBackup({ client, namespace }: ObserverDeps, { metadata }:
   return phase === "Failed" || phase === "PartiallyFailed" || phase === "FailedValidation" ? phase : undefined;
 }
 
-/** Counted in the objects themselves, so that no restart forgets one and no failure keeps a place. Older ones first. */
+/** Of its own Backup's places; volumes of others have their own. Counted in the objects themselves, so that no restart forgets one and no failure keeps a place. Older ones first. */
 async function isSlotFree({ client, namespace, settings }: ObserverDeps, backup: VolumeSnapshotBackup): Promise<boolean> {
   let taken = 0;
   let before = 0;
   for await (const other of client.listAll<VolumeSnapshotBackup>(volumeSnapshotBackups)) {
+    if (other.metadata.labels?.[LABELS.backupName] !== backup.metadata.labels?.[LABELS.backupName]) continue;
     if (other.spec.protectedNamespace !== namespace || other.metadata.uid === backup.metadata.uid || isTerminal(phaseOf(other)) || isDeleting(other)) continue;
     if (other.status?.batchingStatus === "Processing") taken++;
     else if (other.status?.batchingStatus === "Queued" && comesBefore(other, backup)) before++;

@@ -34,6 +34,7 @@ describe("decide()", () => {
     preparingForMs: 0,
     synchronization: { state: "absent" },
     sourceRecorded: true,
+    progressNoted: false,
     movingForMs: 0,
     cleanUp: { state: "done" },
     limits: { prepareMs: 600_000, moveMs: 3_600_000 },
@@ -77,6 +78,8 @@ describe("decide()", () => {
     ["a cancel ends it", { synchronization: running, cancelRequested: true }, "Failed/Completed: it was canceled"],
     ["a Backup that failed ends it", { synchronization: running, backupEnded: "Failed" }, "PartiallyFailed/Completed: its Backup ended Failed"],
     ["what was moved counts, whatever was asked for since", { synchronization: { state: "done" }, cancelRequested: true }, "SnapshotBackupDone/Completed"],
+    ["how much was moved is noted, once", { synchronization: { state: "done", bytes: 9 } }, "noteProgress"],
+    ["and is not asked for again", { synchronization: { state: "done", bytes: 9 }, progressNoted: true }, "SnapshotBackupDone/Completed"],
     ["it passes through the phases of then", { phase: "SnapshotBackupDone" }, "Cleanup/Completed"],
     ["it cleans up", { phase: "Cleanup", cleanUp: dust }, "sweep"],
     ["it waits until all is gone", { phase: "Cleanup", cleanUp: { state: "wait", reason: "a pod to be gone" } }, "waits for a pod to be gone"],
@@ -248,6 +251,14 @@ describe("a VolumeSnapshotBackup", () => {
     expect(statusOf("a")?.completionTimestamp).toBeDefined();
   });
 
+  it("says in an annotation how much VolSync moved, for which its status has no field", async () => {
+    seedVolume("a");
+    start();
+    await ends("a", "Completed");
+    const { annotations } = client.peek(volumeSnapshotBackups, { namespace: "shop", name: "vsb-a" })?.metadata ?? {};
+    expect(JSON.parse(annotations?.["drayage.io/progress"] ?? "")).toEqual({ bytesDone: 36.5 * 2 ** 20, totalBytes: 36.5 * 2 ** 20 });
+  });
+
   it("does as the options of its storage class say", async () => {
     volsync.answer = "runs";
     client.seed(storageClasses, { metadata: { name: "shallow" }, provisioner: "csi.example.com" });
@@ -313,6 +324,17 @@ describe("a VolumeSnapshotBackup", () => {
     volsync.nudge();
     await until(() => statusOf("a")?.phase === "Failed" && statusOf("b")?.phase === "Failed" && statusOf("c")?.phase === "Failed" && children().length === 0);
     expectNothingLeft("a", "b", "c");
+  });
+
+  it("has its turn without regard to the volumes of other backups", async () => {
+    volsync.answer = "runs";
+    for (const name of ["a", "b"]) seedVolume(name);
+    for (const name of ["c", "d"]) seedVolume(name, { meta: { labels: { "velero.io/backup-name": "weekly" } } });
+    start({ concurrentBackups: 1 });
+    await until(() => client.all(replicationSources).length === 2);
+    await clock.advance(60_000);
+    await settle();
+    expect(["a", "b", "c", "d"].map((name) => statusOf(name)?.batchingStatus)).toEqual(["Processing", "Queued", "Processing", "Queued"]);
   });
 
   it("goes on where a process before it stopped, after every step", async () => {

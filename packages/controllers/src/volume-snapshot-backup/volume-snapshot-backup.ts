@@ -32,6 +32,8 @@ export interface Observed {
   readonly synchronization: Synchronization;
   /** Whether the status names the ReplicationSource. */
   readonly sourceRecorded: boolean;
+  /** Whether an annotation has how much was moved. */
+  readonly progressNoted: boolean;
   /** Since its ReplicationSource was made. */
   readonly movingForMs: number;
   /** What is next until nothing of it is left. */
@@ -41,6 +43,7 @@ export interface Observed {
 
 export type Step =
   | { readonly do: "addFinalizer" | "removeFinalizer" | "recordSource" }
+  | { readonly do: "noteProgress"; readonly bytes: number }
   | { readonly do: "work"; readonly work: Extract<Work, { state: "act" }> }
   | { readonly do: "setPhase"; readonly to: BackupPhase; readonly batching: BatchingStatus; readonly message: string };
 
@@ -72,6 +75,8 @@ const phases: Readonly<Record<BackupPhase, (o: Observed) => Decision>> = {
   "": (o) => (!o.finalizer ? doing({ do: "addFinalizer" }) : (stopped(o) ?? move("InProgress", o.slotFree ? "Processing" : "Queued"))),
   InProgress: (o) => {
     if (o.synchronization.state !== "absent" && !o.sourceRecorded) return doing({ do: "recordSource" });
+    if (o.synchronization.state === "done" && o.synchronization.bytes !== undefined && !o.progressNoted)
+      return doing({ do: "noteProgress", bytes: o.synchronization.bytes });
     if (o.synchronization.state === "done") return move("SnapshotBackupDone", "Completed");
     const stop = stopped(o);
     if (stop !== undefined) return stop;

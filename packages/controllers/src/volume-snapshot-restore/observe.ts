@@ -3,6 +3,7 @@ import {
   backupStorageLocations,
   type DataDownload,
   dataDownloads,
+  LABELS,
   parseResticRepository,
   RESTIC_PASSWORD_KEY,
   USER_RESTIC_SECRET,
@@ -18,7 +19,7 @@ export interface ObserverDeps {
   readonly client: KubeClient;
   /** Of the installation. */
   readonly namespace: string;
-  /** How many may be worked on at once. */
+  /** How many of one Restore may be worked on at once. */
   readonly concurrency: number;
   /** All of this installation, as the cache has them. */
   readonly all: () => readonly VolumeSnapshotRestore[];
@@ -37,7 +38,9 @@ export async function observe(deps: ObserverDeps, restore: VolumeSnapshotRestore
   const { client, namespace, concurrency } = deps;
   const phase = phaseOf(restore);
   const download = await client.find(dataDownloads, { namespace, name: downloadName(restore) });
-  const processing = deps.all().filter((other) => other.status?.batchingStatus === "Processing" && !isTerminal(phaseOf(other)));
+  const processing = deps
+    .all()
+    .filter((other) => isOfSameRestore(other, restore) && other.status?.batchingStatus === "Processing" && !isTerminal(phaseOf(other)));
   const claimName = restore.spec?.volumeSnapshotMoverBackupRef?.sourcePVCData?.name ?? "";
   const claim = claimName === "" ? undefined : await client.find(persistentVolumeClaims, { namespace: restore.metadata.namespace, name: claimName });
   const isMade = download !== undefined || isTerminal(phase);
@@ -52,6 +55,11 @@ export async function observe(deps: ObserverDeps, restore: VolumeSnapshotRestore
     claimIsThere: claim !== undefined,
     slotFree: processing.length < concurrency,
   };
+}
+
+/** Each Restore has places of its own, so that a large one does not hold up the others. */
+function isOfSameRestore({ metadata: a }: VolumeSnapshotRestore, { metadata: b }: VolumeSnapshotRestore): boolean {
+  return a.labels?.[LABELS.restoreName] === b.labels?.[LABELS.restoreName];
 }
 
 function stateOf(download: DataDownload | undefined): Download {

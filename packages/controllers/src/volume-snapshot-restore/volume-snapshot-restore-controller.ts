@@ -14,7 +14,7 @@ export interface VolumeSnapshotRestoreControllerDeps {
   readonly logger: Logger;
   /** Of the installation. */
   readonly namespace: string;
-  /** Worked on at once; OADP's 10 when left out. */
+  /** Of one Restore, worked on at once; OADP's 10 when left out. */
   readonly concurrency?: number;
   /** Those that another controller carries out. */
   readonly except?: (restore: VolumeSnapshotRestore) => boolean;

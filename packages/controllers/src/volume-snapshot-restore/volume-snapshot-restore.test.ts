@@ -213,18 +213,26 @@ describe("a VolumeSnapshotRestore", () => {
     expect(messageOf("vsr-1")).toBe('claim "shop/data" is of mode Block, and the data are files');
   });
 
-  it("waits while as many others are worked on as may be", async () => {
-    for (const name of ["a", "b", "c"]) {
+  it("waits while as many others of its restore are worked on as may be; another restore has places of its own", async () => {
+    for (const [name, restore] of [
+      ["a", "large"],
+      ["b", "large"],
+      ["c", "large"],
+      ["d", "other"],
+    ] as const) {
       seedClaim(name);
-      seedRestore(`vsr-${name}`, {}, { volumeSnapshotMoverBackupRef: { resticrepository: "s3:h/b/p", sourcePVCData: { name } } });
+      const over = { labels: { "velero.io/restore-name": restore } };
+      seedRestore(`vsr-${name}`, over, { volumeSnapshotMoverBackupRef: { resticrepository: "s3:h/b/p", sourcePVCData: { name } } });
     }
     start(1);
-    await until(() => client.all(dataDownloads).length === 1);
-    expect(client.all(volumeSnapshotRestores).filter(({ status }) => status?.batchingStatus === "Queued")).toHaveLength(2);
-    endDownloads("Completed");
+    const ofRestore = (name: string) => client.all(volumeSnapshotRestores).filter(({ metadata }) => metadata.labels?.["velero.io/restore-name"] === name);
     await until(() => client.all(dataDownloads).length === 2);
+    expect(ofRestore("large").filter(({ status }) => status?.batchingStatus === "Queued")).toHaveLength(2);
+    expect(ofRestore("other").map(({ status }) => status?.batchingStatus)).toEqual(["Processing"]);
     endDownloads("Completed");
     await until(() => client.all(dataDownloads).length === 3);
+    endDownloads("Completed");
+    await until(() => client.all(dataDownloads).length === 4);
     endDownloads("Completed");
     await until(() => client.all(volumeSnapshotRestores).every(({ status }) => status?.phase === "Completed"));
   });

@@ -1,0 +1,30 @@
+import { formatTime } from "@drayage/base";
+import { seededRandom, VirtualClock } from "@drayage/base/testing";
+import { type Pod, pods } from "@drayage/kube";
+import { FakeKubeClient } from "@drayage/kube/testing";
+import { describe, expect, it } from "vitest";
+import { removal } from "./intermediate-objects.ts";
+
+const KEY = { namespace: "velero", name: "up" };
+
+describe("the removal of a pod on a node that does not answer", () => {
+  it.each([-3, 0, 3])("is forced a minute after it should have ended, where the API server's clock is %s hours off", async (hours) => {
+    const clock = new VirtualClock();
+    const client = new FakeKubeClient({ clock, random: seededRandom(1) });
+    const graceSeconds = 30;
+    // It is dated when its time is over.
+    const deletionTimestamp = formatTime(clock.nowMs() + hours * 3_600_000 + graceSeconds * 1_000);
+    const pod: Pod = {
+      metadata: { ...KEY, uid: "u", deletionTimestamp, deletionGracePeriodSeconds: graceSeconds, finalizers: ["test/kubelet"] },
+      spec: { nodeName: "node-1", containers: [] },
+    };
+    client.seed(pods, pod);
+    const next = async () => (await removal({ client, clock }, pods, KEY, { force: true }))?.state;
+    expect(await next()).toBe("wait");
+    await clock.advance(89_000);
+    expect(await next()).toBe("wait");
+    await clock.advance(1_000);
+    const work = await removal({ client, clock }, pods, KEY, { force: true });
+    expect(work).toMatchObject({ state: "act", what: expect.stringContaining("by force") });
+  });
+});
