@@ -19,6 +19,7 @@ import {
   type ThrottleLimits,
 } from "@drayage/blob";
 import { openObjectStoreUrl, openStorageUrl, type StorageFromUrlOptions } from "@drayage/blob/locations";
+import { sideBySideSha256 } from "@drayage/kernels";
 import { isCopied, localCopies } from "./engine/local-copies.ts";
 import { followThrottle } from "./engine/throttle-settings.ts";
 import type { Terminal } from "./terminal.ts";
@@ -41,7 +42,8 @@ export async function storageFromUrl(text: string, context: Context, options: St
   }
   const { clock, random } = context;
   const throttle = throttleOf(text, context, options.bandwidth);
-  const opened = await openStorageUrl(text, context, options);
+  const sha256Ranges = text.startsWith("s3:") ? sideBySideSha256() : undefined;
+  const opened = await openStorageUrl(text, context, { ...options, sha256Ranges });
   const copies = options.copies === true ? localCopies(text, opened.description, context) : undefined;
   const counted =
     context.debug === true ? new MeteredStorage(opened, { clock, onClose: (storage) => context.err(`dray: ${totalsOf(storage, copies)}\n`) }) : opened;

@@ -1,6 +1,7 @@
 /** Brings an installation's manifests into a cluster, and waits until they work. Used by `dray install` and by the demo. */
 import {
   backupStorageLocations,
+  cloudStorages,
   dataDownloads,
   dataMovers,
   dataUploads,
@@ -31,6 +32,8 @@ import {
   roles,
   secrets,
   serviceAccounts,
+  services,
+  validatingWebhookConfigurations,
 } from "@drayage/kube";
 import type { Terminal } from "../terminal.ts";
 import { LiveLine } from "./wait.ts";
@@ -45,6 +48,8 @@ const TYPES: readonly ResourceType[] = [
   roles,
   roleBindings,
   secrets,
+  services,
+  validatingWebhookConfigurations,
   deployments,
   daemonSets,
   backupStorageLocations,
@@ -180,7 +185,7 @@ async function podTrouble(client: KubeClient, namespace: string, labelSelector: 
 
 /**
  * Removes an installation: workloads and permissions first, then its namespace, then, when asked, the kinds with everything of them; returns when all of it is gone.
- * The bucket is not touched: what would ask the server to clean up there (finalizers of Restores and data movements) is let go. Throws TIMED_OUT naming what stays.
+ * The bucket is not touched: what would ask the server to clean up there (finalizers of Restores, data movements and CloudStorages) is let go. Throws TIMED_OUT naming what stays.
  */
 export async function removeInstallation(
   client: KubeClient,
@@ -208,8 +213,8 @@ export async function removeInstallation(
   return removed.map(({ kind, metadata }) => `${kind} ${metadata.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata.name}`);
 }
 
-/** Kinds whose objects wait for server or node-agents before they go. */
-const WITH_FINALIZERS = [restores, dataUploads, dataDownloads] as readonly unknown[] as readonly ResourceType<KubeObject>[];
+/** Kinds whose objects wait for server, node-agents or operator before they go. */
+const WITH_FINALIZERS = [restores, dataUploads, dataDownloads, cloudStorages] as readonly unknown[] as readonly ResourceType<KubeObject>[];
 const OUR_FINALIZERS: ReadonlySet<string> = new Set(Object.values(FINALIZERS));
 
 async function untilGone(client: KubeClient, removed: readonly Manifest[], namespace: string | undefined, limitMs: number, terminal: Terminal): Promise<void> {

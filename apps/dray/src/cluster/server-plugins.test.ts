@@ -41,6 +41,13 @@ describe("a plug-in of the server", () => {
     await expect(removePlugin(access(), "y", terminal)).rejects.toThrow('Cannot remove plug-in "y": the server has "velero-x"');
   });
 
+  it("has a name of its own where another registry has an image of the same path", async () => {
+    await addPlugin(access(), "a.example.com/velero/x:1", "Always", terminal);
+    expect(await addPlugin(access(), "b.example.com/velero/x:1", "Always", terminal)).toMatch(/^velero-x-[b-z2-9]{5}$/);
+    expect(await removePlugin(access(), "b.example.com/velero/x:1", terminal)).toMatch(/^velero-x-/);
+    expect(podSpec()?.initContainers).toMatchObject([{ name: "velero-x", image: "a.example.com/velero/x:1" }]);
+  });
+
   it("is a matter of the DataProtectionApplication where there is one", async () => {
     client.mutate(deployments, { namespace: NS, name: "drayage" }, ({ metadata }) => {
       metadata.labels = { ...metadata.labels, "openshift.io/oadp": "True" };

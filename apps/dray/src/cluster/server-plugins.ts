@@ -1,8 +1,8 @@
 /** The plug-ins of a server: as Velero has them, each is an init container of its Deployment that copies itself into a folder which the server looks through. */
-import { serverStatusRequests } from "@drayage/api";
-import { DrayError, randomHex } from "@drayage/base";
+import { type Backup, backups, type Restore, restores, serverStatusRequests } from "@drayage/api";
+import { DrayError, randomHex, randomSuffix } from "@drayage/base";
 import { SERVER_NAME } from "@drayage/install";
-import { type Container, type Deployment, deployments, type KubeClient, keyOf } from "@drayage/kube";
+import { type Container, type Deployment, deployments, type KubeClient, keyOf, type ResourceType } from "@drayage/kube";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterAccess } from "./access.ts";
 
@@ -10,38 +10,68 @@ import type { ClusterAccess } from "./access.ts";
 const TARGET = "/target";
 const FOLDER = "/plugins";
 const VOLUME = "plugins";
+/** Of a container: an RFC 1123 label. */
+const NAME_LENGTH_MAX = 63;
 const OPERATOR_LABEL = "openshift.io/oadp";
 const ANSWER_MS = 30_000;
 const LOOK_MS = 200;
 
-/** The Deployment of the server. Throws KUBE_NOT_FOUND; NOT_PERMITTED when an application has it made, to which plug-ins are to be told. */
-async function serverOf({ client, namespace }: ClusterAccess, terminal: Terminal): Promise<Deployment> {
-  for (const name of [SERVER_NAME, "velero"]) {
-    const found = await client.find(deployments, { namespace, name }, terminal.signal);
-    if (found === undefined) continue;
-    const owner = found.metadata.ownerReferences?.find(({ kind }) => kind === "DataProtectionApplication");
-    if (found.metadata.labels?.[OPERATOR_LABEL] !== undefined && owner !== undefined) {
-      throw new DrayError("NOT_PERMITTED", `Cannot change the plug-ins of server "${name}": DataProtectionApplication "${owner.name}" has it made`, {
-        hint: "Name them in spec.configuration.velero.customPlugins of it.",
-      });
-    }
-    return found;
+/**
+ * The Deployment of the server: ours, or that of the Velero whose guests our node-agents are. Throws KUBE_NOT_FOUND; NOT_PERMITTED when an application has it made, to which plug-ins
+ * are to be told.
+ */
+async function serverOf(access: ClusterAccess, terminal: Terminal): Promise<Deployment> {
+  const found = await findServer(access, terminal);
+  const { name, labels, ownerReferences } = found.metadata;
+  const owner = ownerReferences?.find(({ kind }) => kind === "DataProtectionApplication");
+  if (labels?.[OPERATOR_LABEL] !== undefined && owner !== undefined) {
+    throw new DrayError("NOT_PERMITTED", `Cannot change the plug-ins of server "${name}": DataProtectionApplication "${owner.name}" has it made`, {
+      hint: "Name them in spec.configuration.velero.customPlugins of it.",
+    });
   }
-  throw new DrayError("KUBE_NOT_FOUND", `Cannot find a server in namespace "${namespace}": there is neither Deployment "${SERVER_NAME}" nor "velero"`, {
-    hint: "dray install makes one; -n names another namespace.",
+  return found;
+}
+
+async function findServer({ client, namespace }: ClusterAccess, { signal }: Terminal): Promise<Deployment> {
+  for (const name of [SERVER_NAME, "velero"]) {
+    const found = await client.find(deployments, { namespace, name }, signal);
+    if (found !== undefined) return found;
+  }
+  // Velero's Helm chart names it by its release; Velero itself looks for this label.
+  const { items } = await client.list(deployments, { namespace, labelSelector: "component=velero", signal });
+  const [labelled] = items;
+  if (labelled !== undefined) return labelled;
+  throw new DrayError(
+    "KUBE_NOT_FOUND",
+    `Cannot find a server in namespace "${namespace}": there is neither Deployment "${SERVER_NAME}" nor "velero", nor one with the label component=velero`,
+    { hint: "dray install makes one; -n names another namespace." },
+  );
+}
+
+/** A server that starts anew ends what it is doing, as Velero's command warns. Throws USAGE naming what runs. */
+export async function rejectWhileBusy({ client, namespace }: ClusterAccess, action: string, { signal }: Terminal): Promise<void> {
+  const busy: string[] = [];
+  for (const type of [backups, restores] as const)
+    for await (const { metadata, status } of client.listAll<Backup | Restore>(type as ResourceType<Backup | Restore>, { namespace, signal }))
+      if (status?.phase === "InProgress") busy.push(`${type.kind} "${metadata.name}"`);
+  if (busy.length === 0) return;
+  throw new DrayError("USAGE", `Cannot ${action} without --confirm: the server starts anew, and ${busy.join(", ")} would end`, {
+    hint: "Wait until nothing runs, or give --confirm.",
   });
 }
 
+/** An image without tag and digest. */
+const repositoryOf = (image: string): string => image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
+
 /** The name of its init container, from its image: path, without registry, tag and digest. */
 export function pluginContainerName(image: string): string {
-  const path = image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
-  const parts = path.split("/");
+  const parts = repositoryOf(image).split("/");
   const bare = parts.length > 1 && /[.:]|^localhost$/.test(parts[0] ?? "") ? parts.slice(1) : parts;
   return bare
     .join("-")
     .toLowerCase()
     .replaceAll(/[^a-z0-9-]/g, "-")
-    .slice(0, 63)
+    .slice(0, NAME_LENGTH_MAX)
     .replace(/^-+|-+$/g, "");
 }
 
@@ -49,14 +79,17 @@ export function pluginContainerName(image: string): string {
 export async function addPlugin(access: ClusterAccess, image: string, pullPolicy: string, terminal: Terminal): Promise<string> {
   const server = await serverOf(access, terminal);
   const { initContainers = [], volumes = [], containers } = server.spec.template.spec;
-  const name = pluginContainerName(image);
-  if (name === "") throw new DrayError("USAGE", `Cannot add plug-in "${image}": the name of an image is wanted`);
-  const other = initContainers.find((container) => container.name === name || container.image === image);
+  const called = pluginContainerName(image);
+  if (called === "") throw new DrayError("USAGE", `Cannot add plug-in "${image}": the name of an image is wanted`);
+  const other = initContainers.find((container) => repositoryOf(container.image ?? "") === repositoryOf(image));
   if (other !== undefined) {
     throw new DrayError("KUBE_ALREADY_EXISTS", `Cannot add plug-in "${image}": the server has "${other.name}" of image "${other.image}" already`, {
       hint: `dray plugin remove ${other.name} first, to put another release in its place.`,
     });
   }
+  // Of two registries there may be images of one path; Velero tells them apart in this way.
+  const isTaken = initContainers.some(({ name }) => name === called);
+  const name = isTaken ? `${called.slice(0, NAME_LENGTH_MAX - 6)}-${randomSuffix(terminal.random)}` : called;
   const added: Container = { name, image, imagePullPolicy: pullPolicy, volumeMounts: [{ name: VOLUME, mountPath: TARGET }] };
   const [container, ...others] = containers;
   if (container === undefined) throw new DrayError("VALIDATION_FAILED", `Cannot add a plug-in to Deployment "${server.metadata.name}": it has no container`);

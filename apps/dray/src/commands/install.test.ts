@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { backupStorageLocations, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
+import { backupStorageLocations, cloudStorages, FINALIZERS, restores, VSM_FINALIZER, volumeSnapshotRestores } from "@drayage/api";
 import { decodeRecoveryFile } from "@drayage/install";
 import { customResourceDefinitions, daemonSets, deployments, namespaces, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
@@ -240,6 +240,12 @@ describe("an installation that is there", () => {
       metadata: { ...restore, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [FINALIZERS.restoreFiles, "example.com/other"] },
       spec: { backupName: "first" },
     });
+    // Nobody would delete its bucket any more.
+    const storage = { namespace: NAMESPACE, name: "bucket" };
+    client.seed(cloudStorages, {
+      metadata: { ...storage, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [FINALIZERS.bucket, "example.com/other"] },
+      spec: { name: "bucket", provider: "aws", creationSecret: { key: "cloud" } },
+    });
     // In the namespaces of applications, which are not removed; one of them is another installation's.
     for (const protectedNamespace of [NAMESPACE, "openshift-adp"]) {
       client.seed(volumeSnapshotRestores, {
@@ -251,6 +257,7 @@ describe("an installation that is there", () => {
     removing.catch(() => undefined);
     for (let at = 0; at < 20; at++) await terminal.clock.advance(200);
     expect(client.peek(restores, restore)?.metadata.finalizers).toEqual(["example.com/other"]);
+    expect(client.peek(cloudStorages, storage)?.metadata.finalizers).toEqual(["example.com/other"]);
     expect(client.peek(volumeSnapshotRestores, { namespace: "shop", name: `of-${NAMESPACE}` })?.metadata.finalizers).toEqual(["x/y"]);
     expect(client.peek(volumeSnapshotRestores, { namespace: "shop", name: "of-openshift-adp" })?.metadata.finalizers).toEqual([VSM_FINALIZER, "x/y"]);
     client.mutate(namespaces, { name: NAMESPACE }, (namespace) => {
@@ -348,6 +355,27 @@ describe("an installation beside Velero", () => {
     expect(client.peek(deployments, { namespace: NAMESPACE, name: "velero" })).toBeDefined();
     expect(passwordOf()).toBe(PASSWORD);
     expect(client.peek(customResourceDefinitions, { name: "datauploads.velero.io" })).toBeDefined();
+  });
+
+  it("leaves the registration of the built-in mover to another installation of the cluster, and takes it along when it is the last", async () => {
+    const kindsToRemove = async (): Promise<string[]> => (await manifestsToRemove(client, NAMESPACE, terminal.signal)).map(({ kind }) => kind);
+    const seedServer = (namespace: string): void =>
+      void client.seed(deployments, {
+        metadata: { namespace, name: "drayage", labels: { "app.kubernetes.io/name": "drayage" } },
+        spec: { selector: {}, template: { metadata: {}, spec: { containers: [] } } },
+      });
+    seedServer(NAMESPACE);
+    expect(await kindsToRemove()).toContain("DataMover");
+    seedServer("another");
+    expect(await kindsToRemove()).not.toContain("DataMover");
+    client.discard(deployments, { namespace: "another", name: "drayage" });
+    expect(await kindsToRemove()).toContain("DataMover");
+    // As an operator names and labels its server.
+    client.seed(deployments, {
+      metadata: { namespace: "another", name: "velero", labels: { "app.kubernetes.io/managed-by": "drayage-operator" } },
+      spec: { selector: {}, template: { metadata: {}, spec: { containers: [] } } },
+    });
+    expect(await kindsToRemove()).not.toContain("DataMover");
   });
 
   it("never takes Velero's namespace away, also where nothing of Drayage is", async () => {

@@ -50,6 +50,7 @@ interface Options extends ClusterOptions {
   readonly cacert?: string;
   readonly image?: string;
   readonly useNodeAgent: boolean;
+  readonly admissionWebhook?: boolean;
   readonly operator?: boolean;
   readonly guest?: boolean;
   readonly claimBuiltin?: boolean;
@@ -82,6 +83,12 @@ export function define(command: Command, terminal: Terminal): void {
         .preset(true)
         .default(true)
         .argParser(parseOptionalBoolean("--use-node-agent")),
+    )
+    .addOption(
+      new Option("--admission-webhook [true|false]", "refuse wrong movers and parameters when they are written")
+        .preset(true)
+        .default(true)
+        .argParser(parseOptionalBoolean("--admission-webhook")),
     )
     .option("--guest", "beside a Velero server, which stays: node-agents alone, for backups whose data mover is drayage")
     .option("--claim-builtin", "with --guest: in place of Velero's own node-agent, which must have been removed")
@@ -171,6 +178,7 @@ export async function install(options: Options, { client, namespace }: Target, t
     ...ofNodeAgents(options),
     repositoryPassword: password,
     nodeAgent: options.useNodeAgent,
+    ...(options.admissionWebhook === undefined ? {} : { admissionWebhook: options.admissionWebhook }),
     ...(location === undefined ? {} : { location }),
     ...(credentials === undefined ? {} : { credentials }),
   });

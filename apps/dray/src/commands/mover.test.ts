@@ -1,8 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { BUILT_IN_COMPRESSIONS } from "@drayage/api";
+import { BUILT_IN_COMPRESSIONS, LOCATION_TARGET, MOVER_SECRET_PATH } from "@drayage/api";
 import { COMPRESSOR_NAMES } from "@drayage/kernels";
+import { moverPrefix, parseMoverRequest } from "@drayage/mover-sdk";
 import { afterAll, expect, it } from "vitest";
 import { run } from "../main.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
@@ -25,6 +26,14 @@ it("mover validate passes the mover of the guide, copied into a folder where not
   const terminal = new RecordingTerminal({ cwd: folder });
   expect(await run(["mover", "validate", "./mover.ts"], terminal), terminal.text).toBe(0);
   expect(terminal.text).toContain('Mover "my-tar" passes.\n');
+});
+
+it("the guide shows a request as programs get it", () => {
+  const guide = readFileSync(resolve(import.meta.dirname, "../../../../docs/guides/write-a-mover.md"), "utf8");
+  const request = parseMoverRequest(/```json\n(.*?)```/s.exec(guide)?.[1] ?? "");
+  expect(request).toMatchObject({ operation: "backup", source: { volume: { mode: "Filesystem" } } });
+  expect(request.target).toEqual({ kind: LOCATION_TARGET, name: "default", prefix: moverPrefix(request.mover), credentials: MOVER_SECRET_PATH });
+  expect(Object.keys(request).sort()).toEqual(["about", "id", "mover", "operation", "parameters", "schema", "source", "target"]);
 });
 
 it("mover validate drayage has the built-in mover pass the same suite", async () => {

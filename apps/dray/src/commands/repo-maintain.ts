@@ -2,8 +2,8 @@ import { DrayError } from "@drayage/base";
 import { fullSafety, type MaintenanceReport, maintainRepository, noSafety } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
+import { keepYoungGenerationSmall } from "../heap-growth.ts";
 import type { Terminal } from "../terminal.ts";
-import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly full?: boolean;

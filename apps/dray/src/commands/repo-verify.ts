@@ -8,10 +8,10 @@ import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { howFar, verifyMode } from "../engine/verify-mode.ts";
 import { EXIT } from "../exit-codes.ts";
+import { keepYoungGenerationSmall } from "../heap-growth.ts";
 import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
-import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly full?: boolean;

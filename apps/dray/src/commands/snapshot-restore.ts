@@ -18,10 +18,10 @@ import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { parseCount } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
+import { keepYoungGenerationSmall } from "../heap-growth.ts";
 import { counted } from "../output/counted.ts";
 import { isResticRepository } from "../restic/restic-access.ts";
 import type { Terminal } from "../terminal.ts";
-import { keepYoungGenerationSmall } from "../young-generation.ts";
 
 interface Options extends RepositoryOptions {
   readonly overwrite?: boolean;
@@ -44,6 +44,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--sparse", "leave all zeros as holes, not only what was a hole")
     .action(async (id: string, target: string, options: Options) => {
       prepareNativeInBackground(terminal.env);
+      keepYoungGenerationSmall();
       if (isResticRepository(options, terminal))
         return await (await import("../restic/restore.ts")).restoreResticSnapshot(id, target, settingsOf(options), options, terminal);
       await withRepository(options, terminal, { readOnly: true }, (repository) => restore(repository, id, target, options, terminal));
@@ -51,7 +52,6 @@ export function define(command: Command, terminal: Terminal): void {
 }
 
 async function restore(repository: Repository, id: string, target: string, options: Options, terminal: Terminal): Promise<void> {
-  keepYoungGenerationSmall();
   const wanted = parseSnapshotPath(id);
   const { signal, clock } = terminal;
   const snapshot = await repository.snapshots.resolve(wanted.id, signal);

@@ -1,10 +1,11 @@
 import { builtInMover } from "@drayage/api";
 import { DrayError } from "@drayage/base";
-import { GUEST_NODE_AGENT, guestManifests, installManifests, type Manifest, NODE_AGENT_NAME, operatorManifests } from "@drayage/install";
+import { GUEST_NODE_AGENT, guestManifests, installManifests, type Manifest, NODE_AGENT_NAME, operatorManifests, webhookConfiguration } from "@drayage/install";
 import { daemonSets, deployments, type KubeClient, type KubeObject } from "@drayage/kube";
 import type { Command } from "commander";
 import { type ClusterOptions, withCluster, withClusterOptions } from "../cluster/access.ts";
 import { removeInstallation } from "../cluster/installation.ts";
+import { installedNamespaces } from "../cluster/installed-namespaces.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -42,7 +43,8 @@ export function define(command: Command, terminal: Terminal): void {
  * What of this namespace is Drayage's. Beside a Velero server that is what `install --guest` brought; namespace, kinds, locations and passwords are Velero's, and everything it has made goes with them.
  */
 export async function manifestsToRemove(client: KubeClient, namespace: string, signal: AbortSignal): Promise<readonly Manifest[]> {
-  const own = installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true });
+  // What the server registered goes last, when nobody is there to register it again.
+  const own = [webhookConfiguration(namespace, ""), ...installManifests({ namespace, image: "", repositoryPassword: "", credentials: "", nodeAgent: true })];
   const isOurs = (object: KubeObject | undefined): boolean => object?.metadata.labels?.["app.kubernetes.io/name"] === "drayage";
   const velero = await client.find(deployments, { namespace, name: "velero" }, signal);
   const isForeign = velero !== undefined && velero.metadata.labels?.["app.kubernetes.io/managed-by"] !== "drayage-operator";
@@ -53,8 +55,11 @@ export async function manifestsToRemove(client: KubeClient, namespace: string, s
     return inPlace ? [...beside, ...guestManifests({ namespace, image: "", claimBuiltin: true }).filter(({ kind }) => kind === "DaemonSet")] : beside;
   }
   // What is last goes first: an operator that is there would make everything again.
-  const registration = { ...builtInMover("") } as unknown as Manifest;
-  return [...own, registration, ...operatorManifests({ namespace, image: "" }).filter(({ kind, metadata }) => !has(own, kind, metadata.name))];
+  // The registration of the built-in mover is of the whole cluster, and that of every other installation too.
+  const installed = await installedNamespaces(client, signal);
+  const isLast = installed !== undefined && [...installed].every((other) => other === namespace);
+  const registration = isLast ? [{ ...builtInMover("") } as unknown as Manifest] : [];
+  return [...own, ...registration, ...operatorManifests({ namespace, image: "" }).filter(({ kind, metadata }) => !has(own, kind, metadata.name))];
 }
 
 function has(manifests: readonly Manifest[], kind: string, name: string): boolean {

@@ -1,5 +1,6 @@
 /** What is wrong with an installation, why, and what to do: one function a question, each of which looks and answers. Nothing is changed. */
 import { hasCode, messageOf } from "@drayage/base";
+import { admission } from "./admission.ts";
 import { leftovers, scheduledBackups } from "./backups.ts";
 import type { DoctorContext, Finding, Question } from "./finding.ts";
 import { kinds, passwords, snapshotClasses, workloads } from "./installation.ts";
@@ -11,6 +12,7 @@ import { orphans } from "./orphans.ts";
 const QUESTIONS: readonly Question[] = [
   { about: "the installed kinds", ask: kinds },
   { about: "server and node-agents", ask: workloads },
+  { about: "the admission webhook", ask: admission },
   { about: "nodes", ask: readyNodes },
   { about: "backup locations", ask: locations },
   { about: "the repository password", ask: passwords },

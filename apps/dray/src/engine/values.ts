@@ -1,5 +1,5 @@
 /** Values of options, and the lines of `--json`. */
-import { DrayError } from "@drayage/base";
+import { DrayError, parseBytes } from "@drayage/base";
 
 /** A whole number above 0. Throws USAGE, naming the option. */
 export function parseCount(option: string, text: string): number {
@@ -9,9 +9,8 @@ export function parseCount(option: string, text: string): number {
 
 /** A number of bytes above 0, with K, M or G for a power of 1024. Throws USAGE, naming the option. */
 export function parseByteCount(option: string, text: string): number {
-  const [, digits = "", unit = ""] = /^(\d{1,12})([KMG]?)$/.exec(text) ?? [];
-  const bytes = Number(digits) * 1024 ** ("KMG".indexOf(unit || " ") + 1);
-  if (digits === "" || bytes < 1) {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) {
     throw new DrayError("USAGE", `Cannot read ${option} "${text}": a whole number of bytes above 0 is wanted, with K, M or G behind it or not`);
   }
   return bytes;

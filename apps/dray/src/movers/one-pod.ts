@@ -68,6 +68,54 @@ export async function runOnePod(pod: Pod, options: OnePodOptions, terminal: Term
   }
 }
 
+/** How a container ended that was told to. */
+export interface StoppedContainer {
+  readonly exitCode: number;
+  /** It had to be killed, since it had not ended within its grace period. */
+  readonly wasKilled: boolean;
+}
+
+/** Kept on a pod that is stopped until its end has been seen: a kubelet would take the pod away with it. */
+const SEEN_FINALIZER = "drayage.io/validates";
+/** The exit code of what SIGKILL ended. */
+const KILLED = 137;
+
+/**
+ * Starts a pod, tells it to stop once `ready` says so, and says how its container ended. `limitMs` holds for the start and for the end, each. Throws as `runOnePod` does, and
+ * DATA_MOVEMENT_FAILED for one that has ended before it was told to.
+ */
+export async function stopOnePod(pod: Pod, options: OnePodOptions, ready: () => Promise<boolean>, terminal: Terminal): Promise<StoppedContainer> {
+  const { client, limitMs, what } = options;
+  const { clock, signal } = terminal;
+  const key = keyOf(pod);
+  await removePod(client, pod, clock);
+  const readyByMs = clock.monotonicMs() + limitMs;
+  try {
+    const metadata = { ...pod.metadata, finalizers: [SEEN_FINALIZER] };
+    await client.create(
+      pods,
+      { metadata, spec: { ...pod.spec, restartPolicy: "Never", activeDeadlineSeconds: Math.ceil(limitMs / 1000) * 2 + 5 } },
+      { signal },
+    );
+    while (!(await ready())) {
+      const { phase } = (await client.get(pods, key, signal)).status ?? {};
+      if (phase === "Succeeded" || phase === "Failed") throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot stop ${what}: it has ended by itself`);
+      if (clock.monotonicMs() >= readyByMs) throw new DrayError("TIMED_OUT", `Cannot stop ${what}: it has not begun its work after ${limitMs / 1000} s`);
+      await clock.sleep(POLL_MS, signal);
+    }
+    await client.delete(pods, key, { signal });
+    const deadlineMs = clock.monotonicMs() + limitMs;
+    for (;;) {
+      const terminated = (await client.get(pods, key, signal)).status?.containerStatuses?.[0]?.state?.terminated;
+      if (terminated !== undefined) return { exitCode: terminated.exitCode, wasKilled: terminated.exitCode === KILLED || terminated.signal === KILLED - 128 };
+      if (clock.monotonicMs() >= deadlineMs) throw new DrayError("TIMED_OUT", `Cannot stop ${what}: it has not ended after ${limitMs / 1000} s`);
+      await clock.sleep(POLL_MS, signal);
+    }
+  } finally {
+    await removePod(client, pod, clock);
+  }
+}
+
 async function endOf(pod: Pod, { client }: OnePodOptions, signal: AbortSignal): Promise<PodEnd> {
   const ended = statusesOf(pod).flatMap(({ name, state }): ContainerEnd[] => {
     const { terminated } = state ?? {};
@@ -99,9 +147,11 @@ function whatItDoes(pod: Pod): string {
 }
 
 /** With a limit of its own: it also cleans up after a command that was interrupted. */
-async function removePod(client: KubeClient, pod: Pod, clock: Terminal["clock"]): Promise<void> {
+export async function removePod(client: KubeClient, pod: Pod, clock: Terminal["clock"]): Promise<void> {
   const signal = AbortSignal.timeout(CLEAN_UP_MS);
   try {
+    const current = await client.find(pods, keyOf(pod), signal);
+    if ((current?.metadata.finalizers ?? []).length > 0) await client.patch(pods, keyOf(pod), "merge", { metadata: { finalizers: null } }, { signal });
     await client.delete(pods, keyOf(pod), { gracePeriodSeconds: 0, signal });
     while ((await client.find(pods, keyOf(pod), signal)) !== undefined) await clock.sleep(POLL_MS, signal);
   } catch (error) {

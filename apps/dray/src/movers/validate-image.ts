@@ -5,16 +5,25 @@
  *   backup    init: sample ► emptyDir      then: the mover reads it
  *   restore   init: the mover ► emptyDir   then: compared with the sample
  */
-import type { DataMover } from "@drayage/api";
+import { backupStorageLocations, type DataMover } from "@drayage/api";
 import { DrayError, messageOf, randomHex } from "@drayage/base";
 import { buildRequestSecret, programOf } from "@drayage/controllers";
 import { MOVER_SERVICE_ACCOUNT } from "@drayage/install";
 import { type Container, type Pod, type Secret, secrets } from "@drayage/kube";
-import { type BackupResult, type MoverOperation, type MoverRequest, parseMoverEnd, parseMoverResult, resolveParameters } from "@drayage/mover-sdk";
+import {
+  type BackupResult,
+  MOVER_GRACE_SECONDS,
+  type MoverOperation,
+  type MoverRequest,
+  parseMoverEnd,
+  parseMoverResult,
+  resolveParameters,
+} from "@drayage/mover-sdk";
 import type { ConformanceResult } from "@drayage/mover-sdk/conformance";
 import type { Terminal } from "../terminal.ts";
+import { type FaultyStoreOptions, withFaultyStore } from "./faulty-store.ts";
 import { describeImage, type ImageAccess, type ImageProgram, registrationOf } from "./image-mover.ts";
-import { type ContainerEnd, type PodEnd, runOnePod } from "./one-pod.ts";
+import { type ContainerEnd, type PodEnd, runOnePod, stopOnePod } from "./one-pod.ts";
 
 export interface ValidateImageOptions {
   readonly program: ImageProgram;
@@ -70,10 +79,24 @@ export async function validateImage(options: ValidateImageOptions, terminal: Ter
     await check("can be repeated with the same id", async () => bench.restore(await bench.backUp()));
     await check("deletes what it moved, and can do so again", () => bench.deleteTwice());
     await check("fails to restore what is not there", () => bench.expectNothingToRestore());
-    await check("fails when the store cannot be reached", () => bench.expectRefusal({}, "drayage-no-such-bucket"));
+    await check("fails when there is no such bucket", () => bench.expectRefusal({}, { bucket: "drayage-no-such-bucket" }));
+    if (await bench.speaksS3()) {
+      await check("fails within its time when the store refuses every connection", () => bench.expectRefusal({}, { url: REFUSING }));
+      await check("fails within its time when the store cuts every connection", () => bench.expectFailureWithCuts());
+      if (mover.spec.capabilities.cancel === true) await check("stops when it is canceled, while its store does not answer", () => bench.expectStop());
+    }
   }
   return { mover, results, moved };
 }
+
+/** What is different about the store of a check. */
+interface StoreChange {
+  readonly bucket?: string;
+  readonly url?: string;
+}
+
+/** The discard service, which no pod has. */
+const REFUSING = "http://127.0.0.1:9";
 
 class ImageBench {
   readonly #options: ValidateImageOptions;
@@ -130,10 +153,39 @@ class ImageBench {
   }
 
   /** A backup that cannot go well ends with another code than 0, and a sentence. */
-  async expectRefusal(over: Readonly<Record<string, unknown>>, bucket?: string): Promise<void> {
-    const { exitCode, message } = moverIn(await this.#run("backup", over, bucket));
+  async expectRefusal(over: Readonly<Record<string, unknown>>, store: StoreChange = {}): Promise<void> {
+    const { exitCode, message } = moverIn(await this.#run("backup", over, store));
     if (exitCode === 0) throw new Error("it ended with exit code 0 all the same");
     if (message.trim() === "") throw new Error(`it ended with exit code ${exitCode} and did not say why: the termination message is empty`);
+  }
+
+  /** Whether the location can be pointed at another server, as it is an S3 one. */
+  async speaksS3(): Promise<boolean> {
+    const { access, location } = this.#options;
+    const found = await access.client.get(backupStorageLocations, { namespace: access.namespace, name: location }, this.#terminal.signal);
+    return found.spec.provider === "aws" || found.spec.provider === "velero.io/aws";
+  }
+
+  async expectFailureWithCuts(): Promise<void> {
+    await withFaultyStore("cut", this.#faultyStore(), this.#terminal, ({ url }) => this.expectRefusal({}, { url }));
+  }
+
+  /** A mover that says that it can be canceled ends by itself between SIGTERM and SIGKILL. */
+  async expectStop(): Promise<void> {
+    const { access, limitMs, program } = this.#options;
+    await withFaultyStore("hold", this.#faultyStore(), this.#terminal, (store) =>
+      this.#withSecret("cancel", "backup", {}, { url: store.url }, async (name) => {
+        const options = { client: access.client, limitMs, what: `the backup of mover image "${program.image}"` };
+        const { wasKilled } = await stopOnePod(this.#pod(name, "backup"), options, () => store.wasAsked(), this.#terminal);
+        if (wasKilled)
+          throw new Error(`it had not ended ${MOVER_GRACE_SECONDS} s after SIGTERM and was killed; one that cannot stop says so: capabilities.cancel`);
+      }),
+    );
+  }
+
+  #faultyStore(): FaultyStoreOptions {
+    const { access, ownImage, limitMs } = this.#options;
+    return { ...access, name: `${this.#id}-store`, image: ownImage, limitMs };
   }
 
   get #described(): { readonly name: string; readonly parameters: Readonly<Record<string, unknown>> } {
@@ -154,21 +206,33 @@ class ImageBench {
     return mover;
   }
 
-  async #run(operation: MoverOperation, over: Readonly<Record<string, unknown>>, bucket?: string): Promise<PodEnd> {
+  #run(operation: MoverOperation, over: Readonly<Record<string, unknown>>, store: StoreChange = {}): Promise<PodEnd> {
     const { access, limitMs, program } = this.#options;
+    const what = `the ${operation} of mover image "${program.image}"`;
+    return this.#withSecret(operation, operation, over, store, (name) =>
+      runOnePod(this.#pod(name, operation), { client: access.client, limitMs, what }, this.#terminal),
+    );
+  }
+
+  async #withSecret<T>(
+    suffix: string,
+    operation: MoverOperation,
+    over: Readonly<Record<string, unknown>>,
+    store: StoreChange,
+    work: (name: string) => Promise<T>,
+  ): Promise<T> {
+    const { access, limitMs } = this.#options;
     const { client, namespace } = access;
-    const name = `${this.#id}-${operation}`;
-    const secret = await this.#secret(name, operation, over, bucket);
-    await client.create(secrets, secret, { signal: this.#terminal.signal });
+    const name = `${this.#id}-${suffix}`;
+    await client.create(secrets, await this.#secret(name, operation, over, store), { signal: this.#terminal.signal });
     try {
-      const what = `the ${operation} of mover image "${program.image}"`;
-      return await runOnePod(this.#pod(name, operation), { client, limitMs, what }, this.#terminal);
+      return await work(name);
     } finally {
       await client.delete(secrets, { namespace, name }, { signal: AbortSignal.timeout(limitMs) });
     }
   }
 
-  async #secret(name: string, operation: MoverOperation, over: Readonly<Record<string, unknown>>, bucket: string | undefined): Promise<Secret> {
+  async #secret(name: string, operation: MoverOperation, over: Readonly<Record<string, unknown>>, store: StoreChange): Promise<Secret> {
     const { client, namespace } = this.#options.access;
     const mover = this.#described;
     const secret = await buildRequestSecret(client, {
@@ -187,9 +251,12 @@ class ImageBench {
       },
     });
     const location = secret.data?.["location.json"];
-    if (bucket === undefined || location === undefined) return secret;
-    const changed = JSON.parse(Buffer.from(location, "base64").toString("utf8")) as { spec: { objectStorage: { bucket: string } } };
-    changed.spec.objectStorage.bucket = bucket;
+    if (location === undefined || Object.keys(store).length === 0) return secret;
+    const changed = JSON.parse(Buffer.from(location, "base64").toString("utf8")) as {
+      spec: { config?: Record<string, string>; objectStorage: { bucket: string } };
+    };
+    if (store.bucket !== undefined) changed.spec.objectStorage.bucket = store.bucket;
+    if (store.url !== undefined) changed.spec.config = { ...changed.spec.config, s3Url: store.url, s3ForcePathStyle: "true" };
     return { ...secret, data: { ...secret.data, "location.json": Buffer.from(JSON.stringify(changed)).toString("base64") } };
   }
 

@@ -1,5 +1,6 @@
 /** `dray data-mover backup|restore`: the process of one mover pod, with the arguments of Velero's. Everything it has to say goes into Events and the termination message. */
 import { DrayError } from "@drayage/base";
+import { sideBySideSha256 } from "@drayage/kernels";
 import { runDataMoverBackup, runDataMoverRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
@@ -48,6 +49,7 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
           version: programVersion(),
           ...podUidOf(terminal),
           volumePath: options.volumePath,
+          sha256Ranges: sideBySideSha256(),
           volumeMode: volumeMode(options.volumeMode),
           ...(options.cacheVolumePath === undefined || options.cacheVolumePath === "" ? {} : { cacheFolder: options.cacheVolumePath }),
           ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),

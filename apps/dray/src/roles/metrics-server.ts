@@ -29,7 +29,7 @@ export async function startMetricsServer({ address, podAddress, logger }: Metric
   collectDefaultMetrics({ register: registry });
   const metrics = registeredMetrics(registry);
   if (address === "") return { metrics, address: undefined, close: async () => undefined };
-  const { host, port } = parseAddress(address);
+  const { host, port } = parseAddress(address, "show metrics");
   const server = createServer((request, response) => {
     if (request.method !== "GET") response.writeHead(405).end();
     else if (request.url === "/healthz" || request.url === "/readyz") response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
@@ -77,12 +77,13 @@ export function registeredMetrics(registry: Registry): Metrics {
   };
 }
 
-function parseAddress(address: string): { readonly host: string | undefined; readonly port: number } {
+/** Reads Velero's form of an address. Throws USAGE, saying what cannot be done there. */
+export function parseAddress(address: string, action: string): { readonly host: string | undefined; readonly port: number } {
   const [, host = "", digits = ""] = /^(.*):(\d{1,5})$/.exec(address) ?? [];
   const port = Number(digits);
   const bare = host.replace(/^\[(.*)\]$/, "$1");
   if (digits === "" || port > 65_535 || (host.startsWith("[") && !isIPv6(bare)))
-    throw new DrayError("USAGE", `Cannot show metrics at "${address}": host:port or :port is wanted`);
+    throw new DrayError("USAGE", `Cannot ${action} at "${address}": host:port or :port is wanted`);
   return { host: bare === "" ? undefined : bare, port };
 }
 

@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type BackupStorageLocation,
+  BLOCK_DATA_MOVER,
   backupRepositories,
   backupStorageLocations,
   backups,
+  cloudStorages,
   type DataDownload,
   type DataProtectionApplication,
   type DataUpload,
@@ -29,7 +31,9 @@ import { seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { openFilesystemStorage } from "@drayage/blob";
 import {
   dataMoverClaims,
+  letGoOfBuckets,
   startBackupDeletionController,
+  startCloudStorageController,
   startDpaController,
   startMovedSnapshotRecordsController,
   startNodeAgent,
@@ -37,7 +41,19 @@ import {
 } from "@drayage/controllers";
 import { emptyCluster, eventually, MemoryBackupStore, newRestore, recordedBackup, SimulatedStorage } from "@drayage/controllers/testing";
 import { GUEST_OWN_RULES, installManifests, MOVER_SERVICE_ACCOUNT, NODE_AGENT_NAME, OPERATOR_OWN_RULES, SERVER_NAME } from "@drayage/install";
-import { configMaps, daemonSets, nodes, persistentVolumeClaims, persistentVolumes, pods, runAsLeader, secrets } from "@drayage/kube";
+import {
+  configMaps,
+  daemonSets,
+  deployments,
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  priorityClasses,
+  runAsLeader,
+  secrets,
+  services,
+} from "@drayage/kube";
 import { FakeKubeClient, type PermissionRule, type Permissions, permittedClient } from "@drayage/kube/testing";
 import { runDataMoverBackup } from "@drayage/movers/builtin";
 import { createRepository } from "@drayage/repo";
@@ -70,6 +86,7 @@ describe("the node-agent", () => {
     const { cluster, ...own } = permissionsOf(NODE_AGENT_NAME);
     const permitted = permittedClient(fake, { ...own, cluster: [...cluster, ...tenants] });
     for (const type of [secrets, configMaps]) fake.seed(type, { metadata: { namespace: "notes", name: "tenant" } });
+    fake.seed(priorityClasses, { metadata: { name: "high" } });
     const kept = { secretNames: ["tenant"], configMapNames: ["tenant"] };
     const agent = await startNodeAgent({
       client: permitted.client,
@@ -80,7 +97,7 @@ describe("the node-agent", () => {
       nodeName: "node-1",
       claims: dataMoverClaims({ mode: "standalone" }),
       pod: { image: "drayage/dray:test", serviceAccount: MOVER_SERVICE_ACCOUNT },
-      config: { loadConcurrency: { globalConfig: 2 }, backupPVC: { csi: kept }, restorePVC: kept },
+      config: { loadConcurrency: { globalConfig: 2 }, priorityClassName: "high", backupPVC: { csi: kept }, restorePVC: kept },
     });
     const end = (name: string, phase: string): Promise<void> => reach(name, phase, true);
     const reach = async (name: string, phase: string, ended = false): Promise<void> => {
@@ -93,9 +110,14 @@ describe("the node-agent", () => {
       }
       throw new Error(`${name} came to rest; denied were: ${permitted.denied.join(", ")}`);
     };
-    for (const name of ["up", "beside"]) {
+    // One of a device, of which the storage may tell what has changed.
+    fake.seed(persistentVolumeClaims, { metadata: { namespace: "notes", name: "disk" }, spec: { volumeMode: "Block", storageClassName: "csi" } });
+    for (const [name, sourcePVC] of [
+      ["up", "files"],
+      ["beside", "disk"],
+    ] as const) {
       storage.seedSnapshot("notes", `source-${name}`);
-      fake.seed(dataUploads, upload(name));
+      fake.seed(dataUploads, { ...upload(name), spec: { ...upload(name).spec, sourcePVC } });
     }
     // Both have copies of the tenant's objects then, and give them up one after the other.
     const bothRun = (): boolean => ["up", "beside"].every((name) => fake.peek(dataUploads, { namespace: NS, name })?.status?.phase === "InProgress");
@@ -108,6 +130,16 @@ describe("the node-agent", () => {
     for (const name of ["up", "beside"]) await end(name, "Completed");
     fake.seed(dataDownloads, download("down"));
     await end("down", "Completed");
+    // One that is moved as a device, and gets a volume of its own mode in the end.
+    fake.seed(persistentVolumeClaims, {
+      metadata: { namespace: "notes-2", name: "blocks" },
+      spec: { accessModes: ["ReadWriteOnce"], storageClassName: "csi", selector: { matchLabels: { waits: "for-it" } } },
+      status: { phase: "Pending" },
+    });
+    const ofBlocks = download("blocks");
+    const targetVolume = { ...ofBlocks.spec.targetVolume, pvc: "blocks" };
+    fake.seed(dataDownloads, { ...ofBlocks, spec: { ...ofBlocks.spec, datamover: BLOCK_DATA_MOVER, targetVolume } });
+    await end("blocks", "Completed");
     seedPodVolumes(fake);
     await end("read", "Completed");
     await end("fill", "Completed");
@@ -206,7 +238,9 @@ describe("a mover", () => {
     expect(permitted.denied).toEqual([]);
     expect(code).toBe(0);
     // The other direction reads its own kind in the same way; a second telling of progress, should there be one, changes the first.
-    expect(permitted.unused().filter((entry) => !/datadownloads|podvolume/.test(entry) && entry !== "patch events")).toEqual([]);
+    // Whether it may read snapshots is asked by who tells it what has changed on a device.
+    const elsewhere = ["patch events", "get volumesnapshots.snapshot.storage.k8s.io"];
+    expect(permitted.unused().filter((entry) => !/datadownloads|podvolume/.test(entry) && !elsewhere.includes(entry))).toEqual([]);
   });
 });
 
@@ -254,6 +288,17 @@ describe("the operator", () => {
       namespace: NS,
       image: "drayage/dray:test",
     });
+    const buckets = startCloudStorageController({
+      client: permitted.client,
+      clock,
+      random: seededRandom(4),
+      logger: nullLogger,
+      namespace: NS,
+      buckets: { exists: async () => true, create: async () => undefined, tag: async () => undefined, remove: async () => undefined },
+    });
+    const creationSecret = { name: "cloud-credentials", key: "cloud" };
+    const annotations = { "oadp.openshift.io/cloudstorage-delete": "true" };
+    fake.seed(cloudStorages, { metadata: { namespace: NS, name: "storage", annotations }, spec: { name: "bucket", provider: "aws", creationSecret } });
     const velero = { provider: "aws", default: true, objectStorage: { bucket: "b" } };
     const dpa: DataProtectionApplication = {
       metadata: { namespace: NS, name: "dpa" },
@@ -276,17 +321,20 @@ describe("the operator", () => {
     await settled(1);
     await clock.advance(1_000);
     await settle();
+    await fake.patch(dataProtectionApplications, { namespace: NS, name: "dpa" }, "merge", { metadata: { annotations: { "drayage.io/mode": "guest" } } });
+    await eventually(clock, () => (fake.all(services).length === 0 ? true : undefined));
+    await fake.delete(cloudStorages, { namespace: NS, name: "storage" });
+    await eventually(clock, () => (fake.all(cloudStorages).length === 0 ? true : undefined));
+    fake.seed(cloudStorages, { metadata: { namespace: NS, name: "left", annotations }, spec: { name: "bucket", provider: "aws", creationSecret } });
+    await eventually(clock, () => fake.peek(cloudStorages, { namespace: NS, name: "left" })?.metadata.finalizers);
+    await buckets.stop();
     await operator.stop();
+    expect(await letGoOfBuckets({ client: permitted.client, clock, random: seededRandom(5), namespace: NS })).toEqual(["left"]);
+    expect(fake.all(deployments)).toEqual([]);
     expect(permitted.denied).toEqual([]);
     expect(fake.all(volumeSnapshotLocations)).toEqual([]);
-    // What is applied is created where it is not there, which the server checks and the fake does not; the lease is the role's, a ConfigMap may hold arguments, a Deployment and a Secret go only when they are replaced.
-    expect(permitted.unused().filter((entry) => !/^create|leases/.test(entry))).toEqual([
-      "get cloudstorages.oadp.openshift.io",
-      "delete deployments.apps",
-      "get configmaps",
-      "delete secrets",
-      "patch events",
-    ]);
+    // What is applied is created where it is not there, which the server checks and the fake does not; the lease is the role's, a ConfigMap may hold arguments, a Secret goes only with the VolSync era.
+    expect(permitted.unused().filter((entry) => !/^create|leases/.test(entry))).toEqual(["get configmaps", "delete secrets", "patch events"]);
   });
 });
 

@@ -1,4 +1,5 @@
 /** `dray pod-volume backup|restore`: the process of one pod that reads or fills a volume of another pod, with the arguments of Velero's. */
+import { sideBySideSha256 } from "@drayage/kernels";
 import { runPodVolumeBackup, runPodVolumeRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import type { Terminal } from "../terminal.ts";
@@ -8,6 +9,7 @@ interface Options extends RoleOptions {
   readonly volumePath: string;
   readonly podVolumeBackup?: string;
   readonly podVolumeRestore?: string;
+  readonly cacheVolumePath?: string;
   readonly memoryBudget?: string;
 }
 
@@ -19,7 +21,7 @@ export function definePodVolume(command: Command, terminal: Terminal, direction:
     .requiredOption("--volume-path <path>", "where the volume is")
     .requiredOption(direction === "backup" ? "--pod-volume-backup <name>" : "--pod-volume-restore <name>", "the object whose data is moved")
     .option("--resource-timeout <duration>", "accepted; every wait of the mover has its own limit")
-    .option("--cache-volume-path <path>", "accepted; nothing is kept beyond the run")
+    .option("--cache-volume-path <path>", "where the repository may keep what it has read")
     .option("--memory-budget <MiB>", "memory of the process")
     .action((options: Options) =>
       runRole(`pod-volume-${direction}`, options, terminal, async ({ client, clock, random, logger, namespace, signal }) => {
@@ -33,6 +35,8 @@ export function definePodVolume(command: Command, terminal: Terminal, direction:
           nodeName: terminal.env["NODE_NAME"] ?? "",
           ...podUidOf(terminal),
           volumePath: options.volumePath,
+          sha256Ranges: sideBySideSha256(),
+          ...(options.cacheVolumePath === undefined || options.cacheVolumePath === "" ? {} : { cacheFolder: options.cacheVolumePath }),
           ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),
         };
         terminal.exitCode =

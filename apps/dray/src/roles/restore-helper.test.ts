@@ -1,8 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle } from "@drayage/base/testing";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { run } from "../main.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
 import { waitForVolumes } from "./restore-helper.ts";
@@ -26,19 +25,18 @@ it("the helper ends when every volume has the mark of this very restore, and say
   const waiting = waitForVolumes(root, "r-1", terminal).then(() => {
     ended = true;
   });
-  const pass = async (): Promise<void> => {
-    for (let turn = 0; turn < 20; turn++) {
-      await terminal.clock.advance(1_000);
-      await settle(10);
-    }
+  /** It has looked, and waits before it looks again, or has ended. */
+  const hasLooked = () => vi.waitFor(() => expect(ended || terminal.clock.pending === 1).toBe(true), { timeout: 20_000 });
+  const looksAgain = async (): Promise<void> => {
+    await terminal.clock.advance(1_000);
+    await hasLooked();
   };
-  await pass();
-  expect(ended).toBe(false);
+  await hasLooked();
   fill("a", "r-1");
-  await pass();
+  await looksAgain();
   expect(ended).toBe(false);
   fill("b", "r-1");
-  await pass();
+  await looksAgain();
   await waiting;
   expect(terminal.text).toBe("Waiting for a, b\nAll volumes are restored\n");
 });

@@ -32,14 +32,14 @@ export interface MeteredRole extends Role {
 }
 
 /** The options of every role. What Velero's programs know and ours does not need is accepted, so that what deploys Velero deploys us. */
-export function withRoleOptions(command: Command): Command {
+export function withRoleOptions(command: Command, { clientQps = "100" }: { readonly clientQps?: string } = {}): Command {
   return (
     command
       .option("--log-level <level>", "debug, info, warn or error", "info")
       .option("--log-format <format>", "accepted; the log is JSON")
       .option("--kubeconfig <file>", "a kubeconfig instead of the pod's service account")
       .option("-n, --namespace <name>", "the namespace of the installation (VELERO_NAMESPACE, else velero)")
-      .option("--client-qps <n>", "requests a second to the API server", "100")
+      .option("--client-qps <n>", "requests a second to the API server; 0 leaves that to its own priority and fairness", clientQps)
       .option("--client-burst <n>", "requests at once", "100")
       .option("--metrics-address <address>", "where metrics are shown, as host:port or :port; empty for nowhere", ":8085")
       .allowUnknownOption()

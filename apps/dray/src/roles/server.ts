@@ -11,14 +11,17 @@ import {
   type RestorePriorities,
   type RunningController,
   type ServerSettings,
+  startAdmissionWebhookController,
   startBackupController,
   startBackupDeletionController,
   startBackupLocationController,
   startBackupOperationsController,
   startBackupRepositoryController,
   startBackupSyncController,
+  startDataProtectionTestController,
   startDownloadRequestController,
   startGarbageCollectionController,
+  startMoverAcceptanceController,
   startMoverMovesController,
   startRepositoryMaintenanceController,
   startRestoreController,
@@ -33,17 +36,29 @@ import {
   startVolumeSnapshotRestoreController,
   type VolSyncEraSettings,
 } from "@drayage/controllers";
-import { MOVER_SERVICE_ACCOUNT, SERVER_NAME } from "@drayage/install";
-import { createDiscovery, type Discovery, deployments, type KubeClient, runAsLeader, shareInformers } from "@drayage/kube";
+import { MOVER_SERVICE_ACCOUNT, SERVER_NAME, WEBHOOK_PORT, webhookConfigurationName } from "@drayage/install";
+import {
+  type Controller,
+  createDiscovery,
+  type Discovery,
+  deployments,
+  type KubeClient,
+  runAsLeader,
+  shareInformers,
+  validatingWebhookConfigurations,
+} from "@drayage/kube";
 import { createRepositoryService } from "@drayage/movers/builtin";
 import { PluginHost } from "@drayage/plugin-host";
 import { type Command, Option } from "commander";
 import { parseOptionalBoolean } from "../cluster/access.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
+import { keepOldGenerationSmall, keepYoungGenerationSmall } from "../heap-growth.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
+import { issueCertificate, startAdmissionServer } from "./admission-server.ts";
 import { LocationStores } from "./backup-stores.ts";
 import { BUILT_IN_PLUGINS } from "./built-in-plugins.ts";
+import { LocationTester } from "./location-tester.ts";
 import { createResticEnvironment } from "./restic-environment.ts";
 import { type MeteredRole, type RoleOptions, runMeteredRole, untilAborted, withRoleOptions } from "./role.ts";
 
@@ -74,14 +89,18 @@ interface Options extends RoleOptions {
   readonly volsyncEraTimeout?: string;
   readonly volsyncEraConcurrentBackups?: string;
   readonly volsyncEraConcurrentRestores?: string;
+  readonly webhookAddress: string;
 }
 
 const HOUR_MS = 3_600_000;
+/** What a pod that is being ended may still ask. */
+const REMOVAL_MS = 5_000;
 /** The lease of the one server that acts. */
 const LEASE = "drayage-server";
 
 export function define(command: Command, terminal: Terminal): void {
-  withRoleOptions(command)
+  // There is one server, and how much it asks at once is limited where it asks; a restore of ten thousand objects would wait minutes for its turns.
+  withRoleOptions(command, { clientQps: "0" })
     .option("--default-backup-storage-location <name>", "used by backups that name none", "default")
     .option("--default-backup-ttl <duration>", "how long backups are kept that do not say")
     .option("--default-item-operation-timeout <duration>", "how long moving data may take")
@@ -106,8 +125,16 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--volsync-era-timeout <duration>", "how long a volume may take until VolSync moves it", "10m")
     .option("--volsync-era-concurrent-backups <n>", "volumes that VolSync backs up at once", "10")
     .option("--volsync-era-concurrent-restores <n>", "volumes that VolSync restores at once", "10")
+    .option("--webhook-address <address>", "where the admission webhook is served, as host:port or :port; empty for none", `:${WEBHOOK_PORT}`)
     .option("--disable-controllers <names>", "controllers that do not run, as Velero calls them", parseControllers)
-    .action((options: Options) => runMeteredRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
+    .action((options: Options) =>
+      runMeteredRole("server", options, terminal, (role) => {
+        // Lists of objects, and the objects of a restore, are dead as soon as they are put aside.
+        keepYoungGenerationSmall();
+        keepOldGenerationSmall();
+        return serve(role, settingsFrom(options), terminal);
+      }),
+    );
 }
 
 /** What is said of this process and of what it has made, beside what its controllers decide by. */
@@ -122,6 +149,8 @@ interface ServeSettings extends ServerSettings {
   readonly pluginFolder: string;
   readonly volSyncEra?: VolSyncEraSettings;
   readonly resticProgram?: string;
+  /** Empty for no admission webhook. */
+  readonly webhookAddress: string;
 }
 
 /** Velero's names of the controllers that can be switched off. */
@@ -174,12 +203,43 @@ function settingsFrom(options: Options): ServeSettings {
     scheduleSkipImmediately: options.scheduleSkipImmediately ?? defaultServerSettings.scheduleSkipImmediately,
     disabled: new Set(options.disableControllers),
     pluginFolder: options.pluginDir,
+    webhookAddress: options.webhookAddress,
     ...(options.restoreResourcePriorities === undefined ? {} : { restorePriorities: parsePriorities(options.restoreResourcePriorities) }),
     ...(options.backupSyncPeriod === undefined ? {} : { syncPeriodMs: duration(options.backupSyncPeriod, HOUR_MS) }),
     ...(options.resticProgram === undefined ? {} : { resticProgram: options.resticProgram }),
     ...(options.volsyncEra === true ? { volSyncEra: volSyncEraFrom(options) } : {}),
     ...(options.storeValidationFrequency === undefined ? {} : { validationFrequencyMs: duration(options.storeValidationFrequency, HOUR_MS) }),
   };
+}
+
+/** Movers that are registered: whether they can be used, and what they move that is no volume. */
+function moversOfOthers(
+  { client, clock, random, logger, namespace }: MeteredRole,
+  discovery: Discovery,
+  image: string,
+  { logLevel, webhookAddress }: ServeSettings,
+): RunningController[] {
+  const base = { client, clock, random, logger };
+  const pod = { image, serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${logLevel}`] };
+  return [
+    startMoverAcceptanceController(base),
+    startMoverMovesController({ ...base, namespace, discovery, pod }),
+    startAdmissionWebhookController({ ...base, namespace, issue: issueCertificate({ random }), isServed: webhookAddress !== "" }),
+  ];
+}
+
+/** An installation that was removed takes its registration along, which lies in no namespace; where that fails the API server goes on without an answer, as it does while no server runs. */
+async function unregisterWhenRemoved({ client, logger, namespace }: MeteredRole): Promise<void> {
+  const signal = AbortSignal.timeout(REMOVAL_MS);
+  try {
+    for (const name of [SERVER_NAME, "velero"]) {
+      const found = await client.find(deployments, { namespace, name }, signal);
+      if (found !== undefined && found.metadata.deletionTimestamp === undefined) return;
+    }
+    await client.delete(validatingWebhookConfigurations, { name: webhookConfigurationName(namespace) }, { signal });
+  } catch (error) {
+    logger.warn("The admission webhook may be registered still", errorFields(error));
+  }
 }
 
 /** The data mover of OADP 1.1 and 1.2: what it stored comes back always, and it moves volumes only where it is asked for. */
@@ -220,9 +280,18 @@ async function serve(role: MeteredRole, settings: ServeSettings, terminal: Termi
   const identity = `${pod ?? "server"}_${randomHex(random, 4)}`;
   // A container is started again when its process has ended, so an earlier process of this pod is gone for sure.
   const hasEnded = (holder: string): boolean => pod !== undefined && holder.startsWith(`${pod}_`);
-  await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, hasEnded, clock, random, logger, signal }, (leading) =>
-    lead(role, settings, terminal, leading),
-  );
+  // Whoever leads, everyone answers. In a cluster without the kinds there is nothing to ask about.
+  const admission =
+    settings.webhookAddress !== "" && (await areDefined(createDiscovery(client), ["datamovers.drayage.io"], signal))
+      ? startAdmissionServer({ client, clock, random, logger, namespace, address: settings.webhookAddress, podAddress: terminal.env["POD_IP"] })
+      : undefined;
+  try {
+    await runAsLeader({ client, lease: { namespace, name: LEASE }, identity, hasEnded, clock, random, logger, signal }, (leading) =>
+      lead(role, settings, terminal, leading),
+    );
+  } finally {
+    await admission?.close();
+  }
 }
 
 /** Helpers of restored pods and maintenance Jobs run the image that the server runs. */
@@ -249,6 +318,14 @@ async function areDefined(discovery: Discovery, resources: readonly string[], si
   return true;
 }
 
+/** DataProtectionTests, where they are defined: they come with the operator. */
+async function locationTests(role: MeteredRole, discovery: Discovery, temporaryFolder: string, signal: AbortSignal): Promise<Controller[]> {
+  const { client, clock, random, logger, namespace } = role;
+  if (!(await areDefined(discovery, ["dataprotectiontests.oadp.openshift.io"], signal))) return [];
+  const locations = new LocationTester({ client, namespace, temporaryFolder, clock, random });
+  return [startDataProtectionTestController({ client, clock, random, logger, namespace, locations })];
+}
+
 async function lead(role: MeteredRole, settings: ServeSettings, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const { client, clock, random, logger, namespace, metrics } = role;
   const temporaryFolder = join(terminal.env["SCRATCH_DIR"] ?? tmpdir(), "dray-server");
@@ -266,7 +343,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   const servesMovers = (await discovery.find("datamoverbackups.drayage.io", signal)) !== undefined;
   if (!servesMovers) logger.info("Movers of others cannot be used: DataMover is not defined; dray install defines it");
   else await registerBuiltInMover(client, logger, signal);
-  const { volSyncEra } = settings;
+  const { volSyncEra, logLevel, resticProgram } = settings;
   const resticEnvironment = createResticEnvironment({ client, namespace, environment: terminal.env });
   const servesVolSyncKinds = await areDefined(discovery, ["replicationsources.volsync.backube", "replicationdestinations.volsync.backube"], signal);
   if (volSyncEra !== undefined && !servesVolSyncKinds)
@@ -314,19 +391,10 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     ),
     ...unless("gc", () => startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs })),
     ...unless("download-request", () => startDownloadRequestController({ ...base, stores })),
-    ...(servesMovers
-      ? [
-          startMoverMovesController({
-            ...base,
-            discovery,
-            pod: { image, serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${settings.logLevel}`] },
-          }),
-        ]
-      : []),
+    ...(servesMovers ? moversOfOthers(role, discovery, image, settings) : []),
+    ...(await locationTests(role, discovery, temporaryFolder, signal)),
     ...(servesVolumeSnapshotRestores ? moversOfThen(role, settings, image, resticEnvironment) : []),
-    ...(servesVolSyncKinds
-      ? [startVolSyncController({ client, clock, random, logger, image, logLevel: settings.logLevel, resticProgram: settings.resticProgram })]
-      : []),
+    ...(servesVolSyncKinds ? [startVolSyncController({ client, clock, random, logger, image, logLevel, resticProgram })] : []),
     ...unless("server-status-request", () =>
       startServerStatusController({ ...base, serverVersion: `v${programVersion()}`, plugins: [...BUILT_IN_PLUGINS, ...pluginHost.plugins] }),
     ),
@@ -334,6 +402,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   logger.info("Leading");
   await untilAborted(signal);
   for (const controller of running.reverse()) await controller.stop();
+  if (servesMovers) await unregisterWhenRemoved(role);
   await pluginHost.stop();
   endCounting();
   caches.stop();
