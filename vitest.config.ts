@@ -18,7 +18,8 @@ export default defineConfig({
           globalSetup: ["test/bundle-first.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          // A cluster is idle for most of its test, and each file has one of its own.
+          maxWorkers: 2,
         },
       },
       {

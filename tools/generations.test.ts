@@ -18,15 +18,17 @@ describe("the matrix of generations", () => {
   });
 
   it("says what it has a scenario for, and what not", () => {
-    const rows = generationsPage().split("\n");
-    const cellsOf = (title: string): string[] | undefined =>
-      rows
+    const cellsOf = (title: string, scenarios?: readonly Scenario[]): string[] | undefined =>
+      generationsPage(scenarios)
+        .split("\n")
         .find((row) => row.startsWith(`| ${title} |`))
         ?.split("|")
         .slice(2, -1)
         .map((cell) => cell.trim());
     expect(cellsOf("today: CSI data mover")).toEqual(Array(8).fill("proven"));
-    expect(cellsOf("OADP 1.1 to 1.5: file-system backup, restic")).toEqual(["not proven", "not proven", "—", "—", "—", "—", "—", "—"]);
+    const restic = "OADP 1.1 to 1.5: file-system backup, restic";
+    expect(cellsOf(restic)).toEqual(["proven", "proven", ...Array<string>(6).fill("not offered")]);
+    expect(cellsOf(restic, [])).toEqual(["not proven", "not proven", ...Array<string>(6).fill("not offered")]);
   });
 
   it.each([

@@ -49,6 +49,14 @@ const deployment = (name: string, spec: JsonObject = {}): JsonObject => ({
   metadata: { name },
   spec: { selector: { matchLabels: { app: "web" } }, template, ...spec },
 });
+const managed = (manager: string, fieldsV1: JsonObject, apiVersion = "v1"): JsonObject => ({
+  manager,
+  operation: "Update",
+  apiVersion,
+  time: "2026-01-02T03:04:05Z",
+  fieldsType: "FieldsV1",
+  fieldsV1,
+});
 const bodyOf = (answer: Answer | undefined): JsonObject => (answer?.body ?? {}) as JsonObject;
 const claim = (name: string, spec: JsonObject = {}, metadata: JsonObject = {}): JsonObject => ({
   apiVersion: "v1",
@@ -429,6 +437,29 @@ export const conformanceCases: readonly ConformanceCase[] = [
       patch(`${CM}/applied?fieldManager=one`, configMap("applied", { a: "1" }), APPLY),
       del(`${CM}/applied`),
       del(`${DEPLOYMENTS}/applied`),
+    ],
+  },
+  {
+    name: "an object is created with managers of its own, and in the name of one of them",
+    requests: [
+      post(
+        `${CM}?fieldManager=helm`,
+        configMap(
+          "managed",
+          { a: "1", b: "2" },
+          { labels: { by: "restore" }, managedFields: [managed("helm", { "f:data": { ".": {}, "f:a": {}, "f:gone": {} } })] },
+        ),
+      ),
+      post(
+        `${CM}?fieldManager=another`,
+        configMap("managed-by-another", { a: "1" }, { managedFields: [managed("helm", { "f:data": { ".": {}, "f:a": {} } })] }),
+      ),
+      post(`${CM}?fieldManager=helm`, configMap("managed-by-nobody", { a: "1" }, { managedFields: [{ manager: "helm", operation: "Rubbish" }] })),
+      post(`${DEPLOYMENTS}?fieldManager=helm`, {
+        ...deployment("managed"),
+        metadata: { name: "managed", managedFields: [{ ...managed("controller", { "f:status": { "f:replicas": {} } }, "apps/v1"), subresource: "status" }] },
+      }),
+      del(`${DEPLOYMENTS}/managed`),
     ],
   },
   {

@@ -5,23 +5,29 @@ import { join } from "node:path";
 import { nullLogger, systemClock, systemRandom } from "@drayage/base";
 import { type ApiServer, startApiServer } from "@drayage/embedded/api-server";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { conformanceCases } from "./api-conformance-cases.ts";
-import { type Answer, exchange, stable, type Target } from "./api-exchange.ts";
+import { startWebhookServer, type WebhookServer } from "../../packages/embedded/src/api-server/testing/webhook-server.ts";
+import { type ConformanceCase, conformanceCases } from "./api-conformance-cases.ts";
+import { type Answer, exchange, type JsonObject, stable, type Target } from "./api-exchange.ts";
+import { verdictOf, webhookCases } from "./api-webhook-cases.ts";
 import { type RealApiServer, startRealApiServer } from "./real-api-server.ts";
 
 let real: RealApiServer;
 let ours: ApiServer;
 let folder: string;
+let hook: WebhookServer;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "drayage-conformance-"));
   ours = await startApiServer({ directory: folder, clock: systemClock, random: systemRandom, logger: nullLogger });
   real = await startRealApiServer();
+  hook = await startWebhookServer();
+  hook.respond = (request) => verdictOf(request as JsonObject);
 });
 
 afterAll(async () => {
   await real?.stop();
   await ours?.close();
+  await hook?.[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -40,12 +46,16 @@ async function run(target: Target, requests: (typeof conformanceCases)[number]["
   return seen;
 }
 
+async function compare({ requests }: ConformanceCase): Promise<void> {
+  const expected = await run(real, requests);
+  const actual = await run({ url: ours.url, token: ours.adminToken }, requests);
+  expect(actual).toEqual(expected);
+}
+
 describe("our API server answers as the real one", () => {
-  for (const { name, requests } of conformanceCases) {
-    it(name, async () => {
-      const expected = await run(real, requests);
-      const actual = await run({ url: ours.url, token: ours.adminToken }, requests);
-      expect(actual).toEqual(expected);
-    });
-  }
+  for (const one of conformanceCases) it(one.name, () => compare(one));
+
+  it("where webhooks judge what is written", async () => {
+    for (const one of webhookCases(hook)) await compare(one);
+  });
 });

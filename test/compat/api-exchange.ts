@@ -91,7 +91,7 @@ const VOLATILE: readonly (readonly [RegExp, string])[] = [
   [/kube-api-access-[a-z0-9]{5}/g, "kube-api-access-<random>"],
   [/^\d+s$/g, "<age>"],
   [/\b(made-)[a-z0-9]{5}\b/g, "$1<random>"],
-  [/\b10\.96\.0\.\d+\b/g, "<address>"],
+  [/\b10\.96\.\d+\.\d+\b/g, "<address>"],
   [/\b(too old resource version: )\d+ \(\d+\)/g, "$1<n>"],
   [/\b(Too large resource version: \d+, current: )\d+/g, "$1<n>"],
   [/(\\?"resourceVersion\\?":\\?")\d+/g, "$1<n>"],

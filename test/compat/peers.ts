@@ -24,14 +24,22 @@ export type PeerName =
   | "csi-snapshotter"
   | "velero"
   | "velero-plugin-for-aws"
-  | "velero-plugin-for-aws"
-  | "velero-plugin-asynchronous";
+  | "velero-restore-helper"
+  | "velero-plugin-asynchronous"
+  | "velero-without-metrics"
+  | "volsync"
+  | "volsync-restic-mover"
+  | "volsync-replicationsources.yaml"
+  | "volsync-replicationdestinations.yaml";
 
 /** The path of a peer's binary. Throws when it is not there, saying how to build it. */
 export function peer(name: PeerName): string {
   const folders = [process.env["PEERS_BIN"] ?? "", join(homedir(), ".cache", "drayage-peers", "bin")].filter((folder) => folder !== "");
   const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
-  if (found === undefined) throw new Error(`Cannot find peer "${name}" in ${folders.join(" or ")}: build it with ../shared/peers/build ${name}`);
+  if (found === undefined)
+    throw new Error(
+      `Cannot find peer "${name}" in ${folders.join(" or ")}: build it with ../shared/peers/build ${name}, test/plugins/build or test/peers/build`,
+    );
   return found;
 }
 

@@ -9,12 +9,29 @@ import { freePort, startPeer } from "./peers.ts";
 export interface RealApiServer {
   readonly url: string;
   readonly token: string;
+  /** Of kube-apiserver. */
+  readonly pid: number;
+  /** What it counts, in Prometheus' text format. */
+  metrics(): Promise<string>;
   stop(): Promise<void>;
 }
 
 const TOKEN = "conformance-admin-token";
 
+/** A port that was free may be taken by the time it is listened on: then with others. */
+const TRIES = 3;
+
 export async function startRealApiServer(): Promise<RealApiServer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce();
+    } catch (error) {
+      if (attempt >= TRIES || !String(error).includes("address already in use")) throw error;
+    }
+  }
+}
+
+async function startOnce(): Promise<RealApiServer> {
   const folder = mkdtempSync(join(tmpdir(), "drayage-real-api-"));
   const [etcdPort, etcdPeerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
@@ -47,16 +64,18 @@ export async function startRealApiServer(): Promise<RealApiServer> {
         `--token-auth-file=${join(folder, "tokens.csv")}`,
         "--authorization-mode=RBAC",
         "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.96.0.0/24",
+        "--service-cluster-ip-range=10.96.0.0/16",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         `--service-account-key-file=${publicPath}`,
         `--service-account-signing-key-file=${keyPath}`,
       ],
-      () => isReady(`${url}/readyz`),
+      async () => (await ask(`${url}/readyz`)).status === 200,
     );
     return {
       url,
       token: TOKEN,
+      pid: api.process.pid ?? 0,
+      metrics: async () => (await ask(`${url}/metrics`)).text,
       stop: async () => {
         await api.stop();
         await etcd.stop();
@@ -69,11 +88,13 @@ export async function startRealApiServer(): Promise<RealApiServer> {
   }
 }
 
-function isReady(url: string): Promise<boolean> {
+function ask(url: string): Promise<{ readonly status: number | undefined; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const call = request(url, { rejectUnauthorized: false, headers: { authorization: `Bearer ${TOKEN}` } }, (answer) => {
-      answer.resume();
-      resolve(answer.statusCode === 200);
+      const chunks: Buffer[] = [];
+      answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+      answer.once("end", () => resolve({ status: answer.statusCode, text: Buffer.concat(chunks).toString() }));
+      answer.once("error", reject);
     });
     call.once("error", reject);
     call.end();

@@ -1,10 +1,10 @@
-/** A real Velero server as a process beside an embedded cluster, and its command line: it decides, our node-agents move. */
+/** A real Velero server as a process beside a cluster, and its command line: it decides, our node-agents move. */
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { backupStorageLocations } from "@drayage/api";
-import { deployments, secrets } from "@drayage/kube";
+import { deployments, type KubeClient, secrets } from "@drayage/kube";
 import { BUCKET, type Harness, KEYS, VELERO } from "../e2e/harness.ts";
 import { freePort, type PeerProcess, peer, startPeer } from "./peers.ts";
 
@@ -14,17 +14,50 @@ export interface RealVelero {
   stop(): Promise<void>;
 }
 
+/** A cluster and a bucket. */
+export interface VeleroSurroundings {
+  readonly kubeconfigPath: string;
+  readonly client: KubeClient;
+  /** Of a BackupStorageLocation whose bucket is `BUCKET`. */
+  readonly locationConfig: Readonly<Record<string, string>>;
+  /** Where plug-ins and keys are put. */
+  readonly folder: string;
+}
+
+/** What a server of Velero needs, in the cluster and on this machine. */
+export interface InstalledVelero {
+  readonly cli: RealVelero["cli"];
+  /** Starts its server with its AWS plug-in; what it prints is kept. */
+  startServer(program?: VeleroProgram): Promise<PeerProcess>;
+}
+
+type VeleroProgram = "velero" | "velero-without-metrics";
+
 const run = promisify(execFile);
 
-/** Installs Velero's own definitions, a location in the harness's bucket, and starts its server with its AWS plug-in. Resolves when the location is available. */
-export async function startRealVelero(harness: Harness): Promise<RealVelero> {
+/** Installs Velero's own definitions and a location, and starts its server. Resolves when the location is available. */
+export async function startRealVelero(harness: Harness, program: VeleroProgram = "velero"): Promise<RealVelero> {
+  const { client, locationConfig } = harness;
   const folder = join(harness.cluster.directory, "..", "velero");
+  const installed = await installVelero({ kubeconfigPath: harness.cluster.kubeconfigPath, client, locationConfig, folder });
+  const server = await installed.startServer(program);
+  try {
+    await harness.until(backupStorageLocations, { namespace: VELERO, name: "default" }, ({ status }) => status?.phase === "Available");
+  } catch (error) {
+    await server.stop();
+    throw new Error(`${String(error)}\n${server.output().slice(-60_000)}`, { cause: error });
+  }
+  return { cli: installed.cli, stop: () => server.stop() };
+}
+
+/** Puts into the cluster what `velero install` would, but for the server, which is a process here. */
+export async function installVelero({ kubeconfigPath, client, locationConfig, folder }: VeleroSurroundings): Promise<InstalledVelero> {
   const plugins = join(folder, "plugins");
   mkdirSync(plugins, { recursive: true });
   symlinkSync(peer("velero-plugin-for-aws"), join(plugins, "velero-plugin-for-aws"));
   const keys = join(folder, "keys");
   writeFileSync(keys, `[default]\naws_access_key_id=${KEYS.accessKeyId}\naws_secret_access_key=${KEYS.secretAccessKey}\n`, { mode: 0o600 });
-  const env = { ...process.env, HOME: folder, KUBECONFIG: harness.cluster.kubeconfigPath, VELERO_NAMESPACE: VELERO, AWS_SHARED_CREDENTIALS_FILE: keys };
+  const env = { ...process.env, HOME: folder, KUBECONFIG: kubeconfigPath, VELERO_NAMESPACE: VELERO, AWS_SHARED_CREDENTIALS_FILE: keys };
   const cli = async (...args: readonly string[]): Promise<string> => {
     try {
       return (await run(peer("velero"), ["--namespace", VELERO, ...args], { env, maxBuffer: 64 << 20 })).stdout;
@@ -34,8 +67,8 @@ export async function startRealVelero(harness: Harness): Promise<RealVelero> {
     }
   };
   await cli("install", "--crds-only");
-  // A restore reads this Deployment for the image of its helper; the server itself is a process here.
-  await harness.client.create(deployments, {
+  // A restore reads this Deployment for the image of its helper.
+  await client.create(deployments, {
     apiVersion: "apps/v1",
     kind: "Deployment",
     metadata: { namespace: VELERO, name: "velero" },
@@ -46,29 +79,26 @@ export async function startRealVelero(harness: Harness): Promise<RealVelero> {
     },
   });
   const cloud = readFileSync(keys).toString("base64");
-  await harness.client.create(secrets, { apiVersion: "v1", kind: "Secret", metadata: { namespace: VELERO, name: "cloud-credentials" }, data: { cloud } });
-  await harness.client.create(backupStorageLocations, {
+  await client.create(secrets, { apiVersion: "v1", kind: "Secret", metadata: { namespace: VELERO, name: "cloud-credentials" }, data: { cloud } });
+  await client.create(backupStorageLocations, {
     apiVersion: "velero.io/v1",
     kind: "BackupStorageLocation",
     metadata: { namespace: VELERO, name: "default" },
-    spec: { provider: "aws", default: true, objectStorage: { bucket: BUCKET }, config: harness.locationConfig },
+    spec: { provider: "aws", default: true, objectStorage: { bucket: BUCKET }, config: locationConfig },
   });
-  const metrics = await freePort();
-  const server: PeerProcess = await startPeer(
-    "velero",
-    [
-      ...["server", "--namespace", VELERO, "--kubeconfig", harness.cluster.kubeconfigPath, "--plugin-dir", plugins],
-      ...["--features=EnableCSI", "--backup-sync-period=5s", "--store-validation-frequency=5s", "--metrics-address", `127.0.0.1:${metrics}`],
-      ...["--profiler-address", `127.0.0.1:${await freePort()}`],
-    ],
-    async () => (await fetch(`http://127.0.0.1:${metrics}/metrics`)).ok,
-    env as Record<string, string>,
-  );
-  try {
-    await harness.until(backupStorageLocations, { namespace: VELERO, name: "default" }, ({ status }) => status?.phase === "Available");
-  } catch (error) {
-    await server.stop();
-    throw new Error(`${String(error)}\n${server.output().slice(-60_000)}`, { cause: error });
-  }
-  return { cli, stop: () => server.stop() };
+  const startServer = async (program: VeleroProgram = "velero"): Promise<PeerProcess> => {
+    const metrics = await freePort();
+    return startPeer(
+      program,
+      [
+        ...["server", "--namespace", VELERO, "--kubeconfig", kubeconfigPath, "--plugin-dir", plugins],
+        ...["--features=EnableCSI", "--backup-sync-period=5s", "--store-validation-frequency=5s", "--item-operation-sync-frequency=2s"],
+        ...["--metrics-address", `127.0.0.1:${metrics}`],
+        ...["--profiler-address", `127.0.0.1:${await freePort()}`],
+      ],
+      async () => (await fetch(`http://127.0.0.1:${metrics}/metrics`)).ok,
+      env as Record<string, string>,
+    );
+  };
+  return { cli, startServer };
 }

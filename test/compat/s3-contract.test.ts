@@ -3,9 +3,11 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { GetBucketTaggingCommand, S3Client } from "@aws-sdk/client-s3";
 import { systemRandom, utf8 } from "@drayage/base";
 import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract";
-import { openS3ObjectStore, openS3Storage, probeConditionalPut, type S3Options } from "@drayage/blob/s3";
+import { openS3ObjectStore, openS3Storage, probeConditionalPut, S3Bucket, type S3Options } from "@drayage/blob/s3";
+import { sha256Ranges } from "@drayage/blob/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePort, type PeerProcess, startPeer } from "./peers.ts";
 
@@ -40,12 +42,44 @@ blobStorageContract("S3 storage on a real server", async () => {
   return { storage, dispose: () => storage.close() };
 });
 
+blobStorageContract("S3 storage on a real server, where bodies are signed in chunks", async () => {
+  const storage = await openS3Storage({ ...(await newBucket()), prefix: "velero/kopia/notes/", conditionalPut: true, sha256Ranges });
+  return { storage, dispose: () => storage.close() };
+});
+
 objectStoreContract("S3 object store on a real server", async () => {
   const store = await openS3ObjectStore({ ...(await newBucket()), prefix: "velero/" });
   return { store, dispose: () => store.close() };
 });
 
 describe("S3 on a real server", () => {
+  it("makes a bucket once, tags it beside what it had, and deletes it only when it is empty", async () => {
+    const options: S3Options = { bucket: "made-here", endpoint, credentials, region: "us-east-1", pathStyle: true };
+    const bucket = await S3Bucket.open(options);
+    const tagsNow = async () => (await client.send(new GetBucketTaggingCommand({ Bucket: options.bucket }))).TagSet;
+    const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials });
+    expect(await bucket.exists()).toBe(false);
+    await bucket.create();
+    await bucket.create();
+    expect(await bucket.exists()).toBe(true);
+    await bucket.tag({ team: "a", cost: "none" });
+    await bucket.tag({ team: "b" });
+    const told = (await tagsNow())?.sort((one, other) => ((one.Key ?? "") < (other.Key ?? "") ? -1 : 1));
+    expect(told).toEqual([
+      { Key: "cost", Value: "none" },
+      { Key: "team", Value: "b" },
+    ]);
+    const inside = await openS3ObjectStore(options);
+    await inside.put("backup", utf8("data"));
+    await expect(bucket.remove()).rejects.toThrow('Cannot delete bucket "made-here": BucketNotEmpty');
+    await inside.delete("backup");
+    await bucket.remove();
+    expect(await bucket.exists()).toBe(false);
+    client.destroy();
+    await inside.close();
+    await bucket.close();
+  });
+
   it("is found to honour conditional puts", async () => {
     expect(await probeConditionalPut(await newBucket(), systemRandom)).toBe(true);
   });

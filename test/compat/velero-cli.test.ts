@@ -30,11 +30,19 @@ async function velero(...args: readonly string[]): Promise<string> {
   return stripVTControlCharacters(stdout + stderr);
 }
 
+const wordsOf = (table: string): string[][] =>
+  table
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+
 describe("velero's command line", () => {
   it("knows the server and its locations", async () => {
     expect(await velero("version")).toMatch(/Server:\s+Version: v\d+\.\d+\.\d+/);
     expect(await velero("backup-location", "get")).toMatch(/default\s+aws\s+backups\s+Available/);
-    expect(await velero("plugin", "get")).toMatch(/velero\.io\/aws\s+ObjectStore/);
+    const plugins = await velero("plugin", "get");
+    expect(plugins).toMatch(/velero\.io\/aws\s+ObjectStore/);
+    expect(wordsOf(await harness.dray("plugin", "get"))).toEqual(wordsOf(plugins));
   });
 
   it("makes a backup and waits for it, shows it in full with its volume, and fetches its log and its contents", async () => {

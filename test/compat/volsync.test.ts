@@ -14,7 +14,7 @@ import {
 } from "@drayage/api";
 import { systemClock, systemRandom } from "@drayage/base";
 import { openStorageUrl } from "@drayage/blob/locations";
-import { namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
+import { namespaces, persistentVolumeClaims, persistentVolumes, pods, secrets } from "@drayage/kube";
 import { openRepository } from "@drayage/repo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION } from "../e2e/harness.ts";
@@ -25,16 +25,20 @@ const NS = "shop";
 const PASSWORD = "the password of the test";
 const MODES = ["ReadWriteOnce"];
 
+const isRoot = process.getuid?.() === 0;
+
 let harness: Harness;
 
 beforeAll(async () => {
   // The embedded image has restic where this machine has.
   process.env["DRAYAGE_RESTIC"] = peer("restic");
   harness = await Harness.start({ nodes: 1 });
-  await deployApplication(harness, NS, { data: {} });
+  await deployApplication(harness, NS, { data: {}, large: {} });
   await harness.client.patch(namespaces, { name: NS }, "merge", { metadata: { annotations: { "volsync.backube/privileged-movers": "true" } } });
   await fillFolder(harness, NS, "data");
   await repositorySecret("restic-config", "data");
+  await inApplication(harness, NS, "cd /volumes/large; for n in 1 2 3 4 5; do head -c 2500000 /dev/urandom > $n; done");
+  await repositorySecret("large", "large");
 }, 180_000);
 afterAll(async () => {
   await harness?.destroy();
@@ -184,6 +188,28 @@ describe("a ReplicationSource", () => {
     expect((await sourceDone("bad", "three")).status?.latestMoverStatus?.result).toBe("Successful");
   });
 
+  it("copies a claim only when its owner has brought it to rest, and tells the owner when it is copied", async () => {
+    const { client } = harness;
+    const key = { namespace: NS, name: "data" };
+    const annotate = (annotations: Record<string, string | null>) => client.patch(persistentVolumeClaims, key, "merge", { metadata: { annotations } });
+    const copyIs = (status: string) =>
+      harness.until(persistentVolumeClaims, key, ({ metadata }) => metadata.annotations?.["volsync.backube/latest-copy-status"] === status);
+    await annotate({ "volsync.backube/use-copy-trigger": "" });
+    await repositorySecret("rest", "rest");
+    await createSource("rest", { restic: { repository: "rest", copyMethod: "Snapshot" } });
+    await copyIs("WaitingForTrigger");
+    await inApplication(harness, NS, "echo yes > /volumes/data/at-rest; sync");
+    await annotate({ "volsync.backube/copy-trigger": "one" });
+    const { metadata } = await copyIs("Completed");
+    expect(metadata.annotations?.["volsync.backube/latest-copy-trigger"]).toBe("one");
+    await inApplication(harness, NS, "mv /volumes/data/at-rest /volumes/data/goes-on; sync");
+    await sourceDone("rest");
+    const listing = await restic("rest", "ls", "latest");
+    expect([listing.includes("/at-rest"), listing.includes("/goes-on")]).toEqual([true, false]);
+    await inApplication(harness, NS, "rm /volumes/data/goes-on");
+    await annotate({ "volsync.backube/use-copy-trigger": null });
+  });
+
   it("takes everything along when it is deleted in the middle", async () => {
     const hold = harness.hold(({ method, key }) => method === "PUT" && key.includes("volsync/doomed/data/"));
     await repositorySecret("doomed", "doomed");
@@ -206,6 +232,13 @@ describe("a ReplicationDestination", () => {
     expect(await contentsOfClaim("volsync-back-dest")).toBe(await contents(NS, "data"));
   });
 
+  it("leaves in a volume that is there already nothing but what the snapshot holds, where that is wanted", async () => {
+    await inApplication(harness, NS, "cd /volumes/volsync-back-dest; mkdir -p deep/more; echo other > deep/more/other; echo x >> big; ln -s /etc outside");
+    await createDestination("exact", { destinationPVC: "volsync-back-dest", enableFileDeletion: true });
+    await destinationDone("exact");
+    expect(await contents(NS, "volsync-back-dest")).toBe(await contents(NS, "data"));
+  });
+
   it("goes back by number, and gives a snapshot as its image", async () => {
     await createDestination("image", { copyMethod: "Snapshot", previous: 1, cleanupTempPVC: true });
     const destination = await destinationDone("image");
@@ -215,6 +248,25 @@ describe("a ReplicationDestination", () => {
     expect(image.status?.readyToUse).toBe(true);
     expect(await childrenOf(destination)).toEqual([`VolumeSnapshot ${latestImage?.name}`]);
   });
+
+  // Only there have volumes the size that is asked for.
+  if (isRoot) {
+    it("says that its volume is too small for what is restored, and leaves nothing behind when it is deleted", async () => {
+      const { client } = harness;
+      await createSource("large", { sourcePVC: "large", restic: { repository: "large" } });
+      await sourceDone("large");
+      await createDestination("small", { repository: "large", storageClassName: "drayage-fs-image", capacity: "8Mi" });
+      const key = { namespace: NS, name: "small" };
+      const failed = await harness.until(replicationDestinations, key, ({ status }) => status?.latestMoverStatus?.result === "Failed");
+      expect(failed.status?.latestMoverStatus?.logs).toContain("no space is left on the device");
+      expect(failed.status?.lastManualSync).toBeUndefined();
+      await client.delete(replicationDestinations, key);
+      const where = { namespace: NS, labelSelector: `${VOLSYNC_OWNER_LABEL}=${failed.metadata.uid}` };
+      await harness.seen(pods, where, (left) => (left.length === 0 ? true : undefined));
+      await harness.seen(persistentVolumeClaims, where, (left) => (left.length === 0 ? true : undefined));
+      await harness.seen(persistentVolumes, {}, (left) => (left.every(({ spec }) => spec.claimRef?.name !== "volsync-small-dest") ? true : undefined));
+    });
+  }
 
   it("restores nothing, and says so, where no snapshot is as old as it is asked for", async () => {
     await createDestination("old", { restoreAsOf: "2001-01-01T00:00:00Z" });

@@ -1,5 +1,5 @@
 /** What users get wrong, and what clusters lack: each is answered at once and by name, and costs nothing else. */
-import { backupStorageLocations, backups, dataUploads, loadCrds, restores, schedules, volumeSnapshotClasses } from "@drayage/api";
+import { backupStorageLocations, backups, dataUploads, restores, schedules, volumeSnapshotClasses } from "@drayage/api";
 import {
   type GenericObject,
   type KubeObject,
@@ -12,6 +12,7 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Harness, VELERO } from "./harness.ts";
 import { deployApplication, factsOf, fillFolder, inApplication } from "./sample-application.ts";
+import { wrongFields } from "./wrong-fields.ts";
 
 let harness: Harness;
 beforeAll(async () => {
@@ -23,30 +24,6 @@ afterEach(() => harness?.heal());
 afterAll(() => harness?.destroy());
 
 const ofShop = { includedNamespaces: ["shop"] };
-
-interface Schema {
-  readonly type?: string;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly additionalProperties?: Schema;
-  readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
-}
-
-/** For each field of a kind's spec, a spec in which that field alone has a value of another type, and its path as the API server writes it. */
-function wrongFields(kind: string): { readonly path: string; readonly spec: object }[] {
-  const crd = loadCrds("velero.io").find(({ spec }) => spec.names.kind === kind);
-  const [version] = (crd?.spec["versions"] ?? []) as { readonly schema: { readonly openAPIV3Schema: Schema } }[];
-  const found: { readonly path: string; readonly spec: object }[] = [];
-  /** `around` puts a value where the field is. */
-  const walk = (schema: Schema, path: string, around: (value: unknown) => object): void => {
-    if (path !== "spec") found.push({ path, spec: around(schema.type === "string" ? 7 : "wrong") });
-    for (const [name, field] of Object.entries(schema.properties ?? {})) walk(field, `${path}.${name}`, (value) => around({ [name]: value }));
-    if (schema.items !== undefined && schema["x-kubernetes-preserve-unknown-fields"] !== true) walk(schema.items, `${path}[0]`, (value) => around([value]));
-    if (schema.additionalProperties?.type !== undefined) walk(schema.additionalProperties, `${path}.key`, (value) => around({ key: value }));
-  };
-  walk(version?.schema.openAPIV3Schema.properties?.["spec"] ?? {}, "spec", (value) => value as object);
-  return found;
-}
 
 describe("a backup location", () => {
   it("whose bucket is not there is Unavailable and says so, and a backup into it fails validation", async () => {
@@ -130,7 +107,6 @@ describe("a request", () => {
       ttl: "soon",
       csiSnapshotTimeout: "-1s",
       storageLocation: "absent",
-      datamover: "acme",
       labelSelector: { matchExpressions: [{ key: "a", operator: "Is" }] },
     });
     expect(status?.phase).toBe("FailedValidation");
@@ -140,8 +116,12 @@ describe("a request", () => {
       expect.stringMatching(/^backup storage location "absent" does not exist; there is default/),
       'spec.labelSelector: Cannot use label selector: operator "Is" of key "a" is none of In, NotIn, Exists, DoesNotExist',
       'spec.includedNamespaces, spec.excludedNamespaces: the list of includes has "*" and other entries, where "*" must stand alone',
-      'spec.datamover is "acme", and there is no such mover; there is drayage, velero, velero-fs',
     ]);
+  });
+
+  it("that names a mover that does not exist is refused with the names that do", async () => {
+    const refusal = () => refusalOf(untyped(backups), { datamover: "acme" });
+    await expect.poll(refusal).toContain('spec.datamover is "acme", and there is no such mover; there is drayage, velero, velero-block, velero-fs');
   });
 
   it("to restore what does not exist ends in FailedValidation", async () => {
@@ -158,7 +138,7 @@ describe("a request", () => {
     const { status } = await harness.until(dataUploads, metadata, (found) => found.status?.phase !== undefined);
     expect(status).toMatchObject({
       phase: "Failed",
-      message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "drayage"',
+      message: 'data mover "acme" does not exist: the movers here are "velero", "velero-fs", "velero-block", "drayage"',
     });
     await harness.expectNothingLeft();
   });

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { Harness, VELERO } from "./harness.ts";
 import { claimOf, deployApplication, factsOf, fillFolder, inApplication, startApplication, untilRunning } from "./sample-application.ts";
+import { defineMachines, startMachine } from "./virtual-machine.ts";
 
 const isRoot = process.getuid?.() === 0;
 const TOKEN = "ceph-csi-kms-token";
@@ -66,24 +67,56 @@ describe("data movement", () => {
       store: { storageClass: "rbd", size: "32Mi" },
       ...(isRoot ? { disk: { storageClass: "rbd", mode: "Block" as const, size: "16Mi" } } : {}),
     };
+    const machine = {
+      files: volumes.files,
+      store: volumes.store,
+      root: { storageClass: "rbd", ...(isRoot ? { mode: "Block" as const, size: "16Mi" } : { size: "32Mi" }) },
+    };
+    await defineMachines(harness);
     await deployApplication(harness, "shop", volumes);
-    for (const claim of ["files", "store"]) await fillFolder(harness, "shop", claim);
-    if (isRoot) await inApplication(harness, "shop", "head -c 5000000 /dev/urandom | dd of=/dev/disk bs=1M seek=2 conv=notrunc status=none");
-    expect((await harness.backUp("shop", ofNamespaces("shop"))).status).toMatchObject({ phase: "Completed" });
-    expect(counted("cephfs")).toMatchObject({ fullClones: 0, shallowVolumes: 1 });
-    await harness.expectNothingLeft();
-
-    const all = async (): Promise<string[]> => [
-      await factsOf(harness, "shop", "files"),
+    await startMachine(harness, "vms", machine);
+    const write = async (device: number, file: string): Promise<void> => {
+      for (const [namespace, disk] of [
+        ["shop", "disk"],
+        ["vms", "root"],
+      ] as const) {
+        const toDevice = isRoot ? `head -c 1000000 /dev/urandom | dd of=/dev/${disk} bs=1M seek=${device} conv=notrunc status=none; ` : "";
+        await inApplication(harness, namespace, `${toDevice}for claim in files store; do head -c 100000 /dev/urandom > /volumes/$claim/${file}; done; sync`);
+      }
+    };
+    for (const namespace of ["shop", "vms"]) for (const claim of ["files", "store"]) await fillFolder(harness, namespace, claim);
+    await write(2, "first");
+    const all = async (suffix = ""): Promise<string[]> => {
       // A file system of its own has a `lost+found`, which belongs to it and not to what is in it.
-      (await factsOf(harness, "shop", "store")).replaceAll(/^.*\.\/lost\+found.*\n/gm, ""),
-      isRoot ? await factsOf(harness, "shop", "disk", "Block") : "",
-    ];
-    const facts = await all();
-    await harness.deleteNamespace("shop");
-    expect((await harness.restore("shop", { backupName: "shop" })).status).toMatchObject({ phase: "Completed" });
-    await untilRunning(harness, "shop");
-    expect(await all()).toEqual(facts);
+      const files = async (namespace: string): Promise<string[]> => [
+        await factsOf(harness, `${namespace}${suffix}`, "files"),
+        (await factsOf(harness, `${namespace}${suffix}`, "store")).replaceAll(/^.*\.\/lost\+found.*\n/gm, ""),
+      ];
+      const devices = isRoot ? [await factsOf(harness, `shop${suffix}`, "disk", "Block"), await factsOf(harness, `vms${suffix}`, "root", "Block")] : [];
+      return [...(await files("shop")), ...(await files("vms")), ...devices];
+    };
+    const first = await all();
+    expect((await harness.backUp("first", ofNamespaces("shop", "vms"))).status).toMatchObject({ phase: "Completed" });
+    expect(counted("cephfs")).toMatchObject({ fullClones: 0, shallowVolumes: 2 });
+    await harness.expectNothingLeft();
+    await write(9, "second");
+    const second = await all();
+    expect((await harness.backUp("second", ofNamespaces("shop", "vms"))).status).toMatchObject({ phase: "Completed" });
+    for (const { spec, status } of await harness.uploads("second", isRoot ? 6 : 5)) {
+      if (!isRoot && spec.sourcePVC === "root") continue;
+      expect(status?.incrementalBytes, `${spec.sourceNamespace}/${spec.sourcePVC}`).toBeLessThan((status?.progress?.totalBytes ?? 0) * 0.7);
+    }
+
+    for (const namespace of ["shop", "vms"]) await harness.deleteNamespace(namespace);
+    const namespaceMapping = { shop: "shop-before", vms: "vms-before" };
+    const ends = await Promise.all([harness.restore("second", { backupName: "second" }), harness.restore("first", { backupName: "first", namespaceMapping })]);
+    expect(ends.map(({ status }) => status?.phase)).toEqual(["Completed", "Completed"]);
+    for (const suffix of ["", "-before"]) {
+      await startApplication(harness, `vms${suffix}`, machine);
+      await untilRunning(harness, `shop${suffix}`);
+    }
+    expect(await all()).toEqual(second);
+    expect(await all("-before")).toEqual(first);
     await harness.expectNothingLeft();
   });
 

@@ -3,6 +3,7 @@ import { type DataDownload, type DataUpload, dataDownloads, dataUploads } from "
 import type { RequestFacts } from "@drayage/embedded/object-store";
 import { nodes, persistentVolumeClaims } from "@drayage/kube";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { TestCluster } from "./embedded-cluster.ts";
 import { Harness, VELERO } from "./harness.ts";
 import { deployApplication, factsOf, fillFolder, inApplication, untilRunning } from "./sample-application.ts";
 
@@ -62,6 +63,13 @@ describe("moving data", () => {
       // A device is cut at content, into pieces of 4 MiB on average.
       expect(status?.incrementalBytes, spec.sourcePVC).toBeLessThan(spec.sourcePVC === "disk" ? 16 << 20 : 1 << 20);
     }
+
+    // The first time nothing was known but what was ever written, the second the storage told what changed, though its snapshot of then is gone.
+    const { snapshots } = await harness.repository("shop", (repository) => repository.snapshots.list());
+    const ofDisk = snapshots.filter(({ source }) => source.path.endsWith("/disk")).sort((a, b) => Number(a.startTimeNs - b.startTimeNs));
+    // Where no driver offers to tell, nobody asks.
+    const told = harness.cluster instanceof TestCluster ? ["written", "changed"] : [undefined, undefined];
+    if (isRoot) expect(ofDisk.map(({ tags }) => tags["drayage-read"])).toEqual(told);
 
     await harness.deleteNamespace("shop");
     expect((await harness.restore("back", { backupName: "second" })).status).toMatchObject({ phase: "Completed" });

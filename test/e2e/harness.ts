@@ -61,7 +61,7 @@ const AGENT_CONFIG = "node-agent-config";
 /** Real pods take longer to start and to end. */
 const LIMIT_MS = process.env[FOLDER_VARIABLE] === undefined ? 90_000 : 180_000;
 const INSTALL_LIMIT_MS = LIMIT_MS;
-const ENDED = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+export const ENDED: readonly string[] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 
 export interface HarnessOptions {
   readonly nodes?: number;
@@ -72,6 +72,10 @@ export interface HarnessOptions {
   readonly imageMap?: readonly ImageMapping[];
   /** CSI drivers beside the cluster's own. */
   readonly csiProfiles?: readonly CsiProfile[];
+  /** Have the API server write down who asks what; a real cluster does anyway. */
+  readonly audit?: boolean;
+  /** Of the store, beside the installation's own. */
+  readonly buckets?: readonly string[];
   /** Another way to install than from the manifests. */
   readonly installBy?: (harness: Harness) => Promise<void>;
 }
@@ -103,8 +107,13 @@ export interface Surroundings {
 }
 
 const EMBEDDED: Surroundings = {
-  startCluster: ({ nodes = 1, imageMap, csiProfiles }) =>
-    TestCluster.start({ nodes, ...(imageMap === undefined ? {} : { imageMap }), ...(csiProfiles === undefined ? {} : { csiProfiles }) }),
+  startCluster: ({ nodes = 1, imageMap, csiProfiles, audit }) =>
+    TestCluster.start({
+      nodes,
+      ...(imageMap === undefined ? {} : { imageMap }),
+      ...(csiProfiles === undefined ? {} : { csiProfiles }),
+      ...(audit === undefined ? {} : { audit }),
+    }),
   storeHost: "127.0.0.1",
   nodeAgentArgs: () => [],
 };
@@ -168,7 +177,7 @@ export class Harness {
     try {
       const store = await startObjectStore({
         directory: folder,
-        buckets: [BUCKET],
+        buckets: [BUCKET, ...(options.buckets ?? [])],
         credentials: KEYS,
         region: REGION,
         host,

@@ -6,7 +6,8 @@ import type { ObjectStore } from "@drayage/blob";
 import { openS3ObjectStore } from "@drayage/blob/s3";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION, REPOSITORY_PASSWORD, VELERO } from "./harness.ts";
-import { factsOf, untilRunning } from "./sample-application.ts";
+import { factsOf, startApplication, untilRunning } from "./sample-application.ts";
+import { defineMachines, machines } from "./virtual-machine.ts";
 
 interface Fixture {
   readonly password: string;
@@ -20,6 +21,7 @@ let store: ObjectStore;
 
 beforeAll(async () => {
   harness = await Harness.start({ nodes: 1 });
+  await defineMachines(harness);
   store = await openS3ObjectStore({ bucket: BUCKET, region: REGION, endpoint: harness.store.url, pathStyle: true, credentials: KEYS });
   for (const [key, base64] of Object.entries(fixture.bucket)) await store.put(key, Buffer.from(base64, "base64"));
 }, 180_000);
@@ -64,7 +66,7 @@ it("says what it would do and changes nothing, then does it, and finds it done",
   expect(plan).toMatch(/^BACKUP\s+VOLUME\s+SIZE\s+FILES\s+RESTIC SNAPSHOT\s+IMPORTED\n/);
   expect(plan).toMatch(/Would import 1 of 1 backups: /);
   expect(await keys()).toEqual(before);
-  expect(await importing("--backup", "oadp-12")).toMatch(/Backup oadp-12 is backup oadp-12-imported now: 2 volumes/);
+  expect(await importing("--backup", "oadp-12")).toMatch(/Backup oadp-12 is backup oadp-12-imported now: 3 volumes/);
   // The backup of then, and restic's repositories, stay as they are.
   for (const [key, base64] of Object.entries(fixture.bucket)) expect(Buffer.from(await store.get(key)).toString("base64"), key).toBe(base64);
   expect(await importing("--backup", "oadp-12")).toBe("Backup oadp-12 is backup oadp-12-imported already\n");
@@ -79,13 +81,16 @@ it("restores with today's data mover what restic had stored, without restic and 
   });
   await harness.until(backups, { namespace: VELERO, name: "oadp-12-imported" }, () => true);
   const { status } = await harness.restore("again", { backupName: "oadp-12-imported" });
-  expect(status).toMatchObject({ phase: "Completed", restoreItemOperationsCompleted: 2 });
+  expect(status).toMatchObject({ phase: "Completed", restoreItemOperationsCompleted: 3 });
   expect((await harness.client.list(volumeSnapshotRestores)).items).toEqual([]);
-  expect((await harness.client.list(dataDownloads, { namespace: VELERO })).items).toHaveLength(2);
+  expect((await harness.client.list(dataDownloads, { namespace: VELERO })).items).toHaveLength(3);
   await untilRunning(harness, "shop");
   expect(await volumeFacts("shop", "orders")).toBe(fixture.expected["oadp-12"]?.["orders"]);
   // It was empty.
   expect(await volumeFacts("shop", "scratch")).toBe("");
+  expect((await harness.client.get(machines, { namespace: "vms", name: "vm" }))["spec"]).toMatchObject({ runStrategy: "Always" });
+  await startApplication(harness, "vms", { root: {} });
+  expect(await volumeFacts("vms", "root")).toBe(fixture.expected["oadp-12"]?.["root"]);
 });
 
 async function keys(): Promise<string[]> {

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import {
   type DataMover,
   type DataMoverBackup,
+  type DataMoverRestore,
   type DeleteBackupRequest,
   dataMoverBackups,
   dataMoverClasses,
@@ -112,7 +113,7 @@ describe("dray mover", () => {
     };
     await dray("remove", "tar");
     expect(await dray("list")).not.toContain("tar");
-    expect(await dray("add", join(examples, "tar-volume.ts"))).toBe('Mover "tar" 1.0.0 is registered.\n');
+    expect(await dray("add", join(examples, "tar-volume.ts"), "--path", join(examples, "tar-volume.ts"))).toBe('Mover "tar" 1.0.0 is registered.\n');
     expect(await dray("list")).toMatch(/^tar +1\.0\.0 +persistentvolumeclaims +A volume as one tar file$/m);
     expect(await dray("describe", "tar")).toContain('  compression  <string, one of "none", "gzip", default "gzip">\n    How the file is compressed\n');
   });
@@ -137,7 +138,8 @@ describe("a mover that is an image", () => {
     const { spec } = await harness.client.get(dataMovers, { name: "tar" });
     expect(spec).toMatchObject({ image: "drayage/dray:0.1.0", command: program.slice(2), capabilities: { cancel: true }, description: tar.description });
     const { code, text } = await dray("validate", ...program);
-    expect(text.match(/^pass {2}/gm), text).toHaveLength(8);
+    expect(text.match(/^pass {2}/gm), text).toHaveLength(11);
+    expect(text).toContain("pass  stops when it is canceled, while its store does not answer\n");
     expect(text).toContain('Mover "tar" passes.\n');
     expect(code).toBe(0);
     expect(await movedKeys()).toEqual([]);
@@ -175,6 +177,24 @@ describe("a mover that is an image", () => {
     expect(text).toContain('FAIL  brings back what it backed up: its backup ended without a result: "{}"\n');
     expect(code).toBe(1);
     await nothingLeft();
+  });
+});
+
+describe("a mover image that cannot be stopped", () => {
+  it("is told so, and is killed", async () => {
+    const description = JSON.stringify({ ...describeMover(tar), name: "deaf" });
+    // It fails as it should, but for the store that never answers: there it does not hear.
+    const script = `case "$0" in describe) echo '${description}'; exit;; esac
+      at=$(sed -n 's/.*"s3Url":"http:..\\([^"]*\\)".*/\\1/p' /credentials/location.json)
+      fail() { echo 'the store is broken' > /dev/termination-log; exit 3; }
+      case "$at" in *:${new URL(harness.store.url).port}|*:9) fail;; esac
+      trap '' TERM; exec 3<>/dev/tcp/$(echo "$at" | tr : /); echo 'GET / HTTP/1.1' >&3; read line <&3 || fail`;
+    const terminal = Object.assign(new RecordingTerminal({ env: { KUBECONFIG: harness.cluster.kubeconfigPath } }), { clock: systemClock as never });
+    expect(await run(["mover", "validate", "busybox", "--", "bash", "-c", script], terminal)).toBe(1);
+    expect(terminal.text).toContain("pass  fails within its time when the store cuts every connection\n");
+    expect(terminal.text).toContain("FAIL  stops when it is canceled, while its store does not answer: it had not ended 10 s after SIGTERM and was killed;");
+    const left = (await harness.client.list(pods, { namespace: VELERO })).items.map(({ metadata }) => metadata.name ?? "");
+    expect(left.filter((name) => name.startsWith("validate-"))).toEqual([]);
   });
 });
 
@@ -268,6 +288,15 @@ describe("a mover that", () => {
   const ended = (name: string): Promise<DataMoverBackup> =>
     harness.until(dataMoverBackups, { namespace: VELERO, name }, ({ status }) => ["Completed", "Failed", "Canceled"].includes(status?.phase ?? ""));
 
+  /** After the end, whoever made them takes pods and Secrets away. */
+  const untilNoMovesLeft = async (): Promise<void> => {
+    for (const type of [pods, secrets] as (typeof secrets)[])
+      await harness.seen(type, { namespace: VELERO }, (found) => {
+        const isMove = (label: string): boolean => label.startsWith("drayage.io/data-mover-");
+        return found.some(({ metadata }) => Object.keys(metadata.labels ?? {}).some(isMove)) ? undefined : true;
+      });
+  };
+
   it("says nothing, or nonsense, or too much, fails, dies, or cannot be stopped ends in bounded time with a message that names it, and leaves nothing", async () => {
     await harness.client.create(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: "bad" } });
     await harness.client.create(configMaps, { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "bad", name: "note" }, data: {} });
@@ -302,6 +331,95 @@ describe("a mover that", () => {
       await harness.until(dataMoverBackups, { namespace: VELERO, name }, ({ status }) => status?.dataRemoved === true);
     await harness.seen(pods, { namespace: VELERO, labelSelector: "drayage.io/data-move" }, (found) => (found.length === 0 ? true : undefined));
     await harness.seen(secrets, { namespace: VELERO, labelSelector: "drayage.io/data-mover-backup" }, (found) => (found.length === 0 ? true : undefined));
+  });
+
+  it("does so with what it brings back ends in the same way", async () => {
+    const spec = { source: move("").spec.source, snapshotID: "s", target: { kind: "BackupStorageLocation", name: "default" } };
+    for (const mover of Object.keys(misbehaving))
+      await harness.client.create(dataMoverRestores, {
+        metadata: { namespace: VELERO, name: `back-${mover}` },
+        spec: { ...spec, mover, ...(mover === "stubborn" ? { timeout: "2s" } : {}) },
+      });
+    const messages: Record<string, string> = {};
+    for (const mover of Object.keys(misbehaving)) {
+      const isEnded = ({ status }: DataMoverRestore): boolean => ["Completed", "Failed", "Canceled"].includes(status?.phase ?? "");
+      const { status } = await harness.until(dataMoverRestores, { namespace: VELERO, name: `back-${mover}` }, isEnded);
+      messages[mover] = `${status?.phase}: ${status?.message}`;
+    }
+    expect(messages).toEqual({
+      silent: 'Failed: mover "silent" ended without a result: it said nothing',
+      nonsense: 'Failed: mover "nonsense" ended without a result: its last message is "done\\n"',
+      endless: expect.stringMatching(/^Failed: mover "endless" ended without a result: its last message is "x{200}"$/),
+      dying: expect.stringMatching(/^Failed: mover "dying" failed: mover ended with exit code 137/),
+      failing: 'Failed: mover "failing" failed: the array is on fire',
+      stubborn: 'Canceled: mover "stubborn" has not ended after 2 s',
+    });
+    await untilNoMovesLeft();
+  });
+
+  it("is a module and does so ends in the same way", async () => {
+    const modules: Record<string, string> = {
+      "says-nothing": "",
+      "says-nonsense": 'return "done";',
+      "names-no-snapshot": "return { totalBytes: 1 };",
+      "says-too-much": 'return { snapshotId: id, totalBytes: 1, result: { list: "x".repeat(1 << 20) } };',
+      "ends-well-too-soon": "process.exit(0);",
+      "dies-badly": 'process.kill(process.pid, "SIGKILL"); await new Promise(() => undefined);',
+      "is-on-fire": 'throw new Error("the array is on fire");',
+      "never-listens": "for (;;);",
+    };
+    const source = (name: string, body: string): string => `export default {
+      name: "${name}", version: "1.0.0", description: "${name}", targets: ["BackupStorageLocation"], parameters: { type: "object", properties: {} },
+      capabilities: { kinds: ["configmaps"], cancel: true, progress: true, block: false, incremental: false },
+      async backup({ id }) { ${body} }, async restore() { return { totalBytes: 0 }; }, async delete() {},
+    };`;
+    const data = Object.fromEntries(Object.entries(modules).map(([name, body]) => [`${name}.mjs`, source(name, body)]));
+    await harness.client.create(configMaps, { metadata: { namespace: VELERO, name: "bad-modules" }, data });
+    for (const name of Object.keys(modules)) {
+      const described = { version: "1.0.0", description: name, capabilities: { kinds: ["configmaps"] }, parameters: { type: "object", properties: {} } };
+      await register(name, { ...described, module: `/mover/${name}.mjs`, moduleFiles: "bad-modules" });
+      await harness.client.create(dataMoverBackups, move(name, name === "never-listens" ? { timeout: "2s" } : {}));
+    }
+    const messages: Record<string, string> = {};
+    for (const name of Object.keys(modules)) {
+      const { status } = await ended(name);
+      messages[name] = `${status?.phase}: ${status?.message}`;
+      await harness.until(dataMoverBackups, { namespace: VELERO, name }, (found) => found.status?.dataRemoved === true);
+    }
+    expect(messages).toEqual({
+      "says-nothing": 'Failed: mover "says-nothing" failed: Cannot tell the result of the mover: its backup returned nothing, an object is wanted',
+      "says-nonsense": 'Failed: mover "says-nonsense" failed: Cannot tell the result of the mover: its backup returned "done", an object is wanted',
+      "names-no-snapshot": expect.stringContaining("snapshotId, a text, and totalBytes, a whole number, are wanted"),
+      "says-too-much": expect.stringMatching(/^Failed: .*: it has 10\d{5} bytes, at most 4096 are kept$/),
+      "ends-well-too-soon": 'Failed: mover "ends-well-too-soon" ended without a result: it said nothing',
+      "dies-badly": expect.stringMatching(/^Failed: mover "dies-badly" failed: mover ended with /),
+      "is-on-fire": 'Failed: mover "is-on-fire" failed: the array is on fire',
+      "never-listens": 'Canceled: mover "never-listens" has not ended after 2 s',
+    });
+    await harness.seen(pods, { namespace: VELERO, labelSelector: "drayage.io/data-move" }, (found) => (found.length === 0 ? true : undefined));
+  });
+
+  it("never ends keeps its backup no longer than the backup gives an operation, beside one that ends well", async () => {
+    await register("well", {
+      version: "1.0.0",
+      description: "Ends well",
+      image: "busybox",
+      command: ["sh", "-c", `[ "$0" = backup ] && echo '{"snapshotID":"kept","totalBytes":3}' > /dev/termination-log || echo '{}' > /dev/termination-log`],
+      capabilities: { kinds: ["configmaps"] },
+      parameters: { type: "object", properties: {} },
+    });
+    await harness.client.create(namespaces, { metadata: { name: "held" } });
+    for (const mover of ["stubborn", "well"])
+      await harness.client.create(configMaps, { metadata: { namespace: "held", name: mover, annotations: { [MOVER_ANNOTATIONS.mover]: mover } }, data: {} });
+    const { status } = await harness.backUp("held", { includedNamespaces: ["held"], itemOperationTimeout: "20s" });
+    expect(status).toMatchObject({ phase: "PartiallyFailed", backupItemOperationsCompleted: 1, backupItemOperationsFailed: 1 });
+    const operations = await harness.archive((store) => store.getItemOperations("held"));
+    const told = operations.map(({ spec, status: { phase, error } }) => `${spec.resourceIdentifier.Name}: ${phase} ${error ?? ""}`).sort();
+    expect(told).toEqual([
+      'stubborn: Failed Asynchronous action timed out: mover "stubborn" has not ended after 20 s',
+      expect.stringMatching(/^well: Completed/),
+    ]);
+    await untilNoMovesLeft();
   });
 
   it("fails takes the rest of its backup not with it, and the backup says so", async () => {

@@ -68,13 +68,17 @@ describe("a node that dies", () => {
       if (isIndex(request)) checkpoints++;
       return isPack(request) && checkpoints === 0;
     };
+    // Nor does it take anything before its checkpoints are counted.
+    const start = harness.hold(isPack);
     harness.store.faults.add({ matches: slow, fault: { kind: "delay", ms: 400 } });
     await harness.startBackup("adopted", ofShop);
+    await start.reached;
     const first = await harness.upload("adopted", runs);
     const lost = first.status?.node ?? "";
     expect(lost).not.toBe(spared);
     checkpoints = 0;
     const hold = harness.hold((request) => isPack(request) && checkpoints > 0);
+    start.release();
     await hold.reached;
     const frozen = await harness.processesOf(first.metadata.name ?? "");
     for (const pid of frozen) process.kill(pid, "SIGSTOP");

@@ -2,13 +2,23 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { backupStorageLocations, backups, dataDownloads, LABELS, type VolumeSnapshotRestore, volumeSnapshotRestores, volumeSnapshots } from "@drayage/api";
+import {
+  backupStorageLocations,
+  backups,
+  dataDownloads,
+  LABELS,
+  podVolumeRestores,
+  type VolumeSnapshotRestore,
+  volumeSnapshotRestores,
+  volumeSnapshots,
+} from "@drayage/api";
 import type { ObjectStore } from "@drayage/blob";
 import { openS3ObjectStore } from "@drayage/blob/s3";
 import { persistentVolumeClaims, persistentVolumes, pods, secrets, storageClasses } from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BUCKET, Harness, KEYS, REGION, VELERO } from "./harness.ts";
-import { factsOf, untilRunning } from "./sample-application.ts";
+import { factsOf, startApplication, untilRunning } from "./sample-application.ts";
+import { defineMachines, instances, machines } from "./virtual-machine.ts";
 
 interface Fixture {
   readonly password: string;
@@ -16,6 +26,10 @@ interface Fixture {
   readonly bucket: Readonly<Record<string, string>>;
 }
 const fixture = JSON.parse(readFileSync(join(import.meta.dirname, "../fixtures/oadp-1.2/bucket.json"), "utf8")) as Fixture;
+/** Of restic's file-system backup. */
+const files = JSON.parse(readFileSync(join(import.meta.dirname, "../fixtures/restic-pod-volumes/bucket.json"), "utf8")) as Omit<Fixture, "expected"> & {
+  readonly expected: Readonly<Record<string, string>>;
+};
 const SECRET = { namespace: VELERO, name: "dm-credential" };
 
 let harness: Harness;
@@ -24,15 +38,21 @@ let store: ObjectStore;
 beforeAll(async () => {
   harness = await Harness.start({ nodes: 1 });
   store = await openS3ObjectStore({ bucket: BUCKET, region: REGION, endpoint: harness.store.url, pathStyle: true, credentials: KEYS });
-  for (const [key, base64] of Object.entries(fixture.bucket)) await store.put(key, Buffer.from(base64, "base64"));
+  for (const [key, base64] of Object.entries({ ...fixture.bucket, ...files.bucket })) await store.put(key, Buffer.from(base64, "base64"));
   await setPassword(fixture.password);
+  await defineMachines(harness);
+  await harness.client.create(secrets, {
+    metadata: { namespace: VELERO, name: "of-then" },
+    data: { "repository-password": Buffer.from(files.password).toString("base64") },
+  });
   await harness.client.create(backupStorageLocations, {
     apiVersion: "velero.io/v1",
     kind: "BackupStorageLocation",
-    metadata: { namespace: VELERO, name: "of-then" },
+    // Velero's password of then opens the repositories of file-system backups.
+    metadata: { namespace: VELERO, name: "of-then", annotations: { "drayage.io/repository-password": "of-then/repository-password" } },
     spec: { provider: "aws", objectStorage: { bucket: BUCKET, prefix: "velero" }, config: harness.locationConfig, backupSyncPeriod: "2s" },
   });
-  for (const name of ["oadp-11", "oadp-12"]) await harness.until(backups, { namespace: VELERO, name }, () => true);
+  for (const name of ["oadp-11", "oadp-12", "files-1", "files-2"]) await harness.until(backups, { namespace: VELERO, name }, () => true);
 }, 180_000);
 afterAll(async () => {
   await store?.close();
@@ -61,6 +81,14 @@ async function restoresIn(namespace: string): Promise<VolumeSnapshotRestore[]> {
   return (await harness.client.list(volumeSnapshotRestores, { namespace })).items;
 }
 
+/** KubeVirt would start a machine that is to run: its launcher pod, which is not restored, stands for that here, with its disks. */
+async function machineIsBack(namespace: string): Promise<void> {
+  expect((await harness.client.get(machines, { namespace, name: "vm" }))["spec"]).toMatchObject({ runStrategy: "Always" });
+  expect((await harness.client.list(instances, { namespace })).items).toEqual([]);
+  expect((await harness.client.list(pods, { namespace })).items).toEqual([]);
+  await startApplication(harness, namespace, { root: {} });
+}
+
 /** Everything of movers that would stay in the installation's namespace. */
 async function leftovers(): Promise<string[]> {
   const named = async <T extends { metadata: { name?: string; labels?: Record<string, string> } }>(items: readonly T[], kind: string): Promise<string[]> =>
@@ -77,12 +105,14 @@ describe("a backup of OADP 1.2", () => {
     const { status } = await harness.restore("of-12", { backupName: "oadp-12" });
     expect(status, await resultsOf("of-12")).toMatchObject({
       phase: "Completed",
-      restoreItemOperationsAttempted: 2,
-      restoreItemOperationsCompleted: 2,
+      restoreItemOperationsAttempted: 3,
+      restoreItemOperationsCompleted: 3,
     });
     await untilRunning(harness, "shop");
     expect(await volumeFacts("shop", "orders")).toBe(fixture.expected["oadp-12"]?.["orders"]);
     expect(await volumeFacts("shop", "scratch")).toBe("");
+    await machineIsBack("vms");
+    expect(await volumeFacts("vms", "root")).toBe(fixture.expected["oadp-12"]?.["root"]);
   });
 
   it("leaves its VolumeSnapshotRestores behind as OADP did, and nothing else", async () => {
@@ -112,16 +142,36 @@ describe("a backup of OADP 1.2", () => {
 
 describe("a backup of OADP 1.1", () => {
   it("restores into another namespace, from the older layout and format, by what the status said", async () => {
-    const { status } = await harness.restore("of-11", { backupName: "oadp-11", namespaceMapping: { shop: "shop-11" } });
+    const { status } = await harness.restore("of-11", { backupName: "oadp-11", namespaceMapping: { shop: "shop-11", vms: "vms-11" } });
     expect(status, await resultsOf("of-11")).toMatchObject({ phase: "Completed" });
     await untilRunning(harness, "shop-11");
     expect(await volumeFacts("shop-11", "orders")).toBe(fixture.expected["oadp-11"]?.["orders"]);
+    await machineIsBack("vms-11");
+    expect(await volumeFacts("vms-11", "root")).toBe(fixture.expected["oadp-11"]?.["root"]);
+  });
+});
+
+describe("file-system backups of OADP 1.1 and 1.2, by restic", () => {
+  it("come back from the one repository of their namespace, the first and the one that stored what changed alone", async () => {
+    const stored = Object.entries(files.bucket).filter(([key]) => key.startsWith("velero/restic/notes/data/"));
+    // The large file is in there once.
+    expect(stored.reduce((sum, [, base64]) => sum + Buffer.from(base64, "base64").length, 0)).toBeLessThan(2 * 40_000);
+    for (const name of ["files-1", "files-2"]) {
+      const { status } = await harness.restore(`of-${name}`, { backupName: name, namespaceMapping: { notes: name } });
+      expect(status, await resultsOf(`of-${name}`)).toMatchObject({ phase: "Completed" });
+      await untilRunning(harness, name);
+    }
+    const found = async (name: string): Promise<string> => (await volumeFacts(name, "pages")).replaceAll(/^.*\.\/\.velero.*\n/gm, "");
+    expect(await found("files-1")).toBe(files.expected["files-1"]);
+    expect(await found("files-2")).toBe(files.expected["files-2"]);
+    const fills = (await harness.client.list(podVolumeRestores, { namespace: VELERO })).items;
+    expect(fills.map(({ spec, status }) => [spec.uploaderType, status?.phase])).toEqual(Array(2).fill(["restic", "Completed"]));
   });
 });
 
 describe("what goes wrong", () => {
   const failed = async (name: string): Promise<string> => {
-    const { status } = await harness.restore(name, { backupName: "oadp-12", namespaceMapping: { shop: name } });
+    const { status } = await harness.restore(name, { backupName: "oadp-12", includedNamespaces: ["shop"], namespaceMapping: { shop: name } });
     expect(status?.phase).toBe("PartiallyFailed");
     return await resultsOf(name);
   };

@@ -1,8 +1,35 @@
 /** An installation by the operator: the example of OADP's documentation as it is, and what its users do with it afterwards. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { backupStorageLocations, type DataProtectionApplication, dataDownloads, dataMovers, dataProtectionApplications, dataUploads } from "@drayage/api";
-import { type ConnectedClient, configMaps, daemonSets, deployments, events, namespaces, persistentVolumeClaims, pods, secrets } from "@drayage/kube";
+import {
+  backupStorageLocations,
+  backups,
+  cloudStorages,
+  type DataProtectionApplication,
+  dataDownloads,
+  dataMoverClasses,
+  dataMovers,
+  dataProtectionApplications,
+  dataProtectionTests,
+  dataUploads,
+  MOVER_ANNOTATIONS,
+} from "@drayage/api";
+import { messageOf } from "@drayage/base";
+import {
+  type ConnectedClient,
+  configMaps,
+  daemonSets,
+  deployments,
+  events,
+  type KubeObject,
+  namespaces,
+  persistentVolumeClaims,
+  pods,
+  type ResourceType,
+  secrets,
+  services,
+  validatingWebhookConfigurations,
+} from "@drayage/kube";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { install } from "../../apps/dray/src/commands/install.ts";
@@ -88,6 +115,26 @@ describe("the documentation's example", () => {
     await harness.expectNothingLeft();
   });
 
+  it("tells of a location how fast it is, and whether snapshots become ready, and leaves nothing of that", async () => {
+    const source = { persistentVolumeClaimName: "files", persistentVolumeClaimNamespace: "shop" };
+    const spec = {
+      backupLocationName: `${EXAMPLE}-1`,
+      uploadSpeedTestConfig: { fileSize: "2MB" },
+      csiVolumeSnapshotTestConfigs: [{ volumeSnapshotSource: source }],
+    };
+    const key = { namespace: VELERO, name: "trial" };
+    await client.create(dataProtectionTests, { metadata: key, spec }, { fieldValidation: "Strict" });
+    const { status } = await harness.until(dataProtectionTests, key, ({ status: now }) => now?.phase === "Complete" || now?.phase === "Failed");
+    expect(status).toMatchObject({
+      phase: "Complete",
+      bucketMetadata: { versioningStatus: "None" },
+      uploadTest: { success: true },
+      snapshotSummary: "1/1 passed",
+    });
+    await client.delete(dataProtectionTests, key);
+    await harness.expectNothingLeft();
+  });
+
   it("has labelled and owned everything it made, mended the Secret's line ends, and told of the password that nobody chose", async () => {
     const dpa = await client.get(dataProtectionApplications, { namespace: VELERO, name: EXAMPLE });
     const owner = [expect.objectContaining({ kind: "DataProtectionApplication", name: EXAMPLE, uid: dpa.metadata.uid })];
@@ -131,7 +178,8 @@ describe("an application that changes", () => {
     await change({ configuration: { velero: { resourceTimeout: "soon" } } });
     const wrong = conditionOf(await reconciled(VELERO, EXAMPLE, "False"));
     expect(wrong).toMatchObject({ reason: "Error", message: 'spec.configuration.velero.resourceTimeout is "soon": a duration such as 1h30m is wanted' });
-    expect((await client.get(deployments, { namespace: VELERO, name: "velero" })).metadata.generation).toBe(before.metadata.generation);
+    // Its generation also counts the revision that the deployment controller notes on it.
+    expect((await client.get(deployments, { namespace: VELERO, name: "velero" })).spec).toEqual(before.spec);
     await change({ configuration: { velero: { resourceTimeout: null } } });
     expect(conditionOf(await reconciled(VELERO, EXAMPLE, "True"))).toMatchObject({ reason: "Complete", message: "Reconcile complete" });
   });
@@ -156,11 +204,64 @@ describe("an application that changes", () => {
 });
 
 describe("two namespaces", () => {
-  it("have an installation each, and lose only their own with it", async () => {
+  /** What the API server says against an object; undefined where it takes it. Nothing is stored. */
+  const refusalOf = async <T extends KubeObject>(type: ResourceType<T>, object: T): Promise<string | undefined> => {
+    try {
+      await client.create(type, object, { dryRun: true });
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+  const WRONG = 'parameter "level" must be integer of mover "leveled"';
+  const marks = { annotations: { [MOVER_ANNOTATIONS.mover]: "leveled", [MOVER_ANNOTATIONS.parameters]: '{"level":"high"}' } };
+  const backupIn = (namespace: string) => refusalOf(backups, { metadata: { namespace, name: "wrong", ...marks }, spec: { datamover: "leveled" } });
+  const policies = `version: v1\nvolumePolicies:\n- conditions: {}\n  action: {type: snapshot, parameters: {dataMover: absent}}\n`;
+  const policiesIn = (namespace: string) => refusalOf(configMaps, { metadata: { namespace, name: "wrong" }, data: { policies } });
+  const claim = () =>
+    refusalOf(persistentVolumeClaims, {
+      metadata: { namespace: "shop", name: "wrong", ...marks },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } },
+    });
+  const moverClass = () => refusalOf(dataMoverClasses, { metadata: { name: "wrong" }, spec: { mover: "leveled", parameters: { level: "high" } } });
+  const denials = (message: string | undefined): number => (message ?? "").split("denied the request").length - 1;
+  const registered = async (): Promise<(string | undefined)[]> =>
+    (await client.list(validatingWebhookConfigurations)).items.map(({ metadata }) => metadata.name).sort();
+
+  it("have an installation each", async () => {
     await installOperator(OTHER);
     await create(example(OTHER));
     await works(OTHER);
     await reconciled(VELERO, EXAMPLE, "True");
+  });
+
+  it("have their own objects judged by their own webhook, those of the cluster by both with one answer, and those of a third by none", async () => {
+    await client.create(namespaces, { metadata: { name: "third" } });
+    await client.create(dataMovers, {
+      metadata: { name: "leveled" },
+      spec: {
+        version: "1.0.0",
+        description: "With a level",
+        image: "leveled",
+        command: ["leveled"],
+        capabilities: { kinds: ["persistentvolumeclaims"] },
+        parameters: { type: "object", properties: { level: { type: "integer", description: "How hard" } } },
+      },
+    });
+    await expect.poll(registered, { timeout: 60_000 }).toEqual([`drayage-${OTHER}`, `drayage-${VELERO}`]);
+    for (const namespace of [VELERO, OTHER]) {
+      await expect.poll(() => backupIn(namespace), { timeout: 60_000 }).toContain(WRONG);
+      expect(denials(await backupIn(namespace))).toBe(1);
+      expect(await policiesIn(namespace)).toContain('dataMover is "absent", and there is no such mover');
+    }
+    for (const judged of [claim, moverClass]) {
+      expect(await judged()).toContain(WRONG);
+      expect(denials(await judged())).toBe(1);
+    }
+    for (const namespace of ["third", "shop"]) expect([await backupIn(namespace), await policiesIn(namespace)]).toEqual([undefined, undefined]);
+  });
+
+  it("lose only their own with it, and the webhook of the other goes on", async () => {
     await client.delete(dataProtectionApplications, { namespace: OTHER, name: EXAMPLE });
     for (const [type, name] of [
       [deployments, "velero"],
@@ -175,5 +276,117 @@ describe("two namespaces", () => {
     expect((await client.get(deployments, { namespace: VELERO, name: "velero" })).metadata.deletionTimestamp).toBeUndefined();
     expect((await client.list(persistentVolumeClaims, { namespace: "shop" })).items).toHaveLength(1);
     expect((await client.get(namespaces, { name: OTHER })).status?.phase).toBe("Active");
+    await expect.poll(registered, { timeout: 60_000 }).toEqual([`drayage-${VELERO}`]);
+    for (const judged of [() => backupIn(VELERO), claim, moverClass]) expect(await judged()).toContain(WRONG);
+    expect([await backupIn(OTHER), await policiesIn(OTHER)]).toEqual([undefined, undefined]);
+    await client.delete(dataMovers, { name: "leveled" });
+  });
+});
+
+describe("a CloudStorage", () => {
+  const key = { namespace: OTHER, name: "made" };
+  const bucketIsThere = () => existsSync(join(harness.bucketFolder, "..", "made-for-it"));
+
+  it("makes the bucket that a location of the application names, in the store that the location says", async () => {
+    const creationSecret = { name: "cloud-credentials", key: "cloud" };
+    await client.create(cloudStorages, { metadata: key, spec: { name: "made-for-it", provider: "aws", creationSecret } }, { fieldValidation: "Strict" });
+    const dpa = example(OTHER);
+    const config = { s3Url: harness.store.url, s3ForcePathStyle: "true" };
+    dpa.spec.backupLocations = [
+      { name: "main", bucket: { cloudStorageRef: { name: "made" }, prefix: "p", default: true, config, credential: creationSecret } },
+    ];
+    await create(dpa);
+    const { status, metadata } = await harness.until(cloudStorages, key, (found) => found.status?.name !== undefined);
+    expect(status).toEqual({ name: "made-for-it", lastSyncTimestamp: expect.stringMatching(/^2/) });
+    // OADP puts its finalizer on every one: without an operator none of them could be deleted any more, nor their namespace.
+    expect(metadata.finalizers ?? []).toEqual([]);
+    await reconciled(OTHER, EXAMPLE, "True");
+    await harness.until(backupStorageLocations, { namespace: OTHER, name: "main" }, (location) => location.status?.phase === "Available");
+    expect((await client.get(backupStorageLocations, { namespace: OTHER, name: "main" })).spec.objectStorage).toEqual({ bucket: "made-for-it", prefix: "p" });
+  });
+
+  it("takes the bucket with it where that is asked for", async () => {
+    expect(bucketIsThere()).toBe(true);
+    await client.patch(cloudStorages, key, "merge", { metadata: { annotations: { "oadp.openshift.io/cloudstorage-delete": "true" } } });
+    await harness.until(cloudStorages, key, ({ metadata }) => metadata.finalizers?.includes("oadp.openshift.io/bucket-protection") === true);
+    await client.delete(cloudStorages, key);
+    await harness.seen(cloudStorages, { namespace: OTHER }, (found) => (found.length === 0 ? true : undefined));
+    expect(bucketIsThere()).toBe(false);
+    const reasons = (await client.list(events, { namespace: OTHER })).items.filter(({ involvedObject }) => involvedObject.kind === "CloudStorage");
+    expect(reasons.map(({ reason }) => reason)).toEqual(expect.arrayContaining(["BucketCreated", "BucketDeleted"]));
+    await client.delete(dataProtectionApplications, { namespace: OTHER, name: EXAMPLE });
+    await gone(deployments, OTHER, "velero");
+  });
+
+  it("does not wait for an operator that was removed: its bucket stays", async () => {
+    const metadata = { ...key, annotations: { "oadp.openshift.io/cloudstorage-delete": "true" } };
+    await client.create(cloudStorages, { metadata, spec: { name: "nobody-reaches-it", provider: "aws", creationSecret: { name: "absent", key: "cloud" } } });
+    await harness.until(cloudStorages, key, ({ metadata: { finalizers = [] } }) => finalizers.length === 1);
+    await client.delete(cloudStorages, key);
+    await client.delete(deployments, { namespace: OTHER, name: "drayage-operator" });
+    await harness.seen(cloudStorages, { namespace: OTHER }, (found) => (found.length === 0 ? true : undefined));
+  });
+});
+
+describe("an application that becomes a guest", () => {
+  const annotate = (mode: "guest" | null) =>
+    client.patch(dataProtectionApplications, { namespace: VELERO, name: EXAMPLE }, "merge", { metadata: { annotations: { "drayage.io/mode": mode } } });
+  const conditionTypes = async (): Promise<(string | undefined)[]> =>
+    ((await client.get(dataProtectionApplications, { namespace: VELERO, name: EXAMPLE })).status?.conditions ?? []).map(({ type }) => type);
+  const ours = async (): Promise<string[]> => {
+    const found: string[] = [];
+    for (const type of [deployments, daemonSets, services, configMaps, backupStorageLocations, secrets] as (typeof configMaps)[]) {
+      const { items } = await client.list(type, { namespace: VELERO, labelSelector: "openshift.io/oadp=True" });
+      found.push(...items.map(({ metadata }) => `${type.kind}/${metadata.name}`));
+    }
+    return found.sort();
+  };
+
+  it("gives up everything but node-agents, which are Drayage's own, and says so by its own condition", async () => {
+    await change({ configuration: { nodeAgent: { enable: true } } });
+    await reconciled(VELERO, EXAMPLE, "True");
+    expect(await ours()).toEqual([
+      "BackupStorageLocation/main",
+      "DaemonSet/node-agent",
+      "Deployment/velero",
+      "Secret/cloud-credentials",
+      "Service/drayage-webhook",
+      "Service/openshift-adp-velero-metrics-svc",
+    ]);
+    await annotate("guest");
+    await harness.until(
+      daemonSets,
+      { namespace: VELERO, name: "drayage-node-agent" },
+      ({ status }) => Number((status as { numberReady?: number } | undefined)?.numberReady ?? 0) === 1,
+    );
+    await harness.until(dataProtectionApplications, { namespace: VELERO, name: EXAMPLE }, ({ status }) =>
+      Boolean(status?.conditions?.some(({ type, status: value }) => type === "DrayageReconciled" && value === "True")),
+    );
+    for (const [type, name] of [
+      [deployments, "velero"],
+      [daemonSets, "node-agent"],
+      [backupStorageLocations, "main"],
+    ] as const)
+      await gone(type, VELERO, name);
+    // The Secret is the user's, and what it is labelled with does no harm.
+    expect(await ours()).toEqual(["DaemonSet/drayage-node-agent", "Secret/cloud-credentials"]);
+    expect(await conditionTypes()).toEqual(["DrayageReconciled"]);
+  });
+
+  it("and one by itself again: its location and its backups are there", async () => {
+    await annotate(null);
+    await reconciled(VELERO, EXAMPLE, "True");
+    await gone(daemonSets, VELERO, "drayage-node-agent");
+    expect(await conditionTypes()).toEqual(["Reconciled"]);
+    await harness.until(backupStorageLocations, { namespace: VELERO, name: "main" }, ({ status }) => status?.phase === "Available");
+    await harness.seen(backups, { namespace: VELERO }, (found) => found.find(({ metadata }) => metadata.name === "shop"));
+  });
+
+  it("and removed takes server, node-agents, location and Service with it", async () => {
+    await client.delete(dataProtectionApplications, { namespace: VELERO, name: EXAMPLE });
+    await gone(deployments, VELERO, "velero");
+    await gone(daemonSets, VELERO, "node-agent");
+    await gone(backupStorageLocations, VELERO, "main");
+    await gone(services as unknown as typeof configMaps, VELERO, "openshift-adp-velero-metrics-svc");
   });
 });

@@ -4,12 +4,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { configMaps, deployments, namespaces } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { addPlugin, pluginsOfServer, removePlugin } from "../../apps/dray/src/cluster/server-plugins.ts";
 import { Harness, VELERO } from "./harness.ts";
-import { quietTerminal } from "./quiet-terminal.ts";
 
 const IMAGE = "example.com/notes:1";
-const PLUGIN = { kind: "BackupItemAction", name: "example.com/notes" };
+const PLUGIN = /^example\.com\/notes\s+BackupItemAction$/m;
 let harness: Harness;
 let folder: string;
 
@@ -32,7 +30,6 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const access = () => ({ client: harness.client, namespace: VELERO });
 const untilRolledOut = (count: number) =>
   harness.until(deployments, { namespace: VELERO, name: "drayage" }, ({ metadata, spec, status }) => {
     const { observedGeneration, updatedReplicas, availableReplicas, replicas } = (status ?? {}) as Record<string, number | undefined>;
@@ -41,10 +38,10 @@ const untilRolledOut = (count: number) =>
   });
 
 it("works in the server until it is removed", async () => {
-  expect(await pluginsOfServer(access(), quietTerminal())).not.toContainEqual(PLUGIN);
-  await addPlugin(access(), IMAGE, "IfNotPresent", quietTerminal());
+  expect(await harness.dray("plugin", "get")).not.toMatch(PLUGIN);
+  expect(await harness.dray("plugin", "add", IMAGE)).toContain("Plug-in notes added; the server starts anew with it.");
   await untilRolledOut(1);
-  expect(await pluginsOfServer(access(), quietTerminal())).toContainEqual(PLUGIN);
+  expect(await harness.dray("plugin", "get")).toMatch(PLUGIN);
   await harness.client.create(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
   await harness.client.create(configMaps, {
     apiVersion: "v1",
@@ -55,7 +52,7 @@ it("works in the server until it is removed", async () => {
   expect((await harness.backUp("noted", { includedNamespaces: ["shop"], snapshotVolumes: false })).status).toMatchObject({ phase: "Completed" });
   expect((await harness.restore("back", { backupName: "noted", namespaceMapping: { shop: "copy" } })).status).toMatchObject({ phase: "Completed" });
   expect((await harness.client.get(configMaps, { namespace: "copy", name: "orders" })).metadata.annotations).toMatchObject({ "example.com/notes": "was here" });
-  await removePlugin(access(), IMAGE, quietTerminal());
+  expect(await harness.dray("plugin", "remove", "notes")).toContain("Plug-in notes removed; the server starts anew without it.");
   await untilRolledOut(0);
-  expect(await pluginsOfServer(access(), quietTerminal())).not.toContainEqual(PLUGIN);
+  expect(await harness.dray("plugin", "get")).not.toMatch(PLUGIN);
 });

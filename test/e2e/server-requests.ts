@@ -1,4 +1,4 @@
-/** A server process over an API server of this process, which counts what it is asked: how many lists and watches of each kind a number of objects takes. */
+/** A server process over an API server that counts what it is asked: how many lists and watches of each kind a number of objects takes. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,21 +20,55 @@ export interface ServerRequests {
   readonly idle: number;
   /** Requests for one of the finished backups alone, in all that time. */
   readonly singleBackups: number;
+  /** What was read most often, and how often. */
+  readonly mostRepeated: { readonly url: string; readonly count: number };
   /** From the start of the process until it answered, and the most memory it held until then. */
   readonly readyMs: number;
   readonly peakMiB: number;
 }
 
-/** Runs a server beside so many finished backups and schedules that are not due, leaves it alone for `idleMs`, and ends it. */
-export async function countServerRequests(options: { readonly backups: number; readonly schedules: number; readonly idleMs: number }): Promise<ServerRequests> {
-  const folder = mkdtempSync(join(tmpdir(), "server-requests-"));
-  const requests: { readonly method: string; readonly url: string; readonly user: string }[] = [];
+/** An API server that knows what our server asks it. */
+export interface CountingApi {
+  readonly client: KubeClient;
+  /** Of our server. */
+  readonly kubeconfig: string;
+  /** What our server has asked up to now. Of the embedded API server, a watch is among them only when it has ended. */
+  requests(): readonly CountedRequest[];
+  close(): Promise<void>;
+}
+
+export interface CountedRequest {
+  readonly method: string;
+  readonly url: string;
+}
+
+/** The embedded API server, in this process. */
+export async function startCountingApi(folder: string): Promise<CountingApi> {
+  const requests: (CountedRequest & { readonly user: string })[] = [];
   const deps = { clock: systemClock, random: systemRandom, logger: nullLogger };
   const api = await startApiServer({ directory: join(folder, "api"), onRequest: (record) => requests.push(record), ...deps });
   const client = createKubeClient({ kubeconfig: api.adminKubeconfig(), userAgent: "test", qps: 0, ...deps });
+  return {
+    client,
+    kubeconfig: api.kubeconfigFor("the-server", ["system:masters"]),
+    requests: () => requests.filter(({ user }) => user === "the-server"),
+    close: async () => {
+      await client.close();
+      await api.close();
+    },
+  };
+}
+
+/** Runs a server beside so many finished backups and schedules that are not due, leaves it alone for `idleMs` once it has seen them, and ends it. */
+export async function countServerRequests(
+  options: { readonly backups: number; readonly schedules: number; readonly idleMs: number },
+  startApi: (folder: string) => Promise<CountingApi> = startCountingApi,
+): Promise<ServerRequests> {
+  const folder = mkdtempSync(join(tmpdir(), "server-requests-"));
+  const api = await startApi(folder);
+  const { client } = api;
   const kubeconfig = join(folder, "kubeconfig");
-  writeFileSync(kubeconfig, api.kubeconfigFor("the-server", ["system:masters"]), { mode: 0o600 });
-  const ofServer = () => requests.filter(({ user }) => user === "the-server");
+  writeFileSync(kubeconfig, api.kubeconfig, { mode: 0o600 });
   try {
     await client.create(namespaces, { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
     await install(client);
@@ -48,25 +82,37 @@ export async function countServerRequests(options: { readonly backups: number; r
       await answered(client, "first");
       const readyMs = systemClock.monotonicMs() - startedMs;
       await answered(client, "second");
-      const starting = ofServer().length;
+      const starting = api.requests().length;
+      await until("every schedule has skipped its start", async () => {
+        for await (const { status } of client.listAll<Schedule>(schedules, { namespace: NAMESPACE })) if (status?.lastSkipped === undefined) return false;
+        return true;
+      });
       await systemClock.sleep(options.idleMs);
-      const idle = ofServer().length - starting;
+      const idle = api.requests().length - starting;
       const peakMiB = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
       server.kill("SIGTERM");
       await ended;
       // A watch is counted when it has ended.
       await client.list(namespaces, { limit: 1 });
-      const singleBackups = ofServer().filter(({ url }) => url.includes("/backups/backup-")).length;
-      return { kinds: byKind(ofServer()), starting, idle, singleBackups, readyMs, peakMiB };
+      const requests = api.requests();
+      const singleBackups = requests.filter(({ url }) => url.includes("/backups/backup-")).length;
+      return { kinds: byKind(requests), starting, idle, singleBackups, mostRepeated: mostRepeated(requests), readyMs, peakMiB };
     } finally {
       server.kill("SIGKILL");
       await ended;
     }
   } finally {
-    await client.close();
     await api.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The read of one thing that was asked for most often, but for the lease of the leader, which is renewed for as long as it leads. */
+function mostRepeated(requests: readonly CountedRequest[]): { readonly url: string; readonly count: number } {
+  const counts = new Map<string, number>();
+  for (const { method, url } of requests) if (method === "GET" && !url.includes("/leases/")) counts.set(url, (counts.get(url) ?? 0) + 1);
+  const [[url, count] = ["", 0]] = [...counts].toSorted(([, a], [, b]) => b - a);
+  return { url, count };
 }
 
 async function install(client: KubeClient): Promise<void> {
@@ -118,7 +164,7 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
   }
 }
 
-function byKind(requests: readonly { readonly method: string; readonly url: string }[]): Map<string, { listPages: number; watches: number }> {
+function byKind(requests: readonly CountedRequest[]): Map<string, { listPages: number; watches: number }> {
   const kinds = new Map<string, { listPages: number; watches: number }>();
   for (const { method, url } of requests) {
     const { pathname, searchParams } = new URL(url, "https://api");

@@ -2,22 +2,13 @@
  * Disks of virtual machines: the objects that KubeVirt and CDI make of one, moved and kept, and restored for a machine to start over. No hypervisor takes part: its launcher pod has
  * the disks mounted as KubeVirt's has, and what the guest would write is written there.
  */
-import { type CustomResourceDefinition, customResourceDefinitions, type GenericObject, persistentVolumeClaims, pods, type ResourceType } from "@drayage/kube";
+import { persistentVolumeClaims, pods } from "@drayage/kube";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Harness } from "./harness.ts";
-import { deployApplication, factsOf, fillFolder, inApplication, startApplication } from "./sample-application.ts";
+import { factsOf, fillFolder, inApplication, startApplication } from "./sample-application.ts";
+import { dataVolumes, defineMachines, instances, machines, startMachine } from "./virtual-machine.ts";
 
 const isRoot = process.getuid?.() === 0;
-const typeOf = (group: string, version: string, kind: string): ResourceType<GenericObject> => ({
-  group,
-  version,
-  plural: `${kind.toLowerCase()}s`,
-  kind,
-  namespaced: true,
-});
-const machines = typeOf("kubevirt.io", "v1", "VirtualMachine");
-const instances = typeOf("kubevirt.io", "v1", "VirtualMachineInstance");
-const dataVolumes = typeOf("cdi.kubevirt.io", "v1beta1", "DataVolume");
 const VMS = "vms";
 /** The root disk as a device where there can be one, and a disk image in a file system. */
 const volumes = { data: {}, root: isRoot ? { mode: "Block" as const, size: "32Mi" } : {} };
@@ -25,68 +16,18 @@ const volumes = { data: {}, root: isRoot ? { mode: "Block" as const, size: "32Mi
 let harness: Harness;
 beforeAll(async () => {
   harness = await Harness.start({ nodes: 1, nodeAgentConfig: { loadConcurrency: { globalConfig: 2 } } });
-  for (const type of [machines, instances, dataVolumes]) await define(type);
+  await defineMachines(harness);
 });
 afterAll(() => harness?.destroy());
 
-async function define({ group, version, kind, plural }: ResourceType<GenericObject>): Promise<void> {
-  const open = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
-  const crd: CustomResourceDefinition = {
-    metadata: { name: `${plural}.${group}` },
-    spec: {
-      group,
-      scope: "Namespaced",
-      names: { plural, kind },
-      versions: [{ name: version, served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { spec: open, status: open } } } }],
-    },
-  };
-  await harness.client.create(customResourceDefinitions, crd);
-  await harness.until(customResourceDefinitions, { name: crd.metadata.name ?? "" }, ({ status }) =>
-    (status?.conditions ?? []).some((condition) => condition.type === "Established" && condition.status === "True"),
-  );
-}
-
-/** A machine that runs, with a disk of a DataVolume and one of a claim, and the pod in which it runs. */
-async function startMachine(): Promise<void> {
-  const { client } = harness;
-  await deployApplication(harness, VMS, volumes);
-  const disks = [
-    { name: "root", dataVolume: { name: "root" } },
-    { name: "data", persistentVolumeClaim: { claimName: "data" } },
-  ];
-  const dataVolume = await client.create(dataVolumes, {
-    metadata: { namespace: VMS, name: "root" },
-    spec: { source: { blank: {} } },
-    status: { phase: "Succeeded" },
-  });
-  const owner = (type: ResourceType<GenericObject>, { metadata }: GenericObject) => [
-    { apiVersion: `${type.group}/${type.version}`, kind: type.kind, name: metadata.name ?? "", uid: metadata.uid ?? "", controller: true },
-  ];
-  await client.patch(persistentVolumeClaims, { namespace: VMS, name: "root" }, "merge", { metadata: { ownerReferences: owner(dataVolumes, dataVolume) } });
-  const machine = await client.create(machines, {
-    metadata: { namespace: VMS, name: "vm" },
-    spec: { runStrategy: "Always", template: { spec: { volumes: disks } } },
-    status: { created: true },
-  });
-  const instance = await client.create(instances, {
-    metadata: { namespace: VMS, name: "vm", ownerReferences: owner(machines, machine) },
-    spec: { volumes: disks },
-    status: { phase: "Running" },
-  });
-  // KubeVirt notes the freezing of the guest's file systems in the same way.
-  const hook = (script: string): string => JSON.stringify(["sh", "-c", script]);
-  await client.patch(pods, { namespace: VMS, name: "app" }, "merge", {
-    metadata: {
-      labels: { "kubevirt.io": "virt-launcher", "kubevirt.io/created-by": instance.metadata.uid },
-      annotations: {
-        "pre.hook.backup.velero.io/container": "main",
-        "pre.hook.backup.velero.io/command": hook("echo frozen > /volumes/data/state; sync"),
-        "post.hook.backup.velero.io/container": "main",
-        "post.hook.backup.velero.io/command": hook("echo thawed > /volumes/data/state; sync"),
-      },
-    },
-  });
-}
+// KubeVirt notes the freezing of the guest's file systems in the same way.
+const hook = (script: string): string => JSON.stringify(["sh", "-c", script]);
+const HOOKS = {
+  "pre.hook.backup.velero.io/container": "main",
+  "pre.hook.backup.velero.io/command": hook("echo frozen > /volumes/data/state; sync"),
+  "post.hook.backup.velero.io/container": "main",
+  "post.hook.backup.velero.io/command": hook("echo thawed > /volumes/data/state; sync"),
+};
 
 const write = (from: number): Promise<string> =>
   inApplication(
@@ -124,7 +65,7 @@ async function expectBack(restore: string, backupName: string, wanted: readonly 
 }
 
 it("disks of a machine that runs are moved, what changed alone the next time, and a machine starts over them", async () => {
-  await startMachine();
+  await startMachine(harness, VMS, volumes, HOOKS);
   await fillFolder(harness, VMS, "data");
   await write(2);
   expect((await harness.backUp("first", { includedNamespaces: [VMS] })).status).toMatchObject({ phase: "Completed", backupItemOperationsCompleted: 2 });

@@ -5,6 +5,7 @@ import { file, libraryClosure } from "../../tools/image/base-files.ts";
 import { type LayerEntry, makeLayer } from "../../tools/image/layer.ts";
 import { imageLayout, writeArchive } from "../../tools/image/oci-layout.ts";
 import { buildImage, partsOf } from "../../tools/image.ts";
+import { peer } from "../compat/peers.ts";
 
 export const PROGRAM_IMAGE = "drayage/dray:e2e";
 export const TOOLS_IMAGE = "busybox:latest";
@@ -43,6 +44,32 @@ export async function imageArchives(folder: string): Promise<readonly string[]> 
     await write(tools, imageLayout(TOOLS_IMAGE, config, [{ architecture, layers: [await makeLayer(entries, 0)] }]));
   }
   return [tools, program];
+}
+
+/** An archive of one layer with programs of ../shared/peers in its root, as `localhost/NAME:1`, and what else they are to find there. */
+export async function peerImage(
+  folder: string,
+  name: string,
+  {
+    entrypoint,
+    programs,
+    tools = [],
+  }: { readonly entrypoint: readonly string[]; readonly programs: readonly Parameters<typeof peer>[0][]; readonly tools?: readonly string[] },
+): Promise<string> {
+  const parts = partsOf(process.arch === "arm64" ? "arm64" : "amd64");
+  const found = tools.map((tool) => ({ tool, source: locate(tool) }));
+  const sources = found.map(({ source }) => source);
+  const entries: LayerEntry[] = [
+    ...programs.map((program) => file(`/${program}`, 0o755, { source: peer(program) })),
+    ...found.map(({ tool, source }) => file(`/bin/${tool}`, 0o755, { source })),
+    ...[...libraryClosure(parts, sources)].map(([path, source]) => file(path, 0o755, { source })),
+    { path: "/tmp", type: "directory", mode: 0o1777 },
+  ];
+  const config = { entrypoint, user: "0:0", env: ["PATH=/bin:/"], labels: {} };
+  const layer = await makeLayer(entries, 0);
+  const path = join(folder, `${name}.tar`);
+  await writeArchive(path, imageLayout(`localhost/${name}:1`, config, [{ architecture: parts.architecture, layers: [layer] }]));
+  return path;
 }
 
 function locate(name: string): string {

@@ -7,7 +7,7 @@ import { BUCKET, KEYS, REGION, REPOSITORY_PASSWORD } from "../e2e/harness.ts";
 import { startControlPlane } from "./control-plane.ts";
 import { PROGRAM_IMAGE } from "./images.ts";
 import { cgroupName, detachLoopDevices, endAll, processesWhere, readOrEmpty, removeCgroups, unmountAll } from "./leftovers.ts";
-import { ADDRESS, type Daemon, NODE, runFolder, untilReady } from "./machine.ts";
+import { ADDRESS, type Daemon, NODE, run, runFolder, untilReady } from "./machine.ts";
 import { startContainerd, startKubelet } from "./node.ts";
 import { startStorage } from "./storage.ts";
 
@@ -69,6 +69,11 @@ export class RealCluster implements ClusterUnderTest {
     detachLoopDevices(this.directory);
     removeCgroups(false);
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Takes an image from an archive, beside those that are there. */
+  importImage(archive: string): void {
+    run("ctr", "--address", join(this.directory, "containerd", "containerd.sock"), "--namespace", "k8s.io", "images", "import", archive);
   }
 
   /** Of the first process of each container: it is the first of a process namespace of its own. */
