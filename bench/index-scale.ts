@@ -11,7 +11,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { keepYoungGenerationSmall } from "../apps/dray/src/young-generation.ts";
+import { keepYoungGenerationSmall } from "../apps/dray/src/heap-growth.ts";
 import { nullLogger, systemClock, systemRandom } from "../packages/base/src/index.ts";
 import { openFilesystemStorage } from "../packages/blob/src/index.ts";
 import { idOfKey } from "../packages/repo/src/content/content-id.ts";

@@ -1,5 +1,5 @@
 /**
- * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings docs/velero-compatibility.md from the tables of test/compat-fields, docs/movers.md from what movers publish, docs/generations.md from the scenarios of test/generations and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
+ * Keeps the documentation true. Writes docs/errors.md from the table of codes, docs/cli.md from the table of commands, docs/providers.md from the tables of settings docs/velero-compatibility.md, docs/oadp-compatibility.md, docs/volsync-compatibility.md and docs/data-mover-compatibility.md from the tables of test/compat-fields, docs/movers.md from what movers publish, docs/generations.md from the scenarios of test/generations and docs/formats/compatibility.md from the table of what is tried against kopia (`--check` compares),
  * checks that relative links lead somewhere, and runs every TypeScript example:
  * a fenced block that starts with ```ts is type-checked and executed as a module of this repository.
  */
@@ -9,11 +9,14 @@ import { dirname, join, relative, resolve } from "node:path";
 import { CODES } from "../packages/base/src/errors.ts";
 import { cliPage } from "./cli-page.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
+import { dataMoverCompatibilityPage, dataMoverFaults } from "./data-mover-compatibility.ts";
 import { generationFaults, generationsPage } from "./generations.ts";
 import { metricsPage } from "./metrics-page.ts";
 import { moversPage } from "./movers-page.ts";
+import { oadpCompatibilityPage, oadpFaults } from "./oadp-compatibility.ts";
 import { providersPage } from "./providers-page.ts";
 import { fieldFaults, veleroCompatibilityPage } from "./velero-compatibility.ts";
+import { volSyncCompatibilityPage, volSyncFaults } from "./volsync-compatibility.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const check = process.argv.includes("--check");
@@ -85,6 +88,12 @@ writeOrCompare(join(root, "docs", "errors.md"), errorsPage());
 writeOrCompare(join(root, "docs", "cli.md"), await cliPage());
 writeOrCompare(join(root, "docs", "velero-compatibility.md"), veleroCompatibilityPage());
 problems.push(...fieldFaults());
+writeOrCompare(join(root, "docs", "oadp-compatibility.md"), oadpCompatibilityPage());
+problems.push(...oadpFaults());
+writeOrCompare(join(root, "docs", "volsync-compatibility.md"), volSyncCompatibilityPage());
+problems.push(...volSyncFaults());
+writeOrCompare(join(root, "docs", "data-mover-compatibility.md"), dataMoverCompatibilityPage());
+problems.push(...dataMoverFaults());
 writeOrCompare(join(root, "docs", "generations.md"), generationsPage());
 problems.push(...generationFaults());
 writeOrCompare(join(root, "docs", "providers.md"), providersPage());

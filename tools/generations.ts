@@ -37,34 +37,35 @@ export function unprovenScenarios(ran: { readonly files: ReadonlySet<string>; re
   return missing.map(({ way, file, title }) => `${way}: scenario "${title}" of ${file} has not passed`);
 }
 
-export function generationsPage(): string {
-  const states = Object.keys(WAYS).flatMap((way) => CELLS.map((cell) => stateOf(way as Way, cell).state));
+export function generationsPage(scenarios: readonly Scenario[] = SCENARIOS): string {
+  const states = Object.keys(WAYS).flatMap((way) => CELLS.map((cell) => stateOf(scenarios, way as Way, cell)));
   const count = (state: string): number => states.filter((one) => one === state).length;
   return [
     "# Generations: what comes back",
     "",
     "Written by `tools/docs.ts` from `test/generations`. **proven** means that a scenario which runs in CI makes such a volume (or takes a fixture of one), backs it up, restores it and compares every byte;",
     "the gate fails when a scenario is gone, left out of runs, or no longer says what makes it prove its cell, and `npm test` fails when one did not pass. **not proven** means that no scenario does, whatever may work.",
-    "**—** means that the way does not take such volumes. *Incremental* means that the second backup stored what changed alone.",
+    "**not offered** means that the way of that generation does not take such volumes, for the reason given at the end. *Incremental* means that the second backup stored what changed alone.",
     "",
-    `${count("proven")} cells are proven, ${count("not proven")} are not, ${count("outside")} are outside.`,
+    `${count("proven")} cells are proven, ${count("not proven")} are not proven, ${count("not offered")} are not offered.`,
     "",
     `| | ${columns().join(" | ")} |`,
     `|---|${columns()
       .map(() => "---")
       .join("|")}|`,
-    ...Object.entries(WAYS).map(([way, title]) => `| ${title} | ${CELLS.map((cell) => TEXT[stateOf(way as Way, cell).state]).join(" | ")} |`),
+    ...Object.entries(WAYS).map(([way, title]) => `| ${title} | ${CELLS.map((cell) => stateOf(scenarios, way as Way, cell)).join(" | ")} |`),
     "",
     "Volumes of virtual machines are those of KubeVirt's and CDI's objects, whose launcher pod has the disks; no hypervisor takes part. Devices need root, so that block cells are proven where the tests run as root, as CI does.",
     "OADP 1.3, 1.4 and 1.5 brought Velero 1.12 to 1.16, whose objects, bucket and repositories are those of Velero 1.18, which is the one that takes part here.",
+    "OADP 1.1 and 1.2 brought Velero 1.9 and 1.11: their backups by VolSync and by restic are fixtures, made by restic in their layout (`test/fixtures`); their CSI snapshots are stood for by those of Velero 1.18.",
     "",
     "## Scenarios",
     "",
     "| way | cells | test |",
     "|---|---|---|",
-    ...SCENARIOS.map(({ way, cells, file, title }) => `| ${WAYS[way]} | ${cells.map(nameOf).join("; ")} | ${escaped(title)} (\`${file}\`) |`),
+    ...scenarios.map(({ way, cells, file, title }) => `| ${WAYS[way]} | ${cells.map(nameOf).join("; ")} | ${escaped(title)} (\`${file}\`) |`),
     "",
-    "## Outside",
+    "## Not offered",
     "",
     "| way | cells | why |",
     "|---|---|---|",
@@ -73,11 +74,9 @@ export function generationsPage(): string {
   ].join("\n");
 }
 
-const TEXT = { proven: "proven", "not proven": "not proven", outside: "—" } as const;
-
-function stateOf(way: Way, cell: Cell): { readonly state: keyof typeof TEXT } {
-  if (SCENARIOS.some((scenario) => scenario.way === way && scenario.cells.includes(cell))) return { state: "proven" };
-  return { state: OUTSIDE.some((outside) => outside.way === way && outside.cells.includes(cell)) ? "outside" : "not proven" };
+function stateOf(scenarios: readonly Scenario[], way: Way, cell: Cell): "proven" | "not proven" | "not offered" {
+  if (scenarios.some((scenario) => scenario.way === way && scenario.cells.includes(cell))) return "proven";
+  return OUTSIDE.some((outside) => outside.way === way && outside.cells.includes(cell)) ? "not offered" : "not proven";
 }
 
 function columns(): string[] {

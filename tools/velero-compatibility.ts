@@ -25,9 +25,9 @@ const WHOLE: readonly (readonly string[])[] = [
   ["apiVersion", "fieldPath", "kind", "name", "namespace", "resourceVersion", "uid"],
 ];
 
-/** The fields of a kind as `spec.hooks.resources[].name`; of a schedule's template only that it is a backup's spec. */
-export function definedFields(): ReadonlyMap<string, readonly string[]> {
-  const schemas = new Map(loadCrds("velero.io").map(({ spec }) => [spec.names.kind, schemaOf(spec)] as const));
+/** The fields of a kind of a group as `spec.hooks.resources[].name`; of a schedule's template only that it is a backup's spec. */
+export function definedFields(group = "velero.io"): ReadonlyMap<string, readonly string[]> {
+  const schemas = new Map(loadCrds(group).map(({ spec }) => [spec.names.kind, schemaOf(spec)] as const));
   const backupSpec = schemas.get("Backup")?.properties?.["spec"];
   return new Map(
     [...schemas].map(([kind, schema]) => {
@@ -71,9 +71,9 @@ function casesOf(file: string): readonly TestCase[] | undefined {
 }
 
 /** What is wrong with the tables; empty when the page can be believed. */
-export function fieldFaults(tables: Readonly<Record<string, FieldTable>> = fieldTables): string[] {
+export function fieldFaults(tables: Readonly<Record<string, FieldTable>> = fieldTables, group = "velero.io"): string[] {
   const faults: string[] = [];
-  for (const [kind, fields] of definedFields()) {
+  for (const [kind, fields] of definedFields(group)) {
     const table = tables[kind] ?? {};
     for (const field of fields) {
       const entry = table[field];
@@ -85,7 +85,8 @@ export function fieldFaults(tables: Readonly<Record<string, FieldTable>> = field
   return faults;
 }
 
-function evidenceFaults(field: string, { status, note, evidence }: FieldEntry): string[] {
+/** What is wrong with one entry: how a field is treated must be said, and its test be there, run, and speak of it. */
+export function evidenceFaults(field: string, { status, note, evidence }: FieldEntry): string[] {
   const { file, title, recorded } = evidence;
   const where = `${field}: test "${title}" of ${file}`;
   if (status !== "supported" && (note ?? "") === "") return [`${field}: is ${status}, and nothing says how or why`];
@@ -101,26 +102,33 @@ function evidenceFaults(field: string, { status, note, evidence }: FieldEntry): 
 }
 
 export function veleroCompatibilityPage(): string {
-  const entries = Object.values(fieldTables).flatMap((table) => Object.values(table));
-  const count = (status: FieldStatus): number => entries.filter((entry) => entry.status === status).length;
   return [
     "# Compatibility with Velero, field by field",
     "",
     "Written by `tools/docs.ts` from `test/compat-fields`, whose tables are checked against the definitions of Velero 1.18.3 (`packages/api/crds`) and against the tests that they name:",
     "a field without an entry, or whose test is gone, is left out of runs or does not speak of it, fails the gate. `spec.template` of a Schedule is a Backup's spec; a selector of labels counts as one field.",
     "",
-    "| | fields |",
-    "|---|---|",
-    `| supported | ${count("supported")} |`,
-    `| different: it does something, and not all that it does in Velero | ${count("different")} |`,
-    `| refused: it is not ignored, but answered with an error | ${count("refused")} |`,
-    `| unused: Velero does not use it either | ${count("unused")} |`,
+    ...fieldCounts(fieldTables, "Velero"),
     "",
     ...Object.entries(fieldTables).flatMap(([kind, table]) => kindSection(kind, table)),
   ].join("\n");
 }
 
-function kindSection(kind: string, table: FieldTable): string[] {
+/** How many fields are treated how, as a table. */
+export function fieldCounts(tables: Readonly<Record<string, FieldTable>>, program: string): string[] {
+  const entries = Object.values(tables).flatMap((table) => Object.values(table));
+  const count = (status: FieldStatus): number => entries.filter((entry) => entry.status === status).length;
+  return [
+    "| | fields |",
+    "|---|---|",
+    `| supported | ${count("supported")} |`,
+    `| different: it does something, and not all that it does in ${program} | ${count("different")} |`,
+    `| refused: it is not ignored, but answered with an error | ${count("refused")} |`,
+    `| unused: ${program} does not use it either | ${count("unused")} |`,
+  ];
+}
+
+export function kindSection(kind: string, table: FieldTable): string[] {
   const rows = Object.entries(table).map(([field, entry]) => {
     const { file, title, recorded } = entry.evidence;
     const how = `${entry.status}${entry.note === undefined ? "" : `: ${entry.note}`}`;

@@ -82,17 +82,17 @@ export function parseMoverRequest(text: string): MoverRequest {
 export function formatBackupResult(result: BackupResult): string {
   const { snapshotId, totalBytes, incrementalBytes, result: facts } = result;
   const text = JSON.stringify({ snapshotID: snapshotId, totalBytes, incrementalBytes, result: facts });
-  if (parseMoverResult(text) === undefined)
-    throw new DrayError("VALIDATION_FAILED", "Cannot tell the result of the mover: snapshotId, a text, and totalBytes, a whole number, are wanted");
   if (utf8(text).length > TERMINATION_MESSAGE_BYTES_MAX)
     throw new DrayError(
       "VALIDATION_FAILED",
       `Cannot tell the result of the mover: it has ${utf8(text).length} bytes, at most ${TERMINATION_MESSAGE_BYTES_MAX} are kept`,
     );
+  if (parseMoverResult(text) === undefined)
+    throw new DrayError("VALIDATION_FAILED", "Cannot tell the result of the mover: snapshotId, a text, and totalBytes, a whole number, are wanted");
   return text;
 }
 
-/** The failure of a mover as a termination message: its end is kept, where a cancellation is told. */
+/** The failure of a mover as a termination message. Of a message that is too long the beginning is kept; a cancellation has a text of its own. */
 export function formatFailure(message: string, canceled: boolean): string {
   const text = canceled ? DATA_PATH_CANCELED : message;
   const bytes = utf8(text);
