@@ -23,13 +23,23 @@ interface VitestReport {
     readonly status: string;
     readonly startTime: number;
     readonly endTime: number;
-    readonly assertionResults: readonly { readonly title: string; readonly status: string }[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly title: string;
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
+/** Of one failure's message, in characters: enough for the assertion, what came and the lines of the stack that are ours. */
+const longestMessage = 4_000;
 const isCi = (process.env["CI"] ?? "") !== "";
 /** Tests that ran, for what is proven by them. */
 const ran = { files: new Set<string>(), passed: new Set<string>() };
+/** What failed, and why: said again at the end, since a log of an hour is read from there. */
+const faults: string[] = [];
 let passed = 0;
 let failed = 0;
 
@@ -37,7 +47,7 @@ function count(name: string, status: number | null): void {
   if (status === 0) passed++;
   else {
     failed++;
-    process.stdout.write(`FAILED: ${name}\n`);
+    faults.push(name);
   }
 }
 
@@ -56,9 +66,12 @@ function runProject(project: string, files: readonly string[] = [], run = runHer
       ran.files.add(file);
       for (const { title, status: end } of assertionResults) if (end === "passed") ran.passed.add(`${file}: ${title}`);
     }
+    faults.push(...reportedFaults(project, report));
     // A file that does not load has no tests to fail; it counts as one.
     const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
-    failed += report.numFailedTests + broken + (status !== 0 && report.numFailedTests + broken === 0 ? 1 : 0);
+    failed += report.numFailedTests + broken;
+    if (status !== 0 && report.numFailedTests + broken === 0)
+      count(`${project}: vitest ended with ${status} though each test passed; an error outside of the tests is in its output above`, status);
     if (project !== "unit") {
       for (const file of report.testResults)
         process.stdout.write(`${project}: ${file.name.replace(`${root}/`, "")} took ${((file.endTime - file.startTime) / 60_000).toFixed(1)} min\n`);
@@ -67,6 +80,17 @@ function runProject(project: string, files: readonly string[] = [], run = runHer
     count(`tests of project ${project} did not run`, status ?? 1);
   }
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Each failed test with the start of its message; for a file that does not load, the file with its own. */
+function reportedFaults(project: string, report: VitestReport): string[] {
+  return report.testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const where = `${project}: ${relative(root, name)}`;
+    if (status === "failed" && assertionResults.length === 0) return [`${where}: ${message.slice(0, longestMessage)}`];
+    return assertionResults
+      .filter((test) => test.status === "failed")
+      .map((test) => `${where}: ${test.fullName}\n${test.failureMessages.join("\n").slice(0, longestMessage)}`);
+  });
 }
 
 /** Whether a program that suites compare with is there. */
@@ -100,5 +124,6 @@ if (missing.length > 0) {
   if (isCi) count(`compat suites whose programs are missing: ${missing.join(", ")}`, 1);
 }
 for (const missing of unprovenScenarios(ran)) count(missing, 1);
+for (const fault of faults) process.stdout.write(`\nFAILED: ${fault}\n`);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 ? 1 : 0;
