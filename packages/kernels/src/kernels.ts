@@ -5,7 +5,7 @@ import { nativeOpenSealed } from "./batch/open-sealed.ts";
 import { portableFiles } from "./batch/portable-files.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
 import { createAes256Ctr } from "./encryption/aes-256-ctr.ts";
-import { createEncryptor } from "./encryption/encryptors.ts";
+import { createEncryptor, encryptionSources } from "./encryption/encryptors.ts";
 import { createHasher, SELF_TEST } from "./hash/hashers.ts";
 import { createPoly1305 } from "./mac/poly1305.ts";
 import type { NativeAddon } from "./native/addon.ts";
@@ -44,7 +44,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
   return {
     splitter: (name) => createSplitter(name, addon),
     hasher: (name, key) => createHasher(name, key, addon),
-    encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, addon),
+    encryptor: (name, keyDerivationSecret) => createEncryptor(name, keyDerivationSecret, random, encryptionSources(addon)),
     poly1305: createPoly1305(addon),
     aes256Ctr: createAes256Ctr(addon),
     compressor: (name) => withNativeZstd(compressorByName(name), addon),

@@ -4,15 +4,15 @@ import { createBLAKE2b } from "hash-wasm";
 import { describe, expect, it } from "vitest";
 import { systemCalls } from "../system/system-calls.ts";
 import { ctr, sequence } from "../testing/index.ts";
-import { type Blake2bPairs, createBlake2bPairs } from "./blake2b-pairs.ts";
+import { type Blake2bPairs, createBlake2bPairs, type Turns } from "./blake2b-pairs.ts";
 
 const BYTES = 1 << 16;
 const ordinary = ctr(BYTES);
 const arena = systemCalls.alignedBuffer(BYTES);
 arena.set(ordinary);
 
-function bound(keyBytes: number): Blake2bPairs {
-  const pairs = createBlake2bPairs(sequence(0, keyBytes));
+function bound(keyBytes: number, turns?: Turns): Blake2bPairs {
+  const pairs = createBlake2bPairs(sequence(0, keyBytes), turns);
   if (pairs === undefined) throw new Error("WebAssembly has no vectors here");
   return pairs;
 }
@@ -30,12 +30,12 @@ function digests(pairs: Blake2bPairs, messages: readonly Uint8Array[], place?: A
   return found;
 }
 
-describe("BLAKE2b in pairs", () => {
+describe.for(["swizzled", "shuffled"] as const)("BLAKE2b in pairs, %s", (turns) => {
   it("gives what one by one gives, for messages of any length and in any number, in an arena and elsewhere", async () => {
     const length = fc.oneof(fc.constantFrom(0, 1, 127, 128, 129, 255, 256, 257, 32_768, 32_769), fc.nat(BYTES / 2));
     const ranges = fc.array(fc.tuple(fc.nat(BYTES / 2), length), { maxLength: 12 });
     for (const keyBytes of [1, 32, 64]) {
-      const pairs = bound(keyBytes);
+      const pairs = bound(keyBytes, turns);
       const plain = await createBLAKE2b(256, sequence(0, keyBytes));
       fc.assert(
         fc.property(ranges, (chosen) => {
@@ -55,11 +55,11 @@ describe("BLAKE2b in pairs", () => {
     large.fill(7);
     const plain = await createBLAKE2b(256, sequence(0, 32));
     const messages = [large.subarray(100), large.subarray(large.length - 200), large.subarray(0, 5)];
-    expect(digests(bound(32), messages, large.buffer)).toEqual(messages.map((message) => plain.init().update(message).digest()));
+    expect(digests(bound(32, turns), messages, large.buffer)).toEqual(messages.map((message) => plain.init().update(message).digest()));
   });
 
   it("keeps apart two that are bound to different keys", () => {
-    const [one, other] = [bound(32), bound(33)];
+    const [one, other] = [bound(32, turns), bound(33, turns)];
     const before = digests(one, [ordinary]);
     expect(digests(other, [ordinary])).not.toEqual(before);
     expect(digests(one, [ordinary])).toEqual(before);

@@ -22,7 +22,7 @@ const PIECE_BYTES = 32 << 10;
 const IN_PLACE_BYTES = 1 << 20;
 
 /** Where things lie: vectors of 16 bytes with a word of each lane; then the next bytes of either message. */
-const AT = { state: 0, block: 128, count: 384, step: 400, last: 416, data: [1024, 1024 + PIECE_BYTES] } as const;
+const AT = { state: 0, block: 128, count: 384, step: 400, last: 416, turn16: 432, turn24: 448, data: [1024, 1024 + PIECE_BYTES] } as const;
 const PAGES = 2;
 
 const IV = [
@@ -43,10 +43,10 @@ const SIGMA = [
 ] as const;
 const ROUNDS = 12;
 
-/** Binds a key of 1 to 64 bytes. Undefined where WebAssembly has no vectors. */
-export function createBlake2bPairs(key: Uint8Array): Blake2bPairs | undefined {
-  if (!hasVectors()) return undefined;
-  let engine = engineFor(undefined);
+/** Binds a key of 1 to 64 bytes. `turns` is undefined where WebAssembly has no vectors, and so is what is given back then. */
+export function createBlake2bPairs(key: Uint8Array, turns: Turns | undefined = turnsOfMachine()): Blake2bPairs | undefined {
+  if (turns === undefined) return undefined;
+  let engine = engineFor(turns, undefined);
   const lanes = [0, 1] as const;
   const message: [Uint8Array | undefined, Uint8Array | undefined] = [undefined, undefined];
   const index: [number, number] = [0, 0];
@@ -63,7 +63,7 @@ export function createBlake2bPairs(key: Uint8Array): Blake2bPairs | undefined {
   /** What the next run does to a lane: so many bytes counted for each block, and whether it is the last. */
   const setStep = (lane: 0 | 1, counted: number, isLast: boolean): void => {
     engine.words[wordAt(AT.step, lane, 0)] = counted;
-    engine.words.fill(isLast ? 0xffffffff : 0, wordAt(AT.last, lane, 0), wordAt(AT.last, lane, 2));
+    engine.words.fill(isLast ? 0xffffffff : 0, wordAt(AT.last, lane, 0), wordAt(AT.last, lane, 1) + 1);
   };
   const copyIn = (lane: 0 | 1, from: Uint8Array, at: number, length: number): void => engine.bytes.set(from.subarray(at, at + length), AT.data[lane]);
 
@@ -80,7 +80,7 @@ export function createBlake2bPairs(key: Uint8Array): Blake2bPairs | undefined {
   const ofNothing = digest.slice();
 
   return (count, messageOf, take, place) => {
-    engine = engineFor(place !== undefined && isArena(place) ? place : undefined);
+    engine = engineFor(turns, place !== undefined && isArena(place) ? place : undefined);
     const { inPlace } = engine;
     const order = inOrder(count, messageOf);
     let next = 0;
@@ -169,44 +169,53 @@ interface Engine {
   readonly inPlace: Engine["compress"] | undefined;
 }
 
-/** One for a thread and one for each arena: a call begins and ends with nothing in them. */
-let copies: Engine | undefined;
-const inArenas = new WeakMap<ArrayBufferLike, Engine>();
+/** One for a thread and one for each arena, by where messages lie: a call begins and ends with nothing in them. */
+const engines: Readonly<Record<Turns, WeakMap<object, Engine>>> = { swizzled: new WeakMap(), shuffled: new WeakMap() };
+const COPIES = {};
 
-function engineFor(arena: ArrayBufferLike | undefined): Engine {
-  const known = arena === undefined ? copies : inArenas.get(arena);
+function engineFor(turns: Turns, arena: ArrayBufferLike | undefined): Engine {
+  const known = engines[turns].get(arena ?? COPIES);
   if (known !== undefined) return known;
-  const { memory, compress, inPlace } = instanceOf<Pick<Engine, "compress" | "inPlace">>(moduleFor(arena !== undefined), arena);
+  const { memory, compress, inPlace } = instanceOf<Pick<Engine, "compress" | "inPlace">>(moduleFor(arena !== undefined, turns), arena);
   const made = { words: new Uint32Array(memory.buffer), bytes: new Uint8Array(memory.buffer), compress, inPlace };
-  if (arena === undefined) copies = made;
-  else inArenas.set(arena, made);
+  made.bytes.set(turned(16), AT.turn16);
+  made.bytes.set(turned(24), AT.turn24);
+  engines[turns].set(arena ?? COPIES, made);
   return made;
 }
 
-let vectors: boolean | undefined;
+/** How bytes of a word are turned: by numbers that lie in a register, or as what has no such instruction does it, which takes a quarter longer. */
+export type Turns = "swizzled" | "shuffled";
 
-function hasVectors(): boolean {
-  vectors ??= canRun(moduleFor(false));
-  return vectors;
+let chosen: { readonly turns: Turns | undefined } | undefined;
+
+/** The best that this machine's WebAssembly has; undefined where it has no vectors. */
+function turnsOfMachine(): Turns | undefined {
+  chosen ??= { turns: (["swizzled", "shuffled"] as const).find((turns) => canRun(moduleFor(false, turns))) };
+  return chosen.turns;
 }
 
-function moduleFor(hasArena: boolean): Uint8Array<ArrayBuffer> {
+function moduleFor(hasArena: boolean, turns: Turns): Uint8Array<ArrayBuffer> {
   const own = hasArena ? 1 : 0;
-  const locals = ["i32", ...Array.from({ length: 17 }, () => "v128" as const)] as const;
-  const compress = { name: "compress", parameters: ["i32", "i32", "i32"], locals, body: compressBody(own, own) } as const;
-  const inPlace = { ...compress, name: "inPlace", body: compressBody(own, 0) };
+  const locals = ["i32", ...Array.from({ length: 19 }, () => "v128" as const)] as const;
+  const compress = { name: "compress", parameters: ["i32", "i32", "i32"], locals, body: compressBody(own, own, turns) } as const;
+  const inPlace = { ...compress, name: "inPlace", body: compressBody(own, 0, turns) };
   return assemble({ functions: hasArena ? [compress, inPlace] : [compress], pages: PAGES, hasArena });
 }
 
+/** Of a vector whose halves are turned right by so many bits, which byte of it comes where. */
+function turned(bits: number): readonly number[] {
+  return Array.from({ length: 16 }, (_, i) => (i & 8) | ((i + bits / 8) & 7));
+}
+
 /** compress(blocks, first, second): RFC 7693, section 3.2, with its state in memory `own` and the messages in memory `data`. */
-function compressBody(own: number, data: number): Code {
-  const [blocks, messages, at, v, spare] = [0, [1, 2] as const, 3, (i: number) => 4 + i, 20];
+function compressBody(own: number, data: number, turns: Turns): Code {
+  const [blocks, messages, at, v, spare, order16, order24] = [0, [1, 2] as const, 3, (i: number) => 4 + i, 20, 21, 22];
   const atZero = i32(0);
   const load = (from: number): Code => [...atZero, ...V128.load(from, own)];
   const store = (to: number, value: Code): Code => [...atZero, ...value, ...V128.store(to, own)];
   const word = (i: number): Code => load(AT.block + 16 * i);
   const xor = (a: Code, b: Code): Code => [...a, ...b, ...V128.xor];
-  const half = (bytes: number): readonly number[] => Array.from({ length: 16 }, (_, i) => (i & 8) | ((i + bytes) & 7));
 
   const pairWords = (i: number): Code => [
     ...[0, 1].flatMap((lane) => [...get(messages[lane as 0 | 1]), ...get(at), ...I32.add, ...V128.load(16 * i, data), ...set(v(lane))]),
@@ -217,20 +226,23 @@ function compressBody(own: number, data: number): Code {
   /** to = (to ^ by) >>> bits, whole bytes of it. */
   const turn = (to: number, by: number, bits: number): Code => [
     ...[...get(to), ...get(by), ...V128.xor, ...set(spare)],
-    ...[...get(spare), ...get(spare), ...V128.shuffle(half(bits / 8)), ...set(to)],
+    ...[...get(spare), ...get(spare), ...V128.shuffle(turned(bits)), ...set(to)],
   ];
+  const swizzle = (to: number, by: number, order: number): Code => [...get(to), ...get(by), ...V128.xor, ...get(order), ...V128.swizzle, ...set(to)];
   const turnBy63 = (to: number, by: number): Code => [
     ...[...get(to), ...get(by), ...V128.xor, ...set(spare)],
     ...[...get(spare), ...get(spare), ...V128.add64, ...get(spare), ...i32(63), ...V128.shiftRight64, ...V128.or, ...set(to)],
   ];
-  /** By shifts, which take fewer instructions than bytes moved in no order that the processor knows. */
-  const turnBy24 = (to: number, by: number): Code => [
+  /** By shifts, which take fewer instructions than a shuffle in no order that the processor knows. */
+  const shift24 = (to: number, by: number): Code => [
     ...[...get(to), ...get(by), ...V128.xor, ...set(spare)],
     ...[...get(spare), ...i32(24), ...V128.shiftRight64, ...get(spare), ...i32(40), ...V128.shiftLeft64, ...V128.or, ...set(to)],
   ];
+  const turnBy16 = (to: number, by: number): Code => (turns === "swizzled" ? swizzle(to, by, order16) : turn(to, by, 16));
+  const turnBy24 = (to: number, by: number): Code => (turns === "swizzled" ? swizzle(to, by, order24) : shift24(to, by));
   const mix = (a: number, b: number, c: number, d: number, x: number, y: number): Code => [
     ...[...sum(a, [...get(b), ...word(x), ...V128.add64]), ...turn(d, a, 32), ...sum(c, get(d)), ...turnBy24(b, c)],
-    ...[...sum(a, [...get(b), ...word(y), ...V128.add64]), ...turn(d, a, 16), ...sum(c, get(d)), ...turnBy63(b, c)],
+    ...[...sum(a, [...get(b), ...word(y), ...V128.add64]), ...turnBy16(d, a), ...sum(c, get(d)), ...turnBy63(b, c)],
   ];
   const columns = [
     ...[...[0, 1, 2, 3].map((i) => [i, 4 + i, 8 + i, 12 + i] as const)],
@@ -243,7 +255,7 @@ function compressBody(own: number, data: number): Code {
     return i === 12 ? xor(constant, load(AT.count)) : i === 14 ? xor(constant, load(AT.last)) : constant;
   };
   const eight = [0, 1, 2, 3, 4, 5, 6, 7];
-  return loop([
+  const perBlock: Code = [
     ...eight.flatMap(pairWords),
     ...store(AT.count, [...load(AT.count), ...load(AT.step), ...V128.add64]),
     ...[...eight, ...eight.map((i) => 8 + i)].flatMap((i) => [...first(i), ...set(v(i))]),
@@ -251,5 +263,6 @@ function compressBody(own: number, data: number): Code {
     ...eight.flatMap((i) => store(AT.state + 16 * i, xor(load(AT.state + 16 * i), xor(get(v(i)), get(v(8 + i)))))),
     ...[...get(at), ...i32(BLOCK_BYTES), ...I32.add, ...set(at)],
     ...[...get(blocks), ...i32(1), ...I32.subtract, ...set(blocks), ...get(blocks), ...againIf],
-  ]);
+  ];
+  return [...load(AT.turn16), ...set(order16), ...load(AT.turn24), ...set(order24), ...loop(perBlock)];
 }

@@ -1,7 +1,7 @@
 /**
  * Writes WebAssembly modules (binary format 1) of the few instructions that the portable loops are made of. They are put together when they are first needed: a loop that is unrolled is a few lines here.
  *
- * Format: WebAssembly Core Specification 2.0, chapter 5; vector instructions have the prefix 0xfd.
+ * Format: WebAssembly Core Specification 2.0, chapter 5, and the relaxed ones of 3.0; vector instructions have the prefix 0xfd.
  */
 
 /** Instructions, one behind the other. */
@@ -86,6 +86,8 @@ export const V128 = {
   constant: (value: bigint): Code => simd(12, ...little(value), ...little(value)),
   /** Bytes of the two vectors on the stack, numbered through. */
   shuffle: (bytes: readonly number[]): Code => simd(13, ...bytes),
+  /** Bytes of the first vector on the stack, by the numbers in the second, which are below 16. One of the relaxed instructions, which not every WebAssembly has. */
+  swizzle: simd(256),
   or: simd(80),
   xor: simd(81),
   /** By what is on the stack, each half. */
