@@ -236,7 +236,8 @@ export class RangeCutter {
   #moveToFront(): void {
     const pending = this.#end - this.#start;
     const to = this.#aligned ? (BLOCK_BYTES - (pending % BLOCK_BYTES)) % BLOCK_BYTES : 0;
-    if (to !== this.#start) this.#arena.copyWithin(to, this.#start, this.#end);
+    // Buffer's copy, which may overlap, is twice as fast in shared memory as copyWithin.
+    if (to !== this.#start) this.#arena.copy(this.#arena, to, this.#start, this.#end);
     this.#scanned += to - this.#start;
     this.#start = to;
     this.#end = to + pending;
