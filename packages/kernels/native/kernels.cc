@@ -1,4 +1,4 @@
-// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in batch.h the same for many
+// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in read-back.h the read-back of one, in batch.h the same for many
 // contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in poly1305.h Poly1305, in scrypt.h the slow part of scrypt, in sha256.h
 // SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic.
 //
@@ -610,6 +610,7 @@ const OpenSsl& openSsl() {
 }  // namespace
 
 #include "content-key.h"
+#include "read-back.h"
 
 namespace {
 
@@ -617,12 +618,17 @@ namespace {
 class Aead {
  public:
   // `valid` must be asked before anything else.
-  Aead(bool chacha, Bytes secret) : keys_(secret), encrypt_(openSsl().newCipherContext()), decrypt_(openSsl().newCipherContext()) {
+  Aead(bool chacha, Bytes secret, const Vectors* vectors) : keys_(secret), encrypt_(openSsl().newCipherContext()), decrypt_(openSsl().newCipherContext()) {
     const OpenSsl& ssl = openSsl();
     const void* cipher = chacha ? ssl.chacha20Poly1305() : ssl.aes256Gcm();
     valid_ = encrypt_ != nullptr && decrypt_ != nullptr && cipher != nullptr &&
              ssl.encryptInit(encrypt_, cipher, nullptr, nullptr, nullptr) == 1 && ssl.decryptInit(decrypt_, cipher, nullptr, nullptr, nullptr) == 1;
     if (!valid_) ssl.clearErrors();
+#ifdef WITH_VAES
+    static const bool hasVaes = machineHasVaes();
+    reads_ = hasVaes && !chacha && vectors != nullptr && !vectors->wide;
+#endif
+    (void)vectors;
   }
   Aead(const Aead&) = delete;
   Aead& operator=(const Aead&) = delete;
@@ -677,20 +683,9 @@ class Aead {
     const OpenSsl& ssl = openSsl();
     uint8_t key[ContentKeys::KEY];
     keys_.derive(iv, key);
-    int written = 0;
-    uint8_t none[1];
-    uint8_t* ciphertext = out + NONCE;
-    uint8_t* tag = ciphertext + plaintext.length;
     std::memcpy(out, nonce, NONCE);
     bool sealed = ssl.encryptInit(encrypt_, nullptr, nullptr, key, nonce) == 1 && update(ssl.encryptUpdate, encrypt_, nullptr, iv);
-    bool same = sealed && beginOpening(key, out, iv);
-    for (size_t at = 0; sealed && same && at < plaintext.length; at += PIECE) {
-      const size_t length = std::min(PIECE, plaintext.length - at);
-      sealed = ssl.encryptUpdate(encrypt_, ciphertext + at, &written, plaintext.data + at, static_cast<int>(length)) == 1;
-      same = sealed && pieceOpensTo({ciphertext + at, length}, plaintext.data + at);
-    }
-    sealed = sealed && (!same || (ssl.encryptFinal(encrypt_, none, &written) == 1 && ssl.control(encrypt_, CTRL_GET_TAG, TAG, tag) == 1));
-    same = same && sealed && endsWith(tag);
+    const bool same = sealed && readingBack(key, out, iv, [&](auto& reader) { return sealPieces(reader, plaintext, out + NONCE, sealed); });
     ssl.cleanse(key, sizeof key);
     if (!same) ssl.clearErrors();
     return same ? 0 : sealed ? 2 : 1;
@@ -702,35 +697,67 @@ class Aead {
     uint8_t key[ContentKeys::KEY];
     keys_.derive(iv, key);
     const Bytes ciphertext{sealed.data + NONCE, sealed.length - NONCE - TAG};
-    bool same = beginOpening(key, sealed.data, iv);
-    for (size_t at = 0; same && at < ciphertext.length; at += PIECE) {
-      same = pieceOpensTo({ciphertext.data + at, std::min(PIECE, ciphertext.length - at)}, plaintext + at);
-    }
-    same = same && endsWith(ciphertext.data + ciphertext.length);
+    const bool same = readingBack(key, sealed.data, iv, [&](auto& reader) {
+      bool done = true;
+      for (size_t at = 0; done && at < ciphertext.length; at += PIECE) {
+        done = reader.opensTo({ciphertext.data + at, std::min(PIECE, ciphertext.length - at)}, plaintext + at);
+      }
+      return done && reader.endsWith(ciphertext.data + ciphertext.length);
+    });
     ssl.cleanse(key, sizeof key);
     if (!same) ssl.clearErrors();
     return same;
   }
 
  private:
-  bool beginOpening(const uint8_t key[ContentKeys::KEY], const uint8_t* nonce, Bytes iv) {
+  // Decrypts with OpenSSL, a piece at a time, and compares.
+  struct OpenSslReader {
+    void* context;
+
+    bool opensTo(Bytes ciphertext, const uint8_t* plaintext) {
+      uint8_t piece[PIECE];
+      int written = 0;
+      return openSsl().decryptUpdate(context, piece, &written, ciphertext.data, static_cast<int>(ciphertext.length)) == 1 &&
+             std::memcmp(piece, plaintext, ciphertext.length) == 0;
+    }
+
+    bool endsWith(const uint8_t* tag) {
+      uint8_t wanted[TAG];
+      uint8_t none[1];
+      int written = 0;
+      std::memcpy(wanted, tag, TAG);
+      return openSsl().control(context, CTRL_SET_TAG, TAG, wanted) == 1 && openSsl().decryptFinal(context, none, &written) == 1;
+    }
+  };
+
+  // Has `work` read with the best reader of this machine.
+  template <typename Work>
+  bool readingBack(const uint8_t key[ContentKeys::KEY], const uint8_t* nonce, Bytes iv, Work work) {
+#ifdef WITH_VAES
+    if (reads_) {
+      GcmReader reader(key, nonce, iv);
+      return work(reader);
+    }
+#endif
     const OpenSsl& ssl = openSsl();
-    return ssl.decryptInit(decrypt_, nullptr, nullptr, key, nonce) == 1 && update(ssl.decryptUpdate, decrypt_, nullptr, iv);
+    OpenSslReader reader{decrypt_};
+    return ssl.decryptInit(decrypt_, nullptr, nullptr, key, nonce) == 1 && update(ssl.decryptUpdate, decrypt_, nullptr, iv) && work(reader);
   }
 
-  bool pieceOpensTo(Bytes ciphertext, const uint8_t* plaintext) {
-    uint8_t piece[PIECE];
+  // Whether all was read back as it should; `sealed` is false when OpenSSL failed.
+  template <typename Reader>
+  bool sealPieces(Reader& reader, Bytes plaintext, uint8_t* ciphertext, bool& sealed) {
+    const OpenSsl& ssl = openSsl();
     int written = 0;
-    return openSsl().decryptUpdate(decrypt_, piece, &written, ciphertext.data, static_cast<int>(ciphertext.length)) == 1 &&
-           std::memcmp(piece, plaintext, ciphertext.length) == 0;
-  }
-
-  bool endsWith(const uint8_t* tag) {
-    uint8_t wanted[TAG];
     uint8_t none[1];
-    int written = 0;
-    std::memcpy(wanted, tag, TAG);
-    return openSsl().control(decrypt_, CTRL_SET_TAG, TAG, wanted) == 1 && openSsl().decryptFinal(decrypt_, none, &written) == 1;
+    for (size_t at = 0; at < plaintext.length; at += PIECE) {
+      const size_t length = std::min(PIECE, plaintext.length - at);
+      sealed = ssl.encryptUpdate(encrypt_, ciphertext + at, &written, plaintext.data + at, static_cast<int>(length)) == 1;
+      if (!sealed || !reader.opensTo({ciphertext + at, length}, plaintext.data + at)) return false;
+    }
+    uint8_t* tag = ciphertext + plaintext.length;
+    sealed = ssl.encryptFinal(encrypt_, none, &written) == 1 && ssl.control(encrypt_, CTRL_GET_TAG, TAG, tag) == 1;
+    return sealed && reader.endsWith(tag);
   }
 
   // Whole groups of six blocks, which is what OpenSSL's code for AES-GCM works on: what is left over takes three times as long.
@@ -751,6 +778,8 @@ class Aead {
   void* encrypt_;
   void* decrypt_;
   bool valid_ = false;
+  // With GcmReader.
+  bool reads_ = false;
 };
 
 constexpr napi_type_tag AEAD_TAG = {0x6b0f7c1d9a3e4f52, 0x91c2d8e4b7a05f36};
@@ -775,7 +804,7 @@ napi_value aeadBind(napi_env env, napi_callback_info info) {
   if (args.ok() && (secret.length == 0 || secret.length > 1024)) args.fail("a secret of 1 to 1024 bytes is wanted");
   if (args.ok() && !openSsl().complete) args.fail("this Node has no OpenSSL to share");
   if (!args.ok()) return nullptr;
-  auto aead = std::make_unique<Aead>(algorithm == 1, secret);
+  auto aead = std::make_unique<Aead>(algorithm == 1, secret, static_cast<const Vectors*>(args.data));
   if (!aead->valid()) {
     args.fail("OpenSSL refuses this algorithm");
     return nullptr;
@@ -863,7 +892,8 @@ bool defineBoolean(napi_env env, napi_value on, const char* name, bool value) {
 
 bool defineLoops(napi_env env, napi_value on, const Vectors* vectors) {
   return define(env, on, "buzhashScan", buzhashScan, vectors) && define(env, on, "blake2b", blake2b, vectors) &&
-         define(env, on, "blake2bMany", blake2bMany, vectors) && define(env, on, "blake2bRanges", blake2bRanges, vectors) && define(env, on, "sha256Ranges", sha256Ranges, vectors);
+         define(env, on, "blake2bMany", blake2bMany, vectors) && define(env, on, "blake2bRanges", blake2bRanges, vectors) && define(env, on, "sha256Ranges", sha256Ranges, vectors) &&
+         define(env, on, "aeadBind", aeadBind, vectors);
 }
 
 }  // namespace
@@ -872,8 +902,7 @@ NAPI_MODULE_INIT() {
   const Vectors* vectors = vectorsOfMachine();
   const Vectors* narrow = vectors == nullptr ? nullptr : &NARROW;
   const bool done = defineLoops(env, exports, vectors) && defineAside(env, exports, "plain", defineLoops, nullptr) &&
-                    defineAside(env, exports, "narrow", defineLoops, narrow) && define(env, exports, "aeadBind", aeadBind, vectors) &&
-                    define(env, exports, "aeadSeal", aeadSeal, vectors) && define(env, exports, "aeadOpen", aeadOpen, vectors) &&
+                    defineAside(env, exports, "narrow", defineLoops, narrow) && define(env, exports, "aeadSeal", aeadSeal, vectors) && define(env, exports, "aeadOpen", aeadOpen, vectors) &&
                     define(env, exports, "aeadSealRanges", aeadSealRanges, vectors) && define(env, exports, "aeadOpensTo", aeadOpensTo, vectors) &&
                     define(env, exports, "zstdCompress", zstdCompress, vectors) && define(env, exports, "zstdExpandsTo", zstdExpandsTo, vectors) &&
                     define(env, exports, "zstdExpand", zstdExpand, vectors) && define(env, exports, "aes256Ctr", aes256Ctr, vectors) &&

@@ -16,6 +16,8 @@ export interface NativeLoops {
   blake2bRanges(key: Uint8Array, data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array, kept: number): void;
   /** SHA-256 of the first `count` ranges of one buffer, 32 bytes each, one after the other. */
   sha256Ranges(data: Uint8Array, starts: Uint32Array, lengths: Uint32Array, count: number, out: Uint8Array): void;
+  /** Needs `hasAead`. 0 is AES-256-GCM, 1 is ChaCha20-Poly1305. What is sealed is read back by vector code where that is the faster one. */
+  aeadBind(algorithm: 0 | 1, secret: Uint8Array): NativeAead;
 }
 
 /** An algorithm with its secret, as `aeadBind` makes it. It belongs to its thread. */
@@ -31,10 +33,8 @@ export interface NativeAddon extends NativeLoops {
   readonly hasVectors: boolean;
   /** Whether some of them use AVX-512. */
   readonly hasWideVectors: boolean;
-  /** Whether this Node shares its OpenSSL. Without it the next three functions throw. */
+  /** Whether this Node shares its OpenSSL. Without it functions for AEAD throw. */
   readonly hasAead: boolean;
-  /** 0 is AES-256-GCM, 1 is ChaCha20-Poly1305. */
-  aeadBind(algorithm: 0 | 1, secret: Uint8Array): NativeAead;
   /** Writes nonce, ciphertext and tag to `out` from `at`, which must not overlap the plaintext. */
   aeadSeal(aead: NativeAead, nonce: Uint8Array, iv: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void;
   /** Whether the tag matches. Then `out`, of the plaintext's length, holds it; otherwise it is zeroed. */
