@@ -100,6 +100,8 @@ class Listing {
  public:
   std::vector<uint8_t> text;
   std::vector<Item> items;
+  // Whether everything that is no directory is a regular file.
+  bool areFiles = true;
 
   // Reads what an open directory holds; 0 or the number of the error. Ends early, with EOVERFLOW, behind `most` names, and with EISDIR at a directory where only files are wanted.
   // Takes the descriptor over: entries are looked up by another one.
@@ -132,10 +134,14 @@ class Listing {
       if (length == 0 || (name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.')))) continue;
       if (text.size() + length > UINT32_MAX || items.size() == most) return EOVERFLOW;
       bool isDirectory = entry->d_type == DT_DIR;
+      bool isFile = entry->d_type == DT_REG;
       if (entry->d_type == DT_UNKNOWN) {
         struct stat facts;
-        isDirectory = fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(facts.st_mode);
+        const bool isKnown = fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) == 0;
+        isDirectory = isKnown && S_ISDIR(facts.st_mode);
+        isFile = isKnown && S_ISREG(facts.st_mode);
       }
+      areFiles = areFiles && (isFile || isDirectory);
       if (isDirectory && filesOnly) return EISDIR;
       items.push_back({static_cast<uint32_t>(text.size()), static_cast<uint32_t>(length), isDirectory});
       text.insert(text.end(), name, name + length);
@@ -143,7 +149,7 @@ class Listing {
   }
 };
 
-// listDirectory(fd): {names, ends, directories}, directories first, each part by bytes; or the number of the error.
+// listDirectory(fd): {names, ends, directories, areFiles}, directories first, each part by bytes; or the number of the error.
 napi_value listDirectory(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 1);
   const int fd = static_cast<int>(args.number(0, INT32_MAX));
@@ -180,7 +186,8 @@ napi_value listDirectory(napi_env env, napi_callback_info info) {
   }
   if (napi_create_typedarray(env, napi_uint32_array, items.size(), memory, 0, &ends) != napi_ok || napi_set_named_property(env, result, "names", names) != napi_ok ||
       napi_set_named_property(env, result, "ends", ends) != napi_ok ||
-      napi_set_named_property(env, result, "directories", numberValue(env, static_cast<double>(directories))) != napi_ok) {
+      napi_set_named_property(env, result, "directories", numberValue(env, static_cast<double>(directories))) != napi_ok ||
+      !defineBoolean(env, result, "areFiles", listing.areFiles)) {
     return nullptr;
   }
   return result;
@@ -272,8 +279,8 @@ struct OpenedFile {
   }
 };
 
-// Reads one file to where it ended when it was opened. One byte more than there should be shows growth.
-void readFile(int directory, const char* name, Row row, bool attributes, uint8_t* arena, size_t room, size_t* used) {
+// Reads one file to where it ended when it was opened; one with `most` bytes or more is too large. One byte more than there should be shows growth.
+void readFile(int directory, const char* name, Row row, bool attributes, uint64_t most, uint8_t* arena, size_t room, size_t* used) {
   *used = 0;
   const OpenedFile file{openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
   struct stat facts;
@@ -283,7 +290,7 @@ void readFile(int directory, const char* name, Row row, bool attributes, uint8_t
   row.number(ROW_GREW, 0);
   row.number(ROW_LENGTH, 0);
   const auto size = static_cast<uint64_t>(facts.st_size);
-  if (size >= room) return row.number(ROW_STATUS, TOO_LARGE);
+  if (size >= room || size >= most) return row.number(ROW_STATUS, TOO_LARGE);
 #ifdef SEEK_HOLE
   if (size > 0 && facts.st_blocks < (facts.st_size + BLOCK_UNIT - 1) / BLOCK_UNIT) {
     // Compression takes fewer blocks, too: only the file system knows.
@@ -307,16 +314,17 @@ void readFile(int directory, const char* name, Row row, bool attributes, uint8_t
   *used = done;
 }
 
-// readFiles(fd, names, ends, picks, attributes, rows, arena): reads the files of the picked names one after the other into the arena; how many were dealt with, since the
-// arena may be full before the last. Row i is that of pick i.
+// readFiles(fd, names, ends, picks, attributes, most, rows, arena): reads the files of the picked names one after the other into the arena; how many were dealt with, since the
+// arena may be full before the last. Row i is that of pick i. A file of `most` bytes or more is too large.
 napi_value readFiles(napi_env env, napi_callback_info info) {
-  Arguments args(env, info, 7);
+  Arguments args(env, info, 8);
   const int fd = static_cast<int>(args.number(0, INT32_MAX));
   Names names(args, 1);
   const Words picks = args.unsignedWords(3);
   const bool attributes = args.number(4, 1) == 1;
-  const Doubles rows = args.doubles(5);
-  const Bytes arena = args.bytes(6);
+  const uint64_t most = args.number(5, std::numeric_limits<uint32_t>::max());
+  const Doubles rows = args.doubles(6);
+  const Bytes arena = args.bytes(7);
   if (args.ok() && rows.count / ROW < picks.count) args.fail("the rows do not fit");
   if (!args.ok()) return nullptr;
   size_t at = 0;
@@ -327,9 +335,9 @@ napi_value readFiles(napi_env env, napi_callback_info info) {
     size_t used = 0;
     row.number(ROW_START, static_cast<double>(at));
     if (name == nullptr) row.number(ROW_STATUS, EINVAL);
-    else readFile(fd, name, row, attributes, arena.data + at, arena.length - at, &used);
+    else readFile(fd, name, row, attributes, most, arena.data + at, arena.length - at, &used);
     // Too large for what is left, not for the arena: the next call has room.
-    if (row.slots[ROW_STATUS] == TOO_LARGE && at > 0) break;
+    if (row.slots[ROW_STATUS] == TOO_LARGE && at > 0 && row.slots[ROW_SIZE] < static_cast<double>(most)) break;
     at += used;
   }
   return numberValue(env, static_cast<double>(i));

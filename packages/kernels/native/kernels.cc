@@ -146,6 +146,11 @@ napi_value numberValue(napi_env env, double value) {
   return result;
 }
 
+bool defineBoolean(napi_env env, napi_value on, const char* name, bool value) {
+  napi_value boolean = nullptr;
+  return napi_get_boolean(env, value, &boolean) == napi_ok && napi_set_named_property(env, on, name, boolean) == napi_ok;
+}
+
 // ---------------------------------------------------------------------------------------------------------------- BLAKE2b-256, keyed (RFC 7693)
 
 constexpr size_t BLOCK = 128;
@@ -883,11 +888,6 @@ bool define(napi_env env, napi_value on, const char* name, napi_callback call, c
 bool defineAside(napi_env env, napi_value on, const char* name, bool (*loops)(napi_env, napi_value, const Vectors*), const Vectors* vectors) {
   napi_value aside = nullptr;
   return napi_create_object(env, &aside) == napi_ok && loops(env, aside, vectors) && napi_set_named_property(env, on, name, aside) == napi_ok;
-}
-
-bool defineBoolean(napi_env env, napi_value on, const char* name, bool value) {
-  napi_value boolean = nullptr;
-  return napi_get_boolean(env, value, &boolean) == napi_ok && napi_set_named_property(env, on, name, boolean) == napi_ok;
 }
 
 bool defineLoops(napi_env env, napi_value on, const Vectors* vectors) {

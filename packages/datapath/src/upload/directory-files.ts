@@ -1,8 +1,7 @@
 /**
  * What is in a directory beside directories, a stretch of names at a time: examined in one call, compared with the parents, and stored in jobs of many small files or by itself.
  */
-import { closeSync } from "node:fs";
-import { asBuffer, hasCode } from "@drayage/base";
+import { asBuffer } from "@drayage/base";
 import {
   ATTRIBUTES,
   COMPARED,
@@ -17,7 +16,6 @@ import {
   RUN,
   RUN_SLOTS,
 } from "@drayage/kernels";
-import { type DirectoryEntry, decodeRawEntry, type ObjectId, parseObjectId } from "@drayage/repo";
 import { pathError } from "../path-errors.ts";
 import type { DirectoryComparison } from "./directory-comparison.ts";
 import { FileBatch } from "./file-batch.ts";
@@ -25,19 +23,19 @@ import type { InOrder } from "./in-order.ts";
 import { type FileExtension, LEFT_TO_WALK } from "./lanes/jobs.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
 import type { ParentLookup } from "./parent-lookup.ts";
-import { below, extensionOf, type FileStat, factsOf, isUnchanged, kindOf, RowFacts, xattrsOf } from "./source-entry.ts";
-import { type Register, storeOpenFile } from "./store-file.ts";
+import type { Known, SingleFiles } from "./single-files.ts";
+import { BLOCK_BYTES, below, extensionOf, type FileStat, kindOf, RowFacts, xattrsOf } from "./source-entry.ts";
 import { EncodedRun, StretchListing } from "./stretch-listing.ts";
 import { compressorOf, type FileOptions } from "./upload-context.ts";
-import { type OpenFile, openRegularFile } from "./upload-file.ts";
 import type { Outcome, TreeUpload, Walk } from "./upload-tree.ts";
 
-const BLOCK_BYTES = 512;
 /** st_mode of stat(2). */
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 /** Of a parent's listing. One that is longer is left to code that decodes it. */
 const USUAL_ENTRY_BYTES = 64 << 10;
+/** What a file is taken to have before any was read. */
+const FIRST_FILE_BYTES = 64 << 10;
 const NO_TEXT = new Uint8Array(0);
 
 /** What takes the place of an entry in the listing. */
@@ -64,22 +62,23 @@ interface Stretch {
   readonly ofAll: FileOptions | undefined;
 }
 
-/** What is known of an entry by its parents: the text of the entry that one of them has, and whom to ask by its name. */
-interface Known {
-  readonly text: Uint8Array | undefined;
-  readonly ask: readonly ParentLookup[];
-}
-
 export class DirectoryFiles {
   readonly #tree: TreeUpload;
   readonly #comparison: DirectoryComparison;
-  #key: Buffer = Buffer.alloc(0);
+  readonly #single: SingleFiles;
   /** A file that was read had attributes that nobody had asked for. */
   #hasMetAttributes = false;
+  /** The same of further names. */
+  #hasMetLinks = false;
+  /** Of files that were read in jobs, for the size of those that nobody looked at. */
+  readonly #read = { files: 0, bytes: 0 };
+  /** Files that jobs left are opened one after the other. */
+  #opening: Promise<unknown> = Promise.resolve();
 
-  constructor(tree: TreeUpload, comparison: DirectoryComparison) {
+  constructor(tree: TreeUpload, comparison: DirectoryComparison, single: SingleFiles) {
     this.#tree = tree;
     this.#comparison = comparison;
+    this.#single = single;
   }
 
   /**
@@ -92,8 +91,11 @@ export class DirectoryFiles {
     // One stretch is looked at at a time, and what is kept of it is copied.
     const { rows, found } = this.#comparison.memory;
     const stretch: Stretch = { walk, range, slots: [], batches: new Map(), ofAll: walk.rules?.optionsOfAll };
-    if (scanned === undefined) context.files.statEntries(walk.directory.fd, walk.names, range, this.#wantsAttributes(walk, range.from, rows), rows);
-    for (let i = 0; i < count; ) {
+    const attributes = scanned === undefined && this.#wantsAttributes(walk, range.from, rows);
+    const isUnseen = scanned === undefined && !attributes && this.#canGoUnseen(stretch);
+    if (isUnseen) await this.#sendUnseen(stretch);
+    else if (scanned === undefined) context.files.statEntries(walk.directory.fd, walk.names, range, attributes, rows);
+    for (let i = isUnseen ? count : 0; i < count; ) {
       const text = scanned ?? (await this.#compare(walk, range, i));
       const done = text === undefined ? 0 : (found[FOUND.done] ?? 0);
       if (text !== undefined) await this.#takePart(stretch, i, text, scanned === undefined ? walk.parents.slice(1) : walk.parents);
@@ -164,7 +166,7 @@ export class DirectoryFiles {
         } = runs.subarray(at);
         // A copy: the parent's memory is not kept for it.
         this.#runOf(stretch.slots).appendJoined(text.slice(start, end), { files: to - j, bytes, seconds, nanoseconds });
-        this.countCached(bytes, to - j);
+        this.#single.countCached(bytes, to - j);
         run++;
         j = to;
         continue;
@@ -181,7 +183,7 @@ export class DirectoryFiles {
     const row = this.#comparison.memory.rows.subarray(i * ROW_SLOTS);
     const { [ROW.size]: size = 0, [ROW.seconds]: seconds = 0, [ROW.nanoseconds]: nanoseconds = 0 } = row;
     this.#runOf(slots).append(text, 0, text.length, size, seconds, nanoseconds);
-    this.countCached(size);
+    this.#single.countCached(size);
   }
 
   /** Deals with one entry of a stretch that was not taken over as text. */
@@ -198,7 +200,7 @@ export class DirectoryFiles {
       }
       const options = ofAll ?? walk.rules?.fileOptions(nameOf(walk.names, index), rows[at + ROW.size] ?? 0);
       if (this.#isForBatch(rows, at) && (options?.splitter === undefined || options.splitter === context.splitter)) {
-        const entry = isUnknown(known) ? undefined : await this.#unchanged(walk, nameOf(walk.names, index), new RowFacts(rows, i).stat, known);
+        const entry = isUnknown(known) ? undefined : await this.#single.unchanged(walk, nameOf(walk.names, index), new RowFacts(rows, i).stat, known);
         if (entry !== undefined) {
           slots.push({ kind: "outcome", outcome: { entry } });
           return;
@@ -213,7 +215,7 @@ export class DirectoryFiles {
         return;
       }
     }
-    slots.push(await this.#single(walk, index, rows, i, known));
+    slots.push(await this.#alone(walk, index, rows, i, known));
     await this.#tree.rest();
   }
 
@@ -228,6 +230,28 @@ export class DirectoryFiles {
     if (walk.parents.length > 0 || this.#hasMetAttributes) return true;
     files.statEntries(walk.directory.fd, walk.names, { from: first, to: first + 1 }, true, rows);
     return rows[ROW.status] !== 0 || rows[ROW.attributes] !== ATTRIBUTES.none;
+  }
+
+  /**
+   * Whether files can go into jobs without a look at each before: where all of them are read whatever it would show, and stored in one way. The job leaves to the walk what is not for
+   * it; where files have several names, of which only one is to be read, looking first saves reading the others.
+   */
+  #canGoUnseen({ walk, ofAll }: Stretch): boolean {
+    const { lanes, splitter } = this.#tree.context;
+    if (lanes === undefined || this.#hasMetLinks || walk.parents.length > 0 || walk.names.areFiles !== true) return false;
+    if (walk.rules === undefined) return true;
+    return ofAll !== undefined && (ofAll.splitter === undefined || ofAll.splitter === splitter) && !walk.rules.isTooLarge(Number.POSITIVE_INFINITY);
+  }
+
+  async #sendUnseen({ walk, range, slots, ofAll }: Stretch): Promise<void> {
+    const { files, bytes } = this.#read;
+    const expected = files === 0 ? FIRST_FILE_BYTES : bytes / files;
+    for (let next = range.from; next < range.to; ) {
+      const batch = new FileBatch(compressorOf(this.#tree.context, ofAll));
+      for (; next < range.to && !batch.isFull; next++) batch.add(next, expected);
+      slots.push({ kind: "batch", batch, from: 0, to: batch.indexes.length });
+      await this.#send(walk, batch);
+    }
   }
 
   /** The run of text at the end of what there is. */
@@ -268,10 +292,10 @@ export class DirectoryFiles {
   }
 
   async #send(walk: Walk, batch: FileBatch): Promise<void> {
-    const { lanes, xattrs } = this.#tree.context;
+    const { lanes, xattrs, smallFileBytes } = this.#tree.context;
     if (lanes === undefined) return;
     await lanes.room();
-    batch.result = lanes.files(batch.job(walk.directory.fd, walk.names, xattrs));
+    batch.result = lanes.files(batch.job(walk.directory.fd, walk.names, { attributes: xattrs, bytesMax: smallFileBytes }));
   }
 
   /** Waits for what a stretch needs, and puts it together in its order. */
@@ -288,34 +312,40 @@ export class DirectoryFiles {
   async #completeBatch(walk: Walk, { batch, from, to }: Extract<Slot, { kind: "batch" }>, listing: StretchListing): Promise<void> {
     if (batch.result === undefined) return;
     const { rows, text, ends, total, isPlain } = await batch.result;
+    this.#read.files += total.files;
+    this.#read.bytes += total.bytes;
     if (isPlain && from === 0 && to === batch.indexes.length) {
       listing.run.appendJoined(text, total);
-      this.#countRead(total.files, total.bytes);
+      this.#single.countRead(total.files, total.bytes);
       return;
     }
+    const left = new Map<number, Promise<Outcome>>();
+    for (let i = from; i < to; i++) if (rows[i * ROW_SLOTS + ROW.status] !== 0) left.set(i, this.#notStored(walk, batch.indexes[i] ?? 0, rows, i));
+    // Whatever becomes of one: nobody may go on reading in a directory that is given up.
+    await Promise.allSettled(left.values());
     for (let i = from; i < to; i++) {
       const at = i * ROW_SLOTS;
-      const status = rows[at + ROW.status] ?? 0;
-      if (status !== 0) {
-        if (rows[at + ROW.attributes] !== ATTRIBUTES.none && status === LEFT_TO_WALK) this.#hasMetAttributes = true;
-        listing.addOutcome(await this.#notStored(walk, batch.indexes[i] ?? 0, status));
+      if (left.has(i)) {
+        listing.addOutcome(await left.get(i));
         continue;
       }
       const size = rows[at + ROW.size] ?? 0;
       const start = i === 0 ? 0 : (ends[i - 1] ?? 0);
       listing.run.append(text, start === 0 ? 0 : start + 1, ends[i] ?? 0, size, rows[at + ROW.seconds] ?? 0, rows[at + ROW.nanoseconds] ?? 0);
-      this.#countRead(1, size);
+      this.#single.countRead(1, size);
       if (rows[at + ROW.grew] !== 0) this.#tree.context.warnings.add(below(walk.path, nameOf(walk.names, batch.indexes[i] ?? 0)), "changed while it was read");
     }
   }
 
   /** A file that a job left: it failed, or it is of another kind by now and is looked at by itself. */
-  async #notStored(walk: Walk, index: number, status: number): Promise<Outcome> {
+  async #notStored(walk: Walk, index: number, rows: Float64Array, i: number): Promise<Outcome> {
     const name = nameOf(walk.names, index);
     const path = below(walk.path, name);
+    const status = rows[i * ROW_SLOTS + ROW.status] ?? 0;
     if (status === FILE_STATUS.tooLarge || status === FILE_STATUS.hasHoles || status === LEFT_TO_WALK) {
-      const outcome = await this.#tree.guard(path, () => this.#read(walk, name, path).then((read) => read.outcome));
-      return outcome;
+      this.#hasMetAttributes ||= status === LEFT_TO_WALK && rows[i * ROW_SLOTS + ROW.attributes] !== ATTRIBUTES.none;
+      this.#hasMetLinks ||= (rows[i * ROW_SLOTS + ROW.links] ?? 1) > 1;
+      return await this.#tree.guard(path, () => this.#readLeft(walk, name, path, new RowFacts(rows, i).stat));
     }
     if (status === FILE_STATUS.notRegular) {
       this.#tree.context.warnings.add(path, "was replaced by something else while the directory was read");
@@ -324,8 +354,18 @@ export class DirectoryFiles {
     return this.#tree.outcomeOf(path, pathError("read", walk.directory.pathOf(name), systemErrorOf(status)));
   }
 
+  /** Reads a file that a job left, unless it was read under another name. Each waits for room before it is opened, and for those before it. */
+  async #readLeft(walk: Walk, name: string, path: string, stat: FileStat): Promise<Outcome> {
+    const opened = this.#opening.then(async () => {
+      const entry = await this.#single.otherName(walk, name, stat);
+      return entry === undefined ? await this.#single.open(walk, name, path) : { outcome: { entry } };
+    });
+    this.#opening = opened.catch(() => undefined);
+    return await (await opened).outcome;
+  }
+
   /** An entry that is dealt with by itself. */
-  async #single(walk: Walk, index: number, rows: Float64Array, i: number, known: Known): Promise<Slot> {
+  async #alone(walk: Walk, index: number, rows: Float64Array, i: number, known: Known): Promise<Slot> {
     const name = nameOf(walk.names, index);
     const path = below(walk.path, name);
     let later: Promise<Outcome> | undefined;
@@ -337,9 +377,9 @@ export class DirectoryFiles {
       if (kind === "directory") this.#tree.context.warnings.add(path, "was replaced by a directory while the directory was read");
       else if (kind !== "file") this.#tree.special(walk, name, path, stat, kind);
       else {
-        const entry = (await this.#unchanged(walk, name, stat, known)) ?? (await this.#otherName(walk, name, path, stat));
+        const entry = (await this.#single.unchanged(walk, name, stat, known)) ?? (await this.#single.otherName(walk, name, stat));
         if (entry !== undefined) return { entry };
-        later = (await this.#read(walk, name, path)).outcome;
+        later = (await this.#single.open(walk, name, path)).outcome;
       }
       return undefined;
     });
@@ -348,121 +388,6 @@ export class DirectoryFiles {
     // Awaited in its turn, or by nobody when the walk ends before.
     settled.catch(() => undefined);
     return { kind: "outcome", outcome: settled };
-  }
-
-  /** The entry of a file that a parent has as it is. */
-  async #unchanged(walk: Walk, name: string, stat: FileStat, { text, ask }: Known): Promise<DirectoryEntry | undefined> {
-    const isIt = (found: DirectoryEntry | undefined): found is DirectoryEntry =>
-      found !== undefined && isUnchanged(stat, "file", found) && this.#isStored(found.objectId);
-    const compared = text === undefined ? undefined : entryOf(text);
-    if (isIt(compared)) return this.#cached(walk, name, stat, compared.objectId);
-    for (const parent of ask) {
-      const found = await parent.find({ name, type: "file" });
-      if (isIt(found)) return this.#cached(walk, name, stat, found.objectId);
-    }
-    return undefined;
-  }
-
-  /** The entry of a further name of a file that was read under another one. */
-  async #otherName(walk: Walk, name: string, _path: string, stat: FileStat): Promise<DirectoryEntry | undefined> {
-    const group = this.#tree.linkGroupOf(stat);
-    const shared = group === undefined ? undefined : await this.#tree.metAgain(group);
-    return shared !== undefined && shared.size === Number(stat.size) ? this.#cached(walk, name, stat, shared.objectId) : undefined;
-  }
-
-  /** Opens a file and starts to store it. The outcome comes when it is stored; the walk need not wait for it. */
-  async #read(walk: Walk, name: string, path: string): Promise<{ readonly outcome: Promise<Outcome> }> {
-    const { context } = this.#tree;
-    await context.lanes?.room();
-    const file = openRegularFile(context, walk.directory, name);
-    if (file === undefined) {
-      context.warnings.add(path, "was replaced by something else while the directory was read");
-      return { outcome: Promise.resolve(undefined) };
-    }
-    // By what was opened: another file may have taken the name since it was looked at, and a restore would give it the bytes of the group.
-    const group = this.#tree.linkGroupOf(file.stat);
-    const xattrs = xattrsOf(context, walk.directory.child(name), path);
-    const extension = extensionOf({ linkGroup: group, holes: file.holes, xattrs });
-    const facts = { name, type: "file" as const, ...factsOf(file.stat) };
-    const entry = { ...facts, size: Number(file.stat.size), ...extension };
-    const where = walk.directory.pathOf(name);
-    const register: Register = (partial) => {
-      const underWay = { entry, partial };
-      walk.underWay.files.add(underWay);
-      return () => void walk.underWay.files.delete(underWay);
-    };
-    const options = walk.rules?.fileOptions(name, Number(file.stat.size));
-    const data = storeOpenFile(context, file, { path, where }, register, options);
-    if (group !== undefined) this.#tree.remember(group, Number(file.stat.nlink) - 1, data);
-    const outcome = data.then(({ objectId, size }): Outcome => {
-      this.#countRead(1, size, 0);
-      // Holes lie within the size that was stored.
-      const isWhole = size === Number(file.stat.size);
-      return { entry: { ...facts, size, objectId, ...(isWhole ? extension : extensionOf({ linkGroup: group, holes: [], xattrs })) } };
-    });
-    outcome.catch(() => undefined);
-    // Without lanes one file is read at a time.
-    if (context.lanes === undefined) await outcome.catch(() => undefined);
-    return { outcome };
-  }
-
-  /** An entry whose data is in the repository already. */
-  #cached(walk: Walk, name: string, stat: FileStat, objectId: ObjectId): DirectoryEntry {
-    const { context } = this.#tree;
-    const size = Number(stat.size);
-    this.countCached(size);
-    const xattrs = xattrsOf(context, walk.directory.child(name), below(walk.path, name));
-    const holes = stat.blocks * BigInt(BLOCK_BYTES) < stat.size ? this.#holes(walk, name) : [];
-    return { name, type: "file", size, ...factsOf(stat), objectId, ...extensionOf({ linkGroup: this.#tree.linkGroupOf(stat), holes, xattrs }) };
-  }
-
-  /** The holes of a file that is not read otherwise: parents are not asked, since Kopia's know none. */
-  #holes(walk: Walk, name: string): OpenFile["holes"] {
-    const file = openRegularFile(this.#tree.context, walk.directory, name);
-    if (file === undefined) return [];
-    closeSync(file.fd);
-    return file.holes;
-  }
-
-  /** Whether the content that an object begins with is in the repository still. */
-  #isStored(objectId: string): boolean {
-    const { contents } = this.#tree.context.repository;
-    // Nearly all objects are one content of file data: no need for text and objects.
-    if (contents.hasKey === undefined || !/^[0-9a-f]/.test(objectId)) return contents.info(parseObjectId(objectId).contentId)?.deleted === false;
-    const bytes = objectId.length >>> 1;
-    if (this.#key.length !== bytes + 1) this.#key = Buffer.alloc(bytes + 1);
-    this.#key.write(objectId, 1, "hex");
-    return contents.hasKey(this.#key);
-  }
-
-  /** Counts files whose data is in the repository already. */
-  countCached(size: number, files = 1): void {
-    const { counts, meter } = this.#tree.context;
-    counts.files += files;
-    counts.cachedFiles += files;
-    counts.bytes += size;
-    counts.cachedBytes += size;
-    meter.counts.filesDone += files;
-    meter.counts.bytesDone += size;
-  }
-
-  /** @param done - bytes that were not told as progress yet */
-  #countRead(files: number, size: number, done: number = size): void {
-    const { counts, meter } = this.#tree.context;
-    counts.files += files;
-    counts.bytes += size;
-    meter.counts.filesDone += files;
-    meter.counts.bytesDone += done;
-  }
-}
-
-/** An entry of a parent's listing. Undefined for one that cannot be decoded: the file is then read. */
-function entryOf(text: Uint8Array): DirectoryEntry | undefined {
-  try {
-    return decodeRawEntry(asBuffer(text), "a parent's listing");
-  } catch (error) {
-    if (!hasCode(error, "REPO_CORRUPT")) throw error;
-    return undefined;
   }
 }
 

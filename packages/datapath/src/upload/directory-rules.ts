@@ -125,7 +125,7 @@ export class DirectoryRules {
     const left = { directories: strings.directories.length - directories.length, others: strings.others.length - others.length };
     context.counts.excludedDirectories += left.directories;
     context.counts.excludedFiles += left.others;
-    return left.directories + left.others === 0 ? listed.all : packedNames({ directories, others });
+    return left.directories + left.others === 0 ? listed.all : { ...packedNames({ directories, others }), areFiles: listed.all.areFiles === true };
   }
 
   isTooLarge(bytes: number): boolean {

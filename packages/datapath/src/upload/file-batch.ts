@@ -19,16 +19,17 @@ export class FileBatch {
     return this.indexes.length >= BUNDLE_FILES || this.bytes >= BUNDLE_BYTES;
   }
 
-  add(index: number, bytes: number, extension: FileExtension | undefined): void {
+  /** @param bytes - what the file is likely to have */
+  add(index: number, bytes: number, extension?: FileExtension): void {
     if (extension !== undefined) this.#extensions[this.indexes.length] = extension;
     this.indexes.push(index);
     this.bytes += bytes;
   }
 
-  job(directory: number, all: DirectoryNames, attributes: boolean): FilesJob {
+  job(directory: number, all: DirectoryNames, options: Pick<FilesJob, "attributes" | "bytesMax">): FilesJob {
     const { bytes, compressor } = this;
     const extensions = this.#extensions.length === 0 ? {} : { extensions: this.#extensions };
-    return { kind: "files", directory, ...chosenNames(all, this.indexes), bytes, compressor, attributes, ...extensions };
+    return { kind: "files", directory, ...chosenNames(all, this.indexes), bytes, compressor, ...options, ...extensions };
   }
 }
 

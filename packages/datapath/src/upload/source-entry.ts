@@ -32,6 +32,8 @@ export type FileStat = Pick<BigIntStats, "dev" | "ino" | "nlink" | "mode" | "uid
 
 /** Kubernetes labels a volume for the node where it is mounted; such a label means nothing elsewhere. */
 const XATTRS_OF_THE_NODE: ReadonlySet<string> = new Set(["security.selinux"]);
+/** What a file's blocks are counted in. */
+export const BLOCK_BYTES = 512;
 const NS_PER_S = 1_000_000_000n;
 const PERMISSION_BITS = 0o7777n;
 const MIN_NS = -(2n ** 63n);

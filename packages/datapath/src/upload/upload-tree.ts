@@ -33,6 +33,7 @@ import { DirectoryRules, ListedNames } from "./directory-rules.ts";
 import { InOrder } from "./in-order.ts";
 import { systemErrorOf } from "./lanes/transferred-error.ts";
 import { ParentLookup } from "./parent-lookup.ts";
+import { SingleFiles } from "./single-files.ts";
 import { below, deviceOf, type EntryKind, extensionOf, type FileStat, factsOf, kindOf, linkGroupOf, RowFacts, xattrsOf } from "./source-entry.ts";
 import { countContent, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
 
@@ -82,6 +83,7 @@ export class TreeUpload {
   readonly #linked = new Map<string, { readonly data: Promise<UploadedData | undefined>; left: number }>();
   readonly #comparison: DirectoryComparison;
   readonly #files: DirectoryFiles;
+  readonly #single: SingleFiles;
   /** The first error that ends the upload. */
   #fatal: { readonly error: unknown } | undefined;
 
@@ -89,7 +91,8 @@ export class TreeUpload {
     this.context = context;
     this.#rootDevice = rootDevice;
     this.#comparison = new DirectoryComparison(context);
-    this.#files = new DirectoryFiles(this, this.#comparison);
+    this.#single = new SingleFiles(this);
+    this.#files = new DirectoryFiles(this, this.#comparison, this.#single);
   }
 
   /**
@@ -290,7 +293,7 @@ export class TreeUpload {
     if (compared?.kind === "same") {
       const { stat, objectId, summary } = compared;
       this.context.counts.directories++;
-      this.#files.countCached(summary.size, summary.files);
+      this.#single.countCached(summary.size, summary.files);
       await this.rest(1 + summary.files / 16);
       return { outcome: { entry: { name, type: "directory", size: 0, ...factsOf(stat), objectId, summary } }, underWay: undefined };
     }

@@ -24,6 +24,8 @@ afterEach(() => {
 const builds = (await kernelBuilds())
   .filter(({ name }) => !name.includes("without"))
   .map(({ name, addon }) => ({ name, files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon) }));
+/** Without attributes, of any size. */
+const PLAIN = { attributes: false, bytesMax: 2 ** 31 } as const;
 const textOf = (names: DirectoryNames): string[] => Array.from(names.ends, (_, i) => Buffer.from(nameBytes(names, i)).toString("latin1"));
 
 /** Rows without what no two looks agree on, by name. */
@@ -97,7 +99,7 @@ describe.for(builds)("directories and files many at a time, $name build", ({ fil
         fd,
         names,
         Uint32Array.from({ length: 6 - from }, (_, i) => from + i),
-        true,
+        { attributes: true, bytesMax: 2 ** 31 },
         rows,
         arena,
       );
@@ -128,12 +130,29 @@ describe.for(builds)("directories and files many at a time, $name build", ({ fil
     const order = textOf(names);
     const picks = Uint32Array.from(["a", "b", "c", "e", "f", "g"], (name) => order.indexOf(name));
     const arena = new Uint8Array(100);
-    expect(files.readFiles(fd, names, picks, false, rows, arena)).toBe(6);
+    expect(files.readFiles(fd, names, picks, PLAIN, rows, arena)).toBe(6);
     const statuses = Array.from({ length: 6 }, (_, i) => rows[i * ROW_SLOTS + ROW.status]);
     expect(statuses).toEqual([0, FILE_STATUS.notRegular, 40, FILE_STATUS.hasHoles, 2, 0]);
     expect(Buffer.from(arena.subarray(0, 11)).toString()).toBe("beforeafter");
-    expect(files.readFiles(fd, names, Uint32Array.of(order.indexOf("d")), false, rows, arena)).toBe(1);
+    expect(files.readFiles(fd, names, Uint32Array.of(order.indexOf("d")), PLAIN, rows, arena)).toBe(1);
     expect([rows[ROW.status], rows[ROW.size]]).toEqual([FILE_STATUS.tooLarge, 200]);
+  });
+
+  it("leaves out files from a size on, wherever in the arena they would lie", () => {
+    for (const [name, length] of Object.entries({ a: 9, b: 10, c: 60, d: 9 })) writeFileSync(join(root, name), ctr(length));
+    const rows = new Float64Array(4 * ROW_SLOTS);
+    // Not one of them has room behind the first but the last.
+    expect(files.readFiles(fd, files.listDirectory(fd), Uint32Array.of(0, 1, 2, 3), { attributes: false, bytesMax: 10 }, rows, new Uint8Array(20))).toBe(4);
+    expect(Array.from({ length: 4 }, (_, i) => rows[i * ROW_SLOTS + ROW.status])).toEqual([0, FILE_STATUS.tooLarge, FILE_STATUS.tooLarge, 0]);
+    expect(rows[3 * ROW_SLOTS + ROW.start]).toBe(9);
+  });
+
+  it("tells whether there is nothing but files and directories", () => {
+    mkdirSync(join(root, "a"));
+    writeFileSync(join(root, "b"), "");
+    expect(files.listDirectory(fd)).toMatchObject({ directories: 1, areFiles: true });
+    symlinkSync("a", join(root, "c"));
+    expect(files.listDirectory(fd)).toMatchObject({ directories: 1, areFiles: false });
   });
 
   it("reads a file that grew only as far as it was, and says so", () => {
@@ -141,14 +160,14 @@ describe.for(builds)("directories and files many at a time, $name build", ({ fil
     const proc = openSync("/proc/self", "r");
     const names: DirectoryNames = { names: new Uint8Array(Buffer.from("status")), ends: Uint32Array.of(6), directories: 0 };
     const rows = new Float64Array(ROW_SLOTS);
-    expect(files.readFiles(proc, names, Uint32Array.of(0), false, rows, new Uint8Array(100))).toBe(1);
+    expect(files.readFiles(proc, names, Uint32Array.of(0), PLAIN, rows, new Uint8Array(100))).toBe(1);
     expect([rows[ROW.status], rows[ROW.length]]).toEqual([0, 0]);
     closeSync(proc);
     writeFileSync(join(root, "whole"), ctr(64));
     const grown = openSync(join(root, "whole"), "r+");
     writeSync(grown, ctr(1), 0, 1, 64);
     closeSync(grown);
-    expect(files.readFiles(fd, files.listDirectory(fd), Uint32Array.of(0), false, rows, new Uint8Array(100))).toBe(1);
+    expect(files.readFiles(fd, files.listDirectory(fd), Uint32Array.of(0), PLAIN, rows, new Uint8Array(100))).toBe(1);
     expect([rows[ROW.length], rows[ROW.grew]]).toEqual([65, 0]);
   });
 

@@ -11,6 +11,8 @@ export interface DirectoryNames {
   readonly ends: Uint32Array;
   /** So many come first that were directories; each part is in the order of bytes. */
   readonly directories: number;
+  /** Whether all others were regular files when the directory was read. @default it is not known */
+  readonly areFiles?: boolean;
 }
 
 export const ROW_SLOTS = 16;
@@ -97,6 +99,14 @@ export function comparedMemory(count: number, keyBytes: number): ComparedDirecto
   };
 }
 
+/** How files are read. */
+export interface ReadFilesOptions {
+  /** Asks for attributes, too. */
+  readonly attributes: boolean;
+  /** Files of so many bytes are too large. Below 2^32. */
+  readonly bytesMax: number;
+}
+
 export interface BatchFiles {
   /** The names in an open directory. Throws an error with `code`, as node:fs does. */
   listDirectory(fd: number): DirectoryNames;
@@ -104,9 +114,9 @@ export interface BatchFiles {
   statEntries(fd: number, names: DirectoryNames, range: { readonly from: number; readonly to: number }, attributes: boolean, rows: Float64Array): void;
   /**
    * Reads the picked entries that are regular files, without following links, into the arena, as far as there is room; how many of the picks were dealt with. Row i is that of
-   * pick i. A file is read to its size at opening; one with holes is left out, and so is one that the whole arena does not hold with a byte more.
+   * pick i. A file is read to its size at opening; one with holes is left out, and so is one that is too large, or that the whole arena does not hold with a byte more.
    */
-  readFiles(fd: number, names: DirectoryNames, picks: Uint32Array, attributes: boolean, rows: Float64Array, arena: Uint8Array): number;
+  readFiles(fd: number, names: DirectoryNames, picks: Uint32Array, options: ReadFilesOptions, rows: Float64Array, arena: Uint8Array): number;
   /**
    * The text of each picked regular file's entry in a listing, up to its object id: `{"name":…,"obj":"`. One that takes more than plain text has no bytes here.
    * `outEnds[i]` is where entry i ends in `out`; how many there was room for comes back.

@@ -16,7 +16,8 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
     statEntries(fd, { names, ends }, { from, to }, attributes, rows) {
       addon.statEntries(fd, names, ends, from, to, attributes ? Buffer.from(directoryPrefix(fd)) : NO_PREFIX, rows);
     },
-    readFiles: (fd, { names, ends }, picks, attributes, rows, arena) => addon.readFiles(fd, names, ends, picks, attributes ? 1 : 0, rows, arena),
+    readFiles: (fd, { names, ends }, picks, { attributes, bytesMax }, rows, arena) =>
+      addon.readFiles(fd, names, ends, picks, attributes ? 1 : 0, bytesMax, rows, arena),
     compareEntries: ({ names, ends }, { from, to }, { bytes, at }, keyBytes, { rows, keys, entries, runs, found }) =>
       addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
     compareDirectory: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>

@@ -1,7 +1,17 @@
 /** The calls of batch-files.ts by node:fs, one file after the other. */
 import { type BigIntStats, closeSync, constants, type Dirent, fstatSync, lstatSync, opendirSync, openSync, readSync } from "node:fs";
 import type { SystemCalls } from "../types.ts";
-import { ATTRIBUTES, type BatchFiles, type DirectoryNames, directoryPrefix, FILE_STATUS, nameBytes, ROW, ROW_SLOTS } from "./batch-files.ts";
+import {
+  ATTRIBUTES,
+  type BatchFiles,
+  type DirectoryNames,
+  directoryPrefix,
+  FILE_STATUS,
+  nameBytes,
+  type ReadFilesOptions,
+  ROW,
+  ROW_SLOTS,
+} from "./batch-files.ts";
 import { compareDirectory, compareEntries } from "./portable-comparison.ts";
 
 const BUFFERED_ENTRIES = 512;
@@ -24,7 +34,7 @@ export function portableFiles(system: SystemCalls): BatchFiles {
         });
       }
     },
-    readFiles(fd, names, picks, attributes, rows, arena) {
+    readFiles(fd, names, picks, options, rows, arena) {
       const words = new BigUint64Array(rows.buffer, rows.byteOffset, rows.length);
       let used = 0;
       for (const [i, pick] of picks.entries()) {
@@ -33,8 +43,9 @@ export function portableFiles(system: SystemCalls): BatchFiles {
         rows[at + ROW.start] = used;
         rows[at + ROW.length] = 0;
         rows[at + ROW.grew] = 0;
-        const status = statusOf(() => readOne(system, path, attributes, rows, words, at, arena.subarray(used)));
-        if (status === FILE_STATUS.tooLarge && used > 0) return i;
+        const status = statusOf(() => readOne(system, path, options, rows, words, at, arena.subarray(used)));
+        // Too large for what is left, not for the arena: the next call has room.
+        if (status === FILE_STATUS.tooLarge && used > 0 && (rows[at + ROW.size] ?? 0) < options.bytesMax) return i;
         rows[at + ROW.status] = status;
         if (status === 0) used += rows[at + ROW.length] ?? 0;
       }
@@ -55,11 +66,14 @@ export function portableFiles(system: SystemCalls): BatchFiles {
 function listDirectory(fd: number): DirectoryNames {
   const directories: string[] = [];
   const others: string[] = [];
+  let areFiles = true;
   // The types know text only, but names come in whatever encoding is asked for; as bytes, so that all of them survive.
   const handle = opendirSync(`${directoryPrefix(fd)}.`, { encoding: "buffer" as BufferEncoding, bufferSize: BUFFERED_ENTRIES });
   try {
     for (let entry = handle.readSync() as unknown as Dirent<Buffer> | null; entry !== null; entry = handle.readSync() as unknown as Dirent<Buffer> | null) {
-      (entry.isDirectory() ? directories : others).push(entry.name.toString("latin1"));
+      const isDirectory = entry.isDirectory();
+      (isDirectory ? directories : others).push(entry.name.toString("latin1"));
+      areFiles &&= isDirectory || entry.isFile();
     }
   } finally {
     handle.closeSync();
@@ -72,7 +86,7 @@ function listDirectory(fd: number): DirectoryNames {
     end += name.length;
     ends[i] = end;
   }
-  return { names: new Uint8Array(Buffer.from(sorted.join(""), "latin1")), ends, directories: directories.length };
+  return { names: new Uint8Array(Buffer.from(sorted.join(""), "latin1")), ends, directories: directories.length, areFiles };
 }
 
 function pathOf(fd: number, names: DirectoryNames, index: number): Buffer {
@@ -113,14 +127,22 @@ function attributesOf(system: SystemCalls, path: Uint8Array): number {
   }
 }
 
-function readOne(system: SystemCalls, path: Buffer, attributes: boolean, rows: Float64Array, words: BigUint64Array, at: number, arena: Uint8Array): number {
+function readOne(
+  system: SystemCalls,
+  path: Buffer,
+  { attributes, bytesMax }: ReadFilesOptions,
+  rows: Float64Array,
+  words: BigUint64Array,
+  at: number,
+  arena: Uint8Array,
+): number {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) return FILE_STATUS.notRegular;
     putFacts(rows, words, at, stat);
     const size = Number(stat.size);
-    if (size >= arena.length) return FILE_STATUS.tooLarge;
+    if (size >= arena.length || size >= bytesMax) return FILE_STATUS.tooLarge;
     if (size > 0 && stat.blocks < (stat.size + BLOCK_BYTES - 1n) / BLOCK_BYTES && hasHoles(system, fd, size)) return FILE_STATUS.hasHoles;
     rows[at + ROW.attributes] = attributes ? attributesOf(system, path) : ATTRIBUTES.none;
     let done = 0;

@@ -1,5 +1,6 @@
 /** What native/kernels.cc exports. Wrong arguments throw a TypeError (`ERR_INVALID_ARG_VALUE`); no argument makes it read or write outside the arrays given. */
 import { createRequire } from "node:module";
+import type { DirectoryNames } from "../batch/batch-files.ts";
 
 /** The loops that exist more than once: with the best vector instructions of the machine, with those of AVX2, and without. */
 export interface NativeLoops {
@@ -68,9 +69,18 @@ export interface NativeAddon extends NativeLoops {
   /** Needs `hasAead`. Writes `data`, encrypted or decrypted, to the start of `out`, which must not overlap it. Keys have 32 bytes, the first counter block 16. */
   aes256Ctr(key: Uint8Array, counter: Uint8Array, data: Uint8Array, out: Uint8Array): void;
   /** The names in an open directory, or the number of the error. Rows and names: batch/batch-files.ts. */
-  listDirectory(fd: number): { readonly names: Uint8Array; readonly ends: Uint32Array; readonly directories: number } | number;
+  listDirectory(fd: number): DirectoryNames | number;
   statEntries(fd: number, names: Uint8Array, ends: Uint32Array, from: number, to: number, prefix: Uint8Array, rows: Float64Array): void;
-  readFiles(fd: number, names: Uint8Array, ends: Uint32Array, picks: Uint32Array, attributes: 0 | 1, rows: Float64Array, arena: Uint8Array): number;
+  readFiles(
+    fd: number,
+    names: Uint8Array,
+    ends: Uint32Array,
+    picks: Uint32Array,
+    attributes: 0 | 1,
+    bytesMax: number,
+    rows: Float64Array,
+    arena: Uint8Array,
+  ): number;
   encodeEntries(names: Uint8Array, ends: Uint32Array, picks: Uint32Array, rows: Float64Array, out: Uint8Array, outEnds: Uint32Array): number;
   encodeStored(
     names: Uint8Array,

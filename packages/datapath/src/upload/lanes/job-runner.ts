@@ -74,7 +74,7 @@ export class JobRunner {
       const picks = indexesFrom(from, count);
       const readFromMs = performance.now();
       const part = rows.subarray(from * ROW_SLOTS);
-      const done = this.#files.readFiles(job.directory, namesOf(job), picks, job.attributes, part, arena);
+      const done = this.#files.readFiles(job.directory, namesOf(job), picks, job, part, arena);
       this.#readMs += performance.now() - readFromMs;
       const words = new BigUint64Array(part.buffer, part.byteOffset, done * ROW_SLOTS);
       const starts = new Uint32Array(done);

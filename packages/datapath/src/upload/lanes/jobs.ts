@@ -13,6 +13,8 @@ export interface FilesJob {
   readonly compressor: string | undefined;
   /** Whether extended attributes are asked for. */
   readonly attributes: boolean;
+  /** Files of so many bytes are left to the walk: they are more than one content. */
+  readonly bytesMax: number;
   /** What an entry has besides: for files with several names or with attributes. A file that turns out to have some and is not named here is left to the walk. */
   readonly extensions?: readonly (FileExtension | undefined)[];
 }
