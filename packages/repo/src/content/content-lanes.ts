@@ -6,7 +6,7 @@
  */
 import type { RepositoryFormat } from "../format/repository-format.ts";
 import type { SharedIndex } from "../index-blobs/shared-index.ts";
-import { KnownContents, knownContentsBytes } from "./known-contents.ts";
+import { KnownContents, knownContentsBytes, type SharedKnownContents } from "./known-contents.ts";
 import type { OpenPack } from "./open-pack.ts";
 import { type PackEntries, SealedEntries } from "./pack-entries.ts";
 import type { KnownToLane, LaneOptions, SealedPack } from "./sealing-lane.ts";
@@ -69,7 +69,12 @@ export class ContentLanes {
 
   /** What is known now. */
   get known(): KnownToLane {
-    return { committed: this.#host.shareIndex(), session: this.#session.shared };
+    return { committed: this.#host.shareIndex(), session: this.session };
+  }
+
+  /** Of it, what this session has stored: the rest changes seldom, and sharing it asks the system for each file of the index. */
+  get session(): SharedKnownContents {
+    return this.#session.shared;
   }
 
   /** Room for what lanes claim next; true when they must be told what `known` gives. */

@@ -169,8 +169,8 @@ export class UploadLanes {
 
   /** Tells every lane what is known: contents of this session, and where that changed the committed ones. */
   #tellKnown(withCommitted: boolean): void {
-    const { committed, session } = this.#on.lanes.known;
-    const known = withCommitted ? { committed, session } : { session };
+    const { lanes } = this.#on;
+    const known = withCommitted ? lanes.known : { session: lanes.session };
     this.#tellAll({ kind: "known", ...known });
     this.#own?.lane.update(known);
   }
@@ -343,7 +343,7 @@ export class UploadLanes {
       reject(error);
     }
     if (this.#on.lanes.makeRoom()) this.#tellKnown(false);
-    else own.lane.update({ session: this.#on.lanes.known.session });
+    else own.lane.update({ session: this.#on.lanes.session });
     await this.#on.pace();
   }
 
