@@ -867,6 +867,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 #include "expand.h"
 #include "files.h"
 #include "listing.h"
+#include "lookup.h"
 #include "poly1305.h"
 #include "restore.h"
 #include "scrypt.h"
@@ -910,7 +911,7 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "statEntries", statEntries, vectors) && define(env, exports, "readFiles", readFiles, vectors) &&
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "encodeStored", encodeStored, vectors) &&
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
-                    define(env, exports, "compareDirectory", compareDirectory, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
+                    define(env, exports, "compareDirectory", compareDirectory, vectors) && define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);
 #ifdef WITH_SCRYPT

@@ -1,6 +1,7 @@
 export * from "./batch/batch-files.ts";
 export * from "./batch/create-files.ts";
 export { endOfObject } from "./batch/end-of-object.ts";
+export { type FindKeys, FOUND_KEY_BYTES_MIN, KEY_PART, KEY_STATE, type KeyPart } from "./batch/find-keys.ts";
 export { type OpenSealed, SEALED_CONTENT, type SealedContents } from "./batch/open-sealed.ts";
 export { portableFiles } from "./batch/portable-files.ts";
 export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES, compressorByHeader, compressorByName } from "./compression/compressors.ts";

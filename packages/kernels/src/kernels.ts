@@ -1,5 +1,6 @@
 import { DrayError, type Logger, nullLogger, type RandomSource, systemRandom, toHex } from "@drayage/base";
 import { nativeCreateFiles } from "./batch/create-files.ts";
+import { nativeFindKeys } from "./batch/find-keys.ts";
 import { nativeFiles } from "./batch/native-files.ts";
 import { nativeOpenSealed } from "./batch/open-sealed.ts";
 import { portableFiles } from "./batch/portable-files.ts";
@@ -51,6 +52,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     compressorByHeader: (headerId) => withNativeZstd(compressorByHeader(headerId), addon),
     system: systemCalls,
     files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
+    findKeys: addon === undefined ? undefined : nativeFindKeys(addon),
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
     openSealed: addon === undefined ? undefined : nativeOpenSealed(addon),
     info,

@@ -5,6 +5,7 @@
 
 import type { BatchFiles } from "./batch/batch-files.ts";
 import type { CreateFiles } from "./batch/create-files.ts";
+import type { FindKeys } from "./batch/find-keys.ts";
 import type { OpenSealed } from "./batch/open-sealed.ts";
 import type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
 import type { Poly1305 } from "./mac/poly1305.ts";
@@ -141,6 +142,8 @@ export interface Kernels {
   readonly system: SystemCalls;
   /** Directories and small files many at a time. */
   readonly files: BatchFiles;
+  /** Only where the addon is: key by key, other code is as good. */
+  readonly findKeys: FindKeys | undefined;
   /** Only where the addon is: file by file, ordinary calls are as good. */
   readonly createFiles: CreateFiles | undefined;
   /** Only where the addon has it: one by one, `poly1305`, `aes256Ctr` and the compressor do the same. */

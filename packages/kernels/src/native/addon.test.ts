@@ -66,6 +66,7 @@ const batches = [
   "encodeStored",
   "compareEntries",
   "compareDirectory",
+  "findKeys",
 ] as const;
 
 describe.for(builds)("the addon, $name", ({ addon }) => {

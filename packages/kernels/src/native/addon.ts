@@ -124,6 +124,17 @@ export interface NativeAddon extends NativeLoops {
     runs: Float64Array,
     found: Float64Array,
   ): boolean;
+  /** batch/find-keys.ts. */
+  findKeys(
+    keys: Uint8Array,
+    count: number,
+    shape: Uint32Array,
+    filter: Uint8Array,
+    bytes: Uint8Array,
+    owners: Uint32Array,
+    blocks: Uint32Array,
+    states: Uint8Array,
+  ): void;
   /** Rows and `done`: batch/create-files.ts. */
   createFiles(names: Uint8Array, ends: Uint32Array, rows: Float64Array, count: number, data: Uint8Array, replace: 0 | 1, done: Uint8Array): void;
   /** Needs `hasAead`. Blocks of 128 * r bytes, one behind the other, through scrypt's ROMix, on a thread of its own. Left out where the compiler has no vectors. */

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { nullLogger, toHex } from "@drayage/base";
 import { seededRandom, VirtualClock } from "@drayage/base/testing";
 import { FaultyStorage, MemoryStorage } from "@drayage/blob/testing";
+import { prepareNative } from "@drayage/kernels";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encodeIndex } from "../index-blobs/index-codec.ts";
@@ -18,6 +19,7 @@ import { testCodec } from "../testing/open-index-process.ts";
 import { CommittedIndex } from "./committed-index.ts";
 
 const LIMITS: IndexLimits = { inMemoryBytes: 2000, streamedFromBytes: 8000, pieceBytes: 1000 };
+const hasAddon = (await prepareNative()).state !== "unavailable";
 const codec = await testCodec();
 let base: string;
 
@@ -46,6 +48,7 @@ class World {
     return new CommittedIndex({
       ...{ storage: this.storage, codec, clock: this.clock, random: seededRandom(this.storage.calls), logger: nullLogger, limits: LIMITS },
       cache: folder === undefined ? undefined : { folder },
+      findKeys: codec.findKeys,
       blobs: {
         active: async () => ({
           blobs: await Promise.all([...this.active.keys()].map((id) => this.storage.head(id))),
@@ -140,6 +143,32 @@ describe("the committed index", () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  it.runIf(hasAddon)("tells of many keys at once which come first that are held: all that one index names, once its blocks are in memory", async () => {
+    for (const [round, counts] of [[400, 3], [5], [1, 1, 1], [60, 60, 60, 60], [5000, 20]].entries()) {
+      const world = new World();
+      for (const [i, count] of counts.entries()) await world.add(entriesOf(count, 50 * round + i));
+      const index = world.client();
+      await index.refresh();
+      const all = [...world.active.values()].flat();
+      const named = Map.groupBy(all, ({ key }) => toHex(key));
+      const isPlain = ({ key, deleted }: IndexEntry): boolean => key[0] === 0 && !deleted && named.get(toHex(key))?.length === 1;
+      const plainKeys = all.filter(isPlain).map(({ key }) => key);
+      const many = (keys: readonly Uint8Array[]): number => index.heldFirst(Buffer.concat(keys), keys.length, 17);
+      const before = many(plainKeys);
+      expect(plainKeys.slice(0, before).every((key) => index.has(key))).toBe(true);
+      for (const key of plainKeys) expect(index.has(key)).toBe(true);
+      expect(many(plainKeys)).toBe(plainKeys.length < 4 ? 0 : plainKeys.length);
+      // Behind the first that is anything else nothing is told.
+      const others = [...all.filter((entry) => !isPlain(entry)).map(({ key }) => key), Uint8Array.from({ length: 17 }, (_, i) => (i === 0 ? 0 : 0xf3))];
+      for (const other of others) {
+        const told = many([...plainKeys, other, ...plainKeys]);
+        expect(told).toBe(plainKeys.length < 2 ? told : plainKeys.length);
+        expect(plainKeys.length + (index.has(other) ? 1 : 0)).toBeGreaterThanOrEqual(told);
+      }
+      index.close();
+    }
   });
 
   it("asks few indexes however many blobs there are", async () => {

@@ -13,6 +13,7 @@
  */
 import { type Clock, forEachLimit, type Logger, type RandomSource } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
+import { type FindKeys, FOUND_KEY_BYTES_MIN, KEY_STATE } from "@drayage/kernels";
 import { isGone } from "../epoch/epoch-index-blobs.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { closeSegment, type IndexLimits, IndexLoader, type IndexSegment, indexesOf } from "../index-blobs/index-loader.ts";
@@ -28,6 +29,8 @@ const FIRST_DELAY_MS = 100;
 /** More than this are merged, so that these stay as they are and the rest is one. */
 const SEGMENTS_MAX = 16;
 const SEGMENTS_KEPT = 6;
+/** Fewer keys are as quickly looked up one by one. */
+const MANY_KEYS = 4;
 
 /** Where copies of indexes are kept between commands. */
 export interface IndexCachePlace {
@@ -47,6 +50,8 @@ export interface CommittedIndexDependencies {
   /** Without it what is too large for memory goes to temporary files. */
   readonly cache?: IndexCachePlace | undefined;
   readonly limits?: IndexLimits;
+  /** Looks up many keys at once, where the kernels have that. */
+  readonly findKeys?: FindKeys | undefined;
 }
 
 export class CommittedIndex {
@@ -58,13 +63,16 @@ export class CommittedIndex {
   #indexes: readonly PackIndex[] = [];
   /** Of these, by the first byte of keys, those that have any such: indexes of small snapshots hold listings alone, and each of a hundred thousand files would ask them all. */
   #indexesOfPrefix: (readonly PackIndex[] | undefined)[] = [];
+  readonly #findKeys: FindKeys | undefined;
+  #states = new Uint8Array(0);
   #deletionWatermark = 0;
   #loadedAtMs = Number.NEGATIVE_INFINITY;
   /** Refreshes and commits one after the other: a refresh that listed before a commit must not drop what the commit added. */
   #queue: Promise<unknown> = Promise.resolve();
   #refreshing: Promise<void> | undefined;
 
-  constructor({ storage, codec, blobs, clock, random, logger, cache, limits }: CommittedIndexDependencies) {
+  constructor({ storage, codec, blobs, clock, random, logger, cache, limits, findKeys }: CommittedIndexDependencies) {
+    this.#findKeys = findKeys;
     this.#blobs = blobs;
     this.#clock = clock;
     this.#runs = new RunFolder({ folder: cache?.folder, bytesMax: cache?.bytesMax, clock, random, logger });
@@ -100,10 +108,33 @@ export class CommittedIndex {
 
   /** The same of a key that begins at `at`. */
   hasAt(keys: Uint8Array, at: number, keyBytes: number): boolean {
-    const prefix = keys[at] ?? 0;
+    return isHeldAt(this.#indexesWith(keys[at] ?? 0), keys, at, keyBytes);
+  }
+
+  /**
+   * How many of the keys one behind the other come first of which it is quickly told that they are held: by the addon, in one call for each index. What follows may be held all the
+   * same. 0 without the addon.
+   */
+  heldFirst(keys: Uint8Array, count: number, keyBytes: number): number {
+    if (this.#findKeys === undefined || keyBytes < FOUND_KEY_BYTES_MIN || count < MANY_KEYS) return 0;
+    if (this.#states.length < count) this.#states = new Uint8Array(count);
+    const states = this.#states;
+    states.fill(KEY_STATE.absent, 0, count);
+    for (const index of this.#indexesWith(keys[0] ?? 0)) {
+      if (index.keyBytes !== keyBytes) continue;
+      // It may say that what another one holds is deleted.
+      if (index.keyPart === undefined) return 0;
+      this.#findKeys(keys, count, index.keyPart, states);
+    }
+    let held = 0;
+    while (held < count && states[held] === KEY_STATE.held) held++;
+    return held;
+  }
+
+  #indexesWith(prefix: number): readonly PackIndex[] {
     const indexes = this.#indexesOfPrefix[prefix] ?? this.#indexes.filter((index) => index.mayHavePrefix(prefix));
     this.#indexesOfPrefix[prefix] = indexes;
-    return isHeldAt(indexes, keys, at, keyBytes);
+    return indexes;
   }
 
   /** Whether a deletion is final, so that the content counts as never having been. */

@@ -61,6 +61,10 @@ export class ContentCodec {
   #opened = new Uint8Array(0);
 
   /** @param compresses - whether the index can say that a content is compressed */
+  get findKeys(): Kernels["findKeys"] {
+    return this.#kernels.findKeys;
+  }
+
   constructor(hasher: ContentHasher, sealer: ContentSealer, kernels: Kernels, compresses: boolean) {
     this.hasher = hasher;
     this.#sealer = sealer;

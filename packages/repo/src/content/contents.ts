@@ -140,7 +140,7 @@ export class Contents implements ContentWriter {
     this.indexBlobs = indexBlobs;
     const { storage, codec, clock, random, logger } = dependencies;
     const cache = options.indexCache === undefined ? undefined : cacheOf(this.format, options.indexCache);
-    this.#committed = new CommittedIndex({ storage, codec, clock, random, logger, blobs: indexBlobs, cache });
+    this.#committed = new CommittedIndex({ storage, codec, clock, random, logger, blobs: indexBlobs, cache, findKeys: codec.findKeys });
     this.#packs = new PackReader(dependencies.storage, options.cacheBytesMax ?? DEFAULT_CACHE_BYTES);
   }
 
@@ -225,9 +225,11 @@ export class Contents implements ContentWriter {
 
   storedKeys(keys: Uint8Array, count: number): number {
     const { keyBytes } = this;
+    // Nearly all are committed: a view of each key would cost more than looking it up, and a call for each is as much again.
     let stored = 0;
-    // Nearly all are committed: a view of each key would cost more than looking it up.
     while (stored < count) {
+      stored += this.#committed.heldFirst(keys.subarray(stored * keyBytes), count - stored, keyBytes);
+      if (stored === count) break;
       const at = stored * keyBytes;
       if (!this.#committed.hasAt(keys, at, keyBytes) && !this.hasKey(keys.slice(at, at + keyBytes))) break;
       stored++;

@@ -73,8 +73,8 @@ class FormatV1 implements IndexFormat {
     this.stride = keyBytes + ENTRY_BYTES;
   }
 
-  isDeleted(bytes: Uint8Array, keyAt: number): boolean {
-    return u32(bytes, keyAt + this.keyBytes + V1_ENTRY_AT.offset) >>> 31 === 1;
+  get deletedAt(): number {
+    return this.keyBytes + V1_ENTRY_AT.offset;
   }
 
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {

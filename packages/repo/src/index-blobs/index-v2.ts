@@ -128,8 +128,8 @@ class FormatV2 implements IndexFormat {
     this.stride = layout.keyBytes + layout.entryBytes;
   }
 
-  isDeleted(bytes: Uint8Array, keyAt: number): boolean {
-    return u32(bytes, keyAt + this.keyBytes + V2_ENTRY_AT.offset) >>> 31 === 1;
+  get deletedAt(): number {
+    return this.keyBytes + V2_ENTRY_AT.offset;
   }
 
   entryFrom(bytes: Uint8Array, keyAt: number): IndexEntry {

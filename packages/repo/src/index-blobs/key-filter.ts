@@ -14,7 +14,9 @@
  * Hashes are keyed, so they spread evenly; when they do not, lookups become slower, never wrong. Numbers are in the byte order of the machine.
  */
 import { invariant } from "@drayage/base";
-import { corruptIndex, type PackIndex } from "./pack-index.ts";
+import { KEY_PART, type KeyPart } from "@drayage/kernels";
+import { BLOCK_BYTES_MAX, type BlockPlaces } from "./block-cache.ts";
+import { corruptIndex, type IndexFormat, type PackIndex } from "./pack-index.ts";
 
 const HEADER_WORDS = 2;
 const SECTION_WORDS = 5;
@@ -31,6 +33,7 @@ export class KeyFilter {
   /** Behind the last position of the stretch that `seek` found. */
   end = 0;
   readonly #words: Uint32Array;
+  readonly #printsAt: number;
   readonly #prints: Uint16Array;
   /** Where the section of a prefix byte is described, 0 where there is none. */
   readonly #sections = new Uint32Array(256);
@@ -44,7 +47,25 @@ export class KeyFilter {
     this.#words = words;
     const printsAt = this.#takeSections(sectionCount);
     if (memory.byteLength !== byteLengthOf(printsAt, entryCount)) throw corruptIndex("its filter has another length than its parts");
+    this.#printsAt = printsAt;
     this.#prints = new Uint16Array(memory, printsAt * 4, entryCount);
+  }
+
+  /** The filter and the index behind it, in memory or in blocks, for looking up many keys at once. */
+  partOf(
+    { keyBytes, stride, deletedAt, entriesAt }: IndexFormat,
+    entries: { readonly bytes: Uint8Array } | (BlockPlaces & { readonly blockEntries: number }),
+  ): KeyPart {
+    const shape = new Uint32Array(KEY_PART.words);
+    const facts = { keyBytes, stride, deletedAt, printsAt: this.#printsAt };
+    const filter = new Uint8Array(this.memory);
+    if (!("blocks" in entries)) {
+      putShape(shape, { ...facts, entriesAt });
+      return { shape, filter, bytes: entries.bytes, owners: NONE, blocks: NONE };
+    }
+    const { bytes, owners, blocks, owner, firstSlot, blockEntries } = entries;
+    putShape(shape, { ...facts, owner, firstSlot, blockEntries, blockBytes: BLOCK_BYTES_MAX });
+    return { shape, filter, bytes, owners, blocks };
   }
 
   get byteLength(): number {
@@ -94,6 +115,12 @@ export class KeyFilter {
     if (position !== this.entryCount) throw corruptIndex("its filter is for another number of entries");
     return bucketsAt;
   }
+}
+
+const NONE = new Uint32Array(0);
+
+function putShape(shape: Uint32Array, facts: Partial<Record<keyof typeof KEY_PART, number>>): void {
+  for (const [name, value] of Object.entries(facts)) shape[KEY_PART[name as keyof typeof KEY_PART]] = value;
 }
 
 /** Builds the filter of an index. Throws REPO_CORRUPT when its keys do not ascend: neither a search nor a merge would be right then. */

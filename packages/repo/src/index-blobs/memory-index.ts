@@ -1,7 +1,8 @@
 /** An index that lies in memory as it was stored. */
 import { invariant } from "@drayage/base";
+import type { KeyPart } from "@drayage/kernels";
 import type { KeyFilter } from "./key-filter.ts";
-import type { IndexBytes, IndexEntry, IndexFormat, IndexScan, PackIndex } from "./pack-index.ts";
+import { type IndexBytes, type IndexEntry, type IndexFormat, type IndexScan, isDeletedEntry, type PackIndex } from "./pack-index.ts";
 
 /** Bytes in memory as the source of an index. */
 export function memoryBytes(bytes: Uint8Array): IndexBytes {
@@ -17,11 +18,13 @@ export class MemoryIndex implements PackIndex {
   /** Says quickly where a key may be; without it every lookup is a search. */
   readonly filter: KeyFilter | undefined;
   readonly format: IndexFormat;
+  readonly keyPart: KeyPart | undefined;
 
   constructor(bytes: Uint8Array, format: IndexFormat, filter?: KeyFilter) {
     this.bytes = bytes;
     this.filter = filter;
     this.format = format;
+    this.keyPart = filter?.partOf(format, { bytes });
     this.version = format.version;
     this.entryCount = format.entryCount;
     this.keyBytes = format.keyBytes;
@@ -46,7 +49,7 @@ export class MemoryIndex implements PackIndex {
   }
 
   isDeletedAt(position: number): boolean {
-    return this.format.isDeleted(this.bytes, this.#offsetOf(position));
+    return isDeletedEntry(this.format, this.bytes, this.#offsetOf(position));
   }
 
   lowerBound(key: Uint8Array): number {

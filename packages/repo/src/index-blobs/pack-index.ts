@@ -1,5 +1,6 @@
 /** What an index says, whichever version it has and wherever it is kept: entries by content key, read from the raw bytes one at a time. */
 import { DrayError } from "@drayage/base";
+import type { KeyPart } from "@drayage/kernels";
 
 export interface IndexEntry {
   /** Prefix byte ‖ hash. A view of the index: copy it to keep it. */
@@ -44,6 +45,8 @@ export interface PackIndex {
   find(key: Uint8Array): number;
   /** The same of the key of `keyBytes` bytes that begins at `at`. */
   findAt(keys: Uint8Array, at: number): number;
+  /** For looking up many keys at once; undefined where there is no filter. */
+  readonly keyPart: KeyPart | undefined;
   /** Goes through the entries from a position on. */
   scan(from: number): IndexScan;
 }
@@ -80,8 +83,13 @@ export interface IndexFormat {
   entryFrom(bytes: Uint8Array, at: number): IndexEntry;
   /** The same, filled into `entry`, all but its key. */
   valueInto(bytes: Uint8Array, at: number, entry: EntryDraft): void;
-  /** Whether the entry whose key begins at `at` is one of a deleted content. */
-  isDeleted(bytes: Uint8Array, at: number): boolean;
+  /** The byte of an entry whose highest bit says that the content is deleted. */
+  readonly deletedAt: number;
+}
+
+/** Whether the entry whose key begins at `at` is one of a deleted content. */
+export function isDeletedEntry({ deletedAt }: IndexFormat, bytes: Uint8Array, at: number): boolean {
+  return (bytes[at + deletedAt] as number) >>> 7 === 1;
 }
 
 /** The entry of a key, or undefined. */

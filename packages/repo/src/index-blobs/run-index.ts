@@ -6,9 +6,10 @@
 import { readSync, unlinkSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { DrayError, invariant } from "@drayage/base";
+import type { KeyPart } from "@drayage/kernels";
 import { BLOCK_BYTES_MAX, type BlockCache, type BlockSource } from "./block-cache.ts";
 import { KeyFilter } from "./key-filter.ts";
-import type { IndexEntry, IndexFormat, IndexScan, PackIndex } from "./pack-index.ts";
+import { type IndexEntry, type IndexFormat, type IndexScan, isDeletedEntry, type PackIndex } from "./pack-index.ts";
 import type { RunFile, RunParts } from "./run-file.ts";
 
 /** Blocks that a walk reads at once. */
@@ -23,6 +24,7 @@ export class RunIndex implements PackIndex, BlockSource {
   readonly serial: number = ++serials;
   readonly file: RunFile;
   readonly format: IndexFormat;
+  readonly keyPart: KeyPart;
   readonly #filter: KeyFilter;
   readonly #cache: BlockCache;
   /** Where in the block that `#blockOf` gave the entry begins. */
@@ -34,6 +36,7 @@ export class RunIndex implements PackIndex, BlockSource {
     this.parts = parts;
     this.#cache = cache;
     this.#filter = new KeyFilter(parts.filter);
+    this.keyPart = this.#filter.partOf(format, { ...cache.placesOf(this), blockEntries: parts.blockEntries });
     this.version = format.version;
     this.entryCount = format.entryCount;
     this.keyBytes = format.keyBytes;
@@ -59,7 +62,7 @@ export class RunIndex implements PackIndex, BlockSource {
 
   isDeletedAt(position: number): boolean {
     const block = this.#blockOf(position);
-    return this.format.isDeleted(block, this.#entryAt);
+    return isDeletedEntry(this.format, block, this.#entryAt);
   }
 
   lowerBound(key: Uint8Array): number {
