@@ -15,7 +15,7 @@ import type { RepositoryFormat } from "../format/repository-format.ts";
 import type { ActiveIndexBlobs, IndexBlobs } from "../index-blobs/index-blobs.ts";
 import { removeTornBlob } from "../index-blobs/remove-torn-blob.ts";
 import { EPOCH_PREFIX } from "./epoch-names.ts";
-import { type EpochState, isSettled, listUncompacted, loadEpochState } from "./epoch-state.ts";
+import { type EpochState, isSettled, listUncompacted, loadEpochState, loadWriteEpoch } from "./epoch-state.ts";
 
 /** A write may begin with this much of the state's time left. */
 const WRITE_NEEDS = 0.75;
@@ -32,28 +32,30 @@ export interface EpochDependencies {
   readonly logger: Logger;
 }
 
-interface Loaded {
-  readonly state: EpochState;
+interface Loaded<T> {
+  readonly value: T;
   readonly validUntilMs: number;
 }
 
 export class EpochIndexBlobs implements IndexBlobs {
   readonly #on: EpochDependencies;
-  #loaded: Loaded | undefined;
+  #state: Loaded<EpochState> | undefined;
+  /** All of the state that a write needs: it costs a list instead of seven. */
+  #writeEpoch: Loaded<number> | undefined;
 
   constructor(dependencies: EpochDependencies) {
     this.#on = dependencies;
   }
 
   async active(signal?: AbortSignal): Promise<ActiveIndexBlobs> {
-    this.#loaded = undefined;
+    this.invalidate();
     for (let attempt = 1; ; attempt++) {
       const loaded = await this.#current(0, signal);
-      const blobs = await this.#activeOf(loaded.state, signal);
+      const blobs = await this.#activeOf(loaded.value, signal);
       // Listing settled epochs took time; what they held may have been compacted away since the state was loaded.
-      if (this.#isValid(loaded)) return { blobs, deletionWatermark: loaded.state.deletionWatermark };
+      if (this.#isValid(loaded)) return { blobs, deletionWatermark: loaded.value.deletionWatermark };
       if (attempt === LOADS_MAX) throw tooSlow("list the index blobs");
-      this.#loaded = undefined;
+      this.invalidate();
     }
   }
 
@@ -73,12 +75,13 @@ export class EpochIndexBlobs implements IndexBlobs {
 
   /** The state, with at least this part of its time left. */
   async state(remaining = 0, signal?: AbortSignal): Promise<EpochState> {
-    return (await this.#current(remaining, signal)).state;
+    return (await this.#current(remaining, signal)).value;
   }
 
   /** Makes the next caller load the state again. */
   invalidate(): void {
-    this.#loaded = undefined;
+    this.#state = undefined;
+    this.#writeEpoch = undefined;
   }
 
   get parameters(): EpochParameters {
@@ -92,13 +95,13 @@ export class EpochIndexBlobs implements IndexBlobs {
    * stored, and the same index is written again under the same name, or in a later epoch.
    */
   async #tryWrite(sealed: readonly { readonly id: string; readonly data: Uint8Array }[], signal?: AbortSignal): Promise<string[] | undefined> {
-    let loaded = await this.#current(WRITE_NEEDS, signal);
-    const epoch = loaded.state.writeEpoch;
+    let known = await this.#currentEpoch(WRITE_NEEDS, signal);
+    const epoch = known.value;
     const written: string[] = [];
     for (const { id, data } of sealed) {
-      if (!this.#isValid(loaded)) {
-        loaded = await this.#current(WRITE_NEEDS, signal);
-        if (loaded.state.writeEpoch !== epoch) return undefined;
+      if (!this.#isValid(known)) {
+        known = await this.#currentEpoch(WRITE_NEEDS, signal);
+        if (known.value !== epoch) return undefined;
       }
       const name = `${EPOCH_PREFIX.uncompacted}${epoch}_${id}`;
       try {
@@ -109,13 +112,10 @@ export class EpochIndexBlobs implements IndexBlobs {
       }
       written.push(name);
     }
-    this.#loaded = undefined;
-    const after = await this.#current(0, signal);
-    if (after.state.writeEpoch >= epoch + 2) {
-      throw new DrayError(
-        "BLOB_UNAVAILABLE",
-        `Cannot write index blobs: it took so long that epoch ${epoch} is closed, ${after.state.writeEpoch} is written now`,
-      );
+    this.invalidate();
+    const after = await this.#currentEpoch(0, signal);
+    if (after.value >= epoch + 2) {
+      throw new DrayError("BLOB_UNAVAILABLE", `Cannot write index blobs: it took so long that epoch ${epoch} is closed, ${after.value} is written now`);
     }
     return written;
   }
@@ -135,24 +135,41 @@ export class EpochIndexBlobs implements IndexBlobs {
     return blobs;
   }
 
-  #isValid({ validUntilMs }: Loaded): boolean {
+  #isValid({ validUntilMs }: Loaded<unknown>): boolean {
     return this.#on.clock.monotonicMs() < validUntilMs;
   }
 
+  /** Whether at least this part of its time is left. */
+  #isLeft(known: Loaded<unknown> | undefined, remaining: number): boolean {
+    return known !== undefined && known.validUntilMs - this.#on.clock.monotonicMs() > remaining * this.parameters.refreshFrequencyMs;
+  }
+
   /** The state with at least this part of its time left; loads it when there is less. */
-  async #current(remaining: number, signal?: AbortSignal): Promise<Loaded> {
-    const { clock, storage } = this.#on;
-    const frequencyMs = this.parameters.refreshFrequencyMs;
-    const known = this.#loaded;
-    if (known !== undefined && known.validUntilMs - clock.monotonicMs() > remaining * frequencyMs) return known;
+  async #current(remaining: number, signal?: AbortSignal): Promise<Loaded<EpochState>> {
+    const known = this.#state;
+    if (known !== undefined && this.#isLeft(known, remaining)) return known;
+    const loaded = await this.#load(() => loadEpochState(this.#on.storage, signal), signal);
+    this.#state = loaded;
+    this.#writeEpoch = { value: loaded.value.writeEpoch, validUntilMs: loaded.validUntilMs };
+    return loaded;
+  }
+
+  /** The write epoch in the same way. */
+  async #currentEpoch(remaining: number, signal?: AbortSignal): Promise<Loaded<number>> {
+    const known = this.#writeEpoch;
+    if (known !== undefined && this.#isLeft(known, remaining)) return known;
+    this.#writeEpoch = await this.#load(() => loadWriteEpoch(this.#on.storage, signal), signal);
+    return this.#writeEpoch;
+  }
+
+  /** What is valid from the moment when its loading began. */
+  async #load<T>(load: () => Promise<T>, signal?: AbortSignal): Promise<Loaded<T>> {
+    const { clock } = this.#on;
     let delayMs = FIRST_DELAY_MS;
     for (let attempt = 1; attempt <= LOADS_MAX; attempt++) {
-      const validUntilMs = clock.monotonicMs() + frequencyMs;
-      const loaded: Loaded = { state: await loadEpochState(storage, signal), validUntilMs };
-      if (this.#isValid(loaded)) {
-        this.#loaded = loaded;
-        return loaded;
-      }
+      const validUntilMs = clock.monotonicMs() + this.parameters.refreshFrequencyMs;
+      const loaded: Loaded<T> = { value: await load(), validUntilMs };
+      if (this.#isValid(loaded)) return loaded;
       await clock.sleep(delayMs, signal);
       delayMs = Math.min(delayMs * DELAY_FACTOR, DELAY_MAX_MS);
     }

@@ -48,6 +48,11 @@ export async function loadEpochState(storage: BlobStorage, signal?: AbortSignal)
   };
 }
 
+/** The epoch that is written now, by one list. */
+export async function loadWriteEpoch(storage: BlobStorage, signal?: AbortSignal): Promise<number> {
+  return largest(await listBlobs(storage, EPOCH_PREFIX.marker, signal));
+}
+
 /** The index blobs that were written in an epoch and not yet compacted away. */
 export function listUncompacted(storage: BlobStorage, epoch: number, signal?: AbortSignal): Promise<BlobMetadata[]> {
   return listBlobs(storage, `${EPOCH_PREFIX.uncompacted}${epoch}_`, signal);

@@ -180,6 +180,21 @@ describe("writing index blobs", () => {
     expect(await listsBeforePut()).toBeGreaterThan(0);
   });
 
+  it("lists the markers of epochs alone, once the epoch is not known and once behind the put", async () => {
+    const { repository, storage, contents } = await watched(() => Promise.resolve());
+    for (const [minutes, lists] of [
+      [0, ["xe"]],
+      [0, ["xe"]],
+      [16, ["xe", "xe"]],
+    ] as const) {
+      repository.clock.jump(minutes * MINUTE_MS);
+      const from = storage.calls;
+      await contents.indexBlobs.write([utf8(`index ${from}`)], "s1");
+      const listed = storage.history.slice(from).filter(({ operation }) => operation === "list");
+      expect(listed.map(({ id }) => id)).toEqual(lists);
+    }
+  });
+
   it("starts over in the new epoch when the state ran out in the middle and the epoch had advanced", async () => {
     let puts = 0;
     const { repository, contents } = await watched(async (_id, at) => {
