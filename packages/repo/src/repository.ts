@@ -81,9 +81,14 @@ export class Repository {
     this.clock = clock;
     this.random = random;
     this.objects = new ObjectReader(contents, parts.decompress);
+    let minChunkBytes: number | undefined;
     this.objectWriters = {
       contents,
       createSplitter: (name) => parts.createSplitter(name ?? format.splitter),
+      get minChunkBytes() {
+        minChunkBytes ??= parts.createSplitter(format.splitter).minChunkBytes;
+        return minChunkBytes;
+      },
       metadataCompressor: format.indexVersion >= 2 ? DEFAULT_METADATA_COMPRESSOR : undefined,
       buffers: new BufferPool(),
     };

@@ -8,7 +8,7 @@
  */
 import { hasCode } from "@drayage/base";
 import { ATTRIBUTES, type ComparedDirectory, comparedMemory, type DirectoryNames, FOUND, ROW, ROW_SLOTS, RUN } from "@drayage/kernels";
-import { type DirectoryEntry, type DirectorySummary, LISTING_PREFIX, type ObjectId, parseObjectId } from "@drayage/repo";
+import { type DirectorySummary, LISTING_PREFIX, type ObjectId, parseObjectId } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { type FileStat, RowFacts } from "./source-entry.ts";
 import { timeNsOf } from "./stretch-listing.ts";
@@ -72,14 +72,14 @@ export class DirectoryComparison {
   }
 
   /**
-   * Compares a directory of a walk with the one that its parent has by that name. Undefined where it cannot be told. Throws what the repository throws.
+   * Compares a directory of a walk with the one that its parent has by that name, whose object is `parent`. Undefined where it cannot be told. Throws what the repository throws.
    * @param name - a byte string
    */
-  async compare(walk: Walk, name: string, parent: DirectoryEntry): Promise<SameDirectory | ScannedDirectory | undefined> {
+  async compare(walk: Walk, name: string, parent: ObjectId): Promise<SameDirectory | ScannedDirectory | undefined> {
     const keyBytes = this.#keyBytes;
     const avoid = walk.rules === undefined ? "" : walk.rules.namesWithRulesIn(name);
     if (keyBytes === undefined || avoid === undefined) return undefined;
-    const text = await this.#listing(parent.objectId);
+    const text = await this.#listing(parent);
     if (text === undefined) return undefined;
     if (avoid !== this.#avoid.text) this.#avoid = { text: avoid, bytes: Buffer.from(avoid, "latin1") };
     const options = { attributes: this.#context.xattrs, avoid: this.#avoid.bytes };
@@ -93,7 +93,7 @@ export class DirectoryComparison {
       if (this.stored(count) < count) return undefined;
       const maxTimeNs = count === 0 ? stat.mtimeNs : timeNsOf(runs[RUN.seconds] ?? 0, runs[RUN.nanoseconds] ?? 0);
       const size = count === 0 ? 0 : (runs[RUN.bytes] ?? 0);
-      return { kind: "same", stat, objectId: parent.objectId, summary: { ...NOTHING_ELSE, files: count, size, maxTimeNs } };
+      return { kind: "same", stat, objectId: parent, summary: { ...NOTHING_ELSE, files: count, size, maxTimeNs } };
     }
     const end = count === 0 ? 0 : (ends[count - 1] ?? 0);
     return {

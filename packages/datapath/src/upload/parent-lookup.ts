@@ -4,7 +4,7 @@
  */
 import { hasCode } from "@drayage/base";
 import type { ParentText } from "@drayage/kernels";
-import { compareEntries, type DirectoryEntry, type ObjectId, type ObjectReader, RawListing } from "@drayage/repo";
+import { compareEntries, type DirectoryEntry, type ObjectId, type ObjectReader, type PeekedEntry, RawListing } from "@drayage/repo";
 import { ParentCursor } from "./parent-cursor.ts";
 
 /** An invalid byte of a name that Kopia wrote: its true bytes are not known, and it is out of order. */
@@ -16,8 +16,8 @@ export class ParentLookup {
   readonly #decoded: () => ParentCursor;
   /** Where the listing is not in the usual form. */
   #cursor: ParentCursor | undefined;
-  /** What `find` gave last: it is passed, so that the text after it can be matched. */
-  #found: DirectoryEntry | undefined;
+  /** What was found last: it is passed, so that the text after it can be matched. */
+  #found: PeekedEntry | undefined;
   #opened = false;
   #ended = false;
 
@@ -31,19 +31,29 @@ export class ParentLookup {
   async find(key: Pick<DirectoryEntry, "name" | "type">): Promise<DirectoryEntry | undefined> {
     await this.#open();
     if (this.#cursor !== undefined) return await this.#cursor.find(key);
-    if (this.#found !== undefined && compareEntries(this.#found, key) === 0) return this.#found;
-    return await this.#reading(async () => {
-      for (;;) {
-        const next = await this.#raw.peek();
-        if (next === undefined) return undefined;
-        const order = next.entry.name.includes(REPLACED) ? -1 : compareEntries(next.entry, key);
-        if (order > 0) return undefined;
-        await this.#raw.pass(next);
-        if (order < 0) continue;
-        this.#found = next.entry;
-        return next.entry;
-      }
-    });
+    return await this.#reading(async () => (await this.#seek(key))?.decode());
+  }
+
+  /** The object of the directory of this name, in the same way: the rest of its entry is not decoded for it. */
+  async directoryObject(name: string): Promise<ObjectId | undefined> {
+    await this.#open();
+    const key = { name, type: "directory" } as const;
+    if (this.#cursor !== undefined) return (await this.#cursor.find(key))?.objectId;
+    return (await this.#reading(() => this.#seek(key)))?.key.objectId;
+  }
+
+  async #seek(key: Pick<DirectoryEntry, "name" | "type">): Promise<PeekedEntry | undefined> {
+    if (this.#found !== undefined && compareEntries(this.#found.key, key) === 0) return this.#found;
+    for (;;) {
+      const next = await this.#raw.peek();
+      if (next === undefined) return undefined;
+      const order = next.key.name.includes(REPLACED) ? -1 : compareEntries(next.key, key);
+      if (order > 0) return undefined;
+      await this.#raw.pass(next);
+      if (order < 0) continue;
+      this.#found = next;
+      return next;
+    }
   }
 
   /** See RawListing.text; undefined also where the listing is in another form, and `find` is to be asked. Throws what reading contents throws. */

@@ -283,9 +283,9 @@ export class TreeUpload {
   }
 
   async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {
-    const parents: DirectoryEntry[] = [];
+    const parents: ObjectId[] = [];
     for (const lookup of walk.parents) {
-      const found = await lookup.find({ name, type: "directory" });
+      const found = await lookup.directoryObject(name);
       if (found !== undefined) parents.push(found);
     }
     const [first, ...others] = parents;
@@ -301,7 +301,7 @@ export class TreeUpload {
     return await this.#walkBelow(walk, name, path, compared.directory, compared.stat, others, { attributes: compared.attributes, scanned: compared });
   }
 
-  async #openUnknown(walk: Walk, index: number, name: string, path: string, parents: readonly DirectoryEntry[]): Promise<WalkedDirectory | undefined> {
+  async #openUnknown(walk: Walk, index: number, name: string, path: string, parents: readonly ObjectId[]): Promise<WalkedDirectory | undefined> {
     const rows = new Float64Array(ROW_SLOTS);
     this.context.files.statEntries(walk.directory.fd, walk.names, { from: index, to: index + 1 }, this.context.xattrs, rows);
     this.checkRow(walk, rows, 0, name);
@@ -326,15 +326,14 @@ export class TreeUpload {
     path: string,
     child: AnchoredDirectory,
     stat: FileStat,
-    parents: readonly DirectoryEntry[],
+    parents: readonly ObjectId[],
     known: KnownDirectory,
   ): Promise<WalkedDirectory> {
     const entry = { name, type: "directory" as const, size: 0, ...factsOf(stat) };
     const underWay = this.#begin(entry);
     try {
       walk.underWay.children.add(underWay);
-      const ids = parents.map(({ objectId }) => objectId);
-      const { complete } = await this.#walk(child, path, underWay, ids, walk.rules, known);
+      const { complete } = await this.#walk(child, path, underWay, parents, walk.rules, known);
       const outcome = complete.then((written): Outcome => ({ entry: { ...entry, ...written } })).finally(() => child.close());
       outcome.catch(() => undefined);
       return { outcome, underWay };

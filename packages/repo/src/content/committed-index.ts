@@ -98,12 +98,12 @@ export class CommittedIndex {
 
   /** The entry that holds, also one that is deleted for good; `isDropped` tells. */
   find(key: Uint8Array): IndexEntry | undefined {
-    return findIn(this.#indexes, key);
+    return findIn(this.#indexesWith(key[0] ?? 0), key);
   }
 
   /** Whether a content is there that is not deleted. */
   has(key: Uint8Array): boolean {
-    return isHeldBy(this.#indexes, key);
+    return isHeldBy(this.#indexesWith(key[0] ?? 0), key);
   }
 
   /** The same of a key that begins at `at`. */

@@ -484,10 +484,8 @@ export class Contents implements ContentWriter {
   /** The entry that holds over everything we know, deleted ones included. */
   #find(id: ContentId, key: Uint8Array): IndexEntry | undefined {
     let winner = this.#session?.find(id, key);
-    for (const entry of [...this.#flushing.map((session) => session.find(id, key)), this.#committed.find(key)]) {
-      if (entry !== undefined && (winner === undefined || prevails(entry, winner))) winner = entry;
-    }
-    return winner;
+    for (const session of this.#flushing) winner = prevailing(session.find(id, key), winner);
+    return prevailing(this.#committed.find(key), winner);
   }
 
   /** The entry, unless its deletion is final. */
@@ -529,6 +527,11 @@ export class Contents implements ContentWriter {
       throw new DrayError("REPO_READ_ONLY", `Cannot write to repository at "${this.storage.description}": it was opened to be read only`);
     }
   }
+}
+
+/** That of two entries which holds, where there are any. */
+function prevailing(entry: IndexEntry | undefined, other: IndexEntry | undefined): IndexEntry | undefined {
+  return entry !== undefined && (other === undefined || prevails(entry, other)) ? entry : other;
 }
 
 function infoOf(id: ContentId, entry: IndexEntry): ContentInfo {

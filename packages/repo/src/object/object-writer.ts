@@ -38,6 +38,8 @@ export interface ObjectWriterContext {
   readonly contents: ContentWriter;
   /** A splitter by name, or that of the repository. */
   readonly createSplitter: (name?: string) => Splitter;
+  /** What is shorter than this the repository's splitter leaves in one piece. */
+  readonly minChunkBytes: number;
   /** Compressor of lists and directories. */
   readonly metadataCompressor: string | undefined;
   readonly buffers: BufferPool;

@@ -33,7 +33,8 @@ export interface DirectoryEntry {
 }
 
 const LETTERS = { file: "f", directory: "d", symlink: "s" } as const satisfies Record<EntryType, string>;
-const TYPES: Readonly<Record<string, EntryType>> = { f: "file", d: "directory", s: "symlink" };
+/** By the letter of a listing. */
+export const ENTRY_TYPES: Readonly<Record<string, EntryType>> = { f: "file", d: "directory", s: "symlink" };
 
 export function encodeDirectoryEntry(entry: DirectoryEntry): string {
   let text = "{";
@@ -55,7 +56,7 @@ export function encodeDirectoryEntry(entry: DirectoryEntry): string {
 export function decodeDirectoryEntry(value: unknown, what: string): DirectoryEntry {
   const members = isMembers(value) ? value : {};
   const { name = "", type: letter, mode, size = 0, mtime, uid = 0, gid = 0, obj, summ } = members;
-  const type = typeof letter === "string" ? TYPES[letter] : undefined;
+  const type = typeof letter === "string" ? ENTRY_TYPES[letter] : undefined;
   if (typeof name !== "string" || type === undefined || typeof obj !== "string" || !isCount(size) || !isCount(uid) || !isCount(gid)) {
     throw new DrayError("REPO_CORRUPT", `Cannot read ${what}: ${JSON.stringify(value)?.slice(0, 300)} is not an entry of a directory`);
   }

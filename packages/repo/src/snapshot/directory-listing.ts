@@ -9,9 +9,9 @@
 import { concat, DrayError, utf8 } from "@drayage/base";
 import type { WrittenContent } from "../content-port.ts";
 import { EntryDocument } from "../object/entry-document.ts";
-import type { ObjectId } from "../object/object-id.ts";
+import { directObjectId, type ObjectId } from "../object/object-id.ts";
 import type { ObjectReader } from "../object/object-reader.ts";
-import { ObjectWriter, type ObjectWriterContext } from "../object/object-writer.ts";
+import { ObjectWriter, type ObjectWriterContext, type ObjectWriterOptions } from "../object/object-writer.ts";
 import { type DirectoryEntry, decodeDirectoryEntry, encodeDirectoryEntry } from "./directory-entry.ts";
 import { type DirectorySummary, decodeSummary, encodeSummary, type FailedEntry, SummaryBuilder } from "./directory-summary.ts";
 import { decodeListingExtension, encodeListingExtension, type ListingExtension, MEMBER, noListingExtension } from "./extended-metadata.ts";
@@ -54,9 +54,10 @@ export interface EncodedFiles {
 }
 
 export class DirectoryListingWriter {
-  readonly #createObject: () => ObjectWriter;
+  readonly #context: ObjectWriterContext;
+  readonly #options: ObjectWriterOptions;
   readonly #summary = new SummaryBuilder();
-  /** Made when there is text for it: nothing is ever written of a listing that turns out to be the parent's. */
+  /** Made when there is more text than is kept here: nothing is ever written of a listing that turns out to be the parent's, and a short one is one content. */
   #object: ObjectWriter | undefined;
   /** What was not yet handed to the object: a few pieces long at most. */
   #pending = EMPTY;
@@ -64,12 +65,12 @@ export class DirectoryListingWriter {
   #isEmpty = true;
 
   constructor(context: ObjectWriterContext, onContent?: (written: WrittenContent, length: number) => void) {
-    this.#createObject = () =>
-      new ObjectWriter(context, {
-        prefix: LISTING_PREFIX,
-        ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
-        ...(onContent === undefined ? {} : { onContent }),
-      });
+    this.#context = context;
+    this.#options = {
+      prefix: LISTING_PREFIX,
+      ...(context.metadataCompressor === undefined ? {} : { compressor: context.metadataCompressor }),
+      ...(onContent === undefined ? {} : { onContent }),
+    };
   }
 
   /** Appends an entry; they must come in the order of `compareEntries`. */
@@ -104,8 +105,17 @@ export class DirectoryListingWriter {
   async finish(end: ListingEnd, signal?: AbortSignal): Promise<WrittenDirectory> {
     const summary = this.#summary.build(end.mtimeNs);
     this.#putText((this.#isEmpty ? "null" : "]") + tail(summary, end.extension ?? noListingExtension));
+    if (this.#object === undefined && this.#length < this.#context.minChunkBytes) return { objectId: await this.#storeShort(signal), summary };
     const object = await this.#flush(signal);
     return { objectId: (await object.finish(signal)).objectId, summary };
+  }
+
+  /** Stores what is there as the one content that a writer would make of it. */
+  async #storeShort(signal: AbortSignal | undefined): Promise<ObjectId> {
+    const text = this.#pending.subarray(0, this.#length);
+    const written = await this.#context.contents.write(text, this.#options, signal);
+    this.#options.onContent?.(written, text.length);
+    return directObjectId(written.id);
   }
 
   /** A listing of what was added so far and `more`, marked incomplete; the writer goes on as before. */
@@ -132,7 +142,7 @@ export class DirectoryListingWriter {
   }
 
   #opened(): ObjectWriter {
-    this.#object ??= this.#createObject();
+    this.#object ??= new ObjectWriter(this.#context, this.#options);
     return this.#object;
   }
 

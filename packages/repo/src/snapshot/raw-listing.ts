@@ -5,9 +5,10 @@
  */
 import { asBuffer, DrayError } from "@drayage/base";
 import { endOfObject } from "@drayage/kernels";
-import type { ObjectId } from "../object/object-id.ts";
+import { type ObjectId, objectIdOf } from "../object/object-id.ts";
 import type { ObjectReader } from "../object/object-reader.ts";
-import { type DirectoryEntry, decodeDirectoryEntry } from "./directory-entry.ts";
+import { type DirectoryEntry, decodeDirectoryEntry, ENTRY_TYPES } from "./directory-entry.ts";
+import { MEMBER } from "./extended-metadata.ts";
 
 const HEAD = Buffer.from('{"stream":"kopia:directory","entries":[');
 const COMMA = 0x2c;
@@ -16,10 +17,21 @@ const CLOSE_BRACKET = 0x5d;
 /** A limit on memory, far above what anything writes. */
 const ENTRY_BYTES_MAX = 32 << 20;
 
+/** What an entry is found by, and its object. */
+export type EntryKey = Pick<DirectoryEntry, "name" | "type" | "objectId">;
+
 export interface PeekedEntry {
-  readonly entry: DirectoryEntry;
+  readonly key: EntryKey;
+  /** All of it. Throws REPO_CORRUPT. */
+  readonly decode: () => DirectoryEntry;
   readonly end: number;
 }
+
+/** The beginning of an entry with a name of plain text, as Kopia and this program write it. */
+const USUAL_KEY =
+  /^\{"name":"([ !#-[\]-~]+)","type":"([fds])",(?:"mode":"\d+",)?(?:"size":\d+,)?(?:"mtime":"[^"\\]*",)?(?:"uid":\d+,)?(?:"gid":\d+,)?"obj":"([^"\\]+)"/;
+/** What is added to an entry may give it another name. */
+const ADDED = `"${MEMBER}":`;
 
 export class RawListing {
   readonly #pieces: AsyncIterator<Uint8Array>;
@@ -77,7 +89,7 @@ export class RawListing {
       if (first !== undefined && first !== OPEN_BRACE) throw corrupt(this.#what, "an entry does not begin with a brace");
       const end = endOfObject(this.#bytes, this.#at, 0);
       if (end > 0) {
-        const found = { entry: decodeRawEntry(this.#bytes.subarray(this.#at, end), this.#what), end };
+        const found = peeked(this.#bytes.subarray(this.#at, end), end, this.#what);
         this.#peeked = { at: this.#at, bytes: this.#bytes, found };
         return found;
       }
@@ -125,6 +137,19 @@ export class RawListing {
     this.#bytes = rest.length === 0 ? asBuffer(next.value) : Buffer.concat([rest, next.value]);
     this.#at = 0;
   }
+}
+
+function peeked(text: Buffer, end: number, what: string): PeekedEntry {
+  const latin1 = text.toString("latin1");
+  const match = latin1.includes(ADDED) ? null : USUAL_KEY.exec(latin1);
+  const type = match === null ? undefined : ENTRY_TYPES[match[2] ?? ""];
+  let entry: DirectoryEntry | undefined;
+  const decode = (): DirectoryEntry => {
+    entry ??= decodeRawEntry(text, what);
+    return entry;
+  };
+  if (match === null || type === undefined) return { key: decode(), decode, end };
+  return { key: { name: match[1] ?? "", type, objectId: objectIdOf(match[3] ?? "") }, decode, end };
 }
 
 /** The entry of this text. Throws REPO_CORRUPT, naming `what` it is part of. */

@@ -8,6 +8,7 @@ import type { DirectoryEntry } from "./directory-entry.ts";
 import { compareEntries, DirectoryListing, DirectoryListingWriter, loadDirectory } from "./directory-listing.ts";
 import type { ListingExtension } from "./extended-metadata.ts";
 import { byteStringOf, goJsonBytes, goJsonString, goMode, goTime, isUtf8, parseGoMode, parseGoTime, textOfByteString } from "./go-text.ts";
+import { RawListing } from "./raw-listing.ts";
 import { decodeSnapshot, encodeSnapshot, labelsOfSnapshot } from "./snapshot-manifest.ts";
 import { formatSnapshotSource, parseSnapshotSource } from "./snapshot-source.ts";
 
@@ -178,6 +179,34 @@ describe("directory listings", () => {
   ])("%s is refused: %s", async (member) => {
     const { objects, id } = await storeText(`{"stream":"kopia:directory","entries":[{"name":"a","type":"f","size":8,"obj":"aa",${member}}],"summary":null}\n`);
     await expect(loadDirectory(objects.reader, id, 10)).rejects.toThrow(expect.objectContaining({ code: "REPO_CORRUPT" }));
+  });
+
+  it("a listing is the object that a writer makes of its text, of one content and of several", async () => {
+    for (const count of [0, 1, 2, 3, 30]) {
+      const { objectId, text } = await writeListing(Array.from({ length: count }, (_, i) => file(`file ${i + 10}`)));
+      expect((await storeText(text)).id).toBe(objectId);
+    }
+  });
+
+  it("an entry is found by what it is, whether its name is plain text or takes decoding", async () => {
+    const names = ["plain", "with space", 'quo"te', "back\\slash", "<&>", "tab\t", "ümlaut", "\u2028", "{", "obj", "\x7f"].map(byteStringOf);
+    const entries: DirectoryEntry[] = [...names, "\xff\xfe", "a\xffb"].map((name, i) => ({
+      ...file("", { mode: [0, 0o644, 0o4755][i % 3] ?? 0, size: i % 2, uid: i % 3, gid: i % 4, mtimeNs: BigInt(i % 2) }),
+      ...{ name, objectId: `ab${String(i).padStart(2, "0")}` as ObjectId },
+      ...(i % 4 === 1 ? { extension: { linkGroup: "7" } } : {}),
+    }));
+    const { objects, objectId } = await writeListing(entries.toSorted(compareEntries));
+    const wanted = await loadDirectory(objects.reader, objectId, 100);
+    const listing = new RawListing(objects.reader, objectId);
+    expect(await listing.open()).toBe(true);
+    for (const entry of wanted) {
+      const found = await listing.peek();
+      expect(found?.key).toMatchObject({ name: entry.name, type: entry.type, objectId: entry.objectId });
+      expect(found?.decode()).toEqual(entry);
+      if (found !== undefined) await listing.pass(found);
+    }
+    expect(await listing.peek()).toBeUndefined();
+    await listing.close();
   });
 
   it("a checkpoint lists what was added so far and says that it is incomplete", async () => {

@@ -77,6 +77,7 @@ export function memoryObjects(small: () => Splitter = () => new FixedSplitter(4 
     context: {
       contents,
       createSplitter: (name) => (name === SMALL ? small() : new FixedSplitter(LIST_CHUNK_BYTES)),
+      minChunkBytes: LIST_CHUNK_BYTES,
       metadataCompressor: DEFAULT_METADATA_COMPRESSOR,
       buffers: new BufferPool(),
     },
