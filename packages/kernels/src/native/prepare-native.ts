@@ -28,8 +28,8 @@ export interface PreparedNative {
 }
 
 const COMPILER_ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "NODE_COMPILE_CACHE"] as const;
-/** Five seconds of work, on a machine that has other work. */
-const COMPILE_MS_MAX = 120_000;
+/** A quarter of a minute of work, on a machine that may have much other work. */
+const COMPILE_MS_MAX = 300_000;
 const POLL_MS = 100;
 /** A lock older than any compilation was left behind by a process that was killed. */
 const LOCK_MS_MAX = 2 * COMPILE_MS_MAX;
