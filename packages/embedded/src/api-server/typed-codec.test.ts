@@ -33,6 +33,14 @@ describe("an object of a built-in kind", () => {
     expect(read({ apiVersion: "v1", kind: "Secret", data: { a: "AQ\n==" } })["data"]).toEqual({ a: "AQ==" });
   });
 
+  it.each(["apiregistration.k8s.io/v1 APIService", "apiextensions.k8s.io/v1 CustomResourceDefinition", "apps/v1 Deployment"])(
+    "of %s has a kind and a version",
+    (id) => {
+      const [apiVersion = "", kind = ""] = id.split(" ");
+      expect(readTyped({ apiVersion, kind, metadata: { name: "a" } }, apiVersion, kind)).toMatchObject({ object: { apiVersion, kind }, unknownFields: [] });
+    },
+  );
+
   it("names the fields it does not know, in the order of the document", () => {
     const { unknownFields } = readTyped(pod({ zeta: 1, containers: [{ name: "a", beta: 1 }], alpha: 1 }), "v1", "Pod");
     expect(unknownFields).toEqual(["spec.zeta", "spec.containers[0].beta", "spec.alpha"]);

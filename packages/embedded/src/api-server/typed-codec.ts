@@ -58,9 +58,9 @@ function fieldPlans(rows: readonly FieldRow[]): Map<string, FieldPlan> {
   return found;
 }
 
-/** `k8s.io.api.core.v1.Pod` is published as `io.k8s.api.core.v1.Pod`. */
+/** `k8s.io.api.core.v1.Pod` is published as `io.k8s.api.core.v1.Pod`; packages with an underscore, as kube_aggregator, have a hyphen there. */
 function hasTypeMeta(message: string): boolean {
-  const properties = builtInSchemas()[message.replace(/^k8s\.io\./, "io.k8s.").replace("apiextensions_apiserver", "apiextensions-apiserver")]?.properties;
+  const properties = builtInSchemas()[message.replace(/^k8s\.io\./, "io.k8s.").replaceAll("_", "-")]?.properties;
   return properties?.["kind"] !== undefined && properties["apiVersion"] !== undefined;
 }
 
