@@ -20,6 +20,12 @@ describe("NameFilter", () => {
     expect(new NameFilter([pattern], []).has(name)).toBe(fits);
   });
 
+  it.each(["shop[", "shop[]", "shop]", "[z-a]", "["])("takes %s, which is no pattern, for a name", (pattern) => {
+    const filter = new NameFilter([pattern], []);
+    expect(filter.has(pattern)).toBe(true);
+    expect(filter.has("shop")).toBe(false);
+  });
+
   it("lets an exclude win over an include", () => {
     const filter = new NameFilter(["app-*"], ["app-secret"]);
     expect(filter.has("app-web")).toBe(true);
@@ -42,7 +48,7 @@ describe("filter faults", () => {
     expect(scopedFilterFaults(["pods"], ["*"])).toHaveLength(1);
   });
 
-  it.each(["UPPER", "a**b", "a[", "a[]", "x".repeat(64), "a{b}"])("refuses %s as a namespace", (name) => {
+  it.each(["UPPER", "a**b", "a[", "a[]", "[b-a]", "x".repeat(64), "a{b}"])("refuses %s as a namespace", (name) => {
     expect(namespaceFilterFaults([name], [])).toHaveLength(1);
   });
 

@@ -13,17 +13,26 @@ export function globFault(pattern: string): string | undefined {
   if (pattern.includes("**")) return `pattern "${pattern}" contains two asterisks in a row`;
   const brackets = pattern.replace(/\[[^\][]+\]/g, "");
   if (/[[\]]/.test(brackets)) return `pattern "${pattern}" contains an empty or unbalanced bracket`;
+  if (expressionOf(pattern) === undefined) return `pattern "${pattern}" contains a range that begins after its end`;
   return undefined;
 }
 
+/** Total, since filters are also made of specs that nobody has checked yet: a wrong pattern stands for itself. */
 function compile(pattern: string): (name: string) => boolean {
   if (pattern === "*") return () => true;
-  if (!isGlob(pattern)) return (name) => name === pattern;
-  const source = pattern.replace(/\[([^\][]+)\]|[.+^${}()|\\\]]|\*|\?/g, (token, set: string | undefined) =>
+  const expression = isGlob(pattern) ? expressionOf(pattern) : undefined;
+  return expression === undefined ? (name) => name === pattern : (name) => expression.test(name);
+}
+
+function expressionOf(pattern: string): RegExp | undefined {
+  const source = pattern.replace(/\[([^\][]+)\]|[.+^${}()|\\[\]]|\*|\?/g, (token, set: string | undefined) =>
     set !== undefined ? `[${set.replace(/[\\^]/g, "\\$&")}]` : token === "*" ? ".*" : token === "?" ? "." : `\\${token}`,
   );
-  const expression = new RegExp(`^${source}$`, "s");
-  return (name) => expression.test(name);
+  try {
+    return new RegExp(`^${source}$`, "s");
+  } catch {
+    return undefined;
+  }
 }
 
 /** A name is in when no exclude fits and an include does; no includes at all stand for every name. */

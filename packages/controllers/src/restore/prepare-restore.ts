@@ -6,7 +6,7 @@ import { type ConfigMap, formatDuration, parseDuration } from "@drayage/kube";
 import { RestoreHooks } from "../hooks/restore-hooks.ts";
 import { type ModifierRule, parseResourceModifiers } from "../resource-modifiers/resource-modifiers.ts";
 import { LabelFilter } from "../resource-selection/label-filter.ts";
-import { filterFaults } from "../resource-selection/name-filter.ts";
+import { filterFaults, namespaceFilterFaults } from "../resource-selection/name-filter.ts";
 import type { ServerSettings } from "../server-settings.ts";
 
 export interface RestoreFacts {
@@ -96,7 +96,9 @@ function checkSelection(spec: RestoreSpec, faults: string[]): void {
   faults.push(...resources.map((fault) => `spec.includedResources, spec.excludedResources: ${fault}`));
   spec.excludedResources = [...new Set([...(spec.excludedResources ?? []), ...NEVER_RESTORED])];
   faults.push(
-    ...filterFaults(spec.includedNamespaces ?? [], spec.excludedNamespaces ?? []).map((fault) => `spec.includedNamespaces, spec.excludedNamespaces: ${fault}`),
+    ...namespaceFilterFaults(spec.includedNamespaces ?? [], spec.excludedNamespaces ?? []).map(
+      (fault) => `spec.includedNamespaces, spec.excludedNamespaces: ${fault}`,
+    ),
   );
   if (spec.labelSelector !== undefined && spec.labelSelector !== null && spec.orLabelSelectors !== undefined && spec.orLabelSelectors !== null) {
     faults.push("spec.labelSelector and spec.orLabelSelectors are both given, where only one can be");
