@@ -295,7 +295,8 @@ void readFile(int directory, const char* name, Row row, bool attributes, uint64_
   if (size > 0 && facts.st_blocks < (facts.st_size + BLOCK_UNIT - 1) / BLOCK_UNIT) {
     // Compression takes fewer blocks, too: only the file system knows.
     const off_t hole = lseek(file.fd, 0, SEEK_HOLE);
-    if (hole >= 0 && hole < facts.st_size) return row.number(ROW_STATUS, HAS_HOLES);
+    // What it cannot tell is asked again where the file is read by itself: reading would name the disk for what is wrong with the file system.
+    if (hole < 0 ? errno != EINVAL && errno != ENXIO : hole < facts.st_size) return row.number(ROW_STATUS, HAS_HOLES);
   }
 #endif
   char list[ATTRIBUTE_LIST_BYTES];

@@ -203,3 +203,19 @@ describe.for(builds)("directories and files many at a time, $name build", ({ fil
     expect(put(out, 0, outEnds, { ...names, names: Buffer.from('ab"b'.padEnd(15, "x")) })).toBe(-1);
   });
 });
+
+describe("files many at a time, portable build", () => {
+  it("leave a sparse file whose holes cannot be told to who reads it by itself", () => {
+    writeFileSync(join(root, "sparse"), "x");
+    truncateSync(join(root, "sparse"), 1 << 16);
+    const files = portableFiles({
+      ...systemCalls,
+      dataExtents: () => {
+        throw new Error("Structure needs cleaning");
+      },
+    });
+    const rows = new Float64Array(ROW_SLOTS);
+    expect(files.readFiles(fd, files.listDirectory(fd), Uint32Array.of(0), PLAIN, rows, new Uint8Array(1 << 20))).toBe(1);
+    expect(rows[ROW.status]).toBe(FILE_STATUS.hasHoles);
+  });
+});
