@@ -1,6 +1,6 @@
-// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in read-back.h the read-back of one, in batch.h the same for many
-// contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in poly1305.h Poly1305, in scrypt.h the slow part of scrypt, in sha256.h
-// SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic.
+// The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in read-back.h what reads one of them
+// back, in batch.h the same for many contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in lookup.h keys in an index, in poly1305.h
+// Poly1305, in scrypt.h the slow part of scrypt, in sha256.h SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic.
 //
 // Compiled by src/native/prepare-native.ts, described to TypeScript by src/native/addon.ts; every function gives the same bytes as its portable twin.
 //

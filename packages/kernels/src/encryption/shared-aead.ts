@@ -34,6 +34,7 @@ let readBack: Uint8Array | undefined;
 const written = new Int32Array(1);
 const none = new Uint8Array(TAG_BYTES);
 
+/** The algorithm under a key-derivation secret (32 bytes). Throws INVARIANT where OpenSSL fails otherwise than by a wrong tag. */
 export function sharedAead(ssl: SharedOpenSsl, algorithm: Algorithm, keyDerivationSecret: Uint8Array): Aead {
   const keyOf = contentKeys(keyDerivationSecret);
   const check = (result: number): void => {
