@@ -12,7 +12,7 @@ export const TOOLS_IMAGE = "busybox:latest";
 
 /** What applications of the scenarios run. */
 const TOOLS =
-  "sh base64 blockdev cat chmod chown cp cut date dd echo find head id ln ls md5sum mkdir mv printf readlink rm rmdir sha256sum sleep sort stat sync tail test touch tr truncate true wc".split(
+  "sh base64 blockdev cat chmod chown cp cut date dd echo find head id ln ls md5sum mkdir mv printf readlink rm rmdir seq sha256sum sleep sort stat sync tail test touch tr truncate true wc".split(
     " ",
   );
 const FOLDERS = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];

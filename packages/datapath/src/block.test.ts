@@ -139,7 +139,7 @@ if (process.getuid?.() === 0) {
       expect(statSync(target.image).blocks * 512).toBeLessThan(1 << 20);
     });
 
-    describe("whose storage tells what has changed", { timeout: 120_000 }, () => {
+    describe("whose storage tells what has changed", () => {
       const deriveKey = rememberingKeys();
       const MIB = 1 << 19;
       const WRITTEN = [

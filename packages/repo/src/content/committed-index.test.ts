@@ -1,6 +1,6 @@
 /** The committed index over real, encrypted index blobs, with limits so small that everything happens: files, pieces, merging, and the folder between clients. */
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -272,12 +272,13 @@ describe("the committed index", () => {
         if (i % 50 !== 0) continue;
         try {
           const names = readdirSync(folder);
-          // Only what nobody has open may be changed in place: others notice and stop, as they should. A shorter copy is put in its place instead.
           const name = names[Math.floor(random.fraction() * names.length)] ?? "";
           if (!name.endsWith(".run")) continue;
+          // Only what nobody has open may be changed: others notice and stop, as they should. So a shorter copy is made beside and put in its place;
+          // writing under its name would cut what another process has just put there.
           const bytes = readFileSync(join(folder, name));
-          rmSync(join(folder, name));
-          writeFileSync(join(folder, name), bytes.subarray(0, bytes.length - 1 - (i % 40)));
+          writeFileSync(join(base, "shorter"), bytes.subarray(0, bytes.length - 1 - (i % 40)));
+          renameSync(join(base, "shorter"), join(folder, name));
         } catch {
           // It is not there yet, or another process was faster.
         }
