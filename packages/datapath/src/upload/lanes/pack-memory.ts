@@ -30,8 +30,13 @@ export class PackMemory {
     else use(buffer);
   }
 
-  take(): Promise<Uint8Array> {
-    return new Promise((resolve) => this.give(resolve));
+  /** Resolves with memory for a pack, before all who wait. */
+  takeFirst(): Promise<Uint8Array> {
+    return new Promise((resolve) => {
+      const buffer = this.#spare.pop() ?? this.#allocate();
+      if (buffer === undefined) this.#waiting.unshift(resolve);
+      else resolve(buffer);
+    });
   }
 
   giveBack(buffer: Uint8Array): void {

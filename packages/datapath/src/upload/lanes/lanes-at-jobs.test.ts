@@ -59,7 +59,7 @@ const rangeOf = (fd: number, from: number, to: number): RangeJob => ({
   },
 });
 
-async function lanesOf(threads: number): Promise<UploadLanes> {
+async function lanesOf(threads: number, pace: () => Promise<void> = async () => undefined): Promise<UploadLanes> {
   const lanes = repository.contents.openLanes?.();
   if (lanes === undefined) throw new Error("this repository has no lanes");
   return new UploadLanes({
@@ -75,7 +75,7 @@ async function lanesOf(threads: number): Promise<UploadLanes> {
       signal: undefined,
     },
     contentBytesMax: repository.objectWriters.createSplitter().maxChunkBytes,
-    pace: async () => undefined,
+    pace,
     onCounts: () => undefined,
   });
 }
@@ -86,6 +86,26 @@ async function storeGood(lanes: UploadLanes): Promise<number> {
   await lanes.range(rangeOf(good, 0, GOOD_BYTES), (more) => void chunks.push(more));
   return chunks.flatMap(({ lengths }) => [...lengths]).reduce((sum, length) => sum + length, 0);
 }
+
+describe("the thread of the walk, which begins alone", () => {
+  it.each([1, 2, 3])("has memory for its packs though others, which are never full, have come meanwhile: %i of them", async (threads) => {
+    let goOn: () => void = () => undefined;
+    const othersAreThere = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const lanes = await lanesOf(threads, () => othersAreThere);
+    try {
+      const own = lanes.range(rangeOf(good, 0, GOOD_BYTES), () => undefined);
+      // Of data that goes on nothing is stored yet. One that has not come has no job: each of them has had one when all these are done.
+      const others = Array.from({ length: 4 * threads }, () => lanes.range({ ...rangeOf(good, 0, 1000), isOpen: true }, () => undefined));
+      await Promise.all(others);
+      goOn();
+      expect((await own).end).toBe(GOOD_BYTES);
+    } finally {
+      await lanes.close();
+    }
+  });
+});
 
 describe("a disk that fails in the middle of a file", { timeout: 120_000 }, () => {
   it.each([0, 2])("costs that file alone, with %i threads", async (threads) => {
