@@ -1,6 +1,7 @@
 export * from "./bytes.ts";
 export * from "./clock.ts";
 export * from "./errors.ts";
+export * from "./file-writes.ts";
 export * from "./log.ts";
 export * from "./make-folders.ts";
 export * from "./queue.ts";

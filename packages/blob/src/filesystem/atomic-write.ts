@@ -1,6 +1,6 @@
 import { link, mkdir, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type RandomSource, randomHex } from "@drayage/base";
+import { type RandomSource, randomHex, WRITE_BYTES_MAX } from "@drayage/base";
 import { errnoOf } from "./fs-errors.ts";
 
 /** How Kopia names a file that is being written; listings pass over it. */
@@ -32,7 +32,7 @@ export async function writeFileAtomically(path: string, parts: AsyncIterable<Uin
     try {
       for await (const part of parts) {
         options.signal?.throwIfAborted();
-        for (let at = 0; at < part.length; ) at += (await file.write(part, at, part.length - at)).bytesWritten;
+        for (let at = 0; at < part.length; ) at += (await file.write(part, at, Math.min(part.length - at, WRITE_BYTES_MAX))).bytesWritten;
       }
       await file.sync();
     } finally {

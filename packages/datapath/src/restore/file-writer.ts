@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, fdatasyncSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
-import { DrayError } from "@drayage/base";
+import { DrayError, WRITE_BYTES_MAX } from "@drayage/base";
 import type { CreateFiles, SystemCalls } from "@drayage/kernels";
 import { textOfByteString } from "@drayage/repo";
 import { entryPathPrefix } from "../anchored-directory.ts";
@@ -364,7 +364,7 @@ export function removeQuietly(at: Buffer): void {
 function writeAt(fd: number, bytes: Uint8Array, offset: number, path: string): void {
   for (let done = 0; done < bytes.length; ) {
     const from = done;
-    done += atPath("write", path, () => writeSync(fd, bytes, from, bytes.length - from, offset + from));
+    done += atPath("write", path, () => writeSync(fd, bytes, from, Math.min(bytes.length - from, WRITE_BYTES_MAX), offset + from));
   }
 }
 

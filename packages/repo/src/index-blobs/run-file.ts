@@ -22,7 +22,7 @@
  */
 import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { fromUtf8, utf8 } from "@drayage/base";
+import { fromUtf8, utf8, WRITE_BYTES_MAX } from "@drayage/base";
 import { BLOCK_BYTES_MAX } from "./block-cache.ts";
 import { indexFormatOf } from "./index-codec.ts";
 import { KeyFilter, KeyFilterBuilder } from "./key-filter.ts";
@@ -263,7 +263,7 @@ export function openForReading(path: string): RunFile {
 }
 
 export function writeFully(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, WRITE_BYTES_MAX), position + done);
 }
 
 function readFully(fd: number, into: Uint8Array, length: number, position: number): void {
