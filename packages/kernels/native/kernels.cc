@@ -886,6 +886,7 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "encodeStored", encodeStored, vectors) &&
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
                     define(env, exports, "compareDirectory", compareDirectory, vectors) &&
+                    define(env, exports, "compareDirectoryAside", compareDirectoryAside, vectors) &&
                     define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);

@@ -305,70 +305,132 @@ bool isIn(Bytes list, const uint8_t* name, size_t length) {
   return false;
 }
 
+// One call of compareDirectory: what it is given, all of it memory of the caller's.
+class DirectoryComparison {
+ public:
+  explicit DirectoryComparison(Arguments& args)
+      : fd_(static_cast<int>(args.number(0, INT32_MAX))), name_(args.bytes(1)), attributes_(args.number(2, 1) == 1), avoid_(args.bytes(3)), parent_(args.bytes(4)),
+        keyBytes_(args.number(5, 65)), names_(args.bytes(6)), ends_(args.unsignedWords(7)), compared_(args, 8) {
+    if (args.ok() && (keyBytes_ < 2 || compared_.found.count < FOUND_SLOTS || parent_.length > UINT32_MAX)) args.fail("what is found does not fit");
+  }
+
+  // Whether it could be told. Calls nothing of Node.
+  bool run() const {
+    compared_.found.data[FOUND_FD] = -1;
+    const std::string path(reinterpret_cast<const char*>(name_.data), name_.length);
+    if (path.empty() || path == "." || path == ".." || path.find('/') != std::string::npos || path.find('\0') != std::string::npos) return false;
+    const bool isEmptyInParent = parent_.length >= sizeof EMPTY_LISTING_HEAD - 1 && std::memcmp(parent_.data, EMPTY_LISTING_HEAD, sizeof EMPTY_LISTING_HEAD - 1) == 0;
+    const size_t first = sizeof LISTING_HEAD - 1;
+    if (!isEmptyInParent && (parent_.length <= first || std::memcmp(parent_.data, LISTING_HEAD, first) != 0)) return false;
+    OpenedFile directory{openat(fd_, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+    struct stat facts;
+    if (directory.fd < 0 || fstat(directory.fd, &facts) != 0) return false;
+    Row own{compared_.found.data + FOUND_ROW};
+    char list[ATTRIBUTE_LIST_BYTES];
+    own.number(ROW_STATUS, 0);
+    own.facts(facts);
+    own.number(ROW_ATTRIBUTES, attributes_ ? attributesOf(listAttributesOf(directory.fd, list, sizeof list), list) : NO_ATTRIBUTES);
+    Listing listing;
+    // Its position does not matter: whoever lists it again opens it anew.
+    if (listing.read(fcntl(directory.fd, F_DUPFD_CLOEXEC, 0), directory.fd, std::min(compared_.room(keyBytes_), ends_.count), true) != 0) return false;
+    if (listing.text.size() > names_.length || (isEmptyInParent && !listing.items.empty())) return false;
+    Comparison comparison(parent_, isEmptyInParent ? 0 : first, keyBytes_, compared_.keys.data, compared_.entries.data, compared_.runs.data);
+    std::string reached = prefixOf(directory.fd, attributes_);
+    const size_t prefix = reached.size();
+    size_t end = 0;
+    const size_t count = listing.items.size();
+    for (size_t i = 0; i < count; i++) {
+      const Item& item = listing.items[i];
+      uint8_t* put = names_.data + end;
+      std::memcpy(put, listing.text.data() + item.at, item.length);
+      end += item.length;
+      ends_.data[i] = static_cast<uint32_t>(end);
+      if (isIn(avoid_, put, item.length)) return false;
+      const std::string entry(reinterpret_cast<const char*>(put), item.length);
+      reached.resize(prefix);
+      if (attributes_) reached += entry;
+      double* row = compared_.rows.data + ROW * i;
+      examine(directory.fd, entry.c_str(), reached, Row{row});
+      if (!comparison.take(i, put, item.length, row)) return false;
+    }
+    compared_.tell(comparison, count);
+    compared_.found.data[FOUND_COUNT] = static_cast<double>(count);
+    const bool whole = isWhole(comparison, count, compared_.runs.data, own.slots, parent_);
+    compared_.found.data[FOUND_WHOLE] = whole ? 1 : 0;
+    if (!whole) {
+      compared_.found.data[FOUND_FD] = directory.fd;
+      directory.fd = -1;
+    }
+    return true;
+  }
+
+ private:
+  int fd_;
+  Bytes name_;
+  bool attributes_;
+  Bytes avoid_;
+  Bytes parent_;
+  size_t keyBytes_;
+  Bytes names_;
+  Words ends_;
+  Compared compared_;
+};
+
 // compareDirectory(fd, name, attributes, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found): how src/batch/batch-files.ts says it. Whether it could be told.
 napi_value compareDirectory(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 13);
-  const int fd = static_cast<int>(args.number(0, INT32_MAX));
-  const Bytes name = args.bytes(1);
-  const bool attributes = args.number(2, 1) == 1;
-  const Bytes avoid = args.bytes(3);
-  const Bytes parent = args.bytes(4);
-  const size_t keyBytes = args.number(5, 65);
-  const Bytes names = args.bytes(6);
-  const Words ends = args.unsignedWords(7);
-  const Compared compared(args, 8);
-  if (args.ok() && (keyBytes < 2 || compared.found.count < FOUND_SLOTS || parent.length > UINT32_MAX)) args.fail("what is found does not fit");
+  const DirectoryComparison comparison(args);
   if (!args.ok()) return nullptr;
-  napi_value no = nullptr;
-  napi_get_boolean(env, false, &no);
-  compared.found.data[FOUND_FD] = -1;
-  const std::string path(reinterpret_cast<const char*>(name.data), name.length);
-  if (path.empty() || path == "." || path == ".." || path.find('/') != std::string::npos || path.find('\0') != std::string::npos) return no;
-  const bool isEmptyInParent = parent.length >= sizeof EMPTY_LISTING_HEAD - 1 && std::memcmp(parent.data, EMPTY_LISTING_HEAD, sizeof EMPTY_LISTING_HEAD - 1) == 0;
-  const size_t first = sizeof LISTING_HEAD - 1;
-  if (!isEmptyInParent && (parent.length <= first || std::memcmp(parent.data, LISTING_HEAD, first) != 0)) return no;
-  OpenedFile directory{openat(fd, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-  struct stat facts;
-  if (directory.fd < 0 || fstat(directory.fd, &facts) != 0) return no;
-  Row own{compared.found.data + FOUND_ROW};
-  char list[ATTRIBUTE_LIST_BYTES];
-  own.number(ROW_STATUS, 0);
-  own.facts(facts);
-  own.number(ROW_ATTRIBUTES, attributes ? attributesOf(listAttributesOf(directory.fd, list, sizeof list), list) : NO_ATTRIBUTES);
-  Listing listing;
-  // Its position does not matter: whoever lists it again opens it anew.
-  if (listing.read(fcntl(directory.fd, F_DUPFD_CLOEXEC, 0), directory.fd, std::min(compared.room(keyBytes), ends.count), true) != 0) return no;
-  if (listing.text.size() > names.length || (isEmptyInParent && !listing.items.empty())) return no;
-  Comparison comparison(parent, isEmptyInParent ? 0 : first, keyBytes, compared.keys.data, compared.entries.data, compared.runs.data);
-  std::string reached = prefixOf(directory.fd, attributes);
-  const size_t prefix = reached.size();
-  size_t end = 0;
-  const size_t count = listing.items.size();
-  for (size_t i = 0; i < count; i++) {
-    const Item& item = listing.items[i];
-    uint8_t* put = names.data + end;
-    std::memcpy(put, listing.text.data() + item.at, item.length);
-    end += item.length;
-    ends.data[i] = static_cast<uint32_t>(end);
-    if (isIn(avoid, put, item.length)) return no;
-    const std::string entry(reinterpret_cast<const char*>(put), item.length);
-    reached.resize(prefix);
-    if (attributes) reached += entry;
-    double* row = compared.rows.data + ROW * i;
-    examine(directory.fd, entry.c_str(), reached, Row{row});
-    if (!comparison.take(i, put, item.length, row)) return no;
+  napi_value told = nullptr;
+  napi_get_boolean(env, comparison.run(), &told);
+  return told;
+}
+
+struct ComparisonWork {
+  napi_async_work work = nullptr;
+  napi_deferred deferred = nullptr;
+  // Keeps the memory that it reads and writes.
+  napi_ref held = nullptr;
+  DirectoryComparison comparison;
+  bool told = false;
+};
+
+// compareDirectoryAside(…): a promise of the same, done by a thread of Node's pool. Nobody may touch the memory until it is there.
+napi_value compareDirectoryAside(napi_env env, napi_callback_info info) {
+  constexpr size_t COUNT = 13;
+  Arguments args(env, info, COUNT);
+  auto work = std::make_unique<ComparisonWork>(ComparisonWork{nullptr, nullptr, nullptr, DirectoryComparison(args)});
+  if (!args.ok()) return nullptr;
+  const auto run = [](napi_env, void* data) {
+    auto* own = static_cast<ComparisonWork*>(data);
+    try {
+      own->told = own->comparison.run();
+    } catch (const std::bad_alloc&) {
+      own->told = false;
+    }
+  };
+  const auto end = [](napi_env own, napi_status status, void* data) {
+    const std::unique_ptr<ComparisonWork> work(static_cast<ComparisonWork*>(data));
+    napi_value told = nullptr;
+    napi_get_boolean(own, status == napi_ok && work->told, &told);
+    napi_resolve_deferred(own, work->deferred, told);
+    napi_delete_reference(own, work->held);
+    napi_delete_async_work(own, work->work);
+  };
+  napi_value name = nullptr;
+  napi_value promise = nullptr;
+  napi_value all = nullptr;
+  if (napi_create_array_with_length(env, COUNT, &all) != napi_ok) return nullptr;
+  for (uint32_t i = 0; i < COUNT; i++) {
+    if (napi_set_element(env, all, i, args.value(i)) != napi_ok) return nullptr;
   }
-  compared.tell(comparison, count);
-  compared.found.data[FOUND_COUNT] = static_cast<double>(count);
-  const bool whole = isWhole(comparison, count, compared.runs.data, own.slots, parent);
-  compared.found.data[FOUND_WHOLE] = whole ? 1 : 0;
-  if (!whole) {
-    compared.found.data[FOUND_FD] = directory.fd;
-    directory.fd = -1;
+  if (napi_create_string_utf8(env, "compareDirectory", NAPI_AUTO_LENGTH, &name) != napi_ok || napi_create_reference(env, all, 1, &work->held) != napi_ok ||
+      napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
+      napi_create_async_work(env, nullptr, name, run, end, work.get(), &work->work) != napi_ok || napi_queue_async_work(env, work->work) != napi_ok) {
+    return nullptr;
   }
-  napi_value yes = nullptr;
-  napi_get_boolean(env, true, &yes);
-  return yes;
+  work.release();
+  return promise;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ import {
   COMPARED,
   COMPARED_SLOTS,
   COMPARED_STATE,
+  type ComparedDirectory,
   type DirectoryNames,
   FILE_STATUS,
   FOUND,
@@ -17,7 +18,7 @@ import {
   RUN_SLOTS,
 } from "@drayage/kernels";
 import { pathError } from "../path-errors.ts";
-import type { DirectoryComparison } from "./directory-comparison.ts";
+import type { DirectoryComparison, ScannedDirectory } from "./directory-comparison.ts";
 import { FileBatch } from "./file-batch.ts";
 import type { InOrder } from "./in-order.ts";
 import { type FileExtension, LEFT_TO_WALK } from "./lanes/jobs.ts";
@@ -55,6 +56,8 @@ interface StretchRange {
 interface Stretch {
   readonly walk: Walk;
   readonly range: StretchRange;
+  /** What is found of it: of one stretch at a time, and what is kept of it is copied. */
+  readonly memory: ComparedDirectory;
   readonly slots: Slot[];
   /** What is still being filled, by compressor. */
   readonly batches: Map<string | undefined, FileBatch>;
@@ -83,20 +86,20 @@ export class DirectoryFiles {
 
   /**
    * Examines the names [from, to) and starts what they need; the entries reach the listing through `order`.
-   * @param scanned - the listing of a parent with which all of them were compared just before; it is none of `walk.parents`
+   * @param scanned - what they were compared with just before, which is none of `walk.parents`
    */
-  async stretch(walk: Walk, range: StretchRange, order: InOrder, scanned: Uint8Array | undefined): Promise<void> {
+  async stretch(walk: Walk, range: StretchRange, order: InOrder, scanned: ScannedDirectory | undefined): Promise<void> {
     const { context } = this.#tree;
     const count = range.to - range.from;
-    // One stretch is looked at at a time, and what is kept of it is copied.
-    const { rows, found } = this.#comparison.memory;
-    const stretch: Stretch = { walk, range, slots: [], batches: new Map(), ofAll: walk.rules?.optionsOfAll };
+    const memory = scanned?.memory ?? this.#comparison.memory;
+    const { rows, found } = memory;
+    const stretch: Stretch = { walk, range, memory, slots: [], batches: new Map(), ofAll: walk.rules?.optionsOfAll };
     const attributes = scanned === undefined && this.#wantsAttributes(walk, range.from, rows);
     const isUnseen = scanned === undefined && !attributes && this.#canGoUnseen(stretch);
     if (isUnseen) await this.#sendUnseen(stretch);
     else if (scanned === undefined) context.files.statEntries(walk.directory.fd, walk.names, range, attributes, rows);
     for (let i = isUnseen ? count : 0; i < count; ) {
-      const text = scanned ?? (await this.#compare(walk, range, i));
+      const text = scanned?.text ?? (await this.#compare(walk, range, i));
       const done = text === undefined ? 0 : (found[FOUND.done] ?? 0);
       if (text !== undefined) await this.#takePart(stretch, i, text, scanned === undefined ? walk.parents.slice(1) : walk.parents);
       i += done;
@@ -148,9 +151,10 @@ export class DirectoryFiles {
    * @param others - parents besides the one that they were compared with
    */
   async #takePart(stretch: Stretch, i: number, text: Uint8Array, others: readonly ParentLookup[]): Promise<void> {
-    const { found, runs, entries } = this.#comparison.memory;
+    const { memory } = stretch;
+    const { found, runs, entries } = memory;
     const { [FOUND.done]: done = 0, [FOUND.same]: same = 0, [FOUND.runs]: runCount = 0 } = found;
-    const areStored = this.#comparison.stored(same) === same;
+    const areStored = this.#comparison.stored(memory, same) === same;
     let run = 0;
     let sameBefore = 0;
     for (let j = 0; j < done; ) {
@@ -172,15 +176,15 @@ export class DirectoryFiles {
         continue;
       }
       const { [COMPARED.state]: state, [COMPARED.start]: start = 0, [COMPARED.end]: end = 0 } = entries.subarray(j * COMPARED_SLOTS);
-      if (state === COMPARED_STATE.same && this.#comparison.isStored(sameBefore++)) this.#takeOver(stretch, i + j, text.subarray(start, end));
+      if (state === COMPARED_STATE.same && this.#comparison.isStored(memory, sameBefore++)) this.#takeOver(stretch, i + j, text.subarray(start, end));
       else await this.#entry(stretch, i + j, { text: state === COMPARED_STATE.absent ? undefined : text.subarray(start, end), ask: others });
       j++;
     }
   }
 
   /** Takes over the entry of a file that is as it says. */
-  #takeOver({ slots }: Stretch, i: number, text: Uint8Array): void {
-    const row = this.#comparison.memory.rows.subarray(i * ROW_SLOTS);
+  #takeOver({ slots, memory }: Stretch, i: number, text: Uint8Array): void {
+    const row = memory.rows.subarray(i * ROW_SLOTS);
     const { [ROW.size]: size = 0, [ROW.seconds]: seconds = 0, [ROW.nanoseconds]: nanoseconds = 0 } = row;
     this.#runOf(slots).append(text, 0, text.length, size, seconds, nanoseconds);
     this.#single.countCached(size);
@@ -190,7 +194,7 @@ export class DirectoryFiles {
   async #entry(stretch: Stretch, i: number, known: Known): Promise<void> {
     const { context } = this.#tree;
     const { walk, range, slots, batches, ofAll } = stretch;
-    const { rows } = this.#comparison.memory;
+    const { rows } = stretch.memory;
     const at = i * ROW_SLOTS;
     const index = range.from + i;
     if (rows[at + ROW.status] === 0 && isRegular(rows[at + ROW.mode] ?? 0)) {

@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DrayError } from "@drayage/base";
 import { systemCalls } from "@drayage/kernels";
 import { createRepository, loadDirectory, type ObjectId, parseObjectId, parseSnapshotSource, type Repository } from "@drayage/repo";
 import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
@@ -12,6 +13,8 @@ const snapshotSource = parseSnapshotSource("user@host:/data");
 const deriveKey = rememberingKeys();
 const FILES = 60;
 let root: string;
+/** 0: this thread compares all directories; with three threads, others compare those that come next. */
+let parallel = 0;
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "unchanged-"));
@@ -29,7 +32,7 @@ async function newRepository(): Promise<Repository & AsyncDisposable> {
 }
 
 function upload(repository: Repository, options: Partial<UploadSnapshotOptions> = {}): Promise<UploadResult> {
-  return uploadSnapshot({ repository, source: { kind: "directory", path: root }, snapshotSource, clock: repository.clock, parallel: 0, ...options });
+  return uploadSnapshot({ repository, source: { kind: "directory", path: root }, snapshotSource, clock: repository.clock, parallel, ...options });
 }
 
 async function listingOf(repository: Repository, { rootEntry }: UploadResult, name: string): Promise<ObjectId> {
@@ -46,7 +49,11 @@ async function bothWays(repository: Repository): Promise<UploadResult> {
   return result;
 }
 
-describe("a directory of nothing but files that are all as they were", () => {
+describe.each([0, 3])("with %i threads, a directory of nothing but files that are all as they were", (threads) => {
+  beforeEach(() => {
+    parallel = threads;
+  });
+
   it("has its parent's object, of which nothing is written or hashed again", async () => {
     await using repository = await newRepository();
     const first = await upload(repository);
@@ -140,6 +147,35 @@ describe("a directory of nothing but files that are all as they were", () => {
     // Of the name with U+FFFD a listing does not tell whether it is its own.
     expect(second.stats).toMatchObject({ fileCount: 2 * FILES + 11, nonCachedFiles: 1 });
     writeFileSync(join(root, "a", "file 7"), "changed");
+    await bothWays(repository);
+  });
+
+  it("leaves no descriptor open when the repository fails in the middle, and the next upload is as if nothing had been", async () => {
+    await using repository = await newRepository();
+    for (const name of ["c", "d", "e"]) {
+      mkdirSync(join(root, name));
+      for (let i = 0; i < FILES; i++) writeFileSync(join(root, name, `file ${i}`), patternBytes(50 + i, i));
+    }
+    await upload(repository);
+    for (const name of ["a", "b", "c", "d", "e"]) writeFileSync(join(root, name, "file 1"), `changed ${name}`);
+    const { contents } = repository;
+    const get = contents.get.bind(contents);
+    let failed = 0;
+    for (let after = 0; after < 8; after++) {
+      let calls = 0;
+      const open = readdirSync("/proc/self/fd").length;
+      const spy = vi.spyOn(contents, "get").mockImplementation(async (...call) => {
+        if (calls++ === after) throw new DrayError("BLOB_UNAVAILABLE", "Cannot read: the store is away");
+        return await get(...call);
+      });
+      await upload(repository).catch((error: unknown) => {
+        expect(error).toMatchObject({ code: "BLOB_UNAVAILABLE" });
+        failed++;
+      });
+      spy.mockRestore();
+      expect(readdirSync("/proc/self/fd").length).toBe(open);
+    }
+    expect(failed).toBeGreaterThan(3);
     await bothWays(repository);
   });
 

@@ -27,7 +27,7 @@ import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
 import type { DirectoryUnderWay } from "./checkpoints.ts";
-import { DirectoryComparison, type ScannedDirectory, STRETCH } from "./directory-comparison.ts";
+import { type BegunComparison, DirectoryComparison, type ScannedDirectory, STRETCH } from "./directory-comparison.ts";
 import { DirectoryFiles } from "./directory-files.ts";
 import { DirectoryRules, ListedNames } from "./directory-rules.ts";
 import { InOrder } from "./in-order.ts";
@@ -55,6 +55,14 @@ export interface Walk {
   readonly special: SpecialEntry[];
   readonly names: DirectoryNames;
   readonly rules: DirectoryRules | undefined;
+  /** Of directories that the walk comes to next, by index. */
+  readonly ahead: Map<number, Promise<LookedUp>>;
+}
+
+/** A directory before it is opened: what its parents have, and the comparison with the first of them. */
+interface LookedUp {
+  readonly parents: readonly ObjectId[];
+  readonly comparison: BegunComparison | undefined;
 }
 
 /** What became of an entry: part of the listing, a failure that the summary tells, or left out. */
@@ -210,6 +218,7 @@ export class TreeUpload {
     const { repository, signal } = context;
     const { listing } = underWay;
     const order = new InOrder();
+    const ahead: Walk["ahead"] = new Map();
     const lookups = parents.map((parent) => new ParentLookup(repository.objects, parent, signal));
     const close = async (): Promise<void> => {
       for (const lookup of lookups) await lookup.close();
@@ -218,17 +227,18 @@ export class TreeUpload {
     try {
       const all = scanned?.names ?? atPath("list directory", directory.path, () => context.files.listDirectory(directory.fd));
       const { names, rules } = this.#byRules(all, directory, path, above);
-      walk = { directory, path, underWay, parents: lookups, special: [], names, rules };
+      walk = { directory, path, underWay, parents: lookups, special: [], names, rules, ahead };
       await this.rest(1 + names.ends.length / STRETCH);
       for (let i = 0; i < names.directories; i++) await this.#subdirectory(walk, i, order);
       for (let from = names.directories; from < names.ends.length; from += STRETCH) {
         const to = Math.min(from + STRETCH, names.ends.length);
-        await this.#files.stretch(walk, { from, to }, order, scanned?.text);
+        await this.#files.stretch(walk, { from, to }, order, scanned);
         await order.fewerThan(STRETCHES_MAX);
       }
     } catch (error) {
       // Nothing may go on reading once the directory is given up.
       await order.settled();
+      for (const looked of ahead.values()) await this.#forget(looked);
       await close();
       listing.abandon();
       throw error;
@@ -282,14 +292,47 @@ export class TreeUpload {
     await this.rest();
   }
 
-  async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {
+  /**
+   * Looks up a directory. It is compared by this thread, and meanwhile those behind it by others: all in order, as their parents' listings are passed once. Then these are taken up.
+   */
+  async #lookUp(walk: Walk, index: number): Promise<LookedUp> {
+    const { names, ahead } = walk;
+    const begun = ahead.get(index);
+    if (begun !== undefined) {
+      ahead.delete(index);
+      return await begun;
+    }
+    const own = await this.#beginComparison(walk, index, false);
+    const end = Math.min(index + 1 + this.#comparison.threads, names.directories);
+    for (let next = index + 1; next < end && this.#comparison.canWorkAside; next++) {
+      const looked = this.#beginComparison(walk, next, true);
+      ahead.set(next, looked);
+      // What is wrong is told when its turn comes.
+      await looked.catch(() => undefined);
+    }
+    return own;
+  }
+
+  async #beginComparison(walk: Walk, index: number, aside: boolean): Promise<LookedUp> {
+    const name = asBuffer(nameBytes(walk.names, index)).toString("latin1");
     const parents: ObjectId[] = [];
     for (const lookup of walk.parents) {
       const found = await lookup.directoryObject(name);
       if (found !== undefined) parents.push(found);
     }
-    const [first, ...others] = parents;
-    const compared = first === undefined ? undefined : await this.#comparison.compare(walk, name, first);
+    const [first] = parents;
+    return { parents, comparison: first === undefined ? undefined : await this.#comparison.begin(walk, name, first, aside) };
+  }
+
+  /** Gives up what was begun ahead of a walk that has failed. */
+  async #forget(looked: Promise<LookedUp>): Promise<void> {
+    const { comparison } = await looked.catch(() => ({ comparison: undefined }));
+    if (comparison !== undefined) await this.#comparison.drop(comparison);
+  }
+
+  async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {
+    const { parents, comparison } = await this.#lookUp(walk, index);
+    const compared = comparison === undefined ? undefined : await this.#comparison.end(walk, name, comparison);
     if (compared?.kind === "same") {
       const { stat, objectId, summary } = compared;
       this.context.counts.directories++;
@@ -298,7 +341,14 @@ export class TreeUpload {
       return { outcome: { entry: { name, type: "directory", size: 0, ...factsOf(stat), objectId, summary } }, underWay: undefined };
     }
     if (compared === undefined) return await this.#openUnknown(walk, index, name, path, parents);
-    return await this.#walkBelow(walk, name, path, compared.directory, compared.stat, others, { attributes: compared.attributes, scanned: compared });
+    try {
+      return await this.#walkBelow(walk, name, path, compared.directory, compared.stat, parents.slice(1), {
+        attributes: compared.attributes,
+        scanned: compared,
+      });
+    } finally {
+      this.#comparison.giveBack(compared.memory);
+    }
   }
 
   async #openUnknown(walk: Walk, index: number, name: string, path: string, parents: readonly ObjectId[]): Promise<WalkedDirectory | undefined> {

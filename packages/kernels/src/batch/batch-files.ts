@@ -153,6 +153,8 @@ export interface BatchFiles {
     keyBytes: number,
     into: ComparedDirectory,
   ): boolean;
+  /** The same beside this thread, where there is such a thread; nothing of what it is given may be touched, and `fd` not be closed, until it has ended. */
+  compareDirectoryAside(...call: Parameters<BatchFiles["compareDirectory"]>): Promise<boolean>;
 }
 
 /** The bytes of one name. */

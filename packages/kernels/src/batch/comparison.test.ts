@@ -242,7 +242,8 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
   /** What is told, or "nothing", with the descriptor closed. */
   function told(parent: string, { name = "d", avoid = ".ignore/", count = 10 } = {}): string {
     const into = comparedMemory(count, KEY_BYTES);
-    const known = build.compareDirectory(fd, Buffer.from(name), { attributes: true, avoid: Buffer.from(avoid) }, Buffer.from(parent), KEY_BYTES, into);
+    const call = [fd, Buffer.from(name), { attributes: true, avoid: Buffer.from(avoid) }, Buffer.from(parent), KEY_BYTES] as const;
+    const known = build.compareDirectory(...call, into);
     const own = into.found[FOUND.fd] ?? 0;
     expect(own >= 0).toBe(known && into.found[FOUND.whole] === 0);
     if (own >= 0) {
@@ -290,6 +291,25 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
     expect(told(empty, { name: "empty" })).toBe("");
     expect(told(listing(), { name: "empty" })).toBe("");
     expect(told(empty)).toBe("nothing");
+  });
+
+  it("is compared beside this thread as in it, many at a time", async () => {
+    const call = (name: string, parent: string) =>
+      [fd, Buffer.from(name), { attributes: true, avoid: Buffer.alloc(0) }, Buffer.from(parent), KEY_BYTES] as const;
+    writeFileSync(join(root, "d", "a"), "changed");
+    const calls = Array.from({ length: 40 }, (_, i) => call(i % 5 === 4 ? "gone" : "d", i % 3 === 0 ? `${listing()} ` : listing()));
+    const aside = calls.map((each) => ({ into: comparedMemory(10, KEY_BYTES), each }));
+    const told = await Promise.all(aside.map(({ into, each }) => build.compareDirectoryAside(...each, into)));
+    for (const [i, { into, each }] of aside.entries()) {
+      const here = comparedMemory(10, KEY_BYTES);
+      expect(told[i]).toBe(build.compareDirectory(...each, here));
+      for (const memory of [into, here]) {
+        if ((memory.found[FOUND.fd] ?? -1) >= 0) closeSync(memory.found[FOUND.fd] ?? -1);
+        // Only the number of the descriptor is another one.
+        memory.found[FOUND.fd] = -1;
+      }
+      expect(into).toEqual(here);
+    }
   });
 
   it("is left alone when it cannot be opened, holds directories, names to avoid or too many, or its parent is unusual", () => {

@@ -22,6 +22,8 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
       addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
     compareDirectory: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>
       addon.compareDirectory(fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found),
+    compareDirectoryAside: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>
+      addon.compareDirectoryAside(fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found),
     encodeStored: ({ names, ends }, { from, to }, rows, { bytes, digestBytes }, { out, at, outEnds }) =>
       addon.encodeStored(names, ends, from, to, rows, bytes, digestBytes, out, at, outEnds),
     encodeEntries: ({ names, ends }, picks, rows, out, outEnds) => addon.encodeEntries(names, ends, picks, rows, out, outEnds),

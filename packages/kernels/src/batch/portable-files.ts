@@ -59,6 +59,7 @@ export function portableFiles(system: SystemCalls): BatchFiles {
     encodeStored: () => -1,
     compareEntries,
     compareDirectory: (fd, name, options, parent, keyBytes, into) => compareDirectory(files, fd, name, options, parent, keyBytes, into),
+    compareDirectoryAside: async (...call) => files.compareDirectory(...call),
   };
   return files;
 }

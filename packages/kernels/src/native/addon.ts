@@ -124,6 +124,8 @@ export interface NativeAddon extends NativeLoops {
     runs: Float64Array,
     found: Float64Array,
   ): boolean;
+  /** The same in a thread of Node's pool; nothing of what it is given may be touched until it has ended. */
+  compareDirectoryAside(...call: Parameters<NativeAddon["compareDirectory"]>): Promise<boolean>;
   /** batch/find-keys.ts. */
   findKeys(
     keys: Uint8Array,

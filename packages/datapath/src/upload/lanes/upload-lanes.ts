@@ -129,6 +129,11 @@ export class UploadLanes {
     return this.#on.threads;
   }
 
+  /** How many threads may do a part of the walk beside its own. A share of a processor is kept to by the threads of this upload alone. */
+  get threadsAside(): number {
+    return this.#on.share < 1 ? 0 : Math.max(0, this.#on.threads - 1);
+  }
+
   /** Resolves when another job finds room. Throws what ended the upload. */
   async room(): Promise<void> {
     while (this.#isFull) {
