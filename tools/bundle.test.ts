@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundleProgram } from "./bundle.ts";
+import { asAscii, bundleProgram } from "./bundle.ts";
 
 const root = resolve(import.meta.dirname, "..");
 let folder = "";
@@ -19,6 +20,12 @@ beforeAll(async () => {
   for (const name of ["koffi", "@koromix", "@napi-rs"]) symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function texts(): (readonly [name: string, text: string])[] {
+  return readdirSync(bundle)
+    .filter((name) => name.endsWith(".js"))
+    .map((name) => [name, readFileSync(join(bundle, name), "utf8")] as const);
+}
 
 function dray(...args: string[]): string {
   return execFileSync(process.execPath, [entry, ...args], {
@@ -36,11 +43,18 @@ function dray(...args: string[]): string {
 
 describe("a bundle to ship", () => {
   it("refers to nothing in the checkout that it was made from", () => {
-    const texts = readdirSync(bundle)
-      .filter((name) => name.endsWith(".js"))
-      .map((name) => [name, readFileSync(join(bundle, name), "utf8")] as const);
-    expect(texts.length).toBeGreaterThan(20);
-    expect(texts.filter(([, text]) => text.includes(`${root}/`)).map(([name]) => name)).toEqual([]);
+    expect(texts().length).toBeGreaterThan(20);
+    expect(
+      texts()
+        .filter(([, text]) => text.includes(`${root}/`))
+        .map(([name]) => name),
+    ).toEqual([]);
+  });
+
+  it("is in ASCII, so that its text takes a byte a character in memory, and imports http in the way that loads http alone", () => {
+    const wrong = texts().filter(([, text]) => /[^\0-\x7f]|\bfrom\s*["'`](node:)?http["'`]|\bimport\s*\(?\s*["'`](node:)?http["'`]/.test(text));
+    expect(wrong.map(([name]) => name)).toEqual([]);
+    expect(texts().some(([, text]) => text.includes("getBuiltinModule"))).toBe(true);
   });
 
   it("has the data files, threads and small processes that the program looks for", () => {
@@ -68,4 +82,15 @@ describe("a bundle to ship", () => {
     dray("snapshot", "restore", snapshot?.id ?? "", join(folder, "back"), "--parallel", "2");
     for (let file = 0; file < 200; file++) expect(readFileSync(join(folder, "back", `file ${file}`)).equals(Buffer.alloc(20_000, file))).toBe(true);
   });
+});
+
+describe("asAscii", () => {
+  it.each(['"… 😀"', "`ä名`", "/^[…名]\\…$/.test('名…')", "/\\\\…/.exec('a\\\\…').index", "'\\…'", "({ größe: 1 }).größe", "'\u2028'"])(
+    "leaves what %s is",
+    (code) => {
+      const ascii = asAscii(code);
+      expect(ascii).toMatch(/^[\0-\x7f]*$/);
+      expect(runInNewContext(ascii)).toEqual(runInNewContext(code));
+    },
+  );
 });

@@ -8,6 +8,7 @@
  * one that cannot be fails the build. Packages with compiled code (`koffi`, `@napi-rs/…`) are found at run time through `createRequire` and stay outside.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import http from "node:http";
 import { createRequire } from "node:module";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -52,7 +53,7 @@ export async function bundleProgram({ directory, dataFiles, onPackage }: BundleO
     platform: "node",
     // Packages that are large and seldom needed; here they load as well from where they are, and half of the work is saved.
     external: dataFiles === "refer" ? [/^@azure\//, /^google-auth-library/, /^@kubernetes\/client-node/] : [],
-    plugins: [addresses(directory, dataFiles)],
+    plugins: [addresses(directory, dataFiles), httpAlone(), asciiOnly()],
     onLog(level, log, defaultHandler) {
       if (level === "warn" && log.code === "UNRESOLVED_IMPORT") throw new Error(`Cannot bundle the program: ${log.message}`);
       // What packages of others do (eval, circular imports) is theirs; what matters is that the bundle runs, which the tests see.
@@ -128,6 +129,49 @@ function addresses(directory: string, dataFiles: BundleOptions["dataFiles"]): Pl
     cpSync(target, join(directory, name), { recursive: true, filter: (path) => basename(path) !== "build" });
     return `new URL("./${name}", import.meta.url)`;
   }
+}
+
+/**
+ * Node makes the exports of `node:http` for an import by reading them all, some of which are WebSocket and its like: behind those is a whole second HTTP client (Node's copy of undici), 13 MiB
+ * of memory that nothing here uses. What is asked for as a property is read when it is.
+ */
+function httpAlone(): Plugin {
+  const id = "\0http";
+  const names = Object.entries(Object.getOwnPropertyDescriptors(http)).flatMap(([name, { get }]) => (get === undefined ? [name] : []));
+  return {
+    name: "http-alone",
+    resolveId: {
+      filter: { id: /^(node:)?http$/ },
+      // A package that requires it gets the object itself already.
+      handler: (_source, _importer, { kind }) => (kind === "import-statement" || kind === "dynamic-import" ? id : null),
+    },
+    load: {
+      filter: { id: /^\0http$/ },
+      handler: () => `const http = process.getBuiltinModule("node:http");\nexport default http;\nexport const { ${names.join(", ")} } = http;\n`,
+    },
+  };
+}
+
+/** V8 keeps the text of a file while the program runs, and needs two bytes for each of its characters as soon as one of them is beyond Latin-1: a single "…" doubled a file. */
+function asciiOnly(): Plugin {
+  return {
+    name: "ascii-only",
+    generateBundle(_options, bundle) {
+      for (const file of Object.values(bundle)) if (file.type === "chunk") file.code = asAscii(file.code);
+    },
+  };
+}
+
+/**
+ * A program of the same meaning in ASCII. An escape says the same in strings, templates, regular expressions and names; comments are gone by then.
+ * Only what asks for the raw text of a template would see the difference, which nothing here does.
+ */
+export function asAscii(code: string): string {
+  return code.replaceAll(/(\\*)([^\0-\x7f])/g, (_, backslashes: string, character: string) => {
+    // One before it escapes the character itself, which says nothing; before an escape it would.
+    const kept = backslashes.length % 2 === 0 ? backslashes : backslashes.slice(1);
+    return `${kept}\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
 }
 
 /** The bundle of the sources as they are now, made where it is missing. Returns its entry, or the sources' where they change all the time. */
