@@ -68,4 +68,10 @@ describe("a command", () => {
     expect(beyond([...ENGINE, ...TABLES], "repo", "status")).toEqual([]);
     expect(packagesLoadedBy("snapshot", "list")).toContain("repo");
   });
+
+  it("of the server loads neither the engine nor what speaks to plug-ins until there is a repository or a plug-in", () => {
+    const loaded = packagesLoadedBy("server", "--help");
+    expect(loaded).toContain("controllers");
+    expect(loaded.filter((name) => ["repo", "datapath", "restic", "kernels", "hash-wasm", "koffi", "@grpc/grpc-js"].includes(name))).toEqual([]);
+  });
 });

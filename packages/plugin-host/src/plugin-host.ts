@@ -8,7 +8,7 @@ import type { ItemPlugins } from "@drayage/api";
 import { type Clock, DrayError, errorFields, hasCode, isAbort, type Logger, messageOf } from "@drayage/base";
 import { createBackupItemPlugin, createDeleteItemPlugin, createRestoreItemPlugin } from "./item-actions.ts";
 import { PluginObjectStore } from "./plugin-object-store.ts";
-import { PluginProcess } from "./plugin-process.ts";
+import type { PluginProcess } from "./plugin-process.ts";
 
 /** Velero's kinds of plug-ins, by the names that they have on the wire. */
 export const PLUGIN_KINDS = [
@@ -60,8 +60,14 @@ export class PluginBinary {
   async process(): Promise<PluginProcess> {
     const known = await this.#running?.catch(() => undefined);
     if (known !== undefined && !known.hasEnded) return known;
-    this.#running = PluginProcess.start({ ...this.#options, command: this.command });
+    this.#running = this.#start();
     return this.#running;
+  }
+
+  /** What speaks to plug-ins (gRPC) is loaded for the first: most servers have none. */
+  async #start(): Promise<PluginProcess> {
+    const { PluginProcess } = await import("./plugin-process.ts");
+    return PluginProcess.start({ ...this.#options, command: this.command });
   }
 
   async stop(): Promise<void> {

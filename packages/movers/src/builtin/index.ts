@@ -6,6 +6,5 @@ export { POD_VOLUME_REQUESTER, type PodVolumeBackupOptions, runPodVolumeBackup }
 export { DONE_FOLDER, type PodVolumeRestoreOptions, runPodVolumeRestore } from "./pod-volume-restore.ts";
 export { loadClusterAccess, openRepositoryStorage, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
 export { type RepositoryMaintenanceOptions, runRepositoryMaintenance } from "./repository-maintenance.ts";
-export { createRepositoryService, type RepositoryService, type RepositoryServiceDeps } from "./repository-service.ts";
 export type { DataMoverOptions } from "./run-data-mover.ts";
 export { openInStore } from "./store-repository.ts";
