@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { ArchivedItemRef } from "@drayage/api";
-import { type Clock, concat, invariant, utf8 } from "@drayage/base";
+import { asBuffer, type Clock, concat, invariant, utf8 } from "@drayage/base";
 import { type Pack, pack } from "tar-stream";
 import { translateDiskError } from "./disk-error.ts";
 import { FORMAT_VERSION, itemEntries, VERSION_ENTRY } from "./layout.ts";
@@ -17,7 +17,7 @@ export interface FinishedTarball {
 /** As Velero's entries have it. */
 const ENTRY_MODE = 0o755;
 /** An entry comes as header, content and padding; each hand-over to the thread that compresses costs more than compressing a few hundred bytes. */
-const CHUNK_BYTES = 256 << 10;
+const CHUNK_BYTES = 64 << 10;
 
 /** Writes a backup's tarball to local disk, entry by entry: memory does not grow with their number. */
 export class TarballWriter {
@@ -67,7 +67,7 @@ export class TarballWriter {
     this.#throwFailure();
     await new Promise<void>((resolve, reject) => {
       this.#rejectEntry = reject;
-      this.#pack.entry({ name, size: bytes.length, mode: ENTRY_MODE, uid: 0, gid: 0, mtime: new Date(this.#clock.nowMs()) }, Buffer.from(bytes), (error) =>
+      this.#pack.entry({ name, size: bytes.length, mode: ENTRY_MODE, uid: 0, gid: 0, mtime: new Date(this.#clock.nowMs()) }, asBuffer(bytes), (error) =>
         error ? reject(error) : resolve(),
       );
     }).catch((error: unknown) => {

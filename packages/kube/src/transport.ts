@@ -1,5 +1,6 @@
 /** HTTP to one API server: connections, credentials, pacing, retries and the translation of refusals. Knows no resource. */
-import { type Clock, DrayError, isDrayError, type Logger, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
+import { StringDecoder } from "node:string_decoder";
+import { asBuffer, type Clock, DrayError, isDrayError, type Logger, type RandomSource, type RetryPolicy, retry } from "@drayage/base";
 import type { Dispatcher } from "undici";
 import type { Connection, Credentials } from "./connection.ts";
 import { RateLimiter } from "./rate-limit.ts";
@@ -201,13 +202,15 @@ function retryAfterMs(header: string | string[] | undefined): number | undefined
   return header !== undefined && Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined;
 }
 
+/** Put together as it comes, so that the bytes of a long answer are not all in memory beside its text. */
 async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
+  const decoder = new StringDecoder("utf8");
+  let text = "";
   let length = 0;
   for await (const chunk of body) {
     length += chunk.length;
     if (length > BODY_BYTES_MAX) throw new DrayError("KUBE_UNAVAILABLE", `Cannot read the API server's answer: it is larger than ${BODY_BYTES_MAX} bytes`);
-    chunks.push(chunk);
+    text += decoder.write(asBuffer(chunk));
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return text + decoder.end();
 }

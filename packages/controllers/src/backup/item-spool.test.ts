@@ -13,6 +13,26 @@ it("gives back each object as it was put aside, in any order", async () => {
   }
 });
 
+it("gives back objects that are larger than what goes to the disk at once, between small ones", async () => {
+  const spool = await createDiskSpool();
+  try {
+    const objects = [10, 300_000, 10, 700_000, 200_000, 200_000, 10].map((length, index) => ({
+      kind: "ConfigMap",
+      metadata: { name: `c-${index}` },
+      data: { text: "ä".repeat(length) },
+    }));
+    const places = [];
+    for (const object of objects) places.push(await spool.add(object));
+    for (const order of [
+      [0, 1, 2, 3, 4, 5, 6],
+      [6, 3, 0, 5, 1, 4, 2],
+    ])
+      for (const index of order) expect(await spool.read(places[index] ?? { offset: 0, lengthBytes: 0 })).toEqual(objects[index]);
+  } finally {
+    await spool.dispose();
+  }
+});
+
 it("says what is wrong with the disk", async () => {
   const spool = await createDiskSpool();
   const place = await spool.add({ kind: "ConfigMap", metadata: { name: "c" } });

@@ -1,7 +1,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { concat, DrayError, fromUtf8, invariant, messageOf, utf8 } from "@drayage/base";
+import { DrayError, fromUtf8, invariant, messageOf, utf8 } from "@drayage/base";
 import type { GenericObject } from "@drayage/kube";
 
 /** Where one object lies in the spool. */
@@ -28,16 +28,17 @@ export async function createDiskSpool(): Promise<ItemSpool> {
 /** What goes to and comes from the disk at once. Objects are small, and mostly asked for in the order in which they came. */
 const CHUNK_BYTES = 256 << 10;
 
+/** Both of its buffers are used again and again: fresh ones for each chunk would live long enough to be kept until the whole heap is looked through. */
 class DiskSpool implements ItemSpool {
   readonly #folder: string;
   readonly #file: FileHandle;
-  /** Of everything that was added, and of that what is on disk. */
-  #lengthBytes = 0;
-  #writtenBytes = 0;
   /** What was added and is not on disk. */
-  #pending: Uint8Array[] = [];
+  readonly #pending: Buffer = Buffer.alloc(CHUNK_BYTES);
+  #pendingBytes = 0;
+  #writtenBytes = 0;
   /** What was read last. */
   #window: { readonly offset: number; readonly bytes: Uint8Array } = { offset: 0, bytes: new Uint8Array() };
+  #windowBuffer: Uint8Array = new Uint8Array();
 
   constructor(folder: string, file: FileHandle) {
     this.#folder = folder;
@@ -45,29 +46,34 @@ class DiskSpool implements ItemSpool {
   }
 
   async add(object: GenericObject): Promise<SpooledItem> {
-    const bytes = utf8(JSON.stringify(object));
-    const offset = this.#lengthBytes;
-    this.#lengthBytes += bytes.length;
-    this.#pending.push(bytes);
-    if (this.#lengthBytes - this.#writtenBytes >= CHUNK_BYTES) await this.#write();
-    return { offset, lengthBytes: bytes.length };
+    const text = JSON.stringify(object);
+    const lengthBytes = Buffer.byteLength(text);
+    if (this.#pendingBytes + lengthBytes > CHUNK_BYTES) await this.#writePending();
+    const offset = this.#writtenBytes + this.#pendingBytes;
+    if (lengthBytes > CHUNK_BYTES) await this.#write(utf8(text));
+    else this.#pendingBytes += this.#pending.write(text, this.#pendingBytes);
+    return { offset, lengthBytes };
   }
 
   async read({ offset, lengthBytes }: SpooledItem): Promise<GenericObject> {
-    if (offset + lengthBytes > this.#writtenBytes) await this.#write();
+    if (offset + lengthBytes > this.#writtenBytes) await this.#writePending();
     if (offset < this.#window.offset || offset + lengthBytes > this.#window.offset + this.#window.bytes.length) {
-      const wantedBytes = Math.max(lengthBytes, Math.min(CHUNK_BYTES, this.#writtenBytes - offset));
-      const { buffer, bytesRead } = await this.#onDisk(() => this.#file.read({ buffer: new Uint8Array(wantedBytes), position: offset }));
+      if (this.#windowBuffer.length < lengthBytes) this.#windowBuffer = new Uint8Array(Math.max(lengthBytes, CHUNK_BYTES));
+      const length = Math.max(lengthBytes, Math.min(CHUNK_BYTES, this.#writtenBytes - offset));
+      const { bytesRead } = await this.#onDisk(() => this.#file.read({ buffer: this.#windowBuffer, length, position: offset }));
       invariant(bytesRead >= lengthBytes, `Cannot read an item that was put aside: ${bytesRead} of ${lengthBytes} bytes are there`);
-      this.#window = { offset, bytes: buffer.subarray(0, bytesRead) };
+      this.#window = { offset, bytes: this.#windowBuffer.subarray(0, bytesRead) };
     }
     const { offset: begin, bytes } = this.#window;
     return JSON.parse(fromUtf8(bytes.subarray(offset - begin, offset - begin + lengthBytes))) as GenericObject;
   }
 
-  async #write(): Promise<void> {
-    const bytes = concat(this.#pending);
-    this.#pending = [];
+  async #writePending(): Promise<void> {
+    await this.#write(this.#pending.subarray(0, this.#pendingBytes));
+    this.#pendingBytes = 0;
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
     // A disk that is nearly full takes a part and says so only of the rest.
     for (let at = 0; at < bytes.length; )
       at += (await this.#onDisk(() => this.#file.write(bytes, at, bytes.length - at, this.#writtenBytes + at))).bytesWritten;
