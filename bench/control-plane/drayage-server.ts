@@ -1,6 +1,7 @@
 /** Our server as a process beside a cluster, started as its pod would. */
 import { spawn } from "node:child_process";
 import { systemClock } from "@drayage/base";
+import { SERVER_ENVIRONMENT } from "@drayage/install";
 import type { PeerProcess } from "../../test/compat/peers.ts";
 import { KEYS, VELERO } from "../../test/e2e/harness.ts";
 import { ensureBundle } from "../../tools/bundle.ts";
@@ -17,7 +18,7 @@ export async function startDrayage(kubeconfigPath: string): Promise<PeerProcess>
     ],
     {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, AWS_ACCESS_KEY_ID: KEYS.accessKeyId, AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey },
+      env: { ...process.env, ...SERVER_ENVIRONMENT, AWS_ACCESS_KEY_ID: KEYS.accessKeyId, AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey },
     },
   );
   let output = "";

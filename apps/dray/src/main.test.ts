@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { arrange, nounFirst, run } from "./main.ts";
+import { commandTable } from "./commands/table.ts";
+import { arrange, loadCommand, nounFirst, run } from "./main.ts";
 import { RecordingTerminal } from "./testing/recording-terminal.ts";
 import { programVersion } from "./version.ts";
 
@@ -47,6 +48,27 @@ describe("arrange", () => {
     ["help nonsense", "nonsense"],
     ["--debug version", "--debug version"],
   ])("reads %j as %j", (given, wanted) => expect(arrange(given.split(" ")).join(" ")).toBe(wanted));
+});
+
+describe("loadCommand", () => {
+  const loading = async (smallHeap: boolean): Promise<readonly string[]> => {
+    const done: string[] = [];
+    const load = async () => {
+      done.push("loaded");
+      return { define: () => undefined };
+    };
+    await loadCommand({ words: ["x"], summary: "", load, ...(smallHeap ? { smallHeap } : {}) }, () => done.push("small heap"));
+    return done;
+  };
+
+  it("keeps the heap small before the modules of a command that wants that are loaded", async () => {
+    expect(await loading(true)).toEqual(["small heap", "loaded"]);
+    expect(await loading(false)).toEqual(["loaded"]);
+  });
+
+  it("does so for the server alone: what moves data, or is over soon, is faster without", () => {
+    expect(commandTable.filter(({ smallHeap }) => smallHeap === true).map(({ words }) => words)).toEqual([["server"]]);
+  });
 });
 
 describe("run", () => {

@@ -5,8 +5,9 @@
  * Grammar: `dray NOUN VERB` and `dray VERB NOUN` are the same; roles (`server`, `node-agent server`, `data-mover backup`) are commands too, and the image answers to `/velero` with the same words.
  */
 import { Command, CommanderError, type Option } from "commander";
-import { type CommandEntry, commandTable, groupSummaries } from "./commands/table.ts";
+import { type CommandEntry, type CommandModule, commandTable, groupSummaries } from "./commands/table.ts";
 import { EXIT, exitCodeOf, renderError } from "./exit-codes.ts";
+import { keepHeapSmall } from "./heap-growth.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { programVersion } from "./version.ts";
 
@@ -75,10 +76,16 @@ async function buildProgram(args: readonly string[], terminal: Terminal): Promis
     const name = entry.words.at(-1) ?? "";
     const command = configure(parent.command(name, { hidden: entry.hidden === true }), terminal).description(entry.summary);
     const isMeant = entry.words.every((word, index) => args.filter((arg) => !arg.startsWith("-"))[index] === word);
-    if (isMeant) (await entry.load()).define(command, terminal);
+    if (isMeant) (await loadCommand(entry)).define(command, terminal);
     else command.allowUnknownOption();
   }
   return program;
+}
+
+/** The module of a command; what its entry wants of the heap holds before anything of it is loaded. */
+export function loadCommand({ smallHeap, load }: CommandEntry, keepSmall: () => void = keepHeapSmall): Promise<CommandModule> {
+  if (smallHeap === true) keepSmall();
+  return load();
 }
 
 function group(groups: Map<string, Command>, parent: Command, path: readonly string[], word: string, terminal: Terminal): Command {

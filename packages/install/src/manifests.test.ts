@@ -42,6 +42,13 @@ describe("installManifests", () => {
     expect(named("DaemonSet", "node-agent")).toMatchObject({ spec: { template: { metadata: { labels: { role: "node-agent" } } } } });
   });
 
+  it("gives the server one arena, and node-agents, whose threads work side by side, as many as the allocator takes", () => {
+    const arenas = { name: "MALLOC_ARENA_MAX", value: "1" };
+    const running = (env: unknown) => ({ spec: { template: { spec: { containers: [{ env }] } } } });
+    expect(named("Deployment", "drayage")).toMatchObject(running(expect.arrayContaining([arenas])));
+    expect(named("DaemonSet", "node-agent")).toMatchObject(running(expect.not.arrayContaining([arenas])));
+  });
+
   it("runs on nodes of Linux alone", () => {
     for (const manifest of [named("Deployment", "drayage"), named("DaemonSet", "node-agent")])
       expect(manifest).toMatchObject({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/os": "linux" } } } } });

@@ -13,6 +13,8 @@ export interface CommandEntry {
   readonly summary: string;
   /** Left out of help: roles that pods run. */
   readonly hidden?: boolean;
+  /** It runs for months and mostly waits: its heap is kept small, from before its modules are loaded. */
+  readonly smallHeap?: boolean;
   readonly load: () => Promise<CommandModule>;
 }
 
@@ -111,7 +113,13 @@ export const commandTable: readonly CommandEntry[] = [
   { words: ["cluster", "status"], summary: "Show its processes and nodes", load: () => import("./cluster-status.ts") },
   { words: ["version"], summary: "Print the version of this program", load: () => import("./version.ts") },
   { words: ["completion"], summary: "Print a completion script for bash, zsh or fish", load: () => import("./completion.ts") },
-  { words: ["server"], summary: "Decide: Backups, Restores, locations, repositories", hidden: true, load: () => import("../roles/server.ts") },
+  {
+    words: ["server"],
+    summary: "Decide: Backups, Restores, locations, repositories",
+    hidden: true,
+    smallHeap: true,
+    load: () => import("../roles/server.ts"),
+  },
   { words: ["operator"], summary: "Install what DataProtectionApplications ask for", hidden: true, load: () => import("../roles/operator.ts") },
   { words: ["data-mover", "backup"], summary: "Move one volume into its repository", hidden: true, load: () => import("../roles/data-mover-backup.ts") },
   { words: ["data-mover", "restore"], summary: "Move one volume back", hidden: true, load: () => import("../roles/data-mover-restore.ts") },
