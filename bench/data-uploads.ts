@@ -15,7 +15,8 @@ import { nullLogger, systemClock, systemRandom } from "@drayage/base";
 import { moveManyUploads } from "@drayage/controllers/testing";
 import type { Pod } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
-import { createRepositoryService, runDataMoverBackup } from "@drayage/movers/builtin";
+import { runDataMoverBackup } from "@drayage/movers/builtin";
+import { createRepositoryService } from "@drayage/movers/repository-service";
 
 const NAMESPACE = "velero";
 const FILES = 20;
