@@ -52,7 +52,6 @@ import { PluginHost } from "@drayage/plugin-host";
 import { type Command, Option } from "commander";
 import { parseOptionalBoolean } from "../cluster/access.ts";
 import { parseTimeout } from "../cluster/timeout.ts";
-import { keepOldGenerationSmall, keepYoungGenerationSmall } from "../heap-growth.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { issueCertificate, startAdmissionServer } from "./admission-server.ts";
@@ -127,14 +126,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--volsync-era-concurrent-restores <n>", "volumes that VolSync restores at once", "10")
     .option("--webhook-address <address>", "where the admission webhook is served, as host:port or :port; empty for none", `:${WEBHOOK_PORT}`)
     .option("--disable-controllers <names>", "controllers that do not run, as Velero calls them", parseControllers)
-    .action((options: Options) =>
-      runMeteredRole("server", options, terminal, (role) => {
-        // Lists of objects, and the objects of a restore, are dead as soon as they are put aside.
-        keepYoungGenerationSmall();
-        keepOldGenerationSmall();
-        return serve(role, settingsFrom(options), terminal);
-      }),
-    );
+    .action((options: Options) => runMeteredRole("server", options, terminal, (role) => serve(role, settingsFrom(options), terminal)));
 }
 
 /** What is said of this process and of what it has made, beside what its controllers decide by. */
