@@ -20,12 +20,12 @@ import { type RandomSource, systemClock } from "@drayage/base";
 import { memoryLogger, seededRandom } from "@drayage/base/testing";
 import { events, keyOf, secrets } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
-import { globalTarget, PolicyStore, policyLabels } from "@drayage/repo";
+import { type DeriveFormatKey, globalTarget, PolicyStore, policyLabels, rememberingKeys } from "@drayage/repo";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeProblems } from "./built-in-mover.ts";
 import { runDataMoverBackup } from "./data-mover-backup.ts";
 import { runDataMoverRestore } from "./data-mover-restore.ts";
-import { withRepository } from "./open-repository.ts";
+import { prepareRepository, withRepository } from "./open-repository.ts";
 import { accessTo } from "./repository-access.ts";
 import { createRepositoryService } from "./repository-service.ts";
 import { type Outcome, runDataMover } from "./run-data-mover.ts";
@@ -259,6 +259,43 @@ describe("the built-in mover", () => {
     fill(source);
     upload("first-a");
     expect(await runDataMoverBackup({ ...run(source), secretPath, dataUploadName: "first-a" })).toBe(0);
+  });
+
+  it("prepares for its repository without a trace, and derives the key of it once", async () => {
+    const place = location();
+    await createRepositoryService(deps()).ensure(repository(), place);
+    const inPlace = () => tree(folder);
+    const before = inPlace();
+    const remembering = rememberingKeys();
+    const derived = new Set<Promise<Uint8Array>>();
+    const deriveKey: DeriveFormatKey = (...of) => {
+      const key = remembering(...of);
+      derived.add(key);
+      return key;
+    };
+    const access = { ...(await accessTo(client, NS, place, "notes", repository())), deriveKey };
+    await prepareRepository(access, deps());
+    expect(inPlace()).toEqual(before);
+    expect(await withRepository(access, deps(), async ({ identity }) => identity.host)).toBe("default");
+    expect(derived.size).toBe(1);
+  });
+
+  it("tells that it cannot open its repository when its turn has come, not while it prepares for that", async () => {
+    const place = location();
+    await createRepositoryService(deps()).ensure(repository(), place);
+    const secretPath = volume("secret");
+    writeFileSync(join(secretPath, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
+    writeFileSync(join(secretPath, "repository.json"), JSON.stringify({ spec: repository().spec }));
+    writeFileSync(join(secretPath, "repository-password"), "another\n");
+    upload("first-a", { phase: "Prepared" });
+    const running = runDataMoverBackup({ ...run(volume("source")), secretPath, dataUploadName: "first-a" });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(client.all(events)).toEqual([]);
+    client.mutate(dataUploads, { namespace: NS, name: "first-a" }, (object) => {
+      object.status = { phase: "InProgress" };
+    });
+    expect(await running).toBe(1);
+    expect(termination()).toContain("password");
   });
 
   it("waits until its object is in progress", async () => {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { BlobCache, CachedStorage, ThrottledStorage } from "@drayage/blob";
 import type { Sha256Ranges } from "@drayage/blob/s3";
-import { openRepository, type Repository, veleroIdentity } from "@drayage/repo";
+import { openRepository, openRepositoryFormat, type Repository, veleroIdentity } from "@drayage/repo";
 import { openRepositoryStorage, type RepositoryAccess } from "./repository-access.ts";
 
 export interface OpenOptions {
@@ -51,6 +51,7 @@ export async function withRepository<T>(access: RepositoryAccess, options: OpenO
       clock,
       random,
       logger,
+      ...(access.deriveKey === undefined ? {} : { deriveKey: access.deriveKey }),
       ...(cache === undefined ? {} : { indexCache: cache.indexes }),
       ...(readOnly === undefined ? {} : { readOnly }),
       ...(signal === undefined ? {} : { signal }),
@@ -60,6 +61,21 @@ export async function withRepository<T>(access: RepositoryAccess, options: OpenO
     } finally {
       await repository.close();
     }
+  } finally {
+    await storage.close();
+  }
+}
+
+/**
+ * What opening a repository takes that does not hang on what is in it, done beforehand: the program's parts are loaded, the store is spoken to, the key is derived, which takes longest
+ * (`access.deriveKey` has to remember it). Nothing is written, and of the store one small blob and its companion are read. Throws what opening the format throws.
+ */
+export async function prepareRepository(access: RepositoryAccess, options: OpenOptions): Promise<void> {
+  const { clock, random, logger, signal } = options;
+  const storage = await openRepositoryStorage(access, options);
+  try {
+    const { password, deriveKey } = access;
+    await openRepositoryFormat(storage, { password, clock, random, logger, ...(deriveKey === undefined ? {} : { deriveKey }) }, signal);
   } finally {
     await storage.close();
   }

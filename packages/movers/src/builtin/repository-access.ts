@@ -23,6 +23,7 @@ import { type BlobStorage, RenewingStorage, RetryingStorage } from "@drayage/blo
 import { openLocationStorage } from "@drayage/blob/locations";
 import type { Sha256Ranges } from "@drayage/blob/s3";
 import { type KubeClient, secrets } from "@drayage/kube";
+import type { DeriveFormatKey } from "@drayage/repo";
 
 export interface RepositoryAccess {
   readonly location: BackupStorageLocation;
@@ -32,6 +33,8 @@ export interface RepositoryAccess {
   readonly password: string;
   /** Settings of the BackupRepository: `cacheLimitMB`, `fullMaintenanceInterval`. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Where its keys come from; each is derived anew where this is left out. */
+  readonly deriveKey?: DeriveFormatKey;
   /** The same once more, for credentials that were changed meanwhile; absent where nobody will. */
   readonly reread?: () => Promise<RepositoryAccess | undefined>;
 }

@@ -8,8 +8,10 @@ import { asBuffer, type Clock, DrayError, dispositionOf, errorFields, isDrayErro
 import type { Sha256Ranges } from "@drayage/blob/s3";
 import type { OnProgress } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
+import { type DeriveFormatKey, rememberingKeys } from "@drayage/repo";
 import { DataPathReporter, type TransferProgress } from "./data-path-reporter.ts";
 import { Canceled, isSuperseded, Superseded, watchMovement } from "./movement-watch.ts";
+import { prepareRepository } from "./open-repository.ts";
 import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
 import { progressTeller } from "./transfer-progress.ts";
 
@@ -86,6 +88,9 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
   const watch = watchMovement(type, transfer.name, { client, clock, random, logger, namespace, podUid: options.podUid });
   const signal = options.signal === undefined ? watch.ended : AbortSignal.any([watch.ended, options.signal]);
   let reporter: DataPathReporter | undefined;
+  const deriveKey = rememberingKeys();
+  const preparing = new AbortController();
+  const prepared = prepare(options, deriveKey, AbortSignal.any([signal, preparing.signal]));
   try {
     const object = await watch.started(options.signal);
     const telling = new DataPathReporter({ client, clock, random, logger, about: object, nodeName });
@@ -97,7 +102,7 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
     watch.ended.addEventListener("abort", onCancel, { once: true });
     const outcome = await transfer.run({
       object,
-      access: await accessFor(options, object),
+      access: { ...(await accessFor(options, object)), deriveKey },
       signal,
       tell: (progress) => telling.progress(progress),
       onProgress: progressTeller((progress) => telling.progress(progress), clock),
@@ -119,8 +124,21 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
     writeTerminationMessage(options, message);
     return 1;
   } finally {
+    preparing.abort();
     await reporter?.stop(LAST_EVENTS_MS);
     watch.stop();
+    await prepared;
+  }
+}
+
+/** While the object waits for its turn, and the kubelet tells that this pod runs. What fails here fails once more when it counts, and is told then. */
+async function prepare(options: DataMoverOptions, deriveKey: DeriveFormatKey, signal: AbortSignal): Promise<void> {
+  const { clock, random, logger } = options;
+  try {
+    const access = await readMountedAccess(secretFolder(options));
+    if (access !== undefined) await prepareRepository({ ...access, deriveKey }, { clock, random, logger, signal });
+  } catch (error) {
+    logger.debug("The repository could not be prepared for", errorFields(error));
   }
 }
 
@@ -163,8 +181,7 @@ function writeTerminationMessage({ terminationLogPath = "/dev/termination-log", 
 }
 
 async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Promise<RepositoryAccess> {
-  const folder = options.secretPath ?? process.env[MOVER_SECRET_PATH_ENV] ?? MOVER_SECRET_PATH;
-  const mounted = await readMountedAccess(folder);
+  const mounted = await readMountedAccess(secretFolder(options));
   if (mounted !== undefined) return mounted;
   // A pod that Velero's own node-agent made has no such Secret, and a service account that may read them.
   const load = (): Promise<RepositoryAccess> =>
@@ -174,6 +191,10 @@ async function accessFor(options: DataMoverOptions, { spec }: MovedObject): Prom
       volumeNamespace: spec.sourceNamespace ?? spec.pod?.namespace ?? "",
     });
   return { ...(await load()), reread: load };
+}
+
+function secretFolder({ secretPath }: DataMoverOptions): string {
+  return secretPath ?? process.env[MOVER_SECRET_PATH_ENV] ?? MOVER_SECRET_PATH;
 }
 
 interface FenceOptions<T> {
