@@ -20,6 +20,8 @@ export interface DataDownloadControllerDeps extends MovementControllerDeps {
   readonly config: ExposerDeps["config"];
 }
 
+const CLAIM_MAX_MS = 30 * 60_000;
+
 export function startDataDownloadController(deps: DataDownloadControllerDeps): Controller {
   return startMovementController(deps.caches.downloads, dataDownloadKind(deps), deps);
 }
@@ -44,6 +46,8 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
     startStatus: {},
     begun: (download) => sightings.begun(download),
     ended: (download) => sightings.ended(download),
+    // A restore makes the claim right after this; one that could not, and does not know of this one since the answer to it was lost, never will.
+    blockedMaxMs: CLAIM_MAX_MS,
     blockedBy: (download) =>
       seeing(download, async (seen) => {
         const { namespace: targetNamespace, pvc } = download.spec.targetVolume;

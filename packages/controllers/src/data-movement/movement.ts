@@ -60,6 +60,8 @@ export interface MovementKind<T extends DataMovement> {
   ended?(movement: T): void;
   /** Something that must be there before it can be claimed; what it is waiting for, or undefined. */
   blockedBy(movement: T): Promise<string | undefined>;
+  /** How long that may take; for ever when left out. */
+  readonly blockedMaxMs?: number;
   /** Makes the volume readable or writable on a node: done when the mover pod runs. */
   expose(movement: T): Promise<Work>;
   /** After the mover has ended well: hands over what it made. */

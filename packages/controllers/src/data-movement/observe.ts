@@ -106,7 +106,9 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const isAstray = phase === "New" && ours && pinned === "" && (since(movement.metadata.creationTimestamp) ?? 0) >= ASTRAY_MS;
   const astray = isAstray ? await kind.astray?.(movement) : undefined;
   const work = claim === "others" ? undefined : await workFor(deps, movement, facts);
-  return { ...facts, blockedBy, astray, work };
+  // By this process's own clock: that of who created it may be hours off.
+  const isBlockedTooLong = blockedBy !== undefined && deps.knownForMs(movement) >= (kind.blockedMaxMs ?? Number.POSITIVE_INFINITY);
+  return { ...facts, blockedBy, isBlockedTooLong, astray, work };
 }
 
 /** How long a new movement is left to other nodes. Its cancelling and an unknown mover are not: those are told at once. */
@@ -118,7 +120,7 @@ function claimInMs<T extends DataMovement>({ caches, nodeName, knownForMs }: Obs
   return Math.max(0, claimDelayMs(movement.metadata.uid ?? "", nodeName, ready) - knownForMs(movement));
 }
 
-type Facts = Omit<Observed, "blockedBy" | "astray" | "work">;
+type Facts = Omit<Observed, "blockedBy" | "isBlockedTooLong" | "astray" | "work">;
 
 /** Looks for what is next only where this agent would do it: other objects are read for it. */
 async function workFor<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, facts: Facts): Promise<Work | undefined> {

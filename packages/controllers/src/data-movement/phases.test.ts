@@ -77,6 +77,11 @@ describe("decide() of a data movement", () => {
     ["New: a cancel ends it before it is claimed", canceled, "end Canceled: data upload was canceled before it started"],
     ["New: a full prepare queue holds it", { queueFull: true }, "wait for others that are being prepared: the prepare queue is full"],
     ["New: it waits for what must be there first", { blockedBy: "claim to be created" }, "wait for claim to be created"],
+    [
+      "New: what never comes is not waited for for ever",
+      { blockedBy: "claim to be created", isBlockedTooLong: true },
+      "end Failed: data upload cannot begin: it was waiting for claim to be created",
+    ],
     ["New: a deleted one asks for its cancel first", { deleting: true }, "requestCancel"],
     ["New: a deleted one without our finalizer is gone already", { deleting: true, finalizer: false }, "nothing"],
 

@@ -75,6 +75,10 @@ export interface Observed {
   readonly queueFull: boolean;
   readonly slotFree: boolean;
   readonly blockedBy: string | undefined;
+  /** For longer than what it waits for can take to come. */
+  readonly isBlockedTooLong?: boolean;
+  /** What its mover has to wait for though it is up. */
+  readonly heldBy?: string | undefined;
   /** How long what is new is left to the agents of other nodes yet. */
   readonly claimInMs?: number | undefined;
   /** Since it ended. */
@@ -181,7 +185,9 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
               : o.queueFull
                 ? waitFor("others that are being prepared: the prepare queue is full", QUEUE_MS)
                 : o.blockedBy !== undefined
-                  ? waitFor(o.blockedBy, (o.ageMs ?? QUEUE_MS) < YOUNG_MS ? POLL_MS : QUEUE_MS)
+                  ? o.isBlockedTooLong === true
+                    ? finish("Failed", `${o.noun} cannot begin: it was waiting for ${o.blockedBy}`)
+                    : waitFor(o.blockedBy, (o.ageMs ?? QUEUE_MS) < YOUNG_MS ? POLL_MS : QUEUE_MS)
                   : step({ do: "claim" }),
 
   Accepted: (o) =>
