@@ -18,7 +18,7 @@ import {
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CoreEvent, events, formatKey, type Informer, type KubeClient, keyOf, type Node, nodes, type Pod, pods, startInformer } from "@drayage/kube";
 import { AGENT_SELECTOR, type AgentPresence, watchAgents } from "./agent-presence.ts";
-import type { AnyMovement } from "./movement.ts";
+import { type AnyMovement, isMoving } from "./movement.ts";
 import { type NodeHealth, watchNodes } from "./node-health.ts";
 
 export interface DataMovementCaches {
@@ -124,8 +124,7 @@ function exposingOf({ metadata }: AnyMovement): readonly string[] {
 }
 
 function runningOf(movement: AnyMovement): readonly string[] {
-  const isRunning = movement.status?.phase === "InProgress" || movement.status?.phase === "Canceling";
-  const node = isRunning ? nodeOf(movement) : undefined;
+  const node = isMoving(movement) ? nodeOf(movement) : undefined;
   return node === undefined ? [] : [node];
 }
 

@@ -20,7 +20,7 @@ import { apply } from "./apply.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import { KnownMovements } from "./claim-order.ts";
 import type { DataMoverClaims } from "./data-movers.ts";
-import { type DataMovement, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
+import { type DataMovement, isMoving, isTerminal, type MovementKind, phaseOf } from "./movement.ts";
 import { readyOf } from "./node-health.ts";
 import { observe, slotKey } from "./observe.ts";
 import { decide } from "./phases.ts";
@@ -194,7 +194,6 @@ function changesReady(before: Node | undefined, after: Node | undefined): boolea
 /** Whether something has left the queue of what is prepared, or has stopped running. */
 function freesPlace(before: DataMovement | undefined, after: DataMovement | undefined): boolean {
   if (before === undefined) return false;
-  const isRunning = (movement: DataMovement): boolean => phaseOf(movement) === "InProgress" || phaseOf(movement) === "Canceling";
   const isPreparing = ({ metadata }: DataMovement): boolean => metadata.labels?.[LABELS.exposeOnGoing] === "true";
-  return (isRunning(before) && (after === undefined || !isRunning(after))) || (isPreparing(before) && (after === undefined || !isPreparing(after)));
+  return (isMoving(before) && (after === undefined || !isMoving(after))) || (isPreparing(before) && (after === undefined || !isPreparing(after)));
 }

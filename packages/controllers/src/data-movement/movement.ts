@@ -99,6 +99,12 @@ export function isTerminal(phase: Phase): phase is TerminalPhase {
   return phase === "Completed" || phase === "Failed" || phase === "Canceled";
 }
 
+/** Whether a data path may run. One that ended well does not, though what was made for it is still being taken away. */
+export function isMoving(movement: DataMovement): boolean {
+  const phase = phaseOf(movement);
+  return (phase === "InProgress" || phase === "Canceling") && endingOf(movement)?.phase !== "Completed";
+}
+
 /** Our annotations on the objects of Velero. */
 export const MOVEMENT_ANNOTATIONS = {
   /** JSON of Ending; there while the intermediate objects are taken away. */
