@@ -2,7 +2,7 @@
 import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, parseDataPathProgress, parseTransferDetails } from "@drayage/api";
 import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
 import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Pod, requireDuration } from "@drayage/kube";
-import { failureMessage, isDisrupted, successMessage } from "../exposers/hosting-pod.ts";
+import { failureMessage, hasEndedWell, isDisrupted, successMessage } from "../exposers/hosting-pod.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import { claimDelayMs } from "./claim-order.ts";
 import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
@@ -204,15 +204,12 @@ function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, 
     case "Pending":
       return { state: "starting" };
     case "Running": {
+      if (hasEndedWell(pod)) return successOf(deps, movement, pod);
       const progress = latestProgress(deps.caches.events.byIndex("about", formatKey(keyOf(movement))), movement);
       return { state: "running", ...(progress === undefined ? {} : { progress }) };
     }
-    case "Succeeded": {
-      const text = successMessage(pod);
-      const result = resultOf(deps, movement, text);
-      if (result !== undefined) return { state: "succeeded", result };
-      return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
-    }
+    case "Succeeded":
+      return successOf(deps, movement, pod);
     default: {
       const message = failureMessage(pod);
       const partial = resultOf(deps, movement, message);
@@ -220,6 +217,13 @@ function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, 
       return { state: "failed", message, canceled: message.endsWith(DATA_PATH_CANCELED), disrupted: isDisrupted(pod) };
     }
   }
+}
+
+function successOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod): DataPath {
+  const text = successMessage(pod);
+  const result = resultOf(deps, movement, text);
+  if (result !== undefined) return { state: "succeeded", result };
+  return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
 }
 
 function resultOf<T extends DataMovement>(

@@ -6,7 +6,7 @@ import { FakeKubeClient } from "@drayage/kube/testing";
 import { describe, expect, it } from "vitest";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
 import type { MoverPodSettings } from "./exposer-deps.ts";
-import { buildHostingPod, failureMessage, type HostingPodOptions, startingReason, unrecoverableReason } from "./hosting-pod.ts";
+import { buildHostingPod, failureMessage, type HostingPodOptions, hasEndedWell, startingReason, unrecoverableReason } from "./hosting-pod.ts";
 import { inheritedSettings } from "./inherited-settings.ts";
 
 function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions> = {}, settings: Partial<MoverPodSettings> = {}): Pod {
@@ -136,6 +136,15 @@ describe("what a mover pod's status says", () => {
     ["nothing", { phase: "Failed" }, "no reason was given"],
   ])("tells a failure by %s", (_title, status, message) => {
     expect(failureMessage(pod(status))).toBe(message);
+  });
+
+  it("tells that it has ended well before the phase says so, and no other end", () => {
+    const ended = (exitCode: number) => container({ terminated: { exitCode } });
+    expect(hasEndedWell(pod({ phase: "Running", containerStatuses: ended(0) }))).toBe(true);
+    expect(hasEndedWell(pod({ phase: "Running", containerStatuses: ended(1) }))).toBe(false);
+    expect(hasEndedWell(pod({ phase: "Running", containerStatuses: container({ running: {} }) }))).toBe(false);
+    expect(hasEndedWell(pod({ phase: "Running", containerStatuses: [...ended(0), ...container({ running: {} })] }))).toBe(false);
+    expect(hasEndedWell(pod({ phase: "Running" }))).toBe(false);
   });
 
   it("knows what cannot get better from what may", () => {

@@ -197,6 +197,15 @@ export function failureMessage(pod: Pod): string {
   return `mover ended with ${how}${terminated.reason === undefined || terminated.reason === "Error" ? "" : ` (${terminated.reason})`}`;
 }
 
+/**
+ * Whether all of a pod has ended well. A kubelet tells so of the containers about a second before it says it of the pod, whose sandbox it takes away in between; none of them starts again.
+ * Why one failed may hang on what becomes of the pod (`isDisrupted`), so that is waited for.
+ */
+export function hasEndedWell({ status }: Pod): boolean {
+  const containers = status?.containerStatuses ?? [];
+  return containers.length > 0 && containers.every(({ state }) => state?.terminated?.exitCode === 0);
+}
+
 /** The termination message of a pod that ended well. */
 export function successMessage(pod: Pod): string {
   return pod.status?.containerStatuses?.[0]?.state?.terminated?.message ?? "";
