@@ -69,7 +69,7 @@ export async function findBackupRepository(
 
 /** Asks for a repository; the BackupRepository controller makes it ready. One that is there already is returned. */
 export async function createBackupRepository({ client, namespace }: RepositoryFinder, key: RepositoryKey, signal?: AbortSignal): Promise<BackupRepository> {
-  const name = `${key.volumeNamespace}-${key.location}-${REPOSITORY_TYPE}`;
+  const name = nameOf(key);
   try {
     return await client.create(
       backupRepositories,
@@ -102,8 +102,40 @@ export async function repositoryFor(finder: RepositoryFinder, key: RepositoryKey
     case "NotReady":
       return anotherTry(finder, found, createdAt) ?? failed(`backup repository is not ready: ${found.status.message ?? "no reason was given"}`);
     default:
-      return wait(`backup repository "${found.metadata.name ?? ""}" to be ready`, found === known ? WATCHED_RECHECK_MS : undefined);
+      return wait(readiness(found.metadata.name ?? ""), found === known ? WATCHED_RECHECK_MS : undefined);
   }
+}
+
+/** The way to the repository that a movement needs. */
+export interface RepositoryAtHand {
+  /** Once it is ready; what is next until then. */
+  ready(): Promise<BackupRepository | Work>;
+  /** As soon as it is there, for what can be made while it gets ready. */
+  underWay(): BackupRepository | undefined;
+  /** What is said while it is not ready, by the cache alone. */
+  heldBy(): string | undefined;
+}
+
+export function repositoryAtHand(finder: RepositoryFinder, key: RepositoryKey, createdAt?: string): RepositoryAtHand {
+  return {
+    ready: () => repositoryFor(finder, key, createdAt),
+    underWay: () => {
+      const known = inCache(finder, key);
+      return known?.status?.phase === "NotReady" ? undefined : known;
+    },
+    heldBy: () => {
+      const known = inCache(finder, key);
+      return known?.status?.phase === "Ready" ? undefined : readiness(known?.metadata.name ?? nameOf(key));
+    },
+  };
+}
+
+function nameOf({ volumeNamespace, location }: RepositoryKey): string {
+  return `${volumeNamespace}-${location}-${REPOSITORY_TYPE}`;
+}
+
+function readiness(name: string): string {
+  return `backup repository "${name}" to be ready`;
 }
 
 /** The one of the cache, where it is the only one. */

@@ -133,7 +133,7 @@ export function startMovementController<T extends DataMovement>(informer: Inform
       source(caches.nodes, { when: changesReady, toKeys: onNode }),
       source(caches.repositories, {
         when: (before, after) => before?.status?.phase !== after?.status?.phase,
-        toKeys: () => acceptedBy(nodeName, kind, informer),
+        toKeys: () => awaitingRepository(deps, kind, informer),
       }),
     ],
     reconcile,
@@ -145,9 +145,15 @@ export function startMovementController<T extends DataMovement>(informer: Inform
   });
 }
 
-/** Those that this node's agent has accepted and that may wait for their repository. */
-function acceptedBy<T extends DataMovement>(nodeName: string, kind: MovementKind<T>, informer: Informer<T>): readonly ObjectKey[] {
-  const isHere = (movement: T): boolean => (kind.pinnedTo?.(movement) ?? movement.status?.acceptedByNode) === nodeName;
+/** Those that may wait for their repository: that this node's agent has accepted, or whose mover is up on this node. */
+function awaitingRepository<T extends DataMovement>(
+  { nodeName, namespace, caches }: MovementControllerDeps,
+  kind: MovementKind<T>,
+  informer: Informer<T>,
+): readonly ObjectKey[] {
+  const isHere = (movement: T): boolean =>
+    (kind.pinnedTo?.(movement) ?? movement.status?.acceptedByNode) === nodeName ||
+    caches.pods.get({ namespace, name: movement.metadata.name ?? "" })?.spec.nodeName === nodeName;
   return informer
     .list()
     .filter((movement) => phaseOf(movement) === "Accepted" && isHere(movement))

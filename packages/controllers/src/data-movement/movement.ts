@@ -54,6 +54,8 @@ export interface MovementKind<T extends DataMovement> {
   readonly stampsStartOnEnd: boolean;
   /** Fields of the status that come with InProgress. */
   readonly startStatus: Readonly<Record<string, unknown>>;
+  /** What a mover whose pod runs has to wait for yet, by what is in memory: a repository that is made meanwhile. */
+  heldBy?(movement: T): string | undefined;
   /** This agent has claimed one that was new: nothing was made for it before. */
   begun?(movement: T): void;
   /** It was concluded by this agent. */

@@ -90,6 +90,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     queueFull: deps.prepareQueueLength > 0 && deps.caches.exposing().length >= deps.prepareQueueLength,
     slotFree: deps.slots.isFree(slotKey(kind, movement)),
     selfStarting,
+    heldBy: phase === "Accepted" ? kind.heldBy?.(movement) : undefined,
     dataPath,
     detailsForMs: ageOfDetails(movement, nowMs),
     reported: { totalBytes: movement.status?.progress?.totalBytes ?? 0, doneBytes: movement.status?.progress?.bytesDone ?? 0 },

@@ -94,6 +94,21 @@ describe("decide() of a data movement", () => {
       { phase: "Accepted", role: "bystander", hosting: true, dataPath: running },
       "setPhase Prepared",
     ],
+    [
+      "Accepted: a mover that is up is held until what it needs is there, and whose repository cannot be had fails",
+      { phase: "Accepted", hosting: true, dataPath: running, heldBy: "its repository", work: { state: "failed", message: "no repository" } },
+      "end Failed: no repository",
+    ],
+    [
+      "Accepted: who only has the pod of such a one waits with it",
+      { phase: "Accepted", role: "bystander", hosting: true, dataPath: running, heldBy: "its repository" },
+      "wait for its repository",
+    ],
+    [
+      "Accepted: the time is up for such a one, for anybody",
+      { phase: "Accepted", role: "bystander", hosting: true, dataPath: running, heldBy: "its repository", preparingForMs: 30 * MINUTE },
+      "end Failed: timeout on preparing data upload: it was waiting for its repository",
+    ],
     ["Accepted: others wait", { phase: "Accepted", role: "bystander" }, 'wait for node "node-1"'],
     ["Accepted: an heir claims it again", { phase: "Accepted", role: "heir" }, "claim"],
     [

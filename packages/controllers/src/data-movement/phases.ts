@@ -195,7 +195,7 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
       ? finish("Failed", `timeout on preparing ${o.noun}${awaited(o)}`)
       : o.cancelRequested && (o.role !== "bystander" || cancelIsOverdue(o))
         ? finish("Canceled", `${o.noun} was canceled while it was being prepared`)
-        : o.hosting && isUp(o) && !o.cancelRequested
+        : o.hosting && isUp(o) && !o.cancelRequested && o.heldBy === undefined
           ? step({ do: "setPhase", to: "Prepared" })
           : isLost(o)
             ? adopt(o, o.dataPath.state === "failed" ? o.dataPath.message : `the mover pod cannot go on: ${o.stranded}`)
@@ -204,7 +204,9 @@ export const phases: Record<Phase, (o: Observed) => Decision> = {
                 ? finish("Failed", lossOf(o))
                 : step({ do: "claim" })
               : o.role === "bystander"
-                ? waitForOwner(o)
+                ? o.hosting && o.heldBy !== undefined
+                  ? waitFor(o.heldBy, QUEUE_MS)
+                  : waitForOwner(o)
                 : exposing(o),
 
   Prepared: (o) =>
@@ -284,8 +286,9 @@ function exposing(o: Observed): Decision {
 }
 
 /** What was missing when the time was up: what is seen to be, else what was told last. */
-function awaited({ work, message }: Observed): string {
-  if (work?.state === "wait") return `: it was ${WAITING}${work.reason}`;
+function awaited({ work, heldBy, message }: Observed): string {
+  const reason = work?.state === "wait" ? work.reason : heldBy;
+  if (reason !== undefined) return `: it was ${WAITING}${reason}`;
   return message?.startsWith(WAITING) === true ? `: it was ${message}` : "";
 }
 

@@ -1,8 +1,8 @@
 /** DataUpload: a volume snapshot, moved into the repository of its namespace. The engine is that of data-movement; what is special about uploads is here. */
-import { type BackupRepository, type DataUpload, dataUploads, LABELS, parseBackupDataPathResult } from "@drayage/api";
-import type { Controller } from "@drayage/kube";
+import { type DataUpload, dataUploads, LABELS, parseBackupDataPathResult, type VolumeSnapshot } from "@drayage/api";
+import { type Controller, source } from "@drayage/kube";
 import { parseMoverResult } from "@drayage/mover-sdk";
-import { repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
+import { type RepositoryAtHand, repositoryAtHand } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
 import { registeredMovers } from "../data-movement/registered-movers.ts";
@@ -27,6 +27,9 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
   const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods });
   const exposer = { ...deps, moverOf, systemOf: systemsOf(deps.caches.nodes) };
   const finder = { client: deps.client, namespace: deps.namespace, known: deps.caches.repositories };
+  const repositoryOf = ({ spec, metadata }: DataUpload): RepositoryAtHand =>
+    repositoryAtHand(finder, { location: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace }, metadata.creationTimestamp);
+  const hasOwnMover = ({ spec }: DataUpload): boolean => moverOf(spec.datamover ?? "") !== undefined;
   const mayHaveCopies = (upload: DataUpload): boolean => makesCopies(deps.config) || !sightings.knowsAll(upload);
   return {
     type: dataUploads,
@@ -37,14 +40,14 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     blockedBy: async () => undefined,
     begun: (upload) => sightings.begun(upload),
     ended: (upload) => sightings.ended(upload),
+    heldBy: (upload) => (hasOwnMover(upload) ? undefined : repositoryOf(upload).heldBy()),
     expose: async (upload) => {
-      const { backupStorageLocation: location, sourceNamespace: volumeNamespace } = upload.spec;
-      const repository = (): Promise<BackupRepository | Work> => repositoryFor(finder, { location, volumeNamespace }, upload.metadata.creationTimestamp);
+      const repository = repositoryOf(upload);
       // A mover of another kind has no repository.
       const expose = (): Promise<Work> => sightings.look(upload, (client) => exposeSnapshot({ ...exposer, client }, upload, repository));
-      if (moverOf(upload.spec.datamover ?? "") !== undefined) return expose();
-      // Asked for first, so that it gets ready while the volume is exposed.
-      const early = await repository();
+      if (hasOwnMover(upload)) return expose();
+      // Asked for first, so that it gets ready while the volume is exposed and the mover's pod starts.
+      const early = await repository.ready();
       if ("state" in early && early.state !== "wait") return early;
       return expose();
     },
@@ -53,7 +56,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     cleanUp: (upload, _ending, endedForMs) =>
       sightings.look(upload, (client) => cleanUpSnapshot({ ...exposer, client }, upload, endedForMs, mayHaveCopies(upload))),
     parseResult: (message, upload) => {
-      if (moverOf(upload.spec.datamover ?? "") !== undefined) return uploadResultOf(message, upload);
+      if (hasOwnMover(upload)) return uploadResultOf(message, upload);
       const result = parseBackupDataPathResult(message);
       if (result === undefined) return undefined;
       const { snapshotID, incrementalBytes, totalBytes, emptySnapshot, error } = result;

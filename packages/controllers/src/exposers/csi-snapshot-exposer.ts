@@ -8,7 +8,6 @@
  * Everything is named like the DataUpload. The backup content carries which content it replaces, so that a restart between those steps finds the rest of the way.
  */
 import {
-  type BackupRepository,
   type DataUpload,
   dataUploads,
   LABELS,
@@ -33,6 +32,7 @@ import {
   storageClasses,
 } from "@drayage/kube";
 import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
+import type { RepositoryAtHand } from "../backup-repository/ensure-backup-repository.ts";
 import { epochAnnotations, MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
 import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
 import { changedBlocksParts } from "./changed-blocks.ts";
@@ -53,29 +53,31 @@ const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
 const REMOVAL_PATIENCE_MS = 60_000;
 
 /**
- * Done when the mover pod runs. `repository` gives the repository once it is ready, or says what is next until then. Looked at from the end backwards: what is there proves that everything
- * before it was done.
+ * Done when the mover pod runs and its repository is ready, which it gets meanwhile. Looked at from the end backwards: what is there proves that everything before it was done.
  */
-export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repository: () => Promise<BackupRepository | Work>): Promise<Work> {
+export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repository: RepositoryAtHand): Promise<Work> {
   const { client, namespace } = deps;
   const name = upload.metadata.name ?? "";
   const key = { namespace, name };
   const earlier = await earlierEpochRemoval(deps, upload);
   if (earlier !== undefined) return earlier;
+  const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   const pod = await client.find(pods, key);
   if (pod !== undefined) {
     const foreign = notOurs(pod, upload);
     if (foreign !== undefined) return foreign;
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
-    if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") return done;
+    if (pod.status?.phase === "Running" || pod.status?.phase === "Succeeded") {
+      const ready = mover === undefined ? await repository.ready() : done;
+      return "state" in ready ? ready : done;
+    }
     return (await unboundReason(deps, pod, waitingUpload(upload, deps))) ?? startingWork(deps, pod);
   }
   const claim = await client.find(persistentVolumeClaims, key);
   if (claim === undefined) return snapshotHandover(deps, upload);
   const foreign = notOurs(claim, upload);
   if (foreign !== undefined) return foreign;
-  const mover = deps.moverOf?.(upload.spec.datamover ?? "");
   const secret = await client.find(secrets, key);
   if (secret === undefined && mover !== undefined) {
     const missing = await missingFiles(client, namespace, mover);
@@ -83,9 +85,9 @@ export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repo
     const built = await buildRequestSecret(client, requestFor(upload, claim.spec.volumeMode ?? "Filesystem", namespace));
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
-  const ready = mover === undefined ? await repository() : undefined;
-  if (ready !== undefined && "state" in ready) return ready;
-  if (secret === undefined && ready !== undefined) {
+  if (secret === undefined) {
+    const found = repository.underWay() ?? (await repository.ready());
+    if ("state" in found) return found;
     const built = await buildMoverSecret(client, {
       name,
       namespace,
@@ -93,7 +95,7 @@ export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repo
       owner: controllerReference(dataUploads, upload),
       label: LABELS.dataUpload,
       locationName: upload.spec.backupStorageLocation,
-      repository: ready,
+      repository: found,
     });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }

@@ -1,6 +1,6 @@
 /** Makes a volume of a running pod readable or writable in a mover pod on the same node, by the folder in which the kubelet keeps it (velero.md 4.3), and takes that pod away again. */
-import type { BackupRepository } from "@drayage/api";
 import { controllerReference, type KubeObject, type Pod, pods, type ResourceType, secrets } from "@drayage/kube";
+import type { RepositoryAtHand } from "../backup-repository/ensure-backup-repository.ts";
 import { act, done, type Work } from "../data-movement/work.ts";
 import { CACHE_PATH, cacheClaim, wantsCache } from "../exposers/cache-claim.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
@@ -23,10 +23,10 @@ export interface PodVolumeExposure<T extends KubeObject> {
   readonly resourceTimeout: string;
   /** Of what is restored, in bytes. */
   readonly snapshotSize?: number | undefined;
-  readonly repository: () => Promise<BackupRepository | Work>;
+  readonly repository: Pick<RepositoryAtHand, "ready" | "underWay">;
 }
 
-/** Done when the mover pod runs. */
+/** Done when the mover pod runs and its repository is ready. */
 export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, exposure: PodVolumeExposure<T>): Promise<Work> {
   const { client, namespace } = deps;
   const { movement, type, label, direction } = exposure;
@@ -38,20 +38,22 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
     if (foreign !== undefined) return foreign;
     const reason = unrecoverableReason(pod);
     if (reason !== undefined) return { state: "unrecoverable", message: reason };
-    return pod.status?.phase === "Running" || pod.status?.phase === "Succeeded" ? done : startingWork(deps, pod);
+    if (pod.status?.phase !== "Running" && pod.status?.phase !== "Succeeded") return startingWork(deps, pod);
+    const ready = await exposure.repository.ready();
+    return "state" in ready ? ready : done;
   }
   const path = await podVolumePath(client, exposure.kubeletRoot, exposure.pod, exposure.volumeName);
-  const ready = await exposure.repository();
-  if ("state" in ready) return ready;
+  const repository = exposure.repository.underWay() ?? (await exposure.repository.ready());
+  if ("state" in repository) return repository;
   const owner = controllerReference(type, movement);
   const secret = await client.find(secrets, key);
   if (secret === undefined) {
-    const built = await buildMoverSecret(client, { name, namespace, owner, label, locationName: exposure.locationName, repository: ready });
+    const built = await buildMoverSecret(client, { name, namespace, owner, label, locationName: exposure.locationName, repository });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
   const hasCache = direction === "restore" && wantsCache(deps, exposure.snapshotSize);
   if (hasCache) {
-    const work = await cacheClaim(deps, { type, movement }, ready);
+    const work = await cacheClaim(deps, { type, movement }, repository);
     if (work !== undefined) return work;
   }
   const option = direction === "backup" ? `--pod-volume-backup=${name}` : `--pod-volume-restore=${name}`;

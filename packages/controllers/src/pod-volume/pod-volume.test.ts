@@ -111,6 +111,21 @@ describe("a PodVolumeBackup", () => {
     expect(client.peek(podVolumeBackups, { namespace: NS, name: "read" })?.metadata.finalizers).toBeUndefined();
   });
 
+  it("has its mover's pod made while its repository gets ready, and begins when both are", async () => {
+    storage.options = { nodeName: "node-1", repositories: "waits" };
+    const pod = seedPod();
+    await agentOn("node-1");
+    client.seed(podVolumeBackups, backupOf(pod));
+    await pass(5_000);
+    expect(client.peek(pods, { namespace: NS, name: "read" })?.status?.phase).toBe("Running");
+    expect(statusOf()?.phase).toBe("Accepted");
+    client.mutate(backupRepositories, { namespace: NS, name: "notes-default-kopia" }, (repository) => {
+      repository.status = { phase: "Ready" };
+    });
+    await pass(5_000);
+    expect(statusOf()?.phase).toBe("Completed");
+  });
+
   it("fails when its node is dead: nobody else can reach the volume", async () => {
     const pod = seedPod();
     await agentOn("node-2");

@@ -14,7 +14,7 @@ import {
   podVolumeRestores,
 } from "@drayage/api";
 import { type Controller, type Pod, pods, source } from "@drayage/kube";
-import { type RepositoryFinder, repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
+import { type RepositoryAtHand, type RepositoryFinder, repositoryAtHand, repositoryFor } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
 import { lossOf } from "../data-movement/observe.ts";
@@ -51,6 +51,8 @@ export function startPodVolumeRestoreController(deps: PodVolumeControllerDeps): 
 
 export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind<PodVolumeBackup> {
   const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods });
+  const repositoryOf = ({ spec, metadata }: PodVolumeBackup): RepositoryAtHand =>
+    repositoryAtHand(finderOf(deps), { location: spec.backupStorageLocation, volumeNamespace: spec.pod.namespace ?? "" }, metadata.creationTimestamp);
   return {
     ...sharedKind(deps, sightings),
     type: podVolumeBackups,
@@ -59,6 +61,7 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
     nodeFields: [],
     pinnedTo: ({ spec }) => spec.node,
     blockedBy: async () => undefined,
+    heldBy: (backup) => repositoryOf(backup).heldBy(),
     expose: async (backup) => {
       const { pod: reference, volume, uploaderType = "", backupStorageLocation: location } = backup.spec;
       const key = { namespace: reference.namespace, name: reference.name ?? "" };
@@ -66,7 +69,6 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
       const pod = cached?.metadata.uid === reference.uid ? cached : await deps.client.find(pods, key);
       if (uploaderType === "restic") return failed('spec.uploaderType is "restic", and only kopia is written');
       if (pod === undefined || pod.metadata.uid !== reference.uid) return failed(`pod "${reference.namespace}/${reference.name}" is gone`);
-      const repositoryKey = { location, volumeNamespace: reference.namespace ?? "" };
       return expose(deps, sightings, {
         type: podVolumeBackups,
         movement: backup,
@@ -75,7 +77,7 @@ export function podVolumeBackupKind(deps: PodVolumeControllerDeps): MovementKind
         locationName: location,
         pod,
         volumeName: volume,
-        repository: () => repositoryFor(finderOf(deps), repositoryKey, backup.metadata.creationTimestamp),
+        repository: repositoryOf(backup),
       });
     },
     parseResult: (message, backup) => {
@@ -132,10 +134,14 @@ export function podVolumeRestoreKind(deps: PodVolumeControllerDeps): MovementKin
         volumeName: volume,
         snapshotSize: restore.spec.snapshotSize,
         // A restic repository is only read: nobody connects to it, and nobody maintains it.
-        repository: async () =>
-          uploaderType === "restic"
-            ? resticRepository(location, volumeNamespace)
-            : repositoryFor(finderOf(deps), { location, volumeNamespace }, restore.metadata.creationTimestamp),
+        repository: {
+          ready: async () =>
+            uploaderType === "restic"
+              ? resticRepository(location, volumeNamespace)
+              : repositoryFor(finderOf(deps), { location, volumeNamespace }, restore.metadata.creationTimestamp),
+          // What is restored is there, and so is its repository.
+          underWay: () => undefined,
+        },
       });
     },
     parseResult: (message) => {
@@ -177,7 +183,7 @@ async function expose<T extends PodVolumeBackup | PodVolumeRestore>(
   exposure: Omit<Parameters<typeof exposePodVolume<T>>[1], "kubeletRoot" | "resourceTimeout">,
 ): Promise<Work> {
   // Asked for first, so that it gets ready while the pod starts.
-  const early: BackupRepository | Work = await exposure.repository();
+  const early: BackupRepository | Work = await exposure.repository.ready();
   if ("state" in early && early.state !== "wait") return early;
   const whole = { ...exposure, kubeletRoot: deps.kubeletRoot ?? KUBELET_ROOT, resourceTimeout: RESOURCE_TIMEOUT };
   return sightings.look(exposure.movement, (client) => exposePodVolume({ ...deps, client }, whole));
