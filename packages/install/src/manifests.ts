@@ -172,7 +172,7 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
   { apiGroups: [""], resources: ["secrets", "configmaps"], verbs: ["get", "list", "create", "update", "delete"] },
   { apiGroups: [""], resources: ["events"], verbs: ["list", "watch", "create", "patch"] },
   { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get"] },
-  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "create"] },
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "watch", "create"] },
 ];
 
 /**

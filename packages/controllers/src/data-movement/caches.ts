@@ -14,6 +14,8 @@ import {
   type PodVolumeRestore,
   podVolumeBackups,
   podVolumeRestores,
+  type VolumeSnapshot,
+  volumeSnapshots,
 } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import { type CoreEvent, events, formatKey, type Informer, type KubeClient, keyOf, type Node, nodes, type Pod, pods, startInformer } from "@drayage/kube";
@@ -39,6 +41,8 @@ export interface DataMovementCaches {
   readonly repositories: Informer<BackupRepository>;
   /** Absent in a cluster that does not know the kind. */
   readonly movers?: Informer<DataMover>;
+  /** Made for movers. Absent in a cluster that does not know the kind. */
+  readonly snapshots?: Informer<VolumeSnapshot>;
   /** Objects of all kinds that are being prepared. */
   exposing(): readonly AnyMovement[];
   /** Keys (`datauploads/ns/name`) of what runs on a node. */
@@ -56,6 +60,8 @@ export interface CachesOptions {
   readonly nodeName: string;
   /** Whether the cluster knows DataMovers. */
   readonly withMovers?: boolean;
+  /** Whether it knows VolumeSnapshots. */
+  readonly withSnapshots?: boolean;
 }
 
 export function startDataMovementCaches(options: CachesOptions): DataMovementCaches {
@@ -78,6 +84,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
   const agentPods = startInformer(pods, { ...base, namespace, labelSelector: AGENT_SELECTOR });
   const repositories = startInformer(backupRepositories, { ...base, namespace });
   const registered = options.withMovers === true ? startInformer(dataMovers, base) : undefined;
+  const snapshots = options.withSnapshots === true ? startInformer(volumeSnapshots, { ...base, namespace }) : undefined;
   const kinds = [uploads, downloads, volumeBackups, volumeRestores] as const;
   const informers: readonly { synced(signal?: AbortSignal): Promise<void>; stop(): void }[] = [
     ...kinds,
@@ -88,6 +95,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     agentPods,
     repositories,
     ...(registered === undefined ? [] : [registered]),
+    ...(snapshots === undefined ? [] : [snapshots]),
   ];
   return {
     uploads,
@@ -102,6 +110,7 @@ export function startDataMovementCaches(options: CachesOptions): DataMovementCac
     agents: watchAgents(agentPods, nodeName, clock),
     repositories,
     ...(registered === undefined ? {} : { movers: registered }),
+    ...(snapshots === undefined ? {} : { snapshots }),
     exposing: () => kinds.flatMap((informer) => informer.byIndex("exposing", "true") as readonly AnyMovement[]),
     runningOn: (nodeName) =>
       new Set(

@@ -1,7 +1,7 @@
 /** What a node-agent runs: the controllers of all four kinds over shared caches and slots, and the sweeper of what nobody owns any more. */
-import { dataMovers } from "@drayage/api";
+import { dataMovers, volumeSnapshots } from "@drayage/api";
 import { type Clock, errorFields, hasCode, type Logger, type RandomSource } from "@drayage/base";
-import { createEventRecorder, type KubeClient, nodes } from "@drayage/kube";
+import { createEventRecorder, type KubeClient, type KubeObject, nodes, type ResourceType } from "@drayage/kube";
 import { startDataDownloadController } from "../data-download/data-download.ts";
 import { startDataUploadController } from "../data-upload/data-upload.ts";
 import type { MoverPodSettings } from "../exposers/exposer-deps.ts";
@@ -46,7 +46,11 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   const { client, clock, logger, namespace, nodeName } = deps;
   const config = await usableConfig(deps.config, deps);
   const node = await client.find(nodes, { name: nodeName });
-  const caches = startDataMovementCaches({ ...deps, withMovers: await knowsMovers(client) });
+  const caches = startDataMovementCaches({
+    ...deps,
+    withMovers: await knows(client, dataMovers),
+    withSnapshots: await knows(client, volumeSnapshots, namespace),
+  });
   const endCounting = startMovementMetrics(caches, nodeName, deps.metrics ?? noMetrics);
   const slots = new Slots(concurrencyFor(config, node?.metadata.labels), () => caches.runningOn(nodeName));
   const events = createEventRecorder({ client, clock, random: deps.random, logger, component: EVENT_SOURCE, host: nodeName });
@@ -89,10 +93,10 @@ export async function startNodeAgent(deps: NodeAgentDeps): Promise<{ stop(): Pro
   };
 }
 
-/** An installation of before, and one under Velero, knows no DataMovers or may not list them; it goes on without. */
-async function knowsMovers(client: KubeClient): Promise<boolean> {
+/** An installation of before, and one under Velero, knows no DataMovers or may not list them, and not every cluster has snapshots; it goes on without. */
+async function knows<T extends KubeObject>(client: KubeClient, type: ResourceType<T>, namespace?: string): Promise<boolean> {
   try {
-    await client.list(dataMovers, { limit: 1 });
+    await client.list(type, { namespace, limit: 1 });
     return true;
   } catch (error) {
     if (!hasCode(error, "KUBE_NOT_FOUND", "KUBE_FORBIDDEN")) throw error;

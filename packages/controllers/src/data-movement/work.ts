@@ -4,8 +4,8 @@
  */
 export type Work =
   | { readonly state: "act"; readonly what: string; readonly run: () => Promise<void> }
-  /** `recheckMs` where a cache tells when it is over, and looking sooner is for nothing. */
-  | { readonly state: "wait"; readonly reason: string; readonly recheckMs?: number }
+  /** `recheckMs` where a cache tells when it is over, and looking sooner is for nothing; `keepsRest` where what is awaited is looked at anew, and nothing else that was seen has a part in it. */
+  | { readonly state: "wait"; readonly reason: string; readonly recheckMs?: number; readonly keepsRest?: boolean }
   | { readonly state: "done" }
   /** Cannot be reached: the movement fails. */
   | { readonly state: "failed"; readonly message: string }
@@ -14,6 +14,8 @@ export type Work =
 
 export const done: Work = { state: "done" };
 export const wait = (reason: string, recheckMs?: number): Work => ({ state: "wait", reason, ...(recheckMs === undefined ? {} : { recheckMs }) });
+/** What else was seen stays as it was. */
+export const waitAlone = (reason: string, recheckMs: number): Work => ({ state: "wait", reason, recheckMs, keepsRest: true });
 export const failed = (message: string): Work => ({ state: "failed", message });
 export const act = (what: string, run: () => Promise<unknown>): Work => ({
   state: "act",
@@ -22,3 +24,10 @@ export const act = (what: string, run: () => Promise<unknown>): Work => ({
     await run();
   },
 });
+
+/** Most of what others make or take away takes a moment; what has taken long already is not there a moment later. */
+const RECHECK_FIRST_MS = 150;
+const RECHECK_LAST_MS = 5_000;
+
+/** How soon what nobody watches is looked at again, by how long it has been awaited. */
+export const recheckAfterMs = (awaitedForMs: number): number => Math.min(Math.max(awaitedForMs / 2, RECHECK_FIRST_MS), RECHECK_LAST_MS);

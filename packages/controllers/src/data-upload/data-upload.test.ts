@@ -517,11 +517,11 @@ describe("a DataUpload", () => {
 
   it("keeps to its time for preparing while the API server fails", async () => {
     const w = world();
-    create(w);
+    const { stop } = await agent(w);
     w.client.intercept = ({ resource }) => {
       if (resource === "volumesnapshots.snapshot.storage.k8s.io") throw unavailable();
     };
-    const { stop } = await agent(w);
+    create(w);
     const result = await until(w, (object) => object?.metadata.annotations?.["drayage.io/ending"] !== undefined, 200, 30_000);
     expect(result.metadata.annotations?.["drayage.io/ending"]).toContain("timeout on preparing data upload: it was waiting for the API server");
     w.client.intercept = undefined;
@@ -614,6 +614,176 @@ describe("a DataUpload", () => {
     await stop();
     const [first, second] = inPhaseNow("Completed").sort((a, b) => ((a.status?.startTimestamp ?? "") < (b.status?.startTimestamp ?? "") ? -1 : 1));
     expect(second?.status?.startTimestamp).toBe(first?.status?.completionTimestamp);
+  });
+
+  it("starts though what was made for another one, which has stored its data, cannot be taken away yet", async () => {
+    const w = world({ mover: "waits" });
+    for (const name of ["u1", "u2"]) create(w, upload({}, { name, namespace: NS }));
+    const { stop } = await agent(w, "node-1", { concurrency: 1 });
+    await w.clock.advance(10_000);
+    const named = (phase: string) => w.client.all(dataUploads).find(({ status }) => status?.phase === phase)?.metadata.name ?? "";
+    const [first, second] = [
+      { namespace: NS, name: named("InProgress") },
+      { namespace: NS, name: named("Prepared") },
+    ];
+    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => {
+      metadata.finalizers = ["test/hold"];
+    });
+    w.storage.options = { mover: "succeeds" };
+    w.storage.nudge();
+    await w.clock.advance(10_000);
+    const phases = [first, second].map((key) => w.client.peek(dataUploads, key)?.status?.phase);
+    expect(phases).toEqual(["InProgress", "Completed"]);
+    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => delete metadata.finalizers);
+    await w.clock.advance(10_000);
+    await stop();
+    expect(w.client.peek(dataUploads, first)?.status?.phase).toBe("Completed");
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("keeps its slot while it is taken away after a failure: its mover may still run", async () => {
+    const w = world({ mover: "waits" });
+    for (const name of ["u1", "u2"]) create(w, upload({}, { name, namespace: NS }));
+    const { stop } = await agent(w, "node-1", { concurrency: 1 });
+    await w.clock.advance(10_000);
+    const named = (phase: string) => w.client.all(dataUploads).find(({ status }) => status?.phase === phase)?.metadata.name ?? "";
+    const [first, second] = [
+      { namespace: NS, name: named("InProgress") },
+      { namespace: NS, name: named("Prepared") },
+    ];
+    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => {
+      metadata.finalizers = ["test/hold"];
+    });
+    w.storage.options = { mover: "fails" };
+    w.storage.nudge();
+    await w.clock.advance(10_000);
+    expect([first, second].map((key) => w.client.peek(dataUploads, key)?.status?.phase)).toEqual(["InProgress", "Prepared"]);
+    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => delete metadata.finalizers);
+    await w.clock.advance(10_000);
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("has its claim made once its own snapshot is ready, and says until then what that waits for", async () => {
+    const w = world({ snapshotter: "waits", mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await w.clock.advance(20_000);
+    const status = () => w.client.peek(dataUploads, KEY)?.status;
+    expect(status()).toMatchObject({ phase: "Accepted", message: `waiting for volume snapshot "${NS}/${KEY.name}" to be ready: the storage is busy` });
+    expect(w.client.peek(persistentVolumeClaims, KEY)).toBeUndefined();
+    // Its storage snapshot is safe, and the application's own objects stay until they are not needed any more.
+    expect(w.client.peek(volumeSnapshotContents, { name: `snapcontent-source-${KEY.name}` })?.spec.deletionPolicy).toBe("Retain");
+    expect(w.client.peek(volumeSnapshots, { namespace: "notes", name: `source-${KEY.name}` })?.metadata.deletionTimestamp).toBeUndefined();
+    w.storage.options = { mover: "waits" };
+    w.storage.nudge();
+    // Soon: the snapshot is watched.
+    await w.clock.advance(100);
+    expect(w.client.peek(persistentVolumeClaims, KEY)).toBeDefined();
+    w.storage.options = {};
+    w.storage.nudge();
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails with what its snapshot complains of when that never gets ready", async () => {
+    const w = world({ snapshotter: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended, 200, 30_000);
+    await stop();
+    expect(result.status).toMatchObject({
+      phase: "Failed",
+      message: `timeout on preparing data upload: it was waiting for volume snapshot "${NS}/${KEY.name}" to be ready: the storage is busy`,
+    });
+  });
+
+  it("waits for the snapshot that it takes over as well: a driver may call every copy of it ready", async () => {
+    const w = world();
+    create(w);
+    const source = { namespace: "notes", name: `source-${KEY.name}` };
+    w.client.mutate(volumeSnapshots, source, (snapshot) => {
+      snapshot.status = { ...snapshot.status, readyToUse: false };
+    });
+    // The simulated snapshotter would put that right.
+    w.storage.options = { snapshotter: "waits" };
+    const { stop } = await agent(w);
+    await w.clock.advance(5_000);
+    w.client.mutate(volumeSnapshots, KEY, (snapshot) => {
+      snapshot.status = { ...snapshot.status, readyToUse: true };
+    });
+    await w.clock.advance(20_000);
+    expect(w.client.peek(dataUploads, KEY)?.status?.message).toBe(`waiting for volume snapshot "notes/${source.name}" to be ready`);
+    w.client.mutate(volumeSnapshots, source, (snapshot) => {
+      snapshot.status = { ...snapshot.status, readyToUse: true };
+    });
+    w.storage.options = {};
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("has its mover's pod made while its repository gets ready, and is prepared when both are", async () => {
+    const w = world({ repositories: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await w.clock.advance(10_000);
+    expect(w.client.peek(pods, KEY)?.status?.phase).toBe("Running");
+    expect(w.client.peek(dataUploads, KEY)?.status?.phase).toBe("Accepted");
+    const [repository] = w.client.all(backupRepositories);
+    w.client.mutate(backupRepositories, keyOf(repository ?? { metadata: {} }), (found) => {
+      found.status = { phase: "Ready" };
+    });
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("fails when its repository cannot be made, though its mover is up", async () => {
+    const w = world({ repositories: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await w.clock.advance(10_000);
+    const [repository] = w.client.all(backupRepositories);
+    w.client.mutate(backupRepositories, keyOf(repository ?? { metadata: {} }), (found) => {
+      found.status = { phase: "NotReady", message: "access denied" };
+    });
+    expect((await until(w, ended)).status).toMatchObject({ phase: "Failed", message: "backup repository is not ready: access denied" });
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is over as soon as its mover's container has ended well", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    const uid = w.client.peek(dataUploads, KEY)?.metadata.uid ?? "";
+    const message = JSON.stringify({
+      snapshotID: "a".repeat(32),
+      emptySnapshot: false,
+      source: { byPath: `/${uid}`, volumeMode: "Filesystem" },
+      totalBytes: 7,
+    });
+    w.client.mutate(pods, KEY, (pod) => {
+      pod.status = { phase: "Running", containerStatuses: [{ name: "mover", ready: false, restartCount: 0, state: { terminated: { exitCode: 0, message } } }] };
+    });
+    expect((await until(w, ended)).status).toMatchObject({ phase: "Completed", snapshotID: "a".repeat(32) });
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("asks for a volume of the size that its snapshot needs, whichever unit that is told in", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    w.client.mutate(volumeSnapshots, { namespace: "notes", name: `source-${KEY.name}` }, (snapshot) => {
+      snapshot.status = { ...snapshot.status, restoreSize: "3Gi" };
+    });
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    await stop();
+    expect(w.client.peek(persistentVolumeClaims, KEY)?.spec.resources?.requests?.["storage"]).toBe("3Gi");
   });
 
   it("is claimed by exactly one of two nodes", async () => {

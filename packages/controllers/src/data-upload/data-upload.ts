@@ -19,13 +19,22 @@ export interface DataUploadControllerDeps extends MovementControllerDeps {
 }
 
 export function startDataUploadController(deps: DataUploadControllerDeps): Controller {
-  return startMovementController(deps.caches.uploads, dataUploadKind(deps), deps);
+  const { snapshots } = deps.caches;
+  const copies = snapshots === undefined ? [] : [source(snapshots, { when: changesWhatIsAwaited })];
+  return startMovementController(deps.caches.uploads, dataUploadKind(deps), { ...deps, moreSources: copies });
+}
+
+/** Of a VolumeSnapshot, which is called like the upload that it was made for: that a volume can be made from it, what is the matter with it, that it is gone. */
+export function changesWhatIsAwaited(before: VolumeSnapshot | undefined, after: VolumeSnapshot | undefined): boolean {
+  const [was, is] = [before?.status, after?.status];
+  return after === undefined || was?.readyToUse !== is?.readyToUse || was?.error?.message !== is?.error?.message;
 }
 
 export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<DataUpload> {
   const moverOf = registeredMovers(deps.caches);
-  const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods });
-  const exposer = { ...deps, moverOf, systemOf: systemsOf(deps.caches.nodes) };
+  const { snapshots } = deps.caches;
+  const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods, snapshots });
+  const exposer = { ...deps, moverOf, snapshots, systemOf: systemsOf(deps.caches.nodes) };
   const finder = { client: deps.client, namespace: deps.namespace, known: deps.caches.repositories };
   const repositoryOf = ({ spec, metadata }: DataUpload): RepositoryAtHand =>
     repositoryAtHand(finder, { location: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace }, metadata.creationTimestamp);

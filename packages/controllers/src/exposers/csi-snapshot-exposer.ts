@@ -25,6 +25,7 @@ import {
   isDeleting,
   type PersistentVolume,
   type PersistentVolumeClaim,
+  parseQuantity,
   persistentVolumeClaims,
   persistentVolumes,
   pods,
@@ -34,11 +35,12 @@ import {
 import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
 import type { RepositoryAtHand } from "../backup-repository/ensure-backup-repository.ts";
 import { epochAnnotations, MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
-import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import { act, done, failed, recheckAfterMs, type Work, wait, waitAlone } from "../data-movement/work.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import { changedBlocksParts } from "./changed-blocks.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { buildHostingPod, unrecoverableReason } from "./hosting-pod.ts";
-import { earlierEpochRemoval, findAnew, moverRemoval, notOurs, type RemovalOptions, removal } from "./intermediate-objects.ts";
+import { earlierEpochRemoval, findAnew, moverRemoval, notOurs, type RemovalOptions, removal, WATCHED_RECHECK_MS } from "./intermediate-objects.ts";
 import { buildRequestSecret, missingFiles, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 import { windowsRefusal } from "./node-os.ts";
@@ -138,11 +140,13 @@ async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<
   if (content === undefined) return takeOver(deps, upload, source, `${sourceKey.namespace}/${sourceKey.name}`);
   const owner = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid];
   if (owner !== undefined && owner !== upload.metadata.uid) return failed(`volume snapshot content "${name}" is there already and belongs to something else`);
-  const disposal = await disposeOfSource(deps, content, source, { asked: true });
-  if (disposal !== undefined) return disposal;
-  const copies = await backupCopies(deps, upload);
-  if (copies !== undefined) return copies;
-  const wanted = await buildClaim(deps, upload, content);
+  const kept = await keepStorageSnapshot(deps, content, source);
+  if (kept !== undefined) return kept;
+  const copy = await readyCopy(deps, upload);
+  if ("state" in copy) return copy;
+  const next = (await unreadySource(deps, source)) ?? (await disposeOfSource(deps, content, source, { asked: true })) ?? (await backupCopies(deps, upload));
+  if (next !== undefined) return next;
+  const wanted = await buildClaim(deps, upload, content, copy);
   return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
 }
 
@@ -151,14 +155,12 @@ async function takeOver(deps: ExposerDeps, upload: DataUpload, source: VolumeSna
   const name = upload.metadata.name ?? "";
   if (source === undefined) return failed(`volume snapshot "${sourceName}" is not there`);
   const boundName = source.status?.boundVolumeSnapshotContentName;
-  if (source.status?.readyToUse !== true || boundName === undefined) {
-    const error = source.status?.error?.message;
-    return wait(`volume snapshot "${sourceName}" to be ready${error === undefined ? "" : `: ${error}`}`);
-  }
+  const recheckMs = recheckAfterMs(steadyAgeMs(deps.clock, `cut of ${source.metadata.uid}`));
+  if (boundName === undefined) return wait(`volume snapshot "${sourceName}" to be cut${complaintOf(source)}`, recheckMs);
   const sourceContent = await client.find(volumeSnapshotContents, { name: boundName });
   if (sourceContent === undefined) return failed(`volume snapshot content "${boundName}" of "${sourceName}" is not there`);
   const handle = sourceContent.status?.snapshotHandle;
-  if (handle === undefined) return wait(`volume snapshot content "${boundName}" to have a handle`);
+  if (handle === undefined) return wait(`volume snapshot content "${boundName}" to have a handle${complaintOf(sourceContent)}`, recheckMs);
   const { sourceNamespace, sourcePVC, csiSnapshot } = upload.spec;
   const claim = await client.find(persistentVolumeClaims, { namespace: sourceNamespace, name: sourcePVC });
   const refusal = await windowsRefusal(deps, `the backup of "${sourceNamespace}/${sourcePVC}"`, claim, csiSnapshot?.storageClass ?? "");
@@ -232,9 +234,23 @@ function lasting(annotations: Readonly<Record<string, string>> | undefined): Rec
   return Object.fromEntries(Object.entries(annotations ?? {}).filter(([key]) => !/\/volumesnapshot-being-(created|deleted)$/.test(key)));
 }
 
+/** The content that the backup's own has taken the snapshot over from. Without the annotation it was made by Velero's own node-agent, which this one replaced in the middle. */
+function sourceContentOf(content: VolumeSnapshotContent, source: VolumeSnapshot | undefined): string | undefined {
+  return content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceContent] ?? source?.status?.boundVolumeSnapshotContentName;
+}
+
+/** Sets the source content to Retain, so that nothing can take the storage snapshot with it; undefined once that is so. */
+async function keepStorageSnapshot({ client }: ExposerDeps, content: VolumeSnapshotContent, source: VolumeSnapshot | undefined): Promise<Work | undefined> {
+  const name = sourceContentOf(content, source);
+  const found = name === undefined ? undefined : await client.find(volumeSnapshotContents, { name });
+  if (name === undefined || found === undefined || found.spec.deletionPolicy === "Retain") return undefined;
+  return act(`keep the storage snapshot of volume snapshot content "${name}"`, () =>
+    client.patch(volumeSnapshotContents, { name }, "merge", { spec: { deletionPolicy: "Retain" } }),
+  );
+}
+
 /**
- * Sets the source content to Retain and deletes the source's VolumeSnapshot, then its content; undefined once both are gone. That they have to go is enough for the backup to go on: on
- * Retain, nothing can take the storage snapshot with them.
+ * Deletes the source's VolumeSnapshot, then its content, whose storage snapshot is kept; undefined once both are gone. That they have to go is enough for the backup to go on.
  */
 async function disposeOfSource(
   deps: ExposerDeps,
@@ -242,22 +258,44 @@ async function disposeOfSource(
   source: VolumeSnapshot | undefined,
   options: Pick<RemovalOptions, "asked"> = {},
 ): Promise<Work | undefined> {
-  const { client } = deps;
-  // Without the annotation it was made by Velero's own node-agent, which this one replaced in the middle.
-  const sourceContentName = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceContent] ?? source?.status?.boundVolumeSnapshotContentName;
+  const sourceContentName = sourceContentOf(content, source);
   if (sourceContentName === undefined) return undefined;
-  const sourceContent = await client.find(volumeSnapshotContents, { name: sourceContentName });
-  if (sourceContent !== undefined && sourceContent.spec.deletionPolicy !== "Retain") {
-    return act(`keep the storage snapshot of volume snapshot content "${sourceContentName}"`, () =>
-      client.patch(volumeSnapshotContents, { name: sourceContentName }, "merge", { spec: { deletionPolicy: "Retain" } }),
-    );
-  }
+  const kept = await keepStorageSnapshot(deps, content, source);
+  if (kept !== undefined) return kept;
+  const sourceContent = await deps.client.find(volumeSnapshotContents, { name: sourceContentName });
   if (source !== undefined && source.status?.boundVolumeSnapshotContentName === sourceContentName) {
     const { namespace, name } = source.metadata;
     const work = await removal(deps, volumeSnapshots, { namespace, name: name ?? "" }, options);
     if (work !== undefined) return work;
   }
   return sourceContent === undefined ? undefined : removal(deps, volumeSnapshotContents, { name: sourceContentName }, options);
+}
+
+/**
+ * The backup's own VolumeSnapshot once a volume can be made from it. A provisioner refuses a claim of one that is not ready, and comes back to it after a second, after two and after four.
+ */
+async function readyCopy(deps: ExposerDeps, upload: DataUpload): Promise<VolumeSnapshot | Work> {
+  const { client, clock, namespace, snapshots } = deps;
+  const key = { namespace, name: upload.metadata.name ?? "" };
+  const watched = snapshots?.get(key);
+  const copy = watched ?? (await findAnew(client, volumeSnapshots, key));
+  if (copy === undefined) return failed(`volume snapshot "${namespace}/${key.name}" was made and is gone`);
+  if (copy.status?.readyToUse === true) return copy;
+  const recheckMs = watched === undefined ? recheckAfterMs(steadyAgeMs(clock, `readiness of ${copy.metadata.uid}`)) : WATCHED_RECHECK_MS;
+  return waitAlone(`volume snapshot "${namespace}/${key.name}" to be ready${complaintOf(copy)}`, recheckMs);
+}
+
+/** What is said while the snapshot that it is a copy of is not ready: a driver that cannot tell how far one is calls each copy of it ready. */
+async function unreadySource({ client, clock }: ExposerDeps, found: VolumeSnapshot | undefined): Promise<Work | undefined> {
+  if (found === undefined || found.status?.readyToUse === true) return undefined;
+  const { namespace, name = "", uid } = found.metadata;
+  const source = await findAnew(client, volumeSnapshots, { namespace, name });
+  if (source === undefined || source.status?.readyToUse === true) return undefined;
+  return waitAlone(`volume snapshot "${namespace}/${name}" to be ready${complaintOf(source)}`, recheckAfterMs(steadyAgeMs(clock, `readiness of ${uid}`)));
+}
+
+function complaintOf({ status }: VolumeSnapshot | VolumeSnapshotContent): string {
+  return status?.error?.message === undefined ? "" : `: ${status.error.message}`;
 }
 
 /** Before the claim, whose storage looks for them at once. */
@@ -275,15 +313,16 @@ function backupCopies(deps: ExposerDeps, upload: DataUpload): Promise<Work | und
   });
 }
 
-async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: VolumeSnapshotContent): Promise<PersistentVolumeClaim> {
+async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: VolumeSnapshotContent, copy: VolumeSnapshot): Promise<PersistentVolumeClaim> {
   const { client, namespace, config } = deps;
   const name = upload.metadata.name ?? "";
   const source = await client.find(persistentVolumeClaims, { namespace: upload.spec.sourceNamespace, name: upload.spec.sourcePVC });
   const sourceClass = upload.spec.csiSnapshot?.storageClass ?? "";
   const override = config.backupPVC?.[sourceClass];
-  const restoreSize = Number(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.restoreSize] ?? content.status?.restoreSize ?? 0);
+  const sizes = [content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.restoreSize], copy.status?.restoreSize, content.status?.restoreSize];
+  const restoreSize = sizes.map(bytesOf).find((bytes) => bytes > 0);
   // A driver that does not tell the size (0) leaves the claim's own.
-  const storage = Number.isSafeInteger(restoreSize) && restoreSize > 0 ? bytesQuantity(restoreSize) : source?.spec.resources?.requests?.["storage"];
+  const storage = restoreSize === undefined ? source?.spec.resources?.requests?.["storage"] : bytesQuantity(restoreSize);
   // The application's claim may have been deleted since its snapshot was made.
   const sourceMode = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.sourceVolumeMode] === "Block" ? "Block" : undefined;
   const volumeMode = modeForMover(upload.spec.datamover, source?.spec.volumeMode ?? sourceMode);
@@ -303,6 +342,11 @@ async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: Volume
       dataSource: { apiGroup: SNAPSHOT_GROUP, kind: "VolumeSnapshot", name },
     },
   };
+}
+
+/** Of a size in a status, which is a quantity on a VolumeSnapshot and a number on its content; 0 for none. */
+function bytesOf(size: number | string | undefined): bigint {
+  return (parseQuantity(String(size ?? ""))?.nanos ?? 0n) / 1_000_000_000n;
 }
 
 async function buildPod(deps: ExposerDeps, upload: DataUpload, claim: PersistentVolumeClaim): Promise<ReturnType<typeof buildHostingPod>> {

@@ -1,6 +1,6 @@
-import type { DataMover } from "@drayage/api";
+import type { DataMover, VolumeSnapshot } from "@drayage/api";
 import type { Clock, Logger } from "@drayage/base";
-import type { EnvVar, KubeClient } from "@drayage/kube";
+import type { EnvVar, Informer, KubeClient } from "@drayage/kube";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
 
 /** How mover pods look where neither Velero's shape nor the node-agent ConfigMap says. */
@@ -31,6 +31,8 @@ export interface ExposerDeps {
   readonly namespace: string;
   readonly pod: MoverPodSettings;
   readonly config: NodeAgentConfig;
+  /** VolumeSnapshots of the installation's namespace, where they are watched. */
+  readonly snapshots?: Pick<Informer<VolumeSnapshot>, "get"> | undefined;
   /** The operating system of a node; undefined where that is not known. */
   readonly systemOf?: (nodeName: string) => string | undefined;
   /** The registered mover of a name, where pods of ours run it. */

@@ -1,4 +1,5 @@
 /** Making and taking away what exists only while data moves. Each function looks and says what is next. */
+import { volumeSnapshots } from "@drayage/api";
 import { hasCode } from "@drayage/base";
 import {
   groupResourceOf,
@@ -14,16 +15,14 @@ import {
   secrets,
 } from "@drayage/kube";
 import { epochOf } from "../data-movement/movement.ts";
-import { act, failed, type Work, wait } from "../data-movement/work.ts";
+import { act, failed, recheckAfterMs, type Work, wait } from "../data-movement/work.ts";
 import { steadyAgeMs } from "../steady-age.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { isJustAskedToGo } from "./sightings.ts";
 
 /** A pod on a node that does not answer stays for ever unless it is taken away by force; what it was granted to end by itself comes first. */
 const FORCE_AFTER_MS = 60_000;
-const WATCHED_RECHECK_MS = 2_500;
-const POLL_MS = 500;
-const POLL_MAX_MS = 5_000;
+export const WATCHED_RECHECK_MS = 2_500;
 
 /** An object of an earlier movement of the same name must not be taken for ours. */
 export function notOurs(object: KubeObject | undefined, owner: KubeObject): Work | undefined {
@@ -41,16 +40,20 @@ export interface RemovalOptions {
 
 /** Deletes an object and waits until it is gone; undefined once it is. */
 export async function removal<T extends KubeObject>(
-  deps: Pick<ExposerDeps, "client" | "clock">,
+  deps: Pick<ExposerDeps, "client" | "clock" | "snapshots">,
   type: ResourceType<T>,
   key: ObjectKey,
   options: RemovalOptions = {},
 ): Promise<Work | undefined> {
-  const known = await deps.client.find(type, key);
-  if (options.asked === true && known !== undefined && isDeleting(known)) return undefined;
-  const object = known !== undefined && isJustAskedToGo(known) ? await findAnew(deps.client, type, key) : known;
-  if (object === undefined || (options.ownedBy !== undefined && !isOwnedBy(object, options.ownedBy))) return undefined;
   const what = `${groupResourceOf(type)} "${key.namespace === undefined ? "" : `${key.namespace}/`}${key.name}"`;
+  const known = await deps.client.find(type, key);
+  const isAsked = known !== undefined && isJustAskedToGo(known);
+  if (options.asked === true && known !== undefined && isDeleting(known)) return undefined;
+  const watched = groupResourceOf(type) === groupResourceOf(volumeSnapshots) ? deps.snapshots?.get(key) : undefined;
+  // Its end will be told.
+  if (isAsked && watched !== undefined) return wait(`${what} to be gone`, WATCHED_RECHECK_MS);
+  const object = isAsked ? await findAnew(deps.client, type, key) : known;
+  if (object === undefined || (options.ownedBy !== undefined && !isOwnedBy(object, options.ownedBy))) return undefined;
   const precondition = object.metadata.uid === undefined ? {} : { preconditions: { uid: object.metadata.uid } };
   if (options.force === "now" && object.metadata.deletionGracePeriodSeconds !== 0) {
     return act(`delete ${what} by force`, () => deps.client.delete(type, key, { ...precondition, gracePeriodSeconds: 0 }));
@@ -62,13 +65,8 @@ export async function removal<T extends KubeObject>(
   if (options.force === true && isStuck && object.metadata.deletionGracePeriodSeconds !== 0) {
     return act(`delete ${what} by force`, () => deps.client.delete(type, key, { ...precondition, gracePeriodSeconds: 0 }));
   }
-  return wait(`${what} to be gone`, goneRecheckMs(type, deletingForMs));
-}
-
-/** Pods of movers are watched. Of everything else, what has been going for long is not gone a moment later. */
-function goneRecheckMs(type: Parameters<typeof groupResourceOf>[0], deletingForMs: number): number {
-  if (groupResourceOf(type) === groupResourceOf(pods)) return WATCHED_RECHECK_MS;
-  return Math.min(Math.max(deletingForMs / 4, POLL_MS), POLL_MAX_MS);
+  const isWatched = watched !== undefined || groupResourceOf(type) === groupResourceOf(pods);
+  return wait(`${what} to be gone`, isWatched ? WATCHED_RECHECK_MS : recheckAfterMs(deletingForMs));
 }
 
 /** As `find`, but whatever a client remembers. */

@@ -18,7 +18,8 @@
 import { type DataDownload, dataDownloads } from "@drayage/api";
 import { type KubeObject, type PersistentVolume, type PersistentVolumeClaim, persistentVolumeClaims, persistentVolumes } from "@drayage/kube";
 import { MOVEMENT_ANNOTATIONS } from "../data-movement/movement.ts";
-import { act, done, failed, type Work, wait } from "../data-movement/work.ts";
+import { act, done, failed, recheckAfterMs, type Work, wait } from "../data-movement/work.ts";
+import { steadyAgeMs } from "../steady-age.ts";
 import type { ExposerDeps } from "./exposer-deps.ts";
 import { cacheNameOf, moverRemoval, podRemoval, removal } from "./intermediate-objects.ts";
 import { tenantCopiesRemoval } from "./tenant-copies.ts";
@@ -115,7 +116,8 @@ function keep({ client }: ExposerDeps, { metadata, spec }: PersistentVolume): Wo
 async function settle(deps: ExposerDeps, volume: PersistentVolume, target: PersistentVolumeClaim, handover: Handover): Promise<Work> {
   const targetKey = { namespace: target.metadata.namespace, name: target.metadata.name ?? "" };
   const isBound = volume.status?.phase === "Bound" && hasClaim(volume, target) && target.status?.phase === "Bound";
-  if (!isBound) return wait(`volume "${handover.volume}" to be bound to claim "${targetKey.namespace}/${targetKey.name}"`);
+  const awaitedForMs = steadyAgeMs(deps.clock, `binding of ${target.metadata.uid} to ${handover.volume}`);
+  if (!isBound) return wait(`volume "${handover.volume}" to be bound to claim "${targetKey.namespace}/${targetKey.name}"`, recheckAfterMs(awaitedForMs));
   if (volume.spec.persistentVolumeReclaimPolicy === handover.reclaimPolicy) return done;
   return act(`give volume "${handover.volume}" its reclaim policy back`, () =>
     deps.client.patch(persistentVolumes, { name: handover.volume }, "merge", { spec: { persistentVolumeReclaimPolicy: handover.reclaimPolicy } }),

@@ -1,9 +1,9 @@
-import { DRAYAGE_ANNOTATIONS } from "@drayage/api";
+import { DRAYAGE_ANNOTATIONS, type VolumeSnapshot, volumeSnapshots } from "@drayage/api";
 import { VirtualClock } from "@drayage/base/testing";
 import { type KubeClient, type PersistentVolumeClaim, type Pod, persistentVolumeClaims, pods, secrets, storageClasses } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { beforeEach, describe, expect, it } from "vitest";
-import { act, done, wait } from "../data-movement/work.ts";
+import { act, done, wait, waitAlone } from "../data-movement/work.ts";
 import { Sightings } from "./sightings.ts";
 
 const OURS = { namespace: "velero", name: "up" };
@@ -75,6 +75,25 @@ describe("what is there", () => {
     fake.seed(pods, pod);
     await step((client) => client.delete(pods, OURS));
     expect((await step((client) => client.find(pods, OURS)))?.metadata.deletionTimestamp).toBeDefined();
+  });
+
+  it("is as it was seen over a wait that looks at what it awaits by itself", async () => {
+    fake.seed(storageClasses, { metadata: { name: "csi" }, provisioner: "p" });
+    for (let look = 0; look < 3; look++)
+      await sightings.look(movement, async (client) => waitAlone(String(await client.find(storageClasses, { name: "csi" })), 1));
+    expect(asked()).toBe(1);
+    await clock.advance(5_000);
+    await step((client) => client.find(storageClasses, { name: "csi" }));
+    expect(asked()).toBe(2);
+  });
+
+  it("is known from the cache where it is a VolumeSnapshot of the installation's namespace", async () => {
+    const ready: VolumeSnapshot = { metadata: { ...OURS }, spec: { source: {} }, status: { readyToUse: true } };
+    const snapshots = { get: ({ namespace }: { readonly namespace?: string | undefined }) => (namespace === OURS.namespace ? ready : undefined) };
+    sightings = new Sightings({ client: fake, clock, namespace: "velero", moverPods: { get: () => undefined }, snapshots });
+    expect(await step((client) => client.find(volumeSnapshots, OURS))).toBe(ready);
+    expect(await step((client) => client.find(volumeSnapshots, { ...OURS, namespace: "shop" }))).toBeUndefined();
+    expect(asked()).toBe(1);
   });
 
   it("is remembered for each movement by itself", async () => {

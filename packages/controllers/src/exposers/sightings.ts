@@ -3,15 +3,16 @@
  * before it have just read, made or taken away themselves.
  *
  * - A chain of steps goes by what it has seen and by the answers to its own writes. It ends where it has to wait for others, where a write fails, and after a few seconds: then everybody is
- *   asked again. A wait is therefore never answered from memory.
+ *   asked again. A wait is therefore never answered from memory. One that looks at what it awaits by itself (`keepsRest`) ends no chain.
  * - What is made for a movement is named like it, in the installation's namespace or in none, and only the agent that has the movement makes it. That it is not there is remembered for longer,
  *   over waits, until this agent makes it; and of a movement that this agent has claimed when it was new, nothing is there yet.
  * - What stays as it is for as long as the movement lasts is remembered that long: a Secret that was made here, and what was taken away here and is never made again.
- * - Pods of movers are known from the cache of them; one that is missing there is asked for.
+ * - Pods of movers, and VolumeSnapshots made for them, are known from the caches of them; one that is missing there is asked for.
  *
  * Nothing depends on the memory being right: deletions name a UID, replacements a version, and what somebody else has made meanwhile refuses to be made again. It is then looked at anew, as
  * after any lost race. What another agent has done to a movement meanwhile counts as another epoch, of which nothing is remembered.
  */
+import { type VolumeSnapshot, volumeSnapshots } from "@drayage/api";
 import { type Clock, formatTime, hasCode } from "@drayage/base";
 import {
   type DeleteOptions,
@@ -44,6 +45,8 @@ export interface SightingsOptions {
   readonly namespace: string;
   /** The mover pods of the installation. */
   readonly moverPods: Pick<Informer<Pod>, "get">;
+  /** Its VolumeSnapshots, where they are watched. */
+  readonly snapshots?: Pick<Informer<VolumeSnapshot>, "get"> | undefined;
 }
 
 interface Sighting {
@@ -77,7 +80,7 @@ export class Sightings {
     let goesOn = false;
     try {
       const next = await take(new SeeingClient(this.#options, movement, seen).asClient());
-      goesOn = next === undefined || (typeof next !== "string" && next.state === "act");
+      goesOn = next === undefined || (typeof next !== "string" && (next.state === "act" || (next.state === "wait" && next.keepsRest === true)));
       return next;
     } finally {
       if (!goesOn) for (const [name, { lasting }] of seen.byName) if (!lasting) seen.byName.delete(name);
@@ -156,12 +159,12 @@ class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "repl
   }
 
   async find<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, signal?: AbortSignal): Promise<T | undefined> {
-    const { client, clock, moverPods } = this.#options;
+    const { client, clock } = this.#options;
     const nowMs = clock.monotonicMs();
     const sighting = this.#seen.byName.get(nameOf(type, key));
     if (sighting !== undefined && nowMs < sighting.untilMs) return sighting.object as T | undefined;
-    const cached = isPod(type) ? moverPods.get(key) : undefined;
-    if (cached !== undefined) return cached as unknown as T;
+    const cached = this.#cached(type, key);
+    if (cached !== undefined) return cached;
     if (this.#isOwn(key) && nowMs < this.#seen.emptyUntilMs && !this.#seen.made.has(nameOf(type, key))) return undefined;
     const found = await client.find(type, key, signal);
     this.#note(type, key, found);
@@ -189,8 +192,8 @@ class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "repl
   }
 
   async delete<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, options?: DeleteOptions): Promise<boolean> {
-    const { client, clock, moverPods } = this.#options;
-    const before = this.#seen.byName.get(nameOf(type, key))?.object ?? (isPod(type) ? moverPods.get(key) : undefined);
+    const { client, clock } = this.#options;
+    const before = this.#seen.byName.get(nameOf(type, key))?.object ?? this.#cached(type, key);
     const wasThere = await this.#written(type, key, () => client.delete(type, key, options));
     // What nothing holds goes at once; a pod may be given time. Of what is held, no more is known than that it has to go.
     const isGone = !wasThere || (before !== undefined && !isPod(type) && (before.metadata.finalizers ?? []).length === 0);
@@ -210,6 +213,16 @@ class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "repl
     } finally {
       this.#seen.byName.delete(nameOf(type, key));
     }
+  }
+
+  #cached<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey): T | undefined {
+    const { moverPods, snapshots } = this.#options;
+    const found: KubeObject | undefined = isPod(type)
+      ? moverPods.get(key)
+      : groupResourceOf(type) === groupResourceOf(volumeSnapshots)
+        ? snapshots?.get(key)
+        : undefined;
+    return found as T | undefined;
   }
 
   #isOwn({ namespace, name }: ObjectKey): boolean {

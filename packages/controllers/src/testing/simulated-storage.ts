@@ -11,6 +11,7 @@ import {
   LABELS,
   podVolumeBackups,
   podVolumeRestores,
+  type VolumeSnapshot,
   type VolumeSnapshotContent,
   volumeSnapshotContents,
   volumeSnapshots,
@@ -26,6 +27,8 @@ export interface SimulatedStorageOptions {
   readonly namespace?: string;
   /** What a mover does once it may start; by default it succeeds at once. */
   readonly mover?: "succeeds" | "fails" | "misses-files" | "waits";
+  /** Whether VolumeSnapshots get ready; one that does not says that it was tried. */
+  readonly snapshotter?: "runs" | "waits";
   /** Whether claims without a volume get one. */
   readonly provisioner?: "runs" | "waits";
   /** Whether pods come up at all. */
@@ -119,14 +122,20 @@ export class SimulatedStorage {
         if (content.status.volumeGroupSnapshotHandle === undefined) this.snapshots.delete(content.status.snapshotHandle ?? "");
         client.discard(volumeSnapshotContents, keyOf(content));
         if (client.peek(volumeSnapshotContents, keyOf(content)) !== undefined) this.#letGo(content);
-      } else if (snapshot !== undefined && snapshot.status?.boundVolumeSnapshotContentName === undefined && content.status?.readyToUse === true) {
+      } else if (snapshot !== undefined && awaitsSnapshotter(snapshot) && content.status?.readyToUse === true) {
         const { uid } = snapshot.metadata;
+        const boundVolumeSnapshotContentName = content.metadata.name ?? "";
+        if (this.options.snapshotter === "waits") {
+          const status = { readyToUse: false, boundVolumeSnapshotContentName, error: { message: BUSY } };
+          if (snapshot.status === undefined) this.#patch(volumeSnapshots, snapshot, { status });
+          continue;
+        }
         if (reference.uid === undefined && uid !== undefined)
           client.mutate(volumeSnapshotContents, keyOf(content), ({ spec }) => {
             spec.volumeSnapshotRef.uid = uid;
           });
         this.#patch(volumeSnapshots, snapshot, {
-          status: { readyToUse: true, boundVolumeSnapshotContentName: content.metadata.name ?? "", restoreSize: "64Mi" },
+          status: { readyToUse: true, boundVolumeSnapshotContentName, restoreSize: "64Mi" },
         });
       }
     }
@@ -288,6 +297,13 @@ export class SimulatedStorage {
   #setPod(pod: Pod, status: NonNullable<Pod["status"]>): void {
     this.#patch(pods, pod, { status });
   }
+}
+
+/** What a snapshotter that waits says of what it has been given. */
+const BUSY = "the storage is busy";
+
+function awaitsSnapshotter({ status }: VolumeSnapshot): boolean {
+  return status?.boundVolumeSnapshotContentName === undefined || status.error?.message === BUSY;
 }
 
 type ContainerState = NonNullable<NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number]["state"]>;
