@@ -1,6 +1,7 @@
 import { type BigIntStats, closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { systemClock } from "@drayage/base";
 import { createKernels } from "@drayage/kernels";
 import { createRepository, openRepository, type Repository } from "@drayage/repo";
@@ -14,10 +15,13 @@ import { UploadLanes } from "./upload-lanes.ts";
 
 const GOOD_BYTES = 25 << 20;
 const BAD_BYTES = 64 << 10;
+/** Several packs. */
+const LARGE_BYTES = 70 << 20;
 const deriveKey = rememberingKeys();
 let folder: string;
 let repository: Repository;
 let good: number;
+let large: number;
 let memory: number;
 
 beforeAll(async () => {
@@ -27,11 +31,13 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "failing-"));
   writeFileSync(join(folder, "good"), patternBytes(GOOD_BYTES));
   good = openSync(join(folder, "good"), "r");
+  writeFileSync(join(folder, "large"), patternBytes(LARGE_BYTES, 7));
+  large = openSync(join(folder, "large"), "r");
   memory = openSync("/proc/self/mem", "r");
 });
 afterAll(async () => {
   await repository.close();
-  for (const fd of [good, memory]) closeSync(fd);
+  for (const fd of [good, large, memory]) closeSync(fd);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -93,14 +99,15 @@ describe("the thread of the walk, which begins alone", () => {
     const othersAreThere = new Promise<void>((resolve) => {
       goOn = resolve;
     });
-    const lanes = await lanesOf(threads, () => othersAreThere);
+    // Between two pieces of the file, packs are stored and their memory comes back.
+    const lanes = await lanesOf(threads, () => othersAreThere.then(() => setTimeout(5)));
     try {
-      const own = lanes.range(rangeOf(good, 0, GOOD_BYTES), () => undefined);
+      const own = lanes.range(rangeOf(large, 0, LARGE_BYTES), () => undefined);
       // Of data that goes on nothing is stored yet. One that has not come has no job: each of them has had one when all these are done.
       const others = Array.from({ length: 4 * threads }, () => lanes.range({ ...rangeOf(good, 0, 1000), isOpen: true }, () => undefined));
       await Promise.all(others);
       goOn();
-      expect((await own).end).toBe(GOOD_BYTES);
+      expect((await own).end).toBe(LARGE_BYTES);
     } finally {
       await lanes.close();
     }

@@ -357,22 +357,27 @@ export class UploadLanes {
     // The plan has an arena for each thread and none for this one beside them: it is memory of a pack, until the threads need that.
     const isLent = this.#on.threads > 0 && arenaBytes <= this.#memory.bufferBytes;
     const lent = isLent ? this.#memory.takeFirst() : undefined;
-    // Memory for a pack is set aside now and, later, taken before others: what a thread holds comes back when its pack is full, which may be never, and all of them may wait for this one.
-    let first: Promise<Uint8Array> | undefined = this.#memory.takeFirst();
+    // Memory for a pack is set aside now, and again as soon as one is delivered, before others have it: what a thread holds comes back when its pack is full, which may be never where
+    // it has no work, and all of it may wait for this one.
+    let aside: Promise<Uint8Array> | undefined = this.#memory.takeFirst();
     const nextBuffer = async (): Promise<Uint8Array> => {
       const startedMs = performance.now();
-      const next = first ?? this.#memory.takeFirst();
-      first = undefined;
+      const next = aside ?? this.#memory.takeFirst();
+      aside = undefined;
       const buffer = await next;
       this.#ownWaitedMs += performance.now() - startedMs;
       return buffer;
     };
-    const lane = await openLane(lanes.options, lanes.known, { nextBuffer, deliver: (pack) => this.#adopt(pack) }, kernels);
+    const deliver = (pack: SealedPack): void => {
+      aside ??= this.#memory.takeFirst();
+      this.#adopt(pack);
+    };
+    const lane = await openLane(lanes.options, lanes.known, { nextBuffer, deliver }, kernels);
     const arena = (await lent) ?? kernels.system.alignedBuffer(arenaBytes);
     const close = (): void => {
       lane.close();
       if (isLent) this.#memory.giveBack(arena);
-      void first?.then((buffer) => this.#memory.giveBack(buffer));
+      void aside?.then((buffer) => this.#memory.giveBack(buffer));
     };
     return { lane, runner: new JobRunner({ lane, kernels, arena: arena.subarray(0, arenaBytes), waitedMs: () => this.#ownWaitedMs, pace }), close };
   }
