@@ -6,10 +6,23 @@
  *   npm run bench -- --quick          large and small files in a small version, in under three minutes
  *
  * The harness (`make-data`, `peers`) lies beside the repository, or where BENCH_HARNESS says; it finds the peers' programs by itself and says how to build them.
- * Data and repositories go into the folder for temporary files (TMPDIR): with one on tmpfs the disk is not measured.
+ * Data and repositories go into the folder for temporary files (TMPDIR); those of the rows that leave the disk out, to /dev/shm, where it is a tmpfs with room.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, closeSync, existsSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { ensureBundle } from "../tools/bundle.ts";
@@ -22,6 +35,11 @@ const results = join(root, "bench", "results.md");
 const BEGIN = "<!-- begin of the last run: written by bench/run.ts -->";
 const END = "<!-- end of the last run -->";
 const SPARSE_BYTES = 10 * 2 ** 30;
+const TMPFS = "/dev/shm";
+/** Of statfs(2). */
+const TMPFS_MAGIC = 0x01021994;
+/** A repository of 2 GiB and its restore, with caches. */
+const TMPFS_BYTES = 2 ** 30 * 6;
 
 async function main(): Promise<void> {
   const quick = process.argv.includes("--quick");
@@ -29,6 +47,7 @@ async function main(): Promise<void> {
   const wanted = works(quick).filter(({ title }) => !process.argv.includes("--only") || title.toLowerCase().includes(only.toLowerCase()));
   if (!existsSync(join(harness, "peers"))) throw new Error(`Cannot run the benchmarks: there is no harness at "${harness}"; BENCH_HARNESS says where it is`);
   const folder = mkdtempSync(join(tmpdir(), "dray-bench-"));
+  const memory = hasRoom(TMPFS) ? mkdtempSync(join(TMPFS, "dray-bench-")) : undefined;
   try {
     writeLauncher(folder, await ensureBundle());
     writeFileSync(join(folder, "variants.json"), JSON.stringify(OUR_VARIANTS));
@@ -36,7 +55,11 @@ async function main(): Promise<void> {
     for (const group of byData(wanted)) {
       const data = makeData(folder, group[0]?.data);
       for (const work of group) {
-        const report = measure(folder, data, work);
+        if (work.onTmpfs === true && memory === undefined) {
+          process.stdout.write(`\n"${work.title}" is left out: "${TMPFS}" is no tmpfs with ${TMPFS_BYTES / 2 ** 30} GiB of room\n`);
+          continue;
+        }
+        const report = measure(folder, data, work, join((work.onTmpfs === true ? memory : undefined) ?? folder, "work"));
         process.stdout.write(`\n${report.text}\n`);
         reports.push(report);
         save(quick, reports);
@@ -45,8 +68,14 @@ async function main(): Promise<void> {
     }
     process.stdout.write(`${missesOf(reports)}\nWritten to ${results}\n`);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const used of [folder, memory]) if (used !== undefined) rmSync(used, { recursive: true, force: true });
   }
+}
+
+function hasRoom(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  const { type, bavail, bsize } = statfsSync(folder);
+  return type === TMPFS_MAGIC && bavail * bsize >= TMPFS_BYTES;
 }
 
 /** Works in their order, those on the same data behind each other: it is made once. */
@@ -74,7 +103,7 @@ function makeData(folder: string, data: DataSet | undefined): string {
   return path;
 }
 
-function measure(folder: string, data: string, work: Work): Report {
+function measure(folder: string, data: string, work: Work, at: string): Report {
   const out = join(folder, "lines.jsonl");
   rmSync(out, { force: true });
   const phases = ["create", ...Object.keys(work.targets)];
@@ -85,7 +114,7 @@ function measure(folder: string, data: string, work: Work): Report {
     join(harness, "peers"),
     [
       ...["run", "--data", data, "--peer", work.peers.join(","), "--repo", work.repo, "--reps", String(work.reps)],
-      ...["--phases", phases.join(","), "--work", join(folder, "work"), "--template", join(folder, "variants.json"), "--out", out],
+      ...["--phases", phases.join(","), "--work", at, "--template", join(folder, "variants.json"), "--out", out],
     ],
     { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, PATH: `${folder}${delimiter}${process.env["PATH"] ?? ""}` } },
   );
