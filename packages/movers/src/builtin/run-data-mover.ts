@@ -135,8 +135,11 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
 async function prepare(options: DataMoverOptions, deriveKey: DeriveFormatKey, signal: AbortSignal): Promise<void> {
   const { clock, random, logger } = options;
   try {
-    const access = await readMountedAccess(secretFolder(options));
-    if (access !== undefined) await prepareRepository({ ...access, deriveKey }, { clock, random, logger, signal });
+    const mounted = await readMountedAccess(secretFolder(options));
+    if (mounted === undefined) return;
+    // A store that refuses these credentials is not waited for.
+    const { reread: _, ...access } = mounted;
+    await prepareRepository({ ...access, deriveKey }, { clock, random, logger, signal });
   } catch (error) {
     logger.debug("The repository could not be prepared for", errorFields(error));
   }
