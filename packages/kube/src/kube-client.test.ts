@@ -6,6 +6,7 @@ import { WebSocketServer } from "ws";
 import { configMaps, namespaces, pods } from "./core.ts";
 import { createDiscovery } from "./discovery.ts";
 import { type ConnectedClient, createKubeClient } from "./kube-client.ts";
+import { listPages } from "./list-all.ts";
 import type { WatchEvent } from "./types.ts";
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -195,6 +196,30 @@ describe("the HTTP client", () => {
     for await (const { metadata } of client.listAll(namespaces)) names.push(metadata.name);
     expect(names).toEqual(["a", "b", "c"]);
     expect(asked.map(({ url }) => url)).toEqual(["/api/v1/namespaces?limit=500", "/api/v1/namespaces?limit=500&continue=next", "/api/v1/namespaces"]);
+  });
+
+  it("asks for pages of the size that is wanted, the same for each", async () => {
+    const item = (uid: string) => ({ metadata: { name: uid, uid } });
+    const { client, asked } = await setUp(json(200, { metadata: { continue: "next" }, items: [item("a")] }), json(200, { metadata: {}, items: [item("b")] }));
+    const pages: number[] = [];
+    for await (const page of listPages(client, namespaces, {}, 100)) pages.push(page.length);
+    expect(pages).toEqual([1, 1]);
+    expect(asked.map(({ url }) => url)).toEqual(["/api/v1/namespaces?limit=100", "/api/v1/namespaces?limit=100&continue=next"]);
+  });
+
+  it("reads an answer whose parts end within a character", async () => {
+    const text = "grüße 名前 😀 ".repeat(50);
+    const { client } = await setUp((_request, response) => {
+      const bytes = Buffer.from(JSON.stringify({ ...object, data: { text } }));
+      response.writeHead(200, { "content-type": "application/json" });
+      // Each part as a turn of its own, so that the parts stay parts on the way.
+      const send = (at: number): void => {
+        if (at >= bytes.length) response.end();
+        else response.write(bytes.subarray(at, at + 7), () => setImmediate(send, at + 7));
+      };
+      send(0);
+    });
+    expect((await client.get(configMaps, KEY)).data?.["text"]).toBe(text);
   });
 });
 

@@ -21,6 +21,7 @@ export async function* listPages<T extends KubeObject>(
   client: Pick<KubeClient, "list">,
   type: ResourceType<T>,
   options: ListOptions = {},
+  pageSize: number = LIST_PAGE_SIZE,
 ): AsyncGenerator<readonly T[], void, undefined> {
   const given = new Set<string>();
   let token: string | undefined;
@@ -28,7 +29,7 @@ export async function* listPages<T extends KubeObject>(
   do {
     let page: KubeList<T>;
     try {
-      page = await client.list(type, { ...options, limit: LIST_PAGE_SIZE, ...(token === undefined ? {} : { continue: token }) });
+      page = await client.list(type, { ...options, limit: pageSize, ...(token === undefined ? {} : { continue: token }) });
     } catch (error) {
       if (token === undefined || restarted || !hasCode(error, "KUBE_GONE")) throw error;
       token = undefined;
