@@ -14,8 +14,8 @@ export function keepYoungGenerationSmall(): void {
  * which never becomes smaller again.
  *
  * The rest of the heap is looked through when it has grown by a fifth since the last time, where V8 would let it grow to several times what is in use; and code is compiled as far as
- * V8's middle compiler goes, since the last one takes 5 MiB of itself and as much while it works, and seconds of work do not pay for it. Both together cost a backup of 10,000
- * resources a tenth of CPU and a restore nothing (bench/results.md).
+ * V8's middle compiler goes, since the last one's own pages are 5 MiB, and seconds of work do not pay for it. Both together cost a backup of 10,000 resources a tenth
+ * of CPU at most and a restore nothing (bench/results.md).
  */
 export function keepHeapSmall(): void {
   keepYoungGenerationSmall();
