@@ -121,6 +121,11 @@ describe("decide() of a data movement", () => {
       { phase: "Accepted", preparingForMs: 30 * MINUTE, work: wait("the pod") },
       "end Failed: timeout on preparing data upload: it was waiting for the pod",
     ],
+    [
+      "Accepted: the time is up when an agent has just started, with what the one before it told",
+      { phase: "Accepted", preparingForMs: 30 * MINUTE, work: wait("the pod"), message: "waiting for a volume: class gone" },
+      "end Failed: timeout on preparing data upload: it was waiting for a volume: class gone",
+    ],
     ["Accepted: when a cancel was seen is written down first", { phase: "Accepted", cancelRequested: true }, "stampCancel"],
     [
       "Accepted: a cancel is answered at once by the claimer",

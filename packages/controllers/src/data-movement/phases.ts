@@ -285,11 +285,14 @@ function exposing(o: Observed): Decision {
   }
 }
 
-/** What was missing when the time was up: what is seen to be, else what was told last. */
+/**
+ * What was missing when the time was up: what was told last, else what is seen to be. An agent that has just started sees less: complaints of others are looked for only once something has
+ * taken long by its own clock.
+ */
 function awaited({ work, heldBy, message }: Observed): string {
+  if (message?.startsWith(WAITING) === true) return `: it was ${message}`;
   const reason = work?.state === "wait" ? work.reason : heldBy;
-  if (reason !== undefined) return `: it was ${WAITING}${reason}`;
-  return message?.startsWith(WAITING) === true ? `: it was ${message}` : "";
+  return reason === undefined ? "" : `: it was ${WAITING}${reason}`;
 }
 
 /** What takes long is told where people look. */
