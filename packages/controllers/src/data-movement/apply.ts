@@ -27,8 +27,11 @@ export interface ApplierDeps<T extends DataMovement> {
 const MOVER_LOG_LINES = 50;
 const MOVER_LOG_BYTES_MAX = 64 << 10;
 
-/** How the API server says that a namespace has no room: others may end, so this is waited for, within the time for preparing. */
-const QUOTA = "exceeded quota";
+/**
+ * How the API server says that a namespace has no room, or that nobody has counted yet how much a new quota leaves: others may end, and the count comes, so this is waited for, within the time
+ * for preparing. A pod that lacks what a quota wants it to say (`failed quota`) is refused for good.
+ */
+const QUOTA = /exceeded quota|status unknown for quota/;
 
 type Status = NonNullable<DataMovement["status"]>;
 
@@ -145,7 +148,7 @@ async function perform<T extends DataMovement>(
     const isStale = hasCode(error, "KUBE_CONFLICT", "KUBE_NOT_FOUND", "KUBE_ALREADY_EXISTS");
     const isEnding = movement.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ending] !== undefined;
     if (isStale || isEnding || dispositionOf(error) === "retry") throw error;
-    if (hasCode(error, "KUBE_FORBIDDEN") && messageOf(error).includes(QUOTA)) {
+    if (hasCode(error, "KUBE_FORBIDDEN") && QUOTA.test(messageOf(error))) {
       const message = `${WAITING}room in a quota: ${messageOf(error)}`;
       if (movement.status?.message !== message) {
         await write({ ...movement, status: { ...movement.status, message } });

@@ -300,28 +300,31 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
-  it("waits for room in a quota, saying so, and completes when there is some", async () => {
-    const w = world();
-    create(w);
-    let full = true;
-    w.client.intercept = ({ verb, resource }) => {
-      if (full && verb === "create" && resource === "pods")
-        throw new DrayError("KUBE_FORBIDDEN", 'Cannot create pods "first-6vp9m": exceeded quota: movers, requested: pods=1, used: pods=2, limited: pods=2');
-    };
-    const { stop } = await agent(w);
-    const waiting = await until(w, (object) => object?.status?.message !== undefined);
-    expect(waiting.status).toMatchObject({ phase: "Accepted", message: expect.stringMatching(/^waiting for room in a quota: .*exceeded quota: movers/) });
-    await w.clock.advance(300_000);
-    const writes = w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length;
-    await w.clock.advance(300_000);
-    expect(w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length).toBe(writes);
-    full = false;
-    const result = await until(w, ended);
-    await stop();
-    expect(result.status).toMatchObject({ phase: "Completed" });
-    expect(result.status?.message).toBeUndefined();
-    expect(leftovers(w)).toEqual([]);
-  });
+  it.each(["exceeded quota: movers, requested: pods=1, used: pods=2, limited: pods=2", "status unknown for quota: movers, resources: pods"])(
+    "waits for room in a quota, saying so, and completes when there is some: %s",
+    async (refusal) => {
+      const w = world();
+      create(w);
+      let full = true;
+      w.client.intercept = ({ verb, resource }) => {
+        if (full && verb === "create" && resource === "pods")
+          throw new DrayError("KUBE_FORBIDDEN", `Cannot create pods "first-6vp9m": pods "first-6vp9m" is forbidden: ${refusal}`);
+      };
+      const { stop } = await agent(w);
+      const waiting = await until(w, (object) => object?.status?.message !== undefined);
+      expect(waiting.status).toMatchObject({ phase: "Accepted", message: expect.stringMatching(/^waiting for room in a quota: .* quota: movers/) });
+      await w.clock.advance(300_000);
+      const writes = w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length;
+      await w.clock.advance(300_000);
+      expect(w.client.calls.filter((call) => isWrite(call) && call.resource === "datauploads.velero.io").length).toBe(writes);
+      full = false;
+      const result = await until(w, ended);
+      await stop();
+      expect(result.status).toMatchObject({ phase: "Completed" });
+      expect(result.status?.message).toBeUndefined();
+      expect(leftovers(w)).toEqual([]);
+    },
+  );
 
   it("fails when the quota stays full for the whole time for preparing, with the reason", async () => {
     const w = world();
