@@ -179,6 +179,21 @@ const FAULTS: readonly (readonly [string, Fault])[] = [
     },
   ],
   [
+    "a VolumeSnapshotClass that is gone since the snapshot was cut",
+    {
+      make: () => {
+        storage.options = { kubelet: "waits", provisioner: "waits", snapshotClass: "gone" };
+        client.react(persistentVolumeClaims, (before, after) => {
+          if (before === undefined && after?.metadata.name === KEY.name)
+            complain(after, "PersistentVolumeClaim", "ProvisioningFailed", "error getting handle for DataSource Type VolumeSnapshot: not bound");
+        });
+      },
+      waits: 'volume snapshot "velero/nightly-1" to be ready: failed to get snapshot class csi: volumesnapshotclass "csi" not found',
+      ends: "Failed",
+      because: `${TIMEOUT}volume snapshot "velero/nightly-1" to be ready: failed to get snapshot class csi: volumesnapshotclass "csi" not found`,
+    },
+  ],
+  [
     "a quota that is full",
     {
       make: () => {

@@ -51,6 +51,8 @@ import { ALLOW_MODE_CHANGE, modeForMover, movesDevices } from "./volume-mode.ts"
 
 const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+/** How external-snapshotter says on a content that its class is not to be had. */
+const CLASS_MISSING = "failed to get snapshot class";
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
 
@@ -415,7 +417,7 @@ export async function cleanUpSnapshot(deps: ExposerDeps, upload: DataUpload, end
     if (snapshotWork !== undefined && (snapshotWork.state !== "wait" || patient)) return snapshotWork;
     // The snapshot controller deletes it with its VolumeSnapshot; one that was never bound would stay, and one that the driver does not know yet would go without its snapshot.
     const isUnknown = isOurs && snapshot === undefined && hasFinalizer(content, CONTENT_FINALIZER) && content.status?.snapshotHandle === undefined;
-    if (isUnknown && patient) return wait(`volume snapshot content "${name}" to be known to its driver`);
+    if (isUnknown && patient) return recognition(deps, content);
     const contentWork = isOurs ? await removal(deps, volumeSnapshotContents, { name }) : undefined;
     if (contentWork !== undefined && (contentWork.state !== "wait" || patient)) return contentWork;
   } catch (error) {
@@ -424,6 +426,18 @@ export async function cleanUpSnapshot(deps: ExposerDeps, upload: DataUpload, end
   }
   // Asked for as a whole, so once: when everything else is gone.
   return (mayHaveCopies ? await tenantCopiesRemoval(deps, upload) : undefined) ?? done;
+}
+
+/**
+ * A content whose VolumeSnapshot went before the two were bound is told to nobody: the snapshot controller tells the driver to delete one only for a VolumeSnapshot that is there, and one that
+ * names none is deleted as it is (external-snapshotter 8.7, syncContent and shouldDelete). A driver that is not asked for it since its class is gone is asked without: a content only has of a
+ * class which Secret to ask with.
+ */
+function recognition({ client }: ExposerDeps, { metadata: { name = "" }, spec, status }: VolumeSnapshotContent): Work {
+  const lacksClass = spec.volumeSnapshotClassName !== undefined && status?.error?.message?.includes(CLASS_MISSING) === true;
+  if (!lacksClass && spec.volumeSnapshotRef.uid === undefined) return wait(`volume snapshot content "${name}" to be known to its driver`);
+  const alone = { volumeSnapshotRef: { uid: null, resourceVersion: null }, ...(lacksClass ? { volumeSnapshotClassName: null } : {}) };
+  return act(`have volume snapshot content "${name}" stand for itself`, () => client.patch(volumeSnapshotContents, { name }, "merge", { spec: alone }));
 }
 
 /**

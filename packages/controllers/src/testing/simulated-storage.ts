@@ -18,6 +18,7 @@ import {
 } from "@drayage/api";
 import { type KubeObject, keyOf, type Pod, persistentVolumeClaims, persistentVolumes, pods, type ResourceType } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
+import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
 import type { AnyMovement } from "../data-movement/movement.ts";
 
 export interface SimulatedStorageOptions {
@@ -33,6 +34,8 @@ export interface SimulatedStorageOptions {
   readonly provisioner?: "runs" | "waits";
   /** Whether pods come up at all. */
   readonly kubelet?: "runs" | "cannot-pull" | "waits";
+  /** Whether snapshots' class is there: without it a VolumeSnapshot is not bound, and a driver is not asked for a content. */
+  readonly snapshotClass?: "there" | "gone";
   /** Whether repositories are said to be ready; "waits" where their own controller runs. */
   readonly repositories?: "ready" | "waits";
 }
@@ -44,6 +47,8 @@ export class SimulatedStorage {
   readonly volumes = new Set<string>();
   options: SimulatedStorageOptions;
   readonly #client: FakeKubeClient;
+  /** Contents whose VolumeSnapshot is nothing to them: when it goes, nobody deletes them, unless they name none. */
+  readonly #neverBound = new Set<string>();
   #counter = 0;
 
   constructor(client: FakeKubeClient, options: SimulatedStorageOptions = {}) {
@@ -114,8 +119,16 @@ export class SimulatedStorage {
       const reference = content.spec.volumeSnapshotRef;
       const snapshot = client.storedAt(volumeSnapshots, { namespace: reference.namespace, name: reference.name ?? "" });
       // One that was made for a snapshot that is there already, and for no VolumeSnapshot, stays until it is deleted itself.
-      const isNobodys = handle !== undefined && reference.uid === undefined && content.metadata.deletionTimestamp === undefined;
-      if (handle !== undefined && content.status?.snapshotHandle === undefined) {
+      const isNobodys =
+        (handle !== undefined && reference.uid === undefined && content.metadata.deletionTimestamp === undefined) ||
+        (reference.uid !== undefined && this.#neverBound.has(content.metadata.name ?? ""));
+      if (this.options.snapshotClass === "gone" && content.spec.volumeSnapshotClassName !== undefined && content.status?.snapshotHandle === undefined) {
+        const status = { error: { message: 'failed to get snapshot class csi: volumesnapshotclass "csi" not found' } };
+        this.#neverBound.add(content.metadata.name ?? "");
+        if (content.status === undefined)
+          this.#patch(volumeSnapshotContents, content, { status, metadata: { ...content.metadata, finalizers: [CONTENT_FINALIZER] } });
+        if (snapshot !== undefined && snapshot.status === undefined) this.#patch(volumeSnapshots, snapshot, { status });
+      } else if (handle !== undefined && content.status?.snapshotHandle === undefined) {
         this.#patch(volumeSnapshotContents, content, { status: { snapshotHandle: handle, readyToUse: true } });
       } else if (snapshot === undefined && !isNobodys && content.status !== undefined && content.spec.deletionPolicy === "Delete") {
         // Its VolumeSnapshot was deleted: content and storage snapshot follow. One that was cut with a group is the group's to the driver, which deletes it with that alone.
