@@ -86,9 +86,10 @@ export function waitingDownload(download: DataDownload, { config }: ExposerDeps)
     name: download.metadata.name ?? "",
     purpose: `the restore of "${namespace}/${pvc}"`,
     remedy: (_claim, storageClass) => {
-      if (storageClass?.parameters?.["encrypted"] === "true" && config.restorePVC?.secretNames === undefined)
+      if (storageClass === undefined) return "Create it, or restore to another one, by a mapping of storage classes.";
+      if (storageClass.parameters?.["encrypted"] === "true" && config.restorePVC?.secretNames === undefined)
         return "Its volumes are encrypted: name what it looks for where the claim is in secretNames and configMapNames of restorePVC of the node-agent's ConfigMap.";
-      if (storageClass?.parameters?.["backingSnapshot"] === "true")
+      if (storageClass.parameters?.["backingSnapshot"] === "true")
         return "The class is for backups alone: restore to another one, by a mapping of storage classes.";
       return undefined;
     },
