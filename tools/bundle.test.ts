@@ -18,7 +18,8 @@ beforeAll(async () => {
   // What has compiled code is installed beside the bundle.
   mkdirSync(join(folder, "node_modules"));
   for (const name of ["koffi", "@koromix", "@napi-rs"]) symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
-});
+  // Two seconds of work on a machine of its own; what shares the machine does not fail.
+}, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function texts(): (readonly [name: string, text: string])[] {
