@@ -2,10 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ConnectedClient, createKubeClient, nodes, type Pod } from "@drayage/kube";
+import { qualified } from "../../tools/image/oci-layout.ts";
 import type { ClusterUnderTest, Harness, Surroundings } from "../e2e/harness.ts";
 import { BUCKET, KEYS, REGION, REPOSITORY_PASSWORD } from "../e2e/harness.ts";
 import { startControlPlane } from "./control-plane.ts";
-import { PROGRAM_IMAGE } from "./images.ts";
+import { imageArchives, PROGRAM_IMAGE } from "./images.ts";
 import { cgroupName, detachLoopDevices, endAll, processesWhere, readOrEmpty, removeCgroups, unmountAll } from "./leftovers.ts";
 import { ADDRESS, type Daemon, NODE, run, runFolder, untilReady } from "./machine.ts";
 import { startContainerd, startKubelet } from "./node.ts";
@@ -73,7 +74,21 @@ export class RealCluster implements ClusterUnderTest {
 
   /** Takes an image from an archive, beside those that are there. */
   importImage(archive: string): void {
-    run("ctr", "--address", join(this.directory, "containerd", "containerd.sock"), "--namespace", "k8s.io", "images", "import", archive);
+    this.#images("import", archive);
+  }
+
+  /** The node has it no longer, and no registry has it either; containers that run go on. */
+  removeImage(name: string): void {
+    this.#images("rm", "--sync", qualified(name));
+  }
+
+  /** The images that a node has when it comes up. */
+  async importImages(): Promise<void> {
+    for (const archive of await imageArchives(runFolder())) this.importImage(archive);
+  }
+
+  #images(...args: readonly string[]): void {
+    run("ctr", "--address", join(this.directory, "containerd", "containerd.sock"), "--namespace", "k8s.io", "images", ...args);
   }
 
   /** Of the first process of each container: it is the first of a process namespace of its own. */

@@ -1,6 +1,8 @@
 /**
  * A Kubernetes API server in one process: HTTPS, certificates of its own, everything in one file. See `startApiServer`.
  *
+ * It keeps ResourceQuotas and LimitRanges and holds nobody to them, so it refuses nothing for want of room: that is tested where the API server is a real one (test/real-cluster/faults.test.ts).
+ *
  *   request ─► RequestHandler ─► who? may they? ─► ResourceHandler ─► Operations ─► Storage ─► change log
  *                                                        │                             │
  *                                                        └─ watches, lists ◄───────────┴─► Definitions, Namespaces, GarbageCollector, StorageProtection
