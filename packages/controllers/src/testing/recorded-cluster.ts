@@ -141,6 +141,8 @@ export function emptyCluster(): RecordedCluster {
       },
       status: { snapshotHandle: `handle-${after.metadata.name}`, readyToUse: true },
     });
+    // Its namespace may have been deleted in the same moment.
+    if (!client.all(volumeSnapshots).some(({ metadata }) => metadata.uid === after.metadata.uid)) return;
     client.mutate(volumeSnapshots, keyOf(after), (snapshot) => {
       snapshot.status = { boundVolumeSnapshotContentName: contentName, readyToUse: true };
     });
