@@ -51,6 +51,8 @@ const START_MS = 30_000;
 const CALL_MS = 600_000;
 /** Between being asked to end, and being killed. */
 const END_MS = 2_000;
+/** So much sooner than ours the plug-in's clock for a call may run out. */
+const DEADLINE_SLACK_MS = 250;
 /** Larger than any object that etcd keeps. */
 const MESSAGE_BYTES_MAX = 64 << 20;
 
@@ -179,7 +181,8 @@ export class PluginProcess {
   /** One question, many answers. Throws as `call` does. */
   async *receive<Message>(service: PluginServiceName, method: string, request: object, options: PluginCallOptions = {}): AsyncGenerator<Message> {
     const { client, definition } = this.#target(service, method);
-    const deadline = this.#clock.nowMs() + (options.timeoutMs ?? this.#callTimeoutMs);
+    const timeoutMs = options.timeoutMs ?? this.#callTimeoutMs;
+    const deadline = this.#clock.nowMs() + timeoutMs;
     const stream = client.makeServerStreamRequest(definition.path, definition.requestSerialize, definition.responseDeserialize, request, {
       deadline,
     }) as ClientReadableStream<Message>;
@@ -189,7 +192,7 @@ export class PluginProcess {
       yield* stream as AsyncIterable<Message>;
     } catch (error) {
       if (options.signal?.aborted === true) throw options.signal.reason;
-      throw this.#errorOf(method, error as ServiceError);
+      throw this.#errorOf(method, error as ServiceError, { isLate: this.#isLate(error as ServiceError, deadline), timeoutMs });
     } finally {
       options.signal?.removeEventListener("abort", cancel);
       stream.cancel();
@@ -239,11 +242,14 @@ export class PluginProcess {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const { client, definition } = this.#target(service, method);
-      const under = begin(client, definition, this.#clock.nowMs() + timeoutMs, (error, response) => {
+      const deadline = this.#clock.nowMs() + timeoutMs;
+      const under = begin(client, definition, deadline, (error, response) => {
         signal?.removeEventListener("abort", cancel);
         if (signal?.aborted === true) reject(signal.reason);
-        else if (error !== null) void this.#settled(error).then(() => reject(this.#errorOf(method, error, timeoutMs)));
-        else resolve((response ?? {}) as Response);
+        else if (error !== null) {
+          const isLate = this.#isLate(error, deadline);
+          void this.#settled(error).then(() => reject(this.#errorOf(method, error, { isLate, timeoutMs })));
+        } else resolve((response ?? {}) as Response);
       });
       const cancel = (): void => under.cancel();
       signal?.addEventListener("abort", cancel, { once: true });
@@ -256,10 +262,15 @@ export class PluginProcess {
     await Promise.race([this.#ended, this.#clock.sleep(200)]);
   }
 
-  #errorOf(method: string, error: ServiceError, timeoutMs?: number): DrayError {
-    if (error.code === grpcStatus.DEADLINE_EXCEEDED) {
+  /** Whether the time for the call was over. The plug-in's side keeps it, too, and may be the one that notices first: it cancels the call then. */
+  #isLate({ code }: ServiceError, deadline: number): boolean {
+    return code === grpcStatus.DEADLINE_EXCEEDED || (code === grpcStatus.CANCELLED && this.#clock.nowMs() >= deadline - DEADLINE_SLACK_MS);
+  }
+
+  #errorOf(method: string, error: ServiceError, { isLate, timeoutMs }: { readonly isLate: boolean; readonly timeoutMs: number }): DrayError {
+    if (isLate) {
       this.kill();
-      return this.#lost(method, `it did not answer${timeoutMs === undefined ? "" : ` within ${timeoutMs / 1000} s`}, and was ended`);
+      return this.#lost(method, `it did not answer within ${timeoutMs / 1000} s, and was ended`);
     }
     if (this.#end !== undefined) return this.#lost(method, this.#end);
     if (error.code === grpcStatus.UNAVAILABLE) return this.#lost(method, `it is not to be reached: ${error.details}`);
