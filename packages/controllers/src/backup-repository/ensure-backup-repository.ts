@@ -152,8 +152,8 @@ function anotherTry({ client }: RepositoryFinder, { metadata }: BackupRepository
   const annotations = metadata.annotations ?? {};
   // A repository that Velero's own server looks after is tried when that one sees fit.
   if (createdAt === undefined || annotations[triedAt] === undefined) return undefined;
-  const tried = [metadata.creationTimestamp ?? "", annotations[triedFor] ?? ""];
-  if (tried.some((time) => time >= createdAt)) return undefined;
+  // A repository that was made in the same second may have been tried before, as these times have no parts of a second: it is tried once more.
+  if ((metadata.creationTimestamp ?? "") > createdAt || (annotations[triedFor] ?? "") >= createdAt) return undefined;
   const key = { namespace: metadata.namespace, name: metadata.name ?? "" };
   if ((annotations[wantedBy] ?? "") >= createdAt) return wait(`backup repository "${key.name}" to be tried again`);
   return act(`have backup repository "${key.name}" tried again`, () =>
