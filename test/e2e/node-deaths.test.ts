@@ -13,8 +13,8 @@ beforeAll(async () => {
   harness = await Harness.start({ nodes: 2, nodeAgentArgs: ["--checkpoint-interval=100ms"] });
   await deployApplication(harness, "shop", { files: { size: "256Mi" } });
   await fillFolder(harness, "shop", "files");
-  // Several packs of 20 MB, so that there is something before the checkpoint and something after it.
-  await inApplication(harness, "shop", "for i in 1 2 3 4 5 6 7 8 9; do head -c 12000000 /dev/urandom > /volumes/files/zz$i; done; sync");
+  // Eleven packs of 20 MB: as many as are under way at once before the checkpoint, and some after it.
+  await inApplication(harness, "shop", "for i in $(seq 10 27); do head -c 12000000 /dev/urandom > /volumes/files/zz$i; done; sync");
 });
 afterEach(async () => {
   harness?.heal();
