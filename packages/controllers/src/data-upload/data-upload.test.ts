@@ -619,52 +619,44 @@ describe("a DataUpload", () => {
     expect(second?.status?.startTimestamp).toBe(first?.status?.completionTimestamp);
   });
 
-  it("starts though what was made for another one, which has stored its data, cannot be taken away yet", async () => {
+  /** Two uploads and one slot: the phases of both once the mover of the first has ended and its claim cannot be taken away; `letGo` has that go, and gives the status of the first. */
+  async function oneSlotWhoseClaimStays(mover: "succeeds" | "fails") {
     const w = world({ mover: "waits" });
     for (const name of ["u1", "u2"]) create(w, upload({}, { name, namespace: NS }));
     const { stop } = await agent(w, "node-1", { concurrency: 1 });
     await w.clock.advance(10_000);
-    const named = (phase: string) => w.client.all(dataUploads).find(({ status }) => status?.phase === phase)?.metadata.name ?? "";
-    const [first, second] = [
-      { namespace: NS, name: named("InProgress") },
-      { namespace: NS, name: named("Prepared") },
-    ];
-    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => {
+    const inPhaseNow = (phase: string) => ({
+      namespace: NS,
+      name: w.client.all(dataUploads).find(({ status }) => status?.phase === phase)?.metadata.name ?? "",
+    });
+    const both = [inPhaseNow("InProgress"), inPhaseNow("Prepared")] as const;
+    w.client.mutate(persistentVolumeClaims, both[0], ({ metadata }) => {
       metadata.finalizers = ["test/hold"];
     });
-    w.storage.options = { mover: "succeeds" };
+    w.storage.options = { mover };
     w.storage.nudge();
     await w.clock.advance(10_000);
-    const phases = [first, second].map((key) => w.client.peek(dataUploads, key)?.status?.phase);
-    expect(phases).toEqual(["InProgress", "Completed"]);
-    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => delete metadata.finalizers);
-    await w.clock.advance(10_000);
-    await stop();
-    expect(w.client.peek(dataUploads, first)?.status?.phase).toBe("Completed");
-    expect(leftovers(w)).toEqual([]);
+    const phasesWhileHeld = both.map((key) => w.client.peek(dataUploads, key)?.status?.phase);
+    const letGo = async () => {
+      w.client.mutate(persistentVolumeClaims, both[0], ({ metadata }) => delete metadata.finalizers);
+      await w.clock.advance(10_000);
+      await stop();
+      expect(leftovers(w)).toEqual([]);
+      return w.client.peek(dataUploads, both[0])?.status;
+    };
+    return { phasesWhileHeld, letGo };
+  }
+
+  it("starts though what was made for another one, which has stored its data, cannot be taken away yet", async () => {
+    const { phasesWhileHeld, letGo } = await oneSlotWhoseClaimStays("succeeds");
+    expect(phasesWhileHeld).toEqual(["InProgress", "Completed"]);
+    expect(await letGo()).toMatchObject({ phase: "Completed" });
   });
 
   it("keeps its slot while it is taken away after a failure: its mover may still run", async () => {
-    const w = world({ mover: "waits" });
-    for (const name of ["u1", "u2"]) create(w, upload({}, { name, namespace: NS }));
-    const { stop } = await agent(w, "node-1", { concurrency: 1 });
-    await w.clock.advance(10_000);
-    const named = (phase: string) => w.client.all(dataUploads).find(({ status }) => status?.phase === phase)?.metadata.name ?? "";
-    const [first, second] = [
-      { namespace: NS, name: named("InProgress") },
-      { namespace: NS, name: named("Prepared") },
-    ];
-    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => {
-      metadata.finalizers = ["test/hold"];
-    });
-    w.storage.options = { mover: "fails" };
-    w.storage.nudge();
-    await w.clock.advance(10_000);
-    expect([first, second].map((key) => w.client.peek(dataUploads, key)?.status?.phase)).toEqual(["InProgress", "Prepared"]);
-    w.client.mutate(persistentVolumeClaims, first, ({ metadata }) => delete metadata.finalizers);
-    await w.clock.advance(10_000);
-    await stop();
-    expect(leftovers(w)).toEqual([]);
+    const { phasesWhileHeld, letGo } = await oneSlotWhoseClaimStays("fails");
+    expect(phasesWhileHeld).toEqual(["InProgress", "Prepared"]);
+    expect(await letGo()).toMatchObject({ phase: "Failed" });
   });
 
   it("has its claim made once its own snapshot is ready, and says until then what that waits for", async () => {
