@@ -30,15 +30,7 @@ __attribute__((target(FOUR_TARGET))) void COMPRESS_FOUR(uint64_t (*state)[4], co
     }
     v[12] = _mm256_xor_si256(v[12], counter);
     v[14] = _mm256_xor_si256(v[14], ends);
-#define G(a, b, c, d, x, y)                        \
-  a = _mm256_add_epi64(_mm256_add_epi64(a, b), x); \
-  d = ROTATE(_mm256_xor_si256(d, a), 32);          \
-  c = _mm256_add_epi64(c, d);                      \
-  b = ROTATE(_mm256_xor_si256(b, c), 24);          \
-  a = _mm256_add_epi64(_mm256_add_epi64(a, b), y); \
-  d = ROTATE(_mm256_xor_si256(d, a), 16);          \
-  c = _mm256_add_epi64(c, d);                      \
-  b = ROTATE(_mm256_xor_si256(b, c), 63);
+#define G(a, b, c, d, x, y) MIX(_mm256_add_epi64, _mm256_xor_si256, ROTATE, a, b, c, d, x, y)
 #define R(r) ROUND_OF(G, r)
     TWELVE_ROUNDS(R)
 #undef R

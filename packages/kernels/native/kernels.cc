@@ -168,7 +168,11 @@ constexpr uint8_t SIGMA[10][16] = {
     {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5}, {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0},
 };
 
-// Twelve rounds with constant message indices: R(round) is given by each of the two builds below.
+// The function G of RFC 7693, of single words and of words side by side: ADD(a, b), XOR(a, b), and ROTATE(word, bits), which turns a word to the right.
+#define MIX(ADD, XOR, ROTATE, a, b, c, d, x, y)                              \
+  a = ADD(ADD(a, b), x), d = ROTATE(XOR(d, a), 32), c = ADD(c, d), b = ROTATE(XOR(b, c), 24); \
+  a = ADD(ADD(a, b), y), d = ROTATE(XOR(d, a), 16), c = ADD(c, d), b = ROTATE(XOR(b, c), 63);
+// Twelve rounds with constant message indices: R(round) is given by each of the builds below.
 #define TWELVE_ROUNDS(R) R(0) R(1) R(2) R(3) R(4) R(5) R(6) R(7) R(8) R(9) R(0) R(1)
 #define ROUND_OF(G, r)                                                                                                     \
   G(v[0], v[4], v[8], v[12], m[SIGMA[r][0]], m[SIGMA[r][1]]) G(v[1], v[5], v[9], v[13], m[SIGMA[r][2]], m[SIGMA[r][3]])    \
@@ -176,6 +180,8 @@ constexpr uint8_t SIGMA[10][16] = {
   G(v[0], v[5], v[10], v[15], m[SIGMA[r][8]], m[SIGMA[r][9]]) G(v[1], v[6], v[11], v[12], m[SIGMA[r][10]], m[SIGMA[r][11]]) \
   G(v[2], v[7], v[8], v[13], m[SIGMA[r][12]], m[SIGMA[r][13]]) G(v[3], v[4], v[9], v[14], m[SIGMA[r][14]], m[SIGMA[r][15]])
 
+inline uint64_t sum(uint64_t a, uint64_t b) { return a + b; }
+inline uint64_t either(uint64_t a, uint64_t b) { return a ^ b; }
 inline uint64_t rotr(uint64_t value, unsigned by) { return (value >> by) | (value << (64 - by)); }
 
 inline uint64_t loadLittle(const uint8_t* from) {
@@ -197,9 +203,7 @@ void compress(uint64_t h[8], const uint8_t* block, uint64_t counter, bool last) 
   }
   v[12] ^= counter;
   if (last) v[14] = ~v[14];
-#define G(a, b, c, d, x, y)                                            \
-  a += b + x, d = rotr(d ^ a, 32), c += d, b = rotr(b ^ c, 24);        \
-  a += b + y, d = rotr(d ^ a, 16), c += d, b = rotr(b ^ c, 63);
+#define G(a, b, c, d, x, y) MIX(sum, either, rotr, a, b, c, d, x, y)
 #define R(r) ROUND_OF(G, r)
   TWELVE_ROUNDS(R)
 #undef R
@@ -362,15 +366,7 @@ __attribute__((target("avx512f"))) void compressEight(uint64_t (*state)[8], cons
     }
     v[12] = _mm512_xor_si512(v[12], counter);
     v[14] = _mm512_xor_si512(v[14], ends);
-#define G(a, b, c, d, x, y)                                \
-  a = _mm512_add_epi64(_mm512_add_epi64(a, b), x);         \
-  d = _mm512_ror_epi64(_mm512_xor_si512(d, a), 32);        \
-  c = _mm512_add_epi64(c, d);                              \
-  b = _mm512_ror_epi64(_mm512_xor_si512(b, c), 24);        \
-  a = _mm512_add_epi64(_mm512_add_epi64(a, b), y);         \
-  d = _mm512_ror_epi64(_mm512_xor_si512(d, a), 16);        \
-  c = _mm512_add_epi64(c, d);                              \
-  b = _mm512_ror_epi64(_mm512_xor_si512(b, c), 63);
+#define G(a, b, c, d, x, y) MIX(_mm512_add_epi64, _mm512_xor_si512, _mm512_ror_epi64, a, b, c, d, x, y)
 #define R(r) ROUND_OF(G, r)
     TWELVE_ROUNDS(R)
 #undef R
