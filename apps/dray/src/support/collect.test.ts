@@ -54,6 +54,15 @@ describe("a support bundle", () => {
     for (const secret of [PASSWORD, btoa(PASSWORD), "bG9uZyBrZXk="]) expect(everything).not.toContain(secret);
   });
 
+  it("takes nothing for a secret that a token's Secret only says of where it is good", async () => {
+    client.seed(secrets, {
+      metadata: { namespace, name: "token" },
+      data: { namespace: btoa(namespace), token: btoa("a token of an account"), "ca.crt": btoa("drayage-0") },
+    });
+    client.handlers.podLog = ({ name }) => `${name} in ${namespace} has a token of an account\n`;
+    expect((await collected()).get("logs/drayage-0/server.log")).toBe(`drayage-0 in ${namespace} has <redacted>\n`);
+  });
+
   it("names what it may not read, and keeps the rest", async () => {
     client.intercept = ({ resource, verb }) => {
       if (resource.startsWith("secrets")) throw new DrayError("KUBE_FORBIDDEN", `Cannot ${verb} secrets: not allowed`);

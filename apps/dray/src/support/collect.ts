@@ -68,6 +68,9 @@ const CLUSTER_WIDE: readonly ResourceType<KubeObject>[] = [
 /** Of a definition only its name and its conditions say anything here. */
 const NAMES_ONLY: ReadonlySet<string> = new Set([customResourceDefinitions.plural]);
 
+/** Of Secrets that hold a token or a certificate: the name of a namespace would be taken out of everything. */
+const PUBLIC_KEYS: ReadonlySet<string> = new Set(["namespace", "ca.crt", "tls.crt"]);
+
 /** The files of a bundle, one at a time, the manifest last. Throws only when cancelled or when nobody answers at all. */
 export async function* collectBundle(access: ClusterAccess, request: BundleRequest, terminal: Terminal): AsyncGenerator<BundleFile> {
   const skipped: Skipped[] = [];
@@ -98,7 +101,7 @@ async function knownSecrets({ client, namespace }: ClusterAccess, skipped: Skipp
   const values: string[] = [];
   try {
     for await (const { data } of client.listAll(secrets, { namespace, signal }))
-      for (const value of Object.values(data ?? {})) values.push(Buffer.from(value, "base64").toString("utf8"));
+      for (const [name, value] of Object.entries(data ?? {})) if (!PUBLIC_KEYS.has(name)) values.push(Buffer.from(value, "base64").toString("utf8"));
   } catch (error) {
     // Shapes and names still find what they can; logs of ours hold no secrets to begin with.
     skip(skipped, "values of Secrets, to look for them", error, signal);

@@ -25,10 +25,77 @@ describe("redaction", () => {
     ["a private key that is cut off", "-----BEGIN PRIVATE KEY-----\nMHcCAQ", /MHcCAQ/],
     ["an access key", "used AKIAIOSFODNN7EXAMPLE here", /AKIA/],
     ["a line of a credentials file", "aws_secret_access_key = wJalrXUtnFEMI", /wJalr/],
+    ["a quoted value", 'password="hunter two" next', /hunter|two/],
+    ["a value in single quotes", "password: 'hunter two'", /hunter|two/],
+    ["a field of JSON", 'got {"password": "hunter\\"22"} end', /hunter|22/],
+    ["a field of JSON in JSON", '"body":"{\\"secretKey\\":\\"hunter22\\"}"', /hunter22/],
+    ["a block of YAML", "password: |\n  hunter22\n  more\nnext: 1", /hunter22|more/],
+    ["a line of YAML", "  - token: hunter22", /hunter22/],
+    ["a flag", "run --secret-access-key hunter22 -v", /hunter22/],
+    ["a flag with its value", "run --repository-password=hunter22", /hunter22/],
+    ["a variable", "export MYSQL_PWD=hunter22", /hunter22/],
+    ["an assignment in a program", 'passphrase := "hunter22"', /hunter22/],
+    ["a key of an interface", "apiKey=hunter22", /hunter22/],
+    ["a signature without an address", "sv=1&sig=hunter22", /hunter22/],
+    ["an encoded address with a signature", "u=https%3A%2F%2Fh%2F%3FX-Amz-Signature%3Dhunter22", /hunter22/],
+    ["an address with a password that has slashes", "https://user:hunter/22@host/x", /hunter/],
+    ["an address with a password alone", "redis://:hunter22@host:6379", /hunter22/],
+    ["an address with a token", "https://hunter22@host/x", /hunter22/],
+    ["a signed request", "Authorization: AWS4-HMAC-SHA256 Credential=a/2020, Signature=hunter22", /hunter22/],
+    ["a token of GitHub", "ghp_0123456789abcdefghijABCDEFGHIJ012345", /0123456789/],
   ])("knows %s by its shape", (_what, line, secret) => {
     const { text } = createRedactor([]);
     expect(text(line)).not.toMatch(secret);
     expect(text(line)).toContain(REDACTED);
+  });
+
+  it.each([
+    'Cannot read secret "velero/cloud-credentials": it is not there',
+    'Cannot open repository "s3://b/p": password does not match key "kopia.repository"',
+    'field "secretName: cloud-credentials"',
+    "docker.io/library/x@sha256:0123456789",
+    "GET http://host:9000/bucket/x@y",
+    "source user@host:/path",
+    "PWD=/home",
+    'AWS_SHARED_CREDENTIALS_FILE="/credentials/cloud"',
+    "--password-file=/run/password --secret-file credentials",
+  ])("leaves %s as it is", (line) => {
+    expect(createRedactor([]).text(line)).toBe(line);
+  });
+
+  it("takes every value out of a Secret that is JSON in one line, and leaves what says where", () => {
+    const { text } = createRedactor(['{"auths":{"registry.example.com":{"username":"someone","password":"hunter22","auth":"c29tZW9uZTpodW50ZXIyMg=="}}}']);
+    expect(text("someone: hunter22, c29tZW9uZTpodW50ZXIyMg== at registry.example.com")).toBe(`${REDACTED}: ${REDACTED}, ${REDACTED} at registry.example.com`);
+  });
+
+  it("looks into objects that are kept as text, which a Secret may be, and leaves the text where there is nothing to take out", () => {
+    const { object } = createRedactor([]);
+    const data = {
+      "a.json": '{"apiKey":"hunter22","level":"debug"}',
+      manifest: '[{"kind":"Secret","data":{"k":"aHVudGVy"}}]',
+      plain: '{ "level": 1 }',
+    };
+    expect(object({ kind: "ConfigMap", data })).toEqual({
+      kind: "ConfigMap",
+      data: {
+        "a.json": `{"apiKey":"${REDACTED}","level":"debug"}`,
+        manifest: '[{"kind":"Secret","data":{"k":"<redacted, 8 characters>"}}]',
+        plain: data.plain,
+      },
+    });
+  });
+
+  it("takes out numbers with a telling name, variables that tell anywhere in it, and what follows a telling flag, but not where they lie", () => {
+    const { object } = createRedactor([]);
+    const variable = (name: string, value: string) => ({ name, value });
+    const env = [variable("PASSWORD_1", "a"), variable("MYSQL_PWD", "b"), variable("PWD", "/x"), variable("TOKEN_FILE", "/y")];
+    const args = ["--password", "hunter22", "--secret-key=hunter22", "--token-file", "/z", "--password-file=/z", "--verbose", "on"];
+    expect(object({ kind: "Pod", pin: { password: 1234 }, env, args })).toEqual({
+      kind: "Pod",
+      pin: { password: REDACTED },
+      env: [variable("PASSWORD_1", REDACTED), variable("MYSQL_PWD", REDACTED), variable("PWD", "/x"), variable("TOKEN_FILE", "/y")],
+      args: ["--password", REDACTED, `--secret-key=${REDACTED}`, "--token-file", "/z", "--password-file=/z", "--verbose", "on"],
+    });
   });
 
   it("leaves of a Secret its keys and how long their values are", () => {
