@@ -43,6 +43,8 @@ export interface PutBlobOptions {
   /** Fail with BLOB_ALREADY_EXISTS rather than replace. Only where `capabilities.putIfAbsent`; NOT_SUPPORTED otherwise. */
   readonly ifAbsent?: boolean;
   readonly retention?: BlobRetention;
+  /** It will hardly be read again soon: an implementation may leave the system's cache out. */
+  readonly pastCache?: boolean;
   readonly signal?: AbortSignal;
 }
 

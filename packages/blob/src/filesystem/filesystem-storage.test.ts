@@ -103,6 +103,26 @@ describe("filesystem storage", () => {
     expect(await readdir(path)).toEqual([".shards"]);
   });
 
+  it.each([
+    // Memory of this size begins 16 bytes past a page.
+    ["whole blocks", 4080, [1 << 20]],
+    ["blocks and a rest", 4080, [(5 << 20) + 4097]],
+    ["less than is worth it", 4080, [100_000]],
+    ["several parts", 4080, [(1 << 20) + 8192, (2 << 20) + 1, 3 << 20]],
+    ["memory that begins anywhere", 7, [(2 << 20) + 100]],
+  ])("stores past the cache what is %s", async (_, from, lengths) => {
+    const storage = await openFilesystemStorage({ path, create: true });
+    const parts = lengths.map((length, i) => {
+      const part = new Uint8Array(new SharedArrayBuffer(from + length), from, length);
+      // 251 is prime: no two blocks are the same.
+      for (let at = 0; at < length; at++) part[at] = (at + i) % 251;
+      return part;
+    });
+    await storage.put("a", parts, { pastCache: true });
+    expect(Buffer.concat(parts).equals(await storage.get("a"))).toBe(true);
+    expect((await readdir(path)).sort()).toEqual([".shards", "a.f"]);
+  });
+
   it("tells a folder that has gone from a blob that is not there, and does not make it again", async () => {
     const storage = await openFilesystemStorage({ path: join(path, "disk"), create: true });
     await storage.put("a", utf8("x"));

@@ -104,6 +104,7 @@ class FilesystemStorage implements BlobStorage {
         fileMode: this.#options.fileMode ?? FILE_MODE,
         folderMode: this.#options.folderMode ?? FOLDER_MODE,
         root: this.#root,
+        pastCache: options.pastCache === true,
         signal: options.signal,
       });
     });

@@ -216,7 +216,8 @@ export class WriteSession {
   async #upload({ pack, tail, release }: ClosedPack, signal?: AbortSignal): Promise<void> {
     const { storage, format } = this.#on;
     await this.#storeMarker(signal);
-    await storage.put(pack.blobId, [pack.bytes, tail], format.putOptionsOf(pack.blobId, signal));
+    // File data waits for a restore; listings and manifests are what the next backup reads.
+    await storage.put(pack.blobId, [pack.bytes, tail], { ...format.putOptionsOf(pack.blobId, signal), pastCache: pack.letter === "p" });
     this.#inMemory.delete(pack.blobId);
     release(pack.buffer);
   }
