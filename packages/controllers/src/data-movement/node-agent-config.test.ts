@@ -21,6 +21,50 @@ describe("the node-agent ConfigMap", () => {
     );
   });
 
+  it.each([
+    ["loadConcurrency", 5, "loadConcurrency is 5, an object is wanted"],
+    ["loadConcurrency", { globalConfig: "3" }, 'loadConcurrency.globalConfig is "3", a whole number is wanted'],
+    ["loadConcurrency", { prepareQueueLength: 1.5 }, "loadConcurrency.prepareQueueLength is 1.5, a whole number is wanted"],
+    ["loadConcurrency", { perNodeConfig: [{ number: 1 }, 2] }, "loadConcurrency.perNodeConfig[1] is 2, an object is wanted"],
+    [
+      "loadConcurrency",
+      { perNodeConfig: [{ nodeSelector: { matchLabels: { a: 1 } } }] },
+      'loadConcurrency.perNodeConfig[0].nodeSelector.matchLabels["a"] is 1, a text is wanted',
+    ],
+    ["loadAffinity", { nodeSelector: {} }, 'loadAffinity is {"nodeSelector":{}}, a list is wanted'],
+    ["loadAffinity", [null], "loadAffinity[0] is null, an object is wanted"],
+    ["loadAffinity", [{ nodeSelector: "a=b" }], 'loadAffinity[0].nodeSelector is "a=b", an object is wanted'],
+    ["backupPVC", [], "backupPVC is [], an object is wanted"],
+    ["backupPVC", { fast: "slow" }, 'backupPVC["fast"] is "slow", an object is wanted'],
+    ["backupPVC", { fast: { readOnly: "true" } }, 'backupPVC["fast"].readOnly is "true", true or false is wanted'],
+    ["restorePVC", { ignoreDelayBinding: 1 }, "restorePVC.ignoreDelayBinding is 1, true or false is wanted"],
+    ["restorePVC", { secretNames: "one" }, 'restorePVC.secretNames is "one", a list is wanted'],
+    ["podResources", { cpuRequest: 1 }, "podResources.cpuRequest is 1, a text is wanted"],
+    ["priorityClassName", ["high"], 'priorityClassName is ["high"], a text is wanted'],
+    ["privilegedFsBackup", "false", 'privilegedFsBackup is "false", true or false is wanted'],
+    ["podLabels", { a: true }, 'podLabels["a"] is true, a text is wanted'],
+  ])("is refused where a field is not of its type: %s %j", (field, value: unknown, message) => {
+    expect(() => parseNodeAgentConfig(configMap({ a: JSON.stringify({ [field]: value }) }))).toThrow(
+      expect.objectContaining({ code: "VALIDATION_FAILED", message: `Cannot use node-agent ConfigMap "node-agent-config": ${message}` }),
+    );
+  });
+
+  it("is read as Velero reads it: null is nothing, letters may be large or small, and a rule may leave its selector out", () => {
+    const text = `{"cachePVC":null,"LoadConcurrency":{"globalconfig":null,"perNodeConfig":[{"number":4},{"nodeSelector":null}]},
+      "restorePVC":{"secretNames":null},"loadAffinity":[{"storageClass":""},{"nodeSelector":{},"storageClass":"fast"}]}`;
+    const config = parseNodeAgentConfig(configMap({ a: text }));
+    expect(config).toEqual({
+      loadConcurrency: { perNodeConfig: [{ number: 4 }, {}] },
+      restorePVC: {},
+      loadAffinity: [{ storageClass: "" }, { nodeSelector: {}, storageClass: "fast" }],
+    });
+    expect(concurrencyFor(config, {})).toBe(4);
+    expect(["fast", "slow", "", undefined].map((name) => affinityFor(config, name))).toEqual([
+      { nodeSelector: {}, storageClass: "fast" },
+      ...Array.from({ length: 3 }, () => ({ storageClass: "" })),
+    ]);
+  });
+
   it("bounds a node by the smallest number of the rules that match it", () => {
     const config = {
       loadConcurrency: {

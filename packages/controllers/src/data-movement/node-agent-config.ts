@@ -1,11 +1,13 @@
 /** Velero's node-agent ConfigMap: exactly one key, whose value is JSON (velero.md 3.2). What of it this cluster can use is usable-config.ts. */
-import { DrayError, messageOf } from "@drayage/base";
+import { DrayError } from "@drayage/base";
 import { type ConfigMap, type LabelSelector, matchesLabels, parseQuantity } from "@drayage/kube";
+import { anyNumber, flag, labelSelector, listOf, mapOf, readJsonConfig, record, type Shape, text, wholeNumber } from "../json-config.ts";
 
 export interface NodeAgentConfig {
   readonly loadConcurrency?: {
     readonly globalConfig?: number;
-    readonly perNodeConfig?: readonly { readonly nodeSelector: LabelSelector; readonly number: number }[];
+    /** A rule without a selector is for every node. */
+    readonly perNodeConfig?: readonly { readonly nodeSelector?: LabelSelector; readonly number?: number }[];
     readonly prepareQueueLength?: number;
   };
   readonly loadAffinity?: readonly LoadAffinity[];
@@ -54,42 +56,69 @@ export interface BackupPvcConfig extends TenantObjectNames {
 }
 
 export interface LoadAffinity {
-  readonly nodeSelector: LabelSelector;
+  readonly nodeSelector?: LabelSelector;
   readonly storageClass?: string;
+}
+
+const TENANT_OBJECTS = { secretNames: listOf(text), configMapNames: listOf(text) };
+export const POD_RESOURCES: Shape = record({
+  cpuRequest: text,
+  cpuLimit: text,
+  memoryRequest: text,
+  memoryLimit: text,
+  ephemeralStorageRequest: text,
+  ephemeralStorageLimit: text,
+});
+const FIELDS = {
+  loadConcurrency: record({
+    globalConfig: wholeNumber,
+    perNodeConfig: listOf(record({ nodeSelector: labelSelector, number: wholeNumber })),
+    prepareQueueLength: wholeNumber,
+  }),
+  loadAffinity: listOf(record({ nodeSelector: labelSelector, storageClass: text })),
+  backupPVC: mapOf(record({ storageClass: text, readOnly: flag, spcNoRelabeling: flag, annotations: mapOf(text), ...TENANT_OBJECTS })),
+  restorePVC: record({ ignoreDelayBinding: flag, ...TENANT_OBJECTS }),
+  cachePVC: record({ storageClass: text, residentThresholdInMB: anyNumber }),
+  podResources: POD_RESOURCES,
+  priorityClassName: text,
+  privilegedFsBackup: flag,
+  podAnnotations: mapOf(text),
+  podLabels: mapOf(text),
+} satisfies Record<keyof NodeAgentConfig, Shape>;
+const SHAPE = record(FIELDS);
+
+/** What stands in a configuration that nothing here reads: Velero's of a later version, or a name with an error in it. */
+export function unknownFields(config: NodeAgentConfig): readonly string[] {
+  return Object.keys(config).filter((name) => !Object.hasOwn(FIELDS, name));
 }
 
 /** Reads the ConfigMap. Throws VALIDATION_FAILED naming what is wrong. */
 export function parseNodeAgentConfig(configMap: ConfigMap): NodeAgentConfig {
   const name = configMap.metadata.name ?? "";
   const values = Object.values(configMap.data ?? {});
-  const [text] = values;
-  if (text === undefined || values.length !== 1) {
+  const [value] = values;
+  if (value === undefined || values.length !== 1) {
     throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": it has ${values.length} keys, exactly one is wanted`);
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": its value is not JSON: ${messageOf(cause)}`, { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new DrayError("VALIDATION_FAILED", `Cannot use node-agent ConfigMap "${name}": its value is not an object`);
-  }
-  return value as NodeAgentConfig;
+  return readJsonConfig<NodeAgentConfig>(value, SHAPE, `node-agent ConfigMap "${name}"`);
 }
 
 /** How many data paths may run on a node: the smallest number of the rules that match its labels, else the global one, else 1. */
 export function concurrencyFor(config: NodeAgentConfig, nodeLabels: Readonly<Record<string, string>> | undefined): number {
   const positive = (number: number | undefined): number => (number !== undefined && number > 0 ? number : 1);
-  const matching = (config.loadConcurrency?.perNodeConfig ?? []).filter(({ nodeSelector, number }) => number > 0 && matchesLabels(nodeSelector, nodeLabels));
-  return matching.length > 0 ? Math.min(...matching.map(({ number }) => number)) : positive(config.loadConcurrency?.globalConfig);
+  const matching = (config.loadConcurrency?.perNodeConfig ?? []).flatMap(({ nodeSelector = {}, number = 0 }) =>
+    number > 0 && matchesLabels(nodeSelector, nodeLabels) ? [number] : [],
+  );
+  return matching.length > 0 ? Math.min(...matching) : positive(config.loadConcurrency?.globalConfig);
 }
 
 /** The affinity of a storage class: the first rule that names it, else the first that names none. */
 export function affinityFor(config: NodeAgentConfig, storageClass: string | undefined): LoadAffinity | undefined {
   const rules = config.loadAffinity ?? [];
-  return rules.find((rule) => rule.storageClass !== undefined && rule.storageClass === storageClass) ?? rules.find((rule) => rule.storageClass === undefined);
+  return rules.find((rule) => isNamed(rule) && rule.storageClass === storageClass) ?? rules.find((rule) => !isNamed(rule));
 }
+
+const isNamed = ({ storageClass }: LoadAffinity): boolean => storageClass !== undefined && storageClass !== "";
 
 /** Requests and limits of a mover container. As in Velero, one value that is not a quantity voids them all. */
 export function moverResources(config: NodeAgentConfig): { requests?: Record<string, string>; limits?: Record<string, string> } {

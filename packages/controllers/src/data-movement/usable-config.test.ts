@@ -53,6 +53,12 @@ describe("what of a node-agent ConfigMap can be used", () => {
     expect(warnings()).toEqual([[field, reason]]);
   });
 
+  it("is warned of where nothing knows a field, which may be one of a later Velero or an error", async () => {
+    const config = { ...rest, loadConcurency: {}, csiSnapshotMetadataServiceConfigs: {} };
+    expect(await usableConfig(config, { client, logger })).toEqual(config);
+    expect(warnings()).toEqual(["loadConcurency", "csiSnapshotMetadataServiceConfigs"].map((field) => [field, "nothing here knows it"]));
+  });
+
   it("is what is written where it may not be looked up, and waits for an API server that is away", async () => {
     const config = { priorityClassName: "unseen" };
     client.failNext({ resource: "priorityclasses.scheduling.k8s.io" }, "KUBE_FORBIDDEN", 1);

@@ -1,7 +1,7 @@
 /** What of a node-agent ConfigMap can be used in this cluster. Looked at once, when a node-agent starts: what cannot is left out with a warning, as Velero does (velero.md 3.2). */
 import { dispositionOf, errorFields, hasCode, type Logger } from "@drayage/base";
 import { type KubeClient, parseQuantity, priorityClasses, storageClasses } from "@drayage/kube";
-import type { NodeAgentConfig } from "./node-agent-config.ts";
+import { type NodeAgentConfig, unknownFields } from "./node-agent-config.ts";
 
 /** Throws what reading the cluster throws where that may pass; what may not be read is left as it is. */
 export async function usableConfig(config: NodeAgentConfig, deps: { readonly client: KubeClient; readonly logger: Logger }): Promise<NodeAgentConfig> {
@@ -10,6 +10,7 @@ export async function usableConfig(config: NodeAgentConfig, deps: { readonly cli
     deps.logger.warn("Leaving out what the node-agent ConfigMap says", { field, reason });
     return undefined;
   };
+  for (const field of unknownFields(config)) unusable(field, "nothing here knows it");
   const wrongResource = Object.entries(podResources ?? {}).find(([, text]) => text !== undefined && text !== "" && parseQuantity(text) === undefined);
   const priority = await looked(deps.logger, "priorityClassName", priorityClassName, () => whyNoPriority(deps.client, priorityClassName));
   const cache = await looked(deps.logger, "cachePVC", cachePVC, () => whyNoCache(deps.client, cachePVC));

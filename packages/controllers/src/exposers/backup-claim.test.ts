@@ -115,6 +115,14 @@ describe("a claim that is only read", () => {
     });
   });
 
+  it("is of the class of its source where the one that is named has no name", async () => {
+    storage.options = { mover: "waits" };
+    await start({ readOnly: true, storageClass: "" });
+    createUpload("up");
+    await until("up", inPhase("InProgress"));
+    expect(client.peek(persistentVolumeClaims, { namespace: NS, name: "up" })?.spec.storageClassName).toBe("ceph");
+  });
+
   it("is the only one that spcNoRelabeling is for: others are relabeled", async () => {
     storage.options = { mover: "waits" };
     await start({ spcNoRelabeling: true });

@@ -339,7 +339,8 @@ async function buildClaim(deps: ExposerDeps, upload: DataUpload, content: Volume
     spec: {
       accessModes: [override?.readOnly === true ? "ReadOnlyMany" : "ReadWriteOnce"],
       ...(storage === undefined ? {} : { resources: { requests: { storage } } }),
-      storageClassName: override?.storageClass ?? sourceClass,
+      // Nothing provisions for a class without a name, so an empty one says nothing, as in Velero.
+      storageClassName: override?.storageClass || sourceClass,
       volumeMode,
       dataSource: { apiGroup: SNAPSHOT_GROUP, kind: "VolumeSnapshot", name },
     },

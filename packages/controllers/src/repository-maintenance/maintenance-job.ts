@@ -1,9 +1,9 @@
 /** The Job of one maintenance, and what its users can say of it in a ConfigMap. Shape and keys: Velero's (velero.md 8.4). */
 import { type BackupRepository, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validLabelValue } from "@drayage/api";
-import { DrayError, messageOf } from "@drayage/base";
 import { RESTRICTED_POD } from "@drayage/install";
 import type { ConfigMap, Job, LabelSelector, PodSpec } from "@drayage/kube";
-import { moverResources, type NodeAgentConfig } from "../data-movement/node-agent-config.ts";
+import { moverResources, type NodeAgentConfig, POD_RESOURCES } from "../data-movement/node-agent-config.ts";
+import { anyNumber, labelSelector, listOf, mapOf, readJsonConfig, record, text } from "../json-config.ts";
 
 export const REPO_NAME_LABEL = "velero.io/repo-name";
 const KEEP_LATEST = 3;
@@ -12,7 +12,7 @@ const NAME_MAX = 63;
 const DEADLINE_SECONDS = 24 * 3600;
 
 export interface MaintenanceJobConfig {
-  readonly loadAffinity?: readonly { readonly nodeSelector: LabelSelector }[];
+  readonly loadAffinity?: readonly { readonly nodeSelector?: LabelSelector }[];
   readonly podResources?: NodeAgentConfig["podResources"];
   readonly keepLatestMaintenanceJobs?: number;
   /** These three are taken from the entry for all repositories only. */
@@ -20,6 +20,15 @@ export interface MaintenanceJobConfig {
   readonly podAnnotations?: Readonly<Record<string, string>>;
   readonly podLabels?: Readonly<Record<string, string>>;
 }
+
+const SHAPE = record({
+  loadAffinity: listOf(record({ nodeSelector: labelSelector })),
+  podResources: POD_RESOURCES,
+  keepLatestMaintenanceJobs: anyNumber,
+  priorityClassName: text,
+  podAnnotations: mapOf(text),
+  podLabels: mapOf(text),
+});
 
 /** What a ConfigMap says of a repository: its key `<namespace>-<location>-<type>`, and `global` for what that does not say. Throws VALIDATION_FAILED. */
 export function maintenanceConfigFor(
@@ -34,19 +43,9 @@ export function maintenanceConfigFor(
 }
 
 function readEntry(configMap: ConfigMap | undefined, key: string): MaintenanceJobConfig {
-  const text = configMap?.data?.[key];
-  if (text === undefined) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new DrayError("VALIDATION_FAILED", `Cannot use key "${key}" of ConfigMap "${configMap?.metadata.name}": it is not JSON: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new DrayError("VALIDATION_FAILED", `Cannot use key "${key}" of ConfigMap "${configMap?.metadata.name}": it is no object`);
-  return value as MaintenanceJobConfig;
+  const value = configMap?.data?.[key];
+  if (value === undefined) return {};
+  return readJsonConfig<MaintenanceJobConfig>(value, SHAPE, `key "${key}" of ConfigMap "${configMap?.metadata.name}"`);
 }
 
 export interface MaintenanceJobOptions {

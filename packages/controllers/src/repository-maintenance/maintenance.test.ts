@@ -187,8 +187,9 @@ describe("the settings of maintenance", () => {
 
   it("keep three Jobs where nothing is said, and are refused where they are no JSON object", () => {
     expect(maintenanceConfigFor(undefined, repository()).keepLatestMaintenanceJobs).toBe(3);
-    expect(() => of({ global: "{" })).toThrow('key "global" of ConfigMap "m": it is not JSON');
-    expect(() => of({ global: "[]" })).toThrow("it is no object");
+    expect(() => of({ global: "{" })).toThrow('key "global" of ConfigMap "m": its value is not JSON');
+    expect(() => of({ global: "[]" })).toThrow("its value is not an object");
+    expect(() => of({ global: '{"loadAffinity":{}}' })).toThrow('key "global" of ConfigMap "m": loadAffinity is {}, a list is wanted');
   });
 
   it("reads its Secret without being root", () => {
