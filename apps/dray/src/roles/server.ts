@@ -6,6 +6,8 @@ import { DrayError, errorFields, isAbort, type Logger, makeFolders, randomHex } 
 import {
   defaultServerSettings,
   defaultVolSyncEraSettings,
+  type InheritedPod,
+  inheritedPod,
   isIntoSnapshot,
   type ResticEnvironment,
   type RestorePriorities,
@@ -208,11 +210,11 @@ function settingsFrom(options: Options): ServeSettings {
 function moversOfOthers(
   { client, clock, random, logger, namespace }: MeteredRole,
   discovery: Discovery,
-  image: string,
+  own: InheritedPod & { readonly image: string },
   { logLevel, webhookAddress }: ServeSettings,
 ): RunningController[] {
   const base = { client, clock, random, logger };
-  const pod = { image, serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${logLevel}`] };
+  const pod = { ...own, serviceAccount: MOVER_SERVICE_ACCOUNT, extraArgs: [`--log-level=${logLevel}`] };
   return [
     startMoverAcceptanceController(base),
     startMoverMovesController({ ...base, namespace, discovery, pod }),
@@ -286,13 +288,14 @@ async function serve(role: MeteredRole, settings: ServeSettings, terminal: Termi
   }
 }
 
-/** Helpers of restored pods and maintenance Jobs run the image that the server runs. */
-async function ownImage(client: KubeClient, namespace: string, signal: AbortSignal): Promise<string> {
+/** Helpers of restored pods and maintenance Jobs run the image that the server runs; what runs beside it takes over more. */
+async function ownPod(client: KubeClient, namespace: string, signal: AbortSignal): Promise<{ readonly image: string; readonly inherited: InheritedPod }> {
   for (const name of [SERVER_NAME, "velero"]) {
-    const image = (await client.find(deployments, { namespace, name }, signal))?.spec.template.spec.containers[0]?.image;
-    if (image !== undefined) return image;
+    const template = (await client.find(deployments, { namespace, name }, signal))?.spec.template;
+    const image = template?.spec.containers[0]?.image;
+    if (template !== undefined && image !== undefined) return { image, inherited: inheritedPod(template) };
   }
-  return `drayage/dray:${programVersion()}`;
+  return { image: `drayage/dray:${programVersion()}`, inherited: {} };
 }
 
 /** As any mover is registered. It works without, so trouble with that is no reason not to lead. */
@@ -340,7 +343,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
   const servesVolSyncKinds = await areDefined(discovery, ["replicationsources.volsync.backube", "replicationdestinations.volsync.backube"], signal);
   if (volSyncEra !== undefined && !servesVolSyncKinds)
     logger.warn("Volumes cannot be moved with VolSync: ReplicationSource is not defined; install VolSync, or have dray install define it");
-  const image = await ownImage(client, namespace, signal);
+  const { image, inherited } = await ownPod(client, namespace, signal);
   const endSharing = shareInformers(client);
   const caches = startServerCaches(base);
   const endCounting = startServerMetrics(caches, metrics);
@@ -365,6 +368,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     startRepositoryMaintenanceController({
       ...base,
       image,
+      inherited,
       serviceAccount: MOVER_SERVICE_ACCOUNT,
       logLevel: settings.logLevel,
       ...(settings.maintenanceConfigMap === undefined ? {} : { configMapName: settings.maintenanceConfigMap }),
@@ -383,7 +387,7 @@ async function lead(role: MeteredRole, settings: ServeSettings, terminal: Termin
     ),
     ...unless("gc", () => startGarbageCollectionController({ ...base, periodMs: settings.garbageCollectionPeriodMs })),
     ...unless("download-request", () => startDownloadRequestController({ ...base, stores })),
-    ...(servesMovers ? moversOfOthers(role, discovery, image, settings) : []),
+    ...(servesMovers ? moversOfOthers(role, discovery, { image, ...inherited }, settings) : []),
     ...(await locationTests(role, discovery, temporaryFolder, signal)),
     ...(servesVolumeSnapshotRestores ? moversOfThen(role, settings, image, resticEnvironment) : []),
     ...(servesVolSyncKinds ? [startVolSyncController({ client, clock, random, logger, image, logLevel, resticProgram })] : []),

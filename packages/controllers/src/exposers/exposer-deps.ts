@@ -15,6 +15,10 @@ export interface MoverPodSettings {
   readonly command?: readonly string[];
   /** Beside Velero's own variables: a proxy, a CA bundle. */
   readonly env?: readonly EnvVar[];
+  readonly envFrom?: readonly unknown[];
+  /** Those of the cluster when left out. */
+  readonly dnsPolicy?: string;
+  readonly dnsConfig?: Readonly<Record<string, unknown>>;
   /** After Velero's arguments: `--log-level=debug`. */
   readonly extraArgs?: readonly string[];
   /** Where the ConfigMap names none. */

@@ -84,6 +84,35 @@ describe("buildHostingPod()", () => {
     expect(inheritedSettings({ spec: { containers: [] } })).toEqual({});
   });
 
+  it("inherits what a pod needs to get its image and to find its store, but nothing that lies in a volume of the node-agent or says who that is", () => {
+    const proxy = { name: "HTTPS_PROXY", value: "http://proxy:3128" };
+    const fromSecret = { name: "ACCOUNT", valueFrom: { secretKeyRef: { name: "store", key: "account" } } };
+    const container = {
+      name: "node-agent",
+      env: [
+        { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+        { name: "GOOGLE_APPLICATION_CREDENTIALS", value: "/credentials/cloud" },
+        { name: "MALLOC_ARENA_MAX", value: "1" },
+        proxy,
+        fromSecret,
+      ],
+      envFrom: [{ configMapRef: { name: "settings" } }],
+      volumeMounts: [{ name: "cloud", mountPath: "/credentials" }],
+    };
+    const dnsConfig = { nameservers: ["10.0.0.10"] };
+    const { spec } = build(
+      {},
+      {},
+      inheritedSettings({ spec: { containers: [container], imagePullSecrets: [{ name: "mirror" }], dnsPolicy: "None", dnsConfig } }),
+    );
+    expect(spec).toMatchObject({ imagePullSecrets: [{ name: "mirror" }], dnsPolicy: "None", dnsConfig });
+    const names = spec.containers[0]?.env?.map(({ name }) => name);
+    expect(spec.containers[0]?.env).toEqual(expect.arrayContaining([proxy, fromSecret]));
+    for (const name of ["POD_NAME", "GOOGLE_APPLICATION_CREDENTIALS", "MALLOC_ARENA_MAX"]) expect(names).not.toContain(name);
+    expect(spec.containers[0]?.envFrom).toEqual(container.envFrom);
+    expect(inheritedSettings({ spec: { containers: [], dnsPolicy: "ClusterFirst", imagePullSecrets: [] } })).toEqual({});
+  });
+
   it("puts operating system and affinity into each term of the volume's topology", () => {
     const zone = (value: string) => ({ key: "zone", operator: "In", values: [value] });
     const config = {

@@ -72,6 +72,8 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
     topologySpreadConstraints: [spread(options.group)],
     ...(pod.tolerations === undefined ? {} : { tolerations: [...pod.tolerations] }),
     ...(pod.imagePullSecrets === undefined ? {} : { imagePullSecrets: [...pod.imagePullSecrets] }),
+    ...(pod.dnsPolicy === undefined ? {} : { dnsPolicy: pod.dnsPolicy }),
+    ...(pod.dnsConfig === undefined ? {} : { dnsConfig: { ...pod.dnsConfig } }),
     ...(config.priorityClassName === undefined || config.priorityClassName === "" ? {} : { priorityClassName: config.priorityClassName }),
     containers: [
       {
@@ -91,6 +93,7 @@ export function buildHostingPod(deps: ExposerDeps, options: HostingPodOptions): 
           ...(program?.env ?? []),
           ...(pod.env ?? []),
         ],
+        ...(pod.envFrom === undefined ? {} : { envFrom: [...pod.envFrom] }),
         ...(Object.keys(resources).length === 0 ? {} : { resources }),
         ...(options.volumeMode === "Block" ? { volumeDevices: [{ name: uid, devicePath: path }] } : { volumeMounts: [volumeMount(options)] }),
         ...(options.hostPath === undefined ? {} : { securityContext: { privileged: options.hostPath.privileged } }),

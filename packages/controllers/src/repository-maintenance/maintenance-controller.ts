@@ -17,6 +17,7 @@ import {
   startInformer,
 } from "@drayage/kube";
 import { allOf } from "../all-of.ts";
+import type { InheritedPod } from "../exposers/inherited-settings.ts";
 import { buildMoverSecret } from "../exposers/mover-secret.ts";
 import { decideMaintenance, endOf, observeMaintenance, withRecord } from "./maintenance.ts";
 import { buildMaintenanceJob, type MaintenanceJobConfig, maintenanceConfigFor, REPO_NAME_LABEL } from "./maintenance-job.ts";
@@ -29,6 +30,7 @@ export interface RepositoryMaintenanceControllerDeps {
   readonly namespace: string;
   /** Of the Jobs: the image of this program, and an account that needs no permission. */
   readonly image: string;
+  readonly inherited?: InheritedPod;
   readonly serviceAccount: string;
   /** The ConfigMap with affinity, resources and the number of Jobs that are kept. */
   readonly configMapName?: string;
@@ -75,12 +77,9 @@ export function startRepositoryMaintenanceController(deps: RepositoryMaintenance
         await client.delete(jobs, { namespace, name: decision.job }, { propagationPolicy: "Background", signal });
         return {};
       case "start": {
-        const { image, serviceAccount, logLevel } = deps;
-        const job = await client.create(
-          jobs,
-          buildMaintenanceJob({ namespace, repository, image, serviceAccount, config, nowMs: clock.nowMs(), ...(logLevel === undefined ? {} : { logLevel }) }),
-          { signal },
-        );
+        const { image, inherited = {}, serviceAccount, logLevel } = deps;
+        const given = { image, inherited, serviceAccount, config, nowMs: clock.nowMs(), ...(logLevel === undefined ? {} : { logLevel }) };
+        const job = await client.create(jobs, buildMaintenanceJob({ namespace, repository, ...given }), { signal });
         logger.info("Maintenance was started", { repository: key.name, job: job.metadata.name });
         await ensureSecret(deps, repository, job, signal);
         return {};

@@ -3,6 +3,7 @@ import { type BackupRepository, MOVER_SECRET_PATH, MOVER_SECRET_PATH_ENV, validL
 import { RESTRICTED_POD } from "@drayage/install";
 import type { ConfigMap, Job, LabelSelector, PodSpec } from "@drayage/kube";
 import { moverResources, type NodeAgentConfig, POD_RESOURCES } from "../data-movement/node-agent-config.ts";
+import type { InheritedPod } from "../exposers/inherited-settings.ts";
 import { anyNumber, labelSelector, listOf, mapOf, readJsonConfig, record, text } from "../json-config.ts";
 
 export const REPO_NAME_LABEL = "velero.io/repo-name";
@@ -52,6 +53,8 @@ export interface MaintenanceJobOptions {
   readonly namespace: string;
   readonly repository: BackupRepository;
   readonly image: string;
+  /** What it takes over from the server's own pod. */
+  readonly inherited?: InheritedPod;
   readonly serviceAccount: string;
   readonly config: MaintenanceJobConfig;
   readonly logLevel?: string;
@@ -59,15 +62,18 @@ export interface MaintenanceJobOptions {
 }
 
 /** The Secret of the Job's own name brings what opens the repository; its service account needs no permission. */
-export function buildMaintenanceJob({ namespace, repository, image, serviceAccount, config, logLevel, nowMs }: MaintenanceJobOptions): Job {
+export function buildMaintenanceJob({ namespace, repository, image, inherited = {}, serviceAccount, config, logLevel, nowMs }: MaintenanceJobOptions): Job {
   const repositoryName = repository.metadata.name ?? "";
   const long = `${repositoryName}-maintain-job-${nowMs}`;
   const name = long.length <= NAME_MAX ? long : `repo-maintain-job-${nowMs}`;
   const { volumeNamespace, backupStorageLocation, repositoryType } = repository.spec;
   const resources = moverResources(config.podResources === undefined ? {} : { podResources: config.podResources });
   const labels = { [REPO_NAME_LABEL]: validLabelValue(repositoryName) };
+  const { env = [], envFrom, imagePullSecrets, ...resolution } = inherited;
   const spec: PodSpec = {
     restartPolicy: "Never",
+    ...(imagePullSecrets === undefined ? {} : { imagePullSecrets: [...imagePullSecrets] }),
+    ...resolution,
     serviceAccountName: serviceAccount,
     automountServiceAccountToken: false,
     // It touches no volume of anybody, so it needs no root; its Secret is of its group.
@@ -91,7 +97,9 @@ export function buildMaintenanceJob({ namespace, repository, image, serviceAccou
           { name: "VELERO_NAMESPACE", value: namespace },
           { name: "AWS_SHARED_CREDENTIALS_FILE", value: `${MOVER_SECRET_PATH}/cloud` },
           { name: MOVER_SECRET_PATH_ENV, value: MOVER_SECRET_PATH },
+          ...env,
         ],
+        ...(envFrom === undefined ? {} : { envFrom: [...envFrom] }),
         ...(Object.keys(resources).length === 0 ? {} : { resources }),
         securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
         volumeMounts: [

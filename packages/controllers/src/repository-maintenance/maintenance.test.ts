@@ -200,6 +200,14 @@ describe("the settings of maintenance", () => {
     expect(containers[0]?.securityContext).toEqual({ allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } });
   });
 
+  it("get their image and find their store as the server does", () => {
+    const inherited = { imagePullSecrets: [{ name: "mirror" }], dnsPolicy: "None", env: [{ name: "HTTPS_PROXY", value: "http://proxy:3128" }] };
+    const { spec } = buildMaintenanceJob({ namespace: NS, repository: repository(), image: "i", inherited, serviceAccount: "s", config: {}, nowMs: 7 }).spec
+      .template;
+    expect(spec).toMatchObject({ imagePullSecrets: inherited.imagePullSecrets, dnsPolicy: "None" });
+    expect(spec.containers[0]?.env).toEqual(expect.arrayContaining(inherited.env));
+  });
+
   it("give a long repository a short name", () => {
     const long = { ...repository(), metadata: { ...repository().metadata, name: "n".repeat(70) } };
     expect(buildMaintenanceJob({ namespace: NS, repository: long, image: "i", serviceAccount: "s", config: {}, nowMs: 1764288000000 }).metadata.name).toBe(
