@@ -3,6 +3,7 @@
  * timers, uploads and Ctrl-C.
  */
 import type { Clock } from "@drayage/base";
+import type { CpuLimit } from "./cpu-limit.ts";
 
 const TURN_MS = 20;
 /** How much may be done between two looks at the clock. */
@@ -11,11 +12,14 @@ const COST_PER_LOOK = 32;
 export class Pacer {
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
+  readonly #limit: CpuLimit | undefined;
   #cost = 0;
   #lookedMs: number;
 
-  constructor(clock: Clock, signal: AbortSignal | undefined) {
+  /** @param limit - has each turn take as long as its processors ask for */
+  constructor(clock: Clock, signal: AbortSignal | undefined, limit?: CpuLimit) {
     this.#clock = clock;
+    this.#limit = limit;
     this.#signal = signal;
     this.#lookedMs = clock.monotonicMs();
   }
@@ -32,6 +36,8 @@ export class Pacer {
   /** Gives the event loop a turn. */
   async turn(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
+    const restMs = this.#limit?.restMs() ?? 0;
+    if (restMs > 0) await this.#clock.sleep(restMs, this.#signal);
     this.#lookedMs = this.#clock.monotonicMs();
     this.#signal?.throwIfAborted();
   }

@@ -28,6 +28,7 @@ import {
 } from "@drayage/repo";
 import { laneBufferBytes } from "@drayage/repo/sealing-lane";
 import { AnchoredDirectory } from "../anchored-directory.ts";
+import { CpuLimit } from "../cpu-limit.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath } from "../path-errors.ts";
@@ -77,7 +78,7 @@ export interface UploadSnapshotOptions {
   readonly xattrs?: boolean;
   /** Threads that read, hash and seal, as far as the memory budget allows, 8 at most; 0: only this one. @default one for each processor */
   readonly parallel?: number;
-  /** Processors that may be used, in parts of one. @default all */
+  /** Processors that the process may take while it uploads, in parts of one. @default all */
   readonly cpu?: number;
   /** Bytes that the process may take. @default 352 MiB */
   readonly memoryBudget?: number;
@@ -212,12 +213,13 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
   const { signal, repository, logger = nullLogger, policies } = options;
   const compressor = options.compressor === "" ? undefined : options.compressor;
   const system = options.system ?? systemCalls;
-  const pacer = new Pacer(clock, signal);
+  const processors = options.cpu ?? Number.POSITIVE_INFINITY;
+  const pacer = new Pacer(clock, signal, new CpuLimit(processors));
   const kernels = await createKernels({ logger });
   return {
     ...{ repository, system, clock, logger, signal, pacer, meter, checkpoints, compressor, policies },
     files: options.system === undefined ? kernels.files : portableFiles(system),
-    lanes: openLanes(options, kernels, { clock, pacer, meter }),
+    lanes: openLanes(options, kernels, { clock, pacer, meter, processors }),
     splitter: repository.format.splitter,
     smallFileBytes: repository.objectWriters.createSplitter().minChunkBytes,
     problems: new ProblemList(),
@@ -230,9 +232,9 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
 }
 
 function openLanes(
-  { repository, source, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism(), cpu = Number.POSITIVE_INFINITY }: UploadSnapshotOptions,
+  { repository, source, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism() }: UploadSnapshotOptions,
   kernels: Kernels,
-  on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter },
+  on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter; readonly processors: number },
 ): UploadLanes | undefined {
   const lanes = repository.contents.openLanes?.();
   if (lanes === undefined) return undefined;
@@ -240,12 +242,12 @@ function openLanes(
   const contentBytesMax = Math.max(...splitters.map((splitter) => repository.objectWriters.createSplitter(splitter).maxChunkBytes));
   const packBufferBytes = laneBufferBytes(lanes.options, contentBytesMax);
   const plan = planMemory({
-    ...{ budgetBytes: memoryBudget, threadsWanted: Math.min(parallel, Math.ceil(cpu)), maxChunkBytes: contentBytesMax, packBufferBytes },
+    ...{ budgetBytes: memoryBudget, threadsWanted: Math.min(parallel, Math.ceil(on.processors)), maxChunkBytes: contentBytesMax, packBufferBytes },
     packsAheadMax: Math.max(1, Math.floor(lanes.packBytesInFlightMax / lanes.options.maxPackBytes)),
   });
   return new UploadLanes({
     ...{ lanes, kernels, clock: on.clock, signal, contentBytesMax, ...plan },
-    share: Math.min(1, cpu / Math.max(plan.threads, 1)),
+    processors: on.processors,
     pace: () => on.pacer.pace(64),
     onCounts: countStored(on.meter),
   });

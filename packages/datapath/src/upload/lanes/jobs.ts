@@ -146,8 +146,8 @@ export interface ThreadOptions {
   readonly build: "native" | "portable";
   /** CONTROL words. */
   readonly control: Int32Array<SharedArrayBuffer>;
-  /** Share of the time that the thread may work, above 0 and up to 1. */
-  readonly share: number;
+  /** That all threads of the process may take together, in parts of one. */
+  readonly processors: number;
 }
 
 /** Words that a thread looks at between pieces of work, when no message reaches it: whether all is given up, and the turn of deliveries that is asked for. */

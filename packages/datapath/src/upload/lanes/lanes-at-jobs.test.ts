@@ -77,7 +77,7 @@ async function lanesOf(threads: number, pace: () => Promise<void> = async () => 
       arenaBytes: 28 << 20,
       packsAhead: 1,
       sessionContents: 1 << 17,
-      share: 1,
+      processors: Number.POSITIVE_INFINITY,
       signal: undefined,
     },
     contentBytesMax: repository.objectWriters.createSplitter().maxChunkBytes,

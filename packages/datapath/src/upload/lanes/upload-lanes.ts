@@ -58,8 +58,8 @@ export interface UploadLanesOptions {
   /** Contents that are stored between two flushes, about: what is known of them takes memory until they are committed. */
   readonly sessionContents: number;
   readonly contentBytesMax: number;
-  /** Share of a processor for each thread, above 0 and up to 1. */
-  readonly share: number;
+  /** That the process may take, in parts of one. */
+  readonly processors: number;
   readonly signal: AbortSignal | undefined;
   /** Gives this thread's other work a turn; throws when the upload is aborted. */
   readonly pace: () => Promise<void>;
@@ -129,9 +129,9 @@ export class UploadLanes {
     return this.#on.threads;
   }
 
-  /** How many threads may do a part of the walk beside its own. A share of a processor is kept to by the threads of this upload alone. */
+  /** How many threads may do a part of the walk beside its own. */
   get threadsAside(): number {
-    return this.#on.share < 1 ? 0 : Math.max(0, this.#on.threads - 1);
+    return Math.max(0, this.#on.threads - 1);
   }
 
   /** Resolves when another job finds room. Throws what ended the upload. */
@@ -223,9 +223,8 @@ export class UploadLanes {
 
   /** Threads for what was offered so far. */
   get #wantedThreads(): number {
-    const { threads, share } = this.#on;
-    // A share of a processor is kept to by threads alone.
-    const isHelping = threads > 1 && share >= 1 && this.#offeredRangeBytes < THREADS_FROM_BYTES;
+    const { threads } = this.#on;
+    const isHelping = threads > 1 && this.#offeredRangeBytes < THREADS_FROM_BYTES;
     return isHelping ? threads - 1 : threads;
   }
 
@@ -240,10 +239,10 @@ export class UploadLanes {
   }
 
   #startThread(): Thread {
-    const { lanes, arenaBytes, kernels, share } = this.#on;
+    const { lanes, arenaBytes, kernels, processors } = this.#on;
     const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
     Atomics.store(control, CONTROL.turn, this.#turn);
-    const workerData: ThreadOptions = { lane: lanes.options, known: lanes.known, arenaBytes, build: kernels.info.build, control, share };
+    const workerData: ThreadOptions = { lane: lanes.options, known: lanes.known, arenaBytes, build: kernels.info.build, control, processors };
     const worker = new Worker(new URL("./upload-thread.ts", import.meta.url), { workerData });
     // A thread has the deliveries before its time behind it.
     const thread: Thread = { worker, control, jobs: new Map(), bundles: 0, ready: false, delivered: this.#turn, newestTable: 0, starving: false };

@@ -2,12 +2,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { createKernels } from "@drayage/kernels";
 import { openLane, type SealedPack } from "@drayage/repo/sealing-lane";
+import { CpuLimit } from "../../cpu-limit.ts";
 import { JobRunner } from "./job-runner.ts";
 import { CANCELED, CONTROL, type EndedJob, type FromThread, type NumberedJob, type ThreadOptions, type ToThread } from "./jobs.ts";
-import { ShareLimit } from "./share-limit.ts";
 import { packError } from "./transferred-error.ts";
 
-const { lane: laneOptions, known, arenaBytes, build, control, share } = workerData as ThreadOptions;
+const { lane: laneOptions, known, arenaBytes, build, control, processors } = workerData as ThreadOptions;
 const port = parentPort as NonNullable<typeof parentPort>;
 const post = (message: FromThread, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
 
@@ -15,7 +15,8 @@ const buffers: Uint8Array[] = [];
 let wanting: ((buffer: Uint8Array) => void) | undefined;
 let waitedMs = 0;
 let turn = 0;
-const limit = new ShareLimit(share, (ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms));
+const limit = new CpuLimit(processors);
+const never = new Int32Array(new SharedArrayBuffer(4));
 
 async function nextBuffer(): Promise<Uint8Array> {
   const buffer = buffers.pop();
@@ -44,7 +45,8 @@ function deliverWhenAsked(): void {
 function pace(): void {
   if (Atomics.load(control, CONTROL.canceled) !== 0) throw new Error(CANCELED);
   deliverWhenAsked();
-  limit.rest();
+  const restMs = limit.restMs();
+  if (restMs > 0) Atomics.wait(never, 0, 0, restMs);
 }
 
 const bundles: (readonly NumberedJob[])[] = [];
