@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { storedTags } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
-import { gather, parseCount, parsePairs } from "../engine/values.ts";
+import { gather, parseCount, parseCpu, parsePairs } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
 import { counted } from "../output/counted.ts";
 import type { Terminal } from "../terminal.ts";
@@ -33,7 +33,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--tag <name=value>", "a tag; may be repeated", gather)
     .option("--description <text>", "what it is for")
     .option("--parallel <number>", "threads that read, hash and encrypt, as the memory budget allows; 0 for none (default: one a processor)")
-    .option("--cpu <number>", "processors that they may use, in parts of one, as 0.5 (default: all)")
+    .option("--cpu <number>", "processors that the command may take, in parts of one, as 0.5 (default: all)")
     .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
@@ -112,14 +112,6 @@ function report(view: TransferView, source: SnapshotSource, result: UploadResult
       (expired.length === 0 ? "" : `Expired ${counted(expired.length, "older snapshot")}, as the policy says\n`) +
       (isIdentical ? `Nothing has changed since snapshot ${snapshotId}\n` : `Created snapshot ${snapshotId}\n`),
   );
-}
-
-function parseCpu(text: string): number {
-  const cpu = Number(text);
-  if (!/^\d{1,3}(\.\d{1,3})?$/.test(text) || cpu < 0.05) {
-    throw new DrayError("USAGE", `Cannot read --cpu "${text}": a number of processors of at least 0.05 is wanted`);
-  }
-  return cpu;
 }
 
 function parseParent(text: string): ParentChoice {

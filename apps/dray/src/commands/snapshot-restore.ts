@@ -16,7 +16,7 @@ import type { Command } from "commander";
 import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { parseSnapshotPath } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
-import { parseCount } from "../engine/values.ts";
+import { parseCount, parseCpu } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
 import { keepYoungGenerationSmall } from "../heap-growth.ts";
 import { counted } from "../output/counted.ts";
@@ -26,6 +26,7 @@ import type { Terminal } from "../terminal.ts";
 interface Options extends RepositoryOptions {
   readonly overwrite?: boolean;
   readonly parallel?: string;
+  readonly cpu?: string;
   readonly memoryBudget?: string;
   readonly verify?: boolean;
   readonly keepGoing?: boolean;
@@ -38,6 +39,7 @@ export function define(command: Command, terminal: Terminal): void {
     .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
     .option("--parallel <number>", "threads that decode and write (default: the CPUs, at most 4)")
+    .option("--cpu <number>", "processors that the command may take, in parts of one, as 0.5 (default: all)")
     .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
     .option("--verify", "read back what was written")
     .option("--keep-going", "go on after a file that cannot be restored")
@@ -89,13 +91,14 @@ async function restore(repository: Repository, id: string, target: string, optio
 }
 
 /** What the flags say of the restore. */
-function settingsOf(options: Options): Pick<RestoreSnapshotOptions, "sparse" | "overwrite" | "verify" | "keepGoing" | "parallel" | "memoryBudget"> {
+function settingsOf(options: Options): Pick<RestoreSnapshotOptions, "sparse" | "overwrite" | "verify" | "keepGoing" | "parallel" | "cpu" | "memoryBudget"> {
   return {
     sparse: options.sparse === true,
     overwrite: options.overwrite === true,
     verify: options.verify === true,
     keepGoing: options.keepGoing === true,
     ...(options.parallel === undefined ? {} : { parallel: parseCount("--parallel", options.parallel) }),
+    ...(options.cpu === undefined ? {} : { cpu: parseCpu(options.cpu) }),
     ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
   };
 }

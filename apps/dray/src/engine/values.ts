@@ -7,6 +7,15 @@ export function parseCount(option: string, text: string): number {
   return Number(text);
 }
 
+/** Processors, in parts of one. Throws USAGE. */
+export function parseCpu(text: string): number {
+  const cpu = Number(text);
+  if (!/^\d{1,3}(\.\d{1,3})?$/.test(text) || cpu < 0.05) {
+    throw new DrayError("USAGE", `Cannot read --cpu "${text}": a number of processors of at least 0.05 is wanted`);
+  }
+  return cpu;
+}
+
 /** A number of bytes above 0, with K, M or G for a power of 1024. Throws USAGE, naming the option. */
 export function parseByteCount(option: string, text: string): number {
   const bytes = parseBytes(text);

@@ -22,7 +22,7 @@ import type { Terminal } from "../terminal.ts";
 import { warnOfIndex, warnOfLocks, withResticRepository } from "./restic-access.ts";
 
 /** What of the command line goes into the restore. */
-export type ResticRestoreSettings = Pick<RestoreFromOptions, "overwrite" | "verify" | "keepGoing" | "sparse" | "parallel" | "memoryBudget">;
+export type ResticRestoreSettings = Pick<RestoreFromOptions, "overwrite" | "verify" | "keepGoing" | "sparse" | "parallel" | "cpu" | "memoryBudget">;
 
 export function restoreResticSnapshot(
   place: string,

@@ -4,6 +4,7 @@ import { sideBySideSha256 } from "@drayage/kernels";
 import { runDataMoverBackup, runDataMoverRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
+import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
 import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
@@ -52,7 +53,7 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
           sha256Ranges: sideBySideSha256(),
           volumeMode: volumeMode(options.volumeMode),
           ...(options.cacheVolumePath === undefined || options.cacheVolumePath === "" ? {} : { cacheFolder: options.cacheVolumePath }),
-          ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),
+          ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * MIB }),
         };
         const checkpointEveryMs = parseTimeout(options.checkpointInterval);
         terminal.exitCode =

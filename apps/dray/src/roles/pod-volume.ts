@@ -2,6 +2,7 @@
 import { sideBySideSha256 } from "@drayage/kernels";
 import { runPodVolumeBackup, runPodVolumeRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
+import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
 
@@ -37,7 +38,7 @@ export function definePodVolume(command: Command, terminal: Terminal, direction:
           volumePath: options.volumePath,
           sha256Ranges: sideBySideSha256(),
           ...(options.cacheVolumePath === undefined || options.cacheVolumePath === "" ? {} : { cacheFolder: options.cacheVolumePath }),
-          ...(options.memoryBudget === undefined ? {} : { memoryBudget: Number(options.memoryBudget) * MIB }),
+          ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * MIB }),
         };
         terminal.exitCode =
           direction === "backup"

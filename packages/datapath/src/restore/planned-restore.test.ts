@@ -1,6 +1,19 @@
 /** Restores from packs, as they are for users: with threads, from a store that can lose and damage what it holds. */
 import { execFileSync } from "node:child_process";
-import { linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemCalls } from "@drayage/kernels";
@@ -19,6 +32,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { patternBytes } from "../testing/index.ts";
 import { uploadSnapshot } from "../upload/upload-snapshot.ts";
 import type { RestoreLimits } from "./restore-context.ts";
+import { restoreLimits } from "./restore-limits.ts";
 import { type RestoreSnapshotOptions, restoreSnapshot } from "./restore-snapshot.ts";
 
 const deriveKey = rememberingKeys();
@@ -144,7 +158,8 @@ describe("a planned restore", { timeout: 300_000 }, () => {
       { parallel: 3 },
       { parallel: 3, limits: tiny },
       { parallel: 2, verify: true },
-      { parallel: 2, memoryBudget: 1 },
+      { parallel: 2, memoryBudget: 160 * MIB },
+      { parallel: 2, cpu: 0.9 },
     ];
     for (const [index, run] of runs.entries()) {
       target = join(folder, `same-${index}`);
@@ -157,6 +172,21 @@ describe("a planned restore", { timeout: 300_000 }, () => {
       expect(factsOf(target), JSON.stringify(run)).toEqual(wanted);
       rmSync(target, { recursive: true });
     }
+  });
+
+  it("says the least memory that would do, before anything is made", async () => {
+    const refused = restore(storage, { memoryBudget: 160 * MIB - 1 });
+    await expect(refused).rejects.toMatchObject({
+      code: "USAGE",
+      message: "Cannot keep to a memory budget of 159 MiB: 160 MiB is the least for a restore",
+      hint: "Give --memory-budget 160 or more.",
+    });
+    expect(existsSync(target)).toBe(false);
+  });
+
+  it("starts no more threads than there are processors to be had", () => {
+    const size = { expected: { bytes: 1 << 30, files: 9 }, parallel: 4 };
+    expect([0.5, 1, 1.5, 8].map((cpu) => restoreLimits({ ...size, cpu }).threads)).toEqual([1, 1, 2, 4]);
   });
 
   it("fetches what it needs once and little more, with few requests", async () => {

@@ -6,6 +6,7 @@
  */
 import { availableParallelism } from "node:os";
 import { createKernels, type SystemCalls } from "@drayage/kernels";
+import { budgetTooSmall } from "../memory-budget.ts";
 import { FileWriter } from "./file-writer.ts";
 import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
 import { GrowingPool, InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
@@ -19,12 +20,14 @@ const RANGES_BYTES_MIN = 16 * MIB;
 const RANGES_BYTES_MAX = 32 * MIB;
 const DEFAULT_THREADS_MAX = 4;
 const THREADS_MAX = 32;
+const LEAST_BYTES = PROCESS_BYTES + RANGES_BYTES_MIN + THREAD_BYTES;
 const LITTLE_BYTES = 64 * MIB;
 /** Below this a thread takes longer to start than the calling one needs for the work. */
 const WORTH_THREADS = { bytes: 16 * MIB, files: 500 } as const;
 
 interface BudgetOptions {
   readonly parallel?: number;
+  readonly cpu?: number;
   readonly memoryBudget?: number;
   readonly system?: SystemCalls;
   readonly expected?: { readonly bytes: number; readonly files: number };
@@ -33,10 +36,12 @@ interface BudgetOptions {
   readonly source?: { readonly rangeBytes?: number; readonly windowBytes?: number };
 }
 
-/** The bounds of a restore, for its budget and for what is known of its size. */
-export function restoreLimits({ parallel, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits, source }: BudgetOptions): RestoreLimits {
+/** The bounds of a restore, for its budget and for what is known of its size. Throws USAGE with the least budget that would do. */
+export function restoreLimits(options: BudgetOptions): RestoreLimits {
+  const { parallel, cpu = Number.POSITIVE_INFINITY, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits, source } = options;
+  if (memoryBudget < LEAST_BYTES) throw budgetTooSmall(memoryBudget, { leastBytes: LEAST_BYTES, what: "a restore" });
   const left = memoryBudget - PROCESS_BYTES;
-  const wanted = parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX);
+  const wanted = Math.min(parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX), Math.ceil(cpu));
   const isSmall = (expected?.bytes ?? root?.size ?? 0) < WORTH_THREADS.bytes && (expected?.files ?? 1) < WORTH_THREADS.files;
   const affordable = Math.max(1, Math.floor((left - RANGES_BYTES_MIN) / THREAD_BYTES));
   const threads = system !== undefined || (isSmall && parallel === undefined) ? 0 : Math.min(wanted, affordable, THREADS_MAX);
@@ -62,7 +67,7 @@ type PoolContext = Pick<RestoreContext, "source" | "system" | "signal" | "overwr
 /** Runs `work` with writers, and ends them. */
 export async function withWritePool<T>(
   context: PoolContext,
-  options: Pick<BudgetOptions, "system" | "parallel" | "limits">,
+  options: Pick<BudgetOptions, "system" | "parallel" | "limits" | "cpu">,
   work: (pool: WritePool) => Promise<T>,
 ): Promise<T> {
   const { source, system, signal, overwrite, sparse, verify, limits } = context;
@@ -81,7 +86,11 @@ export async function withWritePool<T>(
   const pool =
     worker === undefined || limits.threads === 0 || options.system !== undefined
       ? inline
-      : new GrowingPool(inline, worth, () => new ThreadPool(limits.threads, worker, writerOptions));
+      : new GrowingPool(
+          inline,
+          worth,
+          () => new ThreadPool(limits.threads, worker, { ...writerOptions, ...(options.cpu === undefined ? {} : { processors: options.cpu }) }),
+        );
   const stop = (): void => pool.stop();
   signal.addEventListener("abort", stop, { once: true });
   try {

@@ -5,6 +5,7 @@ import { type Clock, DrayError, makeFolders, systemClock } from "@drayage/base";
 import { type SystemCalls, systemCalls } from "@drayage/kernels";
 import { byteStringOf, type DirectoryEntry, type Repository, textOfByteString } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
+import { CpuLimit } from "../cpu-limit.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath, pathError } from "../path-errors.ts";
@@ -38,6 +39,8 @@ interface RestoreOptions {
   readonly deleteOthers?: boolean;
   /** Threads that decode and write. @default the CPUs that this process may use, 4 at most */
   readonly parallel?: number;
+  /** Processors that the process may take while it restores, in parts of one. @default all */
+  readonly cpu?: number;
   /** Leave every block of zeros as a hole. @default false: only what was a hole */
   readonly sparse?: boolean;
   /** Read back what was written. @default false */
@@ -46,7 +49,7 @@ interface RestoreOptions {
   readonly flush?: boolean;
   /** Go on after a failed entry. @default false */
   readonly keepGoing?: boolean;
-  /** Bytes that the process may take. @default 352 MiB */
+  /** Bytes that the process may take; with too few for anything it fails with USAGE. @default 352 MiB */
   readonly memoryBudget?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
@@ -155,7 +158,7 @@ function contextOf(options: RestoreFromOptions, clock: Clock, meter: ProgressMet
     clock,
     signal,
     stop,
-    pacer: new Pacer(clock, signal),
+    pacer: new Pacer(clock, signal, new CpuLimit(options.cpu ?? Number.POSITIVE_INFINITY)),
     meter,
     problems: new ProblemList(),
     warnings: new ProblemList(),

@@ -152,7 +152,7 @@ describe("restoreSnapshot", () => {
       writeFileSync(join(source, String(index % 20), `f${index}`), patternBytes(index * 10, 3));
     }
     const { repository, rootEntry } = await uploaded();
-    const { progress } = await restore(repository, rootEntry, { parallel: 3, memoryBudget: 1 });
+    const { progress } = await restore(repository, rootEntry, { parallel: 3, memoryBudget: 160 << 20 });
     expect(progress).toMatchObject({ filesDone: 300, bytesDone: rootEntry.summary?.size });
     for (let index = 0; index < 20; index++) expect(readdirSync(join(target, String(index)))).toHaveLength(15);
   });

@@ -3,7 +3,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { DrayError } from "@drayage/base";
-import type { FileWriter, WriterOptions } from "./file-writer.ts";
+import type { FileWriter } from "./file-writer.ts";
 import type { DecoderModule } from "./restore-source.ts";
 import { errorOf, type PlainError, type WriteJob, type WriteResult } from "./write-job.ts";
 import type { WorkerStart } from "./write-worker.ts";
@@ -99,7 +99,7 @@ export class ThreadPool implements WritePool {
   #jobs = 0;
   #broken: { readonly error: unknown } | undefined;
 
-  constructor(count: number, decoder: DecoderModule, options: WriterOptions) {
+  constructor(count: number, decoder: DecoderModule, options: WorkerStart["options"]) {
     const start: WorkerStart = { decoder, options, stop: this.#stop };
     this.#threads = Array.from({ length: count }, () => this.#startThread(start));
   }

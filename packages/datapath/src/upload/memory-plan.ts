@@ -1,6 +1,6 @@
 /** How an upload divides its memory: threads, their arenas, and packs on their way. */
-import { DrayError } from "@drayage/base";
 import { sessionBytes } from "@drayage/repo";
+import { budgetTooSmall } from "../memory-budget.ts";
 import { leastArenaBytes } from "./lanes/job-runner.ts";
 
 const MIB = 1 << 20;
@@ -55,11 +55,5 @@ export function planMemory({ budgetBytes, threadsWanted, maxChunkBytes, packBuff
     }
   }
   const leastBytes = BASE_BYTES + sessionBytes(Math.min(...SESSION_CONTENTS)) + least + 2 * packBufferBytes;
-  throw new DrayError(
-    "USAGE",
-    `Cannot keep to a memory budget of ${Math.floor(budgetBytes / MIB)} MiB: ${Math.ceil(leastBytes / MIB)} MiB is the least for this repository`,
-    {
-      hint: `Give --memory-budget ${Math.ceil(leastBytes / MIB)} or more.`,
-    },
-  );
+  throw budgetTooSmall(budgetBytes, { leastBytes, what: "this repository" });
 }
