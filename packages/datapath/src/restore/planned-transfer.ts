@@ -9,6 +9,7 @@
  */
 import { DrayError, hasCode, Semaphore } from "@drayage/base";
 import { notGenuine } from "./file-writer.ts";
+import { RangeMemory } from "./range-memory.ts";
 import type { PlannedRange, WantedContent } from "./range-plan.ts";
 import type { RestoreLimits } from "./restore-context.ts";
 import type { ContentRef, RestoreSource } from "./restore-source.ts";
@@ -51,12 +52,13 @@ export interface TransferStatistics {
 
 export class PlannedTransfer<T extends JobTarget> {
   readonly #on: TransferOptions<T>;
-  readonly #memory: Semaphore;
+  /** How many bytes may be under way, and where they lie. */
+  readonly #allowed: Semaphore;
+  readonly #memory: RangeMemory;
   readonly #slots = new Semaphore(RANGES_AT_ONCE);
   #wanting = 0;
   #writing = 0;
   #written = 0;
-  readonly #spare: SharedArrayBuffer[] = [];
   readonly #tasks = new Set<Promise<void>>();
   readonly #statistics = { requests: 0, bytesFetched: 0, bytesNeeded: 0, repairedShards: 0 };
 
@@ -64,7 +66,8 @@ export class PlannedTransfer<T extends JobTarget> {
     this.#on = options;
     const { threads, memoryBytes, rangeBytes } = options.limits;
     // One for each writer, and the next.
-    this.#memory = new Semaphore(Math.min(memoryBytes, (Math.max(1, threads) + 1) * rangeBytes));
+    this.#allowed = new Semaphore(Math.min(memoryBytes, (Math.max(1, threads) + 1) * rangeBytes));
+    this.#memory = new RangeMemory(memoryBytes);
   }
 
   get statistics(): TransferStatistics {
@@ -76,8 +79,8 @@ export class PlannedTransfer<T extends JobTarget> {
     const { signal, onFatal } = this.#on;
     const releaseSlot = await this.#slots.acquire(1, signal);
     this.#wanting++;
-    const releaseMemory = await this.#memory
-      .acquire(this.#isOrdinary(range) ? this.#on.limits.rangeBytes : range.length, signal)
+    const releaseMemory = await this.#allowed
+      .acquire(range.length, signal)
       .catch((error: unknown) => {
         releaseSlot();
         throw error;
@@ -111,13 +114,13 @@ export class PlannedTransfer<T extends JobTarget> {
 
   async #transfer(range: PlannedRange<T>): Promise<void> {
     const { pack, offset, length, contents, bytesNeeded } = range;
-    const { source, signal, limits } = this.#on;
+    const { source, signal } = this.#on;
     if (pack === undefined) return await this.#oneByOne(contents);
-    const memory = this.#isOrdinary(range) ? (this.#spare.pop() ?? new SharedArrayBuffer(limits.rangeBytes)) : undefined;
+    const memory = await this.#memory.take(length);
     try {
       let bytes: Uint8Array;
       try {
-        bytes = await source.readRange(pack, offset, length, { signal, ...(memory === undefined ? {} : { into: new Uint8Array(memory, 0, length) }) });
+        bytes = await source.readRange(pack, offset, length, { signal, into: memory.bytes });
         this.#statistics.requests++;
         this.#statistics.bytesFetched += length;
         this.#statistics.bytesNeeded += bytesNeeded;
@@ -129,7 +132,7 @@ export class PlannedTransfer<T extends JobTarget> {
       const bad = await this.#write(pack, bytes, contents, offset);
       await this.#oneByOne(bad);
     } finally {
-      if (memory !== undefined) this.#spare.push(memory);
+      memory.giveBack();
     }
   }
 
@@ -138,13 +141,7 @@ export class PlannedTransfer<T extends JobTarget> {
     if (this.#on.source.isLocal === true) return;
     const { threads, memoryBytes, rangeBytes } = this.#on.limits;
     const areIdle = this.#written > 0 && 2 * this.#writing < Math.max(1, threads);
-    if (areIdle && this.#wanting > 0) this.#memory.raise(Math.min(memoryBytes, this.#memory.limit + rangeBytes));
-  }
-
-  /** Gets one of the pieces of memory that are kept, and counts for all of it. A short one gets memory of its own, which goes away with it, so that many can be under way. */
-  #isOrdinary({ length }: PlannedRange<T>): boolean {
-    const { rangeBytes } = this.#on.limits;
-    return length <= rangeBytes && length > rangeBytes / 4;
+    if (areIdle && this.#wanting > 0) this.#allowed.raise(Math.min(memoryBytes, this.#allowed.limit + rangeBytes));
   }
 
   /** The last resort for contents that their range did not give. */
