@@ -1,6 +1,7 @@
 /** Our S3 client side against a real S3 server, which knows nothing of us. */
 
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GetBucketTaggingCommand, S3Client } from "@aws-sdk/client-s3";
@@ -9,6 +10,7 @@ import { blobStorageContract, objectStoreContract } from "@drayage/blob/contract
 import { openS3ObjectStore, openS3Storage, probeConditionalPut, S3Bucket, type S3Options } from "@drayage/blob/s3";
 import { sha256Ranges } from "@drayage/blob/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { selfSigned } from "../e2e/self-signed.ts";
 import { freePort, type PeerProcess, startPeer } from "./peers.ts";
 
 const credentials = { accessKeyId: "drayage-test-key", secretAccessKey: "drayage-test-secret" };
@@ -111,6 +113,38 @@ describe("S3 on a real server", () => {
       const store = await openS3ObjectStore({ ...options, checksumAlgorithm });
       await store.put("a", utf8("x"));
       await store.close();
+    }
+  });
+
+  it("gives ranges into memory that is there over TLS, where its certificate is trusted", async () => {
+    const { certificate, key } = await selfSigned();
+    const [cert, keyFile] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+    await writeFile(cert, certificate);
+    await writeFile(keyFile, key);
+    const port = await freePort();
+    const args = ["--access", credentials.accessKeyId, "--secret", credentials.secretAccessKey, "--port", `127.0.0.1:${port}`, "--keep-alive"];
+    const listens = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+        socket.on("connect", () => socket.destroy());
+      });
+    const secure = await startPeer("versitygw", [...args, "--cert", cert, "--key", keyFile, "posix", join(folder, "data")], listens);
+    try {
+      const options = { ...(await newBucket()), endpoint: `https://127.0.0.1:${port}` };
+      const storage = await openS3Storage({ ...options, caCert: certificate });
+      const data = new Uint8Array(5_000_000).map((_, i) => (i * 7 + (i >> 8)) & 255);
+      await storage.put("p1", data);
+      for (let offset = 0; offset < 5; offset++) {
+        const into = new Uint8Array(new SharedArrayBuffer(4_999_990));
+        expect(await storage.get("p1", { offset, length: into.length, into })).toBe(into);
+        expect(Buffer.compare(into, data.subarray(offset, offset + into.length))).toBe(0);
+      }
+      await storage.close();
+      const trusting = await openS3Storage(options);
+      await expect(trusting.get("p1", { offset: 0, length: 10, into: new Uint8Array(10) })).rejects.toMatchObject({ code: "BLOB_BAD_CONFIG" });
+      await trusting.close();
+    } finally {
+      await secure.stop();
     }
   });
 });

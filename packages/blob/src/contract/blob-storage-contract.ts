@@ -56,6 +56,30 @@ const CASES: readonly (readonly [what: string, work: (storage: BlobStorage) => P
   ],
 
   [
+    "puts a range into memory that is there, or says what is wrong with it as for any other",
+    async (storage) => {
+      const data = new Uint8Array(300_000).map((_, i) => (i * 7 + (i >> 8)) & 255);
+      await storage.put(ID, data);
+      for (const [offset, length] of [
+        [0, 300_000],
+        [1, 299_999],
+        [100_000, 1],
+        [7, 65_536],
+      ] as const) {
+        for (const into of [new Uint8Array(length), new Uint8Array(new SharedArrayBuffer(length + 3), 3)]) {
+          const got = await storage.get(ID, { offset, length, into });
+          expect(asBuffer(got).equals(data.subarray(offset, offset + length))).toBe(true);
+        }
+      }
+      const into = new Uint8Array(10);
+      await expect(storage.get(ID, { offset: 299_991, length: 10, into })).rejects.toMatchObject({ code: "BLOB_INVALID_RANGE" });
+      await expect(storage.get(ID, { offset: 300_001, length: 10, into })).rejects.toMatchObject({ code: "BLOB_INVALID_RANGE" });
+      await expect(storage.get("none", { offset: 0, length: 10, into })).rejects.toMatchObject({ code: "BLOB_NOT_FOUND" });
+      await expect(storage.get(ID, { offset: 0, length: 10, into, signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+    },
+  ],
+
+  [
     "stores bytes that lie in memory which threads share",
     async (storage) => {
       const shared = new Uint8Array(new SharedArrayBuffer(3 << 20)).fill(0x61);

@@ -10,7 +10,8 @@ import { rootCertificates } from "node:tls";
 import type * as Sdk from "@aws-sdk/client-s3";
 import { DrayError, isDrayError } from "@drayage/base";
 import { readBody, streamBody } from "../http-body.ts";
-import { DEFAULT_TIMEOUTS } from "../store-timeouts.ts";
+import { RangeConnections } from "../range-connections.ts";
+import { DEFAULT_TIMEOUTS, type StoreTimeouts } from "../store-timeouts.ts";
 import { translateS3Error } from "./s3-errors.ts";
 import type { S3Options } from "./s3-options.ts";
 import { ownerSetting } from "./write-settings.ts";
@@ -22,6 +23,8 @@ export class S3Connection {
   /** `s3://bucket/prefix`. */
   readonly place: string;
 
+  /** For ranges into memory that is there. */
+  readonly ranges: RangeConnections;
   readonly #credentials: ClientCredentials;
 
   private constructor(sdk: typeof Sdk, options: S3Options, credentials: ClientCredentials) {
@@ -30,6 +33,7 @@ export class S3Connection {
     this.place = `s3://${options.bucket}/${options.prefix ?? ""}`;
     this.#credentials = credentials;
     this.client = new sdk.S3Client(clientConfig(options, credentials));
+    this.ranges = new RangeConnections({ connectionsMax: connectionsMaxOf(options), timeouts: timeoutsOf(options), tls: tlsOf(options) });
   }
 
   /** Throws BLOB_BAD_CONFIG for options that cannot work; does not call the store. */
@@ -89,6 +93,7 @@ export class S3Connection {
 
   close(): Promise<void> {
     this.client.destroy();
+    this.ranges.close();
     return Promise.resolve();
   }
 }
@@ -127,10 +132,22 @@ async function clientCredentials({ credentials, region, stsEndpoint }: S3Options
   return fromTokenFile({ ...credentials, clientConfig });
 }
 
+function timeoutsOf({ timeouts }: S3Options): StoreTimeouts {
+  return { ...DEFAULT_TIMEOUTS, ...timeouts };
+}
+
+function connectionsMaxOf({ connectionsMax = 64 }: S3Options): number {
+  return connectionsMax;
+}
+
+function tlsOf({ caCert, insecureSkipTlsVerify }: S3Options): { ca?: string[]; rejectUnauthorized?: boolean } {
+  return { ...(caCert === undefined ? {} : { ca: [...rootCertificates, caCert] }), ...(insecureSkipTlsVerify === true ? { rejectUnauthorized: false } : {}) };
+}
+
 function clientConfig(options: S3Options, credentials: ClientCredentials): Sdk.S3ClientConfig {
   const elsewhere = options.endpoint !== undefined;
-  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const agent = { keepAlive: true, maxSockets: options.connectionsMax ?? 64 };
+  const timeouts = timeoutsOf(options);
+  const agent = { keepAlive: true, maxSockets: connectionsMaxOf(options) };
   const checksums = elsewhere || options.checksumAlgorithm === "" ? "WHEN_REQUIRED" : "WHEN_SUPPORTED";
   return {
     region: options.region ?? "us-east-1",
@@ -149,11 +166,7 @@ function clientConfig(options: S3Options, credentials: ClientCredentials): Sdk.S
       requestTimeout: timeouts.requestMs,
       throwOnRequestTimeout: true,
       httpAgent: agent,
-      httpsAgent: {
-        ...agent,
-        ...(options.caCert === undefined ? {} : { ca: [...rootCertificates, options.caCert] }),
-        ...(options.insecureSkipTlsVerify === true ? { rejectUnauthorized: false } : {}),
-      },
+      httpsAgent: { ...agent, ...tlsOf(options) },
     },
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(credentials === undefined ? {} : { credentials }),

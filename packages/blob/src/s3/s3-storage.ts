@@ -7,6 +7,7 @@ import { blobAlreadyExists, blobNotFound } from "../blob-errors.ts";
 import { checkBlobId } from "../blob-id.ts";
 import { httpRange, rangedGet } from "../ranged-get.ts";
 import type { BlobCapabilities, BlobId, BlobMetadata, BlobRetention, BlobStorage, GetBlobOptions, PutBlobOptions } from "../storage.ts";
+import { receiveInto } from "./received-range.ts";
 import { S3Connection } from "./s3-connection.ts";
 import type { S3Options } from "./s3-options.ts";
 import { S3PointInTimeStorage } from "./s3-point-in-time.ts";
@@ -45,13 +46,14 @@ class S3Storage implements BlobStorage {
       place: this.description,
       fetch: async (range) => {
         const Range = range === undefined ? {} : { Range: httpRange(range) };
-        const response = await this.#s3.call(action, signal, (client, abort) =>
-          client.send(
-            new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...readSettings(this.#s3.options), ...Range }),
-            abort,
-          ),
-        );
-        return await this.#s3.body(response, action, signal, options.into);
+        const { into } = options;
+        const command = new this.#s3.sdk.GetObjectCommand({ Bucket: this.#s3.bucket, Key: this.#s3.key(id), ...readSettings(this.#s3.options), ...Range });
+        const received =
+          into !== undefined && range?.length === into.length
+            ? receiveInto(command, { connections: this.#s3.ranges, into, offset: range.offset, signal })
+            : undefined;
+        const response = await this.#s3.call(action, signal, (client, abort) => client.send(command, abort));
+        return into !== undefined && received?.() === true ? into : await this.#s3.body(response, action, signal, into);
       },
       length: async () => (await this.head(id, signal)).length,
     });
