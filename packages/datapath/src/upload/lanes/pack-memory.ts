@@ -30,7 +30,12 @@ export class PackMemory {
     else use(buffer);
   }
 
-  /** Resolves with memory for a pack, before all who wait. */
+  /** Resolves with memory for a pack, behind those who wait. */
+  take(): Promise<Uint8Array> {
+    return new Promise((resolve) => this.give(resolve));
+  }
+
+  /** The same, before all who wait. */
   takeFirst(): Promise<Uint8Array> {
     return new Promise((resolve) => {
       const buffer = this.#spare.pop() ?? this.#allocate();

@@ -52,10 +52,10 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }), 60_000);
 afterEach(() => vi.unstubAllEnvs());
 
-async function newRepository(): Promise<Repository> {
+async function newRepository(options: { readonly packBytesInFlightMax?: number } = {}): Promise<Repository> {
   const copy = new MemoryStorage();
   for await (const { id } of template.list("")) await copy.put(id, await template.get(id));
-  return await openRepository(copy, { password: "pw", deriveKey });
+  return await openRepository(copy, { password: "pw", deriveKey, ...options });
 }
 
 const upload = (repository: Repository, options: Partial<UploadSnapshotOptions> = {}) =>
@@ -105,6 +105,37 @@ describe("uploads in threads", { timeout: 240_000 }, () => {
       await repository.close();
     }
     expect(seen.slice(1)).toEqual([seen[0], seen[0], seen[0]]);
+  });
+
+  it("have memory for packs of their own beside this one's, also while the storage takes none", async () => {
+    const many = join(folder, "many packs");
+    mkdirSync(many);
+    // Enough that other threads are wanted, and four packs.
+    for (let i = 0; i < 1700; i++) writeFileSync(join(many, `f${i}`), patternBytes(50_000, i));
+    // One pack on its way, as on a local file system.
+    const repository = await newRepository({ packBytesInFlightMax: 24 << 20 });
+    const { put } = repository.storage;
+    let takePacks: () => void = () => undefined;
+    const willTakePacks = new Promise<void>((resolve) => {
+      takePacks = resolve;
+    });
+    vi.spyOn(repository.storage, "put").mockImplementation(async (id, ...rest) => {
+      if (id.startsWith("p")) await willTakePacks;
+      return await put.call(repository.storage, id, ...rest);
+    });
+    let uploaded = 0;
+    const uploading = upload(repository, {
+      source: { kind: "directory", path: many },
+      parallel: 2,
+      onProgress: ({ bytesUploaded }) => {
+        uploaded = bytesUploaded;
+      },
+    });
+    // Two packs are all that one thread fills where it has every other's memory.
+    await vi.waitFor(() => expect(uploaded).toBeGreaterThan(50 << 20), { timeout: 60_000, interval: 50 });
+    takePacks();
+    expect((await uploading).problems).toEqual([]);
+    await repository.close();
   });
 
   it("store each content once, and what they stored restores and verifies", async () => {

@@ -352,23 +352,26 @@ export class UploadLanes {
   }
 
   async #openOwn(): Promise<OwnLane> {
-    const { lanes, kernels, arenaBytes, pace } = this.#on;
-    // The plan has an arena for each thread and none for this one beside them: it is memory of a pack, until the threads need that.
-    const isLent = this.#on.threads > 0 && arenaBytes <= this.#memory.bufferBytes;
+    const { lanes, kernels, arenaBytes, threads, pace } = this.#on;
+    // The plan has an arena and a pack for each thread: in the place of one, this lane has its. Beside all of them its arena is memory of a pack, until the threads need that.
+    const isBesideAll = this.#wantedThreads === threads;
+    const isLent = threads > 0 && isBesideAll && arenaBytes <= this.#memory.bufferBytes;
     const lent = isLent ? this.#memory.takeFirst() : undefined;
-    // Memory for a pack is set aside now, and again as soon as one is delivered, before others have it: what a thread holds comes back when its pack is full, which may be never where
-    // it has no work, and all of it may wait for this one.
-    let aside: Promise<Uint8Array> | undefined = this.#memory.takeFirst();
+    // Beside all of them memory for a pack is set aside now, and again as soon as one is delivered, before others have it: what a thread holds comes back when its pack is full, which may
+    // be never where it has no work, and all of it may wait for this one. In the place of one there is more than they can hold, and it waits in line: first in it each time, it would
+    // have one pack on its way and one to fill, and they none.
+    const take = (): Promise<Uint8Array> => (isBesideAll ? this.#memory.takeFirst() : this.#memory.take());
+    let aside: Promise<Uint8Array> | undefined = take();
     const nextBuffer = async (): Promise<Uint8Array> => {
       const startedMs = performance.now();
-      const next = aside ?? this.#memory.takeFirst();
+      const next = aside ?? take();
       aside = undefined;
       const buffer = await next;
       this.#ownWaitedMs += performance.now() - startedMs;
       return buffer;
     };
     const deliver = (pack: SealedPack): void => {
-      aside ??= this.#memory.takeFirst();
+      aside ??= take();
       this.#adopt(pack);
     };
     const lane = await openLane(lanes.options, lanes.known, { nextBuffer, deliver }, kernels);
