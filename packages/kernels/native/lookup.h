@@ -15,6 +15,16 @@ constexpr size_t PART_KEY_BYTES = 0, PART_STRIDE = 1, PART_DELETED_AT = 2, PART_
 constexpr size_t SECTIONS_AT = 2, SECTION_PREFIX = 0, SECTION_BITS = 3, SECTION_BUCKETS = 4, SECTION_WORDS = 5;
 // The filter looks at no more of a key than this.
 constexpr size_t FILTERED_BYTES = 9;
+constexpr size_t KEYS_TOGETHER = 32;
+
+// How far a key has been looked up. Each step reads what the one before it has asked for: with many keys at a step together, none waits for memory.
+struct Sought {
+  uint32_t high;
+  uint16_t print;
+  size_t bucket;
+  size_t position;
+  size_t to;
+};
 
 class KeyPart {
  public:
@@ -31,14 +41,33 @@ class KeyPart {
     }
   }
 
-  uint8_t stateOf(const uint8_t* key) {
-    if (buckets_ == 0) return KEY_ABSENT;
-    const uint32_t high = bigEndian(key + 1);
-    const uint32_t bucket = bits_ == 0 ? 0 : high >> (32 - bits_);
-    const auto print = static_cast<uint16_t>((bits_ <= 16 ? high << bits_ : (high << bits_) | (bigEndian(key + 5) >> (32 - bits_))) >> 16);
-    const size_t to = word(buckets_ + bucket + 1);
-    for (size_t position = firstPrint(print, word(buckets_ + bucket), to); position < to && printAt(position) == print; position++) {
-      const uint8_t* entry = entryAt(position);
+  // Asks for the memory that tells in which bucket a key is.
+  void beginSeek(const uint8_t* key, Sought& sought) const {
+    sought.high = bigEndian(key + 1);
+    sought.bucket = buckets_ + (bits_ == 0 ? 0 : sought.high >> (32 - bits_));
+    if (sought.bucket < filter_.length / 4) __builtin_prefetch(filter_.data + 4 * sought.bucket);
+  }
+
+  // Asks for the prints of the bucket.
+  void seekPrints(const uint8_t* key, Sought& sought) const {
+    sought.print = static_cast<uint16_t>((bits_ <= 16 ? sought.high << bits_ : (sought.high << bits_) | (bigEndian(key + 5) >> (32 - bits_))) >> 16);
+    sought.position = buckets_ == 0 ? 0 : word(sought.bucket);
+    sought.to = buckets_ == 0 ? 0 : word(sought.bucket + 1);
+    const size_t middle = printPlace(sought.position + (sought.to - sought.position) / 2);
+    if (sought.position < sought.to && middle < filter_.length) __builtin_prefetch(filter_.data + middle);
+  }
+
+  // Asks for the first entry that may be the key's.
+  void seekEntry(Sought& sought) const {
+    sought.position = firstPrint(sought.print, sought.position, sought.to);
+    if (!isCandidate(sought)) return;
+    const uint8_t* entry = entryAt(sought.position);
+    if (entry != nullptr) __builtin_prefetch(entry);
+  }
+
+  uint8_t stateOf(const uint8_t* key, Sought& sought) const {
+    for (; isCandidate(sought); sought.position++) {
+      const uint8_t* entry = entryAt(sought.position);
       if (entry == nullptr) return KEY_UNSURE;
       if (std::memcmp(entry, key, shape_[PART_KEY_BYTES]) == 0) return (entry[shape_[PART_DELETED_AT]] & 0x80) != 0 ? KEY_UNSURE : KEY_HELD;
     }
@@ -56,20 +85,27 @@ class KeyPart {
     return value;
   }
 
+  bool isCandidate(const Sought& sought) const { return sought.position < sought.to && printAt(sought.position) == sought.print; }
+
+  size_t printPlace(size_t position) const { return size_t{4} * shape_[PART_PRINTS_AT] + 2 * position; }
+
   uint16_t printAt(size_t position) const {
     uint16_t value = 0;
-    const size_t at = size_t{4} * shape_[PART_PRINTS_AT] + 2 * position;
+    const size_t at = printPlace(position);
     if (at + 2 <= filter_.length) std::memcpy(&value, filter_.data + at, 2);
     return value;
   }
 
   // The first position in [from, to) whose print is not less.
   size_t firstPrint(uint16_t print, size_t from, size_t to) const {
-    while (from < to) {
-      const size_t middle = from + (to - from) / 2;
-      if (printAt(middle) < print) from = middle + 1;
-      else to = middle;
+    if (from >= to) return from;
+    // Without jumps, each of which would be guessed wrong half of the time.
+    for (size_t left = to - from; left > 1;) {
+      const size_t half = left / 2;
+      from += printAt(from + half - 1) < print ? half : 0;
+      left -= half;
     }
+    if (printAt(from) < print) from++;
     return from;
   }
 
@@ -118,12 +154,21 @@ napi_value findKeys(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   if (count == 0) return nullptr;
   KeyPart part(keys.data[0], shape.data, filter, bytes, owners, blocks);
-  for (size_t i = 0; i < count; i++) {
-    if (states.data[i] == KEY_UNSURE) continue;
-    const uint8_t* key = keys.data + keyBytes * i;
-    const uint8_t state = key[0] == keys.data[0] ? part.stateOf(key) : KEY_UNSURE;
-    // Of several entries of one content the later counts.
-    if (state != KEY_ABSENT) states.data[i] = states.data[i] == KEY_ABSENT ? state : KEY_UNSURE;
+  Sought sought[KEYS_TOGETHER];
+  for (size_t from = 0; from < count; from += KEYS_TOGETHER) {
+    const size_t together = std::min(KEYS_TOGETHER, count - from);
+    const uint8_t* first = keys.data + keyBytes * from;
+    for (size_t i = 0; i < together; i++) part.beginSeek(first + keyBytes * i, sought[i]);
+    for (size_t i = 0; i < together; i++) part.seekPrints(first + keyBytes * i, sought[i]);
+    for (size_t i = 0; i < together; i++) part.seekEntry(sought[i]);
+    for (size_t i = 0; i < together; i++) {
+      uint8_t& known = states.data[from + i];
+      if (known == KEY_UNSURE) continue;
+      const uint8_t* key = first + keyBytes * i;
+      const uint8_t state = key[0] == keys.data[0] ? part.stateOf(key, sought[i]) : KEY_UNSURE;
+      // Of several entries of one content the later counts.
+      if (state != KEY_ABSENT) known = known == KEY_ABSENT ? state : KEY_UNSURE;
+    }
   }
   return nullptr;
 }
