@@ -10,7 +10,7 @@
 import { DrayError } from "@drayage/base";
 import { type ChunkList, type ObjectId, type SnapshotSource, writeIndirectList } from "@drayage/repo";
 import { objectOf } from "./store-file.ts";
-import { objectWritersOf, type UploadContext } from "./upload-context.ts";
+import type { UploadContext } from "./upload-context.ts";
 
 export type BlockFormName = "stream" | "blocks";
 
@@ -49,7 +49,7 @@ export const BLOCK_FORMS: Readonly<Record<BlockFormName, BlockForm>> = {
     fileTimeNs: () => NO_TIME_NS,
     objectBytes: (deviceBytes) => Math.ceil(deviceBytes / BLOCK_BYTES) * BLOCK_BYTES,
     // A list also of a single block: Velero goes on only from an object that is one.
-    join: (context, chunks) => writeIndirectList(objectWritersOf(context), chunks, { splitter: LIST_SPLITTER }, context.signal),
+    join: (context, chunks) => writeIndirectList(context.metadataWriters, chunks, { splitter: LIST_SPLITTER }, context.signal),
     checkParent: (chunks) => {
       for (const { offset, length } of chunks)
         if (length !== BLOCK_BYTES)

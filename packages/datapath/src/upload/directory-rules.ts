@@ -93,6 +93,8 @@ export class DirectoryRules {
   readonly #path: string;
   /** The directory holds what can be made again: it is stored as an empty one. */
   readonly #isCache: boolean;
+  /** What was last said of a directory below; mostly they have one policy. */
+  #namesWithRules: { readonly node: PolicyTree; readonly names: string | undefined } | undefined;
 
   constructor(scope: IgnoreScope, node: PolicyTree, path: string, isCache: boolean) {
     this.#scope = scope;
@@ -110,6 +112,11 @@ export class DirectoryRules {
   enter(context: UploadContext, directory: AnchoredDirectory, path: string, names: ListedNames): DirectoryRules {
     const name = path.slice(path.lastIndexOf("/") + 1);
     return make(context, this.#scope, this.#node.child(textOfByteString(name)), directory, path, names);
+  }
+
+  /** The rules of a directory below for which `namesWithRulesIn` named what would bring some, and none of that is in it: nothing is left out there. */
+  enterPlain(path: string): DirectoryRules {
+    return new DirectoryRules(this.#scope, this.#node.child(textOfByteString(path.slice(path.lastIndexOf("/") + 1))), path, false);
   }
 
   /** The names that are stored. What is left out is counted. */
@@ -143,6 +150,11 @@ export class DirectoryRules {
    */
   namesWithRulesIn(name: string): string | undefined {
     const node = this.#node.child(textOfByteString(name));
+    if (this.#namesWithRules?.node !== node) this.#namesWithRules = { node, names: this.#namesWithRulesOf(node) };
+    return this.#namesWithRules.names;
+  }
+
+  #namesWithRulesOf(node: PolicyTree): string | undefined {
     if (node.defined !== undefined || this.#scope.hasRules || this.#scope.oneFileSystem || this.isTooLarge(Number.POSITIVE_INFINITY)) return undefined;
     const files = this.#scope.filesToLookFor(node);
     return (node.effective.ignoreCacheDirectories ? [...files, CACHE_DIRECTORY_TAG] : files).map((file) => `${file}/`).join("");

@@ -6,7 +6,7 @@ import { atPath, pathError } from "../path-errors.ts";
 import type { RangeChunks } from "./lanes/jobs.ts";
 import type { UploadLanes } from "./lanes/upload-lanes.ts";
 import { appendChunks, STITCHED_FROM_BYTES, StitchedObject, within } from "./stitched-object.ts";
-import { compressorOf, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { compressorOf, type FileOptions, type UploadContext, type UploadedData } from "./upload-context.ts";
 import { type OpenFile, uploadFile } from "./upload-file.ts";
 
 /** Makes known what is stored of a file that is under way; what it gives back ends that. */
@@ -133,7 +133,7 @@ async function storeStitched(context: UploadContext, lanes: UploadLanes, options
 
 /** The object of these chunks. */
 export async function objectOf(context: UploadContext, chunks: ChunkList): Promise<ObjectId> {
-  return chunks.count === 1 ? chunks.at(0).objectId : await writeIndirectList(objectWritersOf(context), chunks, {}, context.signal);
+  return chunks.count === 1 ? chunks.at(0).objectId : await writeIndirectList(context.metadataWriters, chunks, {}, context.signal);
 }
 
 /** The parts of the beginning that have chunks. */

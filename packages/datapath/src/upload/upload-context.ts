@@ -40,6 +40,8 @@ export interface UploadContext {
   readonly xattrs: boolean;
   /** What the policies of the source say; undefined: everything is stored, by one compressor. */
   readonly policies: PolicyTree | undefined;
+  /** What listings and lists of contents are written with. Made once: one object for each directory costs more than writing to it. */
+  readonly metadataWriters: ObjectWriterContext;
 }
 
 export interface UploadCounts {
@@ -82,7 +84,7 @@ export function countStored(meter: ProgressMeter): (counts: StoreCounts) => void
 }
 
 /** What objects are written with: the repository's own, but for the compressor of listings and lists, of which the policy of the source has a say. */
-export function objectWritersOf({ repository, policies }: UploadContext): ObjectWriterContext {
+export function objectWritersOf({ repository, policies }: Pick<UploadContext, "repository" | "policies">): ObjectWriterContext {
   const { objectWriters } = repository;
   // Where the index cannot say that a content is compressed none is.
   if (policies === undefined || objectWriters.metadataCompressor === undefined) return objectWriters;

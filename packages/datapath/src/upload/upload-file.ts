@@ -12,7 +12,7 @@ import { feed } from "./feed.ts";
 import { PIECE_BYTES, readAhead } from "./read-ahead.ts";
 import type { FileStat } from "./source-entry.ts";
 import type { Register } from "./store-file.ts";
-import { dataObjectOptions, type FileOptions, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { dataObjectOptions, type FileOptions, type UploadContext, type UploadedData } from "./upload-context.ts";
 
 /** Files up to this size are read in one synchronous call; a round trip to the thread pool would cost more than the read. */
 export const SMALL_FILE_BYTES = 1 << 20;
@@ -53,7 +53,7 @@ export async function uploadFile(
   const { fd, stat } = file;
   const size = Number(stat.size);
   const object = new ObjectWriter(
-    objectWritersOf(context),
+    context.metadataWriters,
     dataObjectOptions(context, size > PARALLEL_UPLOAD_ABOVE_BYTES ? PARALLEL_UPLOAD_ABOVE_BYTES : undefined, options),
   );
   const unregister = register(() => object.checkpoint(new Uint8Array(0), context.signal));

@@ -44,7 +44,7 @@ import { findParents, type ParentChoice, type Parents, staleCheckpoints } from "
 import { factsOf } from "./source-entry.ts";
 import { storeOpenFile } from "./store-file.ts";
 import { uploadBlockDevice } from "./upload-block.ts";
-import { countStored, type UploadContext } from "./upload-context.ts";
+import { countStored, objectWritersOf, type UploadContext } from "./upload-context.ts";
 import { openRegularFile } from "./upload-file.ts";
 import { TreeUpload } from "./upload-tree.ts";
 
@@ -226,6 +226,7 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
     warnings: new ProblemList(),
     counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
     xattrs: options.xattrs ?? true,
+    metadataWriters: objectWritersOf({ repository, policies }),
     deviceReading: undefined,
     deviceBytes: undefined,
   };

@@ -35,7 +35,7 @@ import { systemErrorOf } from "./lanes/transferred-error.ts";
 import { ParentLookup } from "./parent-lookup.ts";
 import { SingleFiles } from "./single-files.ts";
 import { below, deviceOf, type EntryKind, extensionOf, type FileStat, factsOf, kindOf, linkGroupOf, RowFacts, xattrsOf } from "./source-entry.ts";
-import { countContent, objectWritersOf, type UploadContext, type UploadedData } from "./upload-context.ts";
+import { countContent, type UploadContext, type UploadedData } from "./upload-context.ts";
 
 /** Directories in one directory that are walked and not complete. */
 const CHILDREN_MAX = 64;
@@ -197,7 +197,7 @@ export class TreeUpload {
   }
 
   #begin(entry: DirectoryUnderWay["entry"]): DirectoryUnderWay {
-    const listing = new DirectoryListingWriter(objectWritersOf(this.context), countContent(this.context.meter));
+    const listing = new DirectoryListingWriter(this.context.metadataWriters, countContent(this.context.meter));
     return { entry, listing, children: new Set(), files: new Set(), closing: undefined };
   }
 
@@ -226,7 +226,7 @@ export class TreeUpload {
     let walk: Walk;
     try {
       const all = scanned?.names ?? atPath("list directory", directory.path, () => context.files.listDirectory(directory.fd));
-      const { names, rules } = this.#byRules(all, directory, path, above);
+      const { names, rules } = scanned === undefined ? this.#byRules(all, directory, path, above) : { names: all, rules: above?.enterPlain(path) };
       walk = { directory, path, underWay, parents: lookups, special: [], names, rules, ahead };
       await this.rest(1 + names.ends.length / STRETCH);
       for (let i = 0; i < names.directories; i++) await this.#subdirectory(walk, i, order);
