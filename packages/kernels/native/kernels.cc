@@ -73,6 +73,15 @@ class Arguments {
     if (napi_get_cb_info(env, info, &count, values_, nullptr, &data) != napi_ok || count < wanted) fail("too few arguments");
   }
 
+  // Of a call that is one of several: `list` has what it would be called with.
+  Arguments(napi_env env, napi_value list, size_t wanted) : env_(env) {
+    uint32_t count = 0;
+    if (napi_get_array_length(env, list, &count) != napi_ok || count < wanted || wanted > MAX) fail("too few arguments");
+    for (uint32_t i = 0; ok_ && i < wanted; i++) {
+      if (napi_get_element(env, list, i, &values_[i]) != napi_ok) fail("too few arguments");
+    }
+  }
+
   bool ok() const { return ok_; }
   napi_value value(size_t index) const { return values_[index]; }
 
@@ -882,7 +891,7 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "encodeStored", encodeStored, vectors) &&
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
                     define(env, exports, "compareDirectory", compareDirectory, vectors) &&
-                    define(env, exports, "compareDirectoryAside", compareDirectoryAside, vectors) &&
+                    define(env, exports, "compareDirectoriesAside", compareDirectoriesAside, vectors) &&
                     define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);

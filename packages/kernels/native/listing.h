@@ -386,46 +386,64 @@ napi_value compareDirectory(napi_env env, napi_callback_info info) {
   return told;
 }
 
+// src/batch/batch-files.ts has the same.
+constexpr int32_t ASIDE_WAITS = 0, ASIDE_BEGUN = 1, ASIDE_TOLD = 2, ASIDE_NOT_TOLD = 3;
+
 struct ComparisonWork {
   napi_async_work work = nullptr;
   napi_deferred deferred = nullptr;
   // Keeps the memory that it reads and writes.
   napi_ref held = nullptr;
-  DirectoryComparison comparison;
-  bool told = false;
+  std::vector<DirectoryComparison> comparisons;
+  int32_t* states = nullptr;
+
+  // Those that nobody has begun, in order.
+  void run() {
+    for (size_t i = 0; i < comparisons.size(); i++) {
+      int32_t expected = ASIDE_WAITS;
+      if (!__atomic_compare_exchange_n(states + i, &expected, ASIDE_BEGUN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) continue;
+      bool told = false;
+      try {
+        told = comparisons[i].run();
+      } catch (const std::bad_alloc&) {
+      }
+      __atomic_store_n(states + i, told ? ASIDE_TOLD : ASIDE_NOT_TOLD, __ATOMIC_RELEASE);
+    }
+  }
 };
 
-// compareDirectoryAside(…): a promise of the same, done by a thread of Node's pool. Nobody may touch the memory until it is there.
-napi_value compareDirectoryAside(napi_env env, napi_callback_info info) {
-  constexpr size_t COUNT = 13;
-  Arguments args(env, info, COUNT);
-  auto work = std::make_unique<ComparisonWork>(ComparisonWork{nullptr, nullptr, nullptr, DirectoryComparison(args)});
+// compareDirectoriesAside(calls, states): a promise, resolved by a thread of Node's pool that has nothing more to begin. How src/batch/batch-files.ts says it.
+napi_value compareDirectoriesAside(napi_env env, napi_callback_info info) {
+  Arguments args(env, info, 2);
   if (!args.ok()) return nullptr;
-  const auto run = [](napi_env, void* data) {
-    auto* own = static_cast<ComparisonWork*>(data);
-    try {
-      own->told = own->comparison.run();
-    } catch (const std::bad_alloc&) {
-      own->told = false;
-    }
-  };
-  const auto end = [](napi_env own, napi_status status, void* data) {
+  auto work = std::make_unique<ComparisonWork>();
+  uint32_t count = 0;
+  if (napi_get_array_length(env, args.value(0), &count) != napi_ok) args.fail("a list of calls is wanted");
+  work->states = reinterpret_cast<int32_t*>(const_cast<uint32_t*>(args.words(1, count)));
+  work->comparisons.reserve(args.ok() ? count : 0);
+  for (uint32_t i = 0; args.ok() && i < count; i++) {
+    napi_value call = nullptr;
+    if (napi_get_element(env, args.value(0), i, &call) != napi_ok) return nullptr;
+    Arguments own(env, call, 13);
+    work->comparisons.emplace_back(own);
+    if (!own.ok()) return nullptr;
+  }
+  if (!args.ok()) return nullptr;
+  const auto run = [](napi_env, void* data) { static_cast<ComparisonWork*>(data)->run(); };
+  const auto end = [](napi_env own, napi_status, void* data) {
     const std::unique_ptr<ComparisonWork> work(static_cast<ComparisonWork*>(data));
-    napi_value told = nullptr;
-    napi_get_boolean(own, status == napi_ok && work->told, &told);
-    napi_resolve_deferred(own, work->deferred, told);
+    napi_value nothing = nullptr;
+    napi_get_undefined(own, &nothing);
+    napi_resolve_deferred(own, work->deferred, nothing);
     napi_delete_reference(own, work->held);
     napi_delete_async_work(own, work->work);
   };
   napi_value name = nullptr;
   napi_value promise = nullptr;
   napi_value all = nullptr;
-  if (napi_create_array_with_length(env, COUNT, &all) != napi_ok) return nullptr;
-  for (uint32_t i = 0; i < COUNT; i++) {
-    if (napi_set_element(env, all, i, args.value(i)) != napi_ok) return nullptr;
-  }
-  if (napi_create_string_utf8(env, "compareDirectory", NAPI_AUTO_LENGTH, &name) != napi_ok || napi_create_reference(env, all, 1, &work->held) != napi_ok ||
-      napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
+  if (napi_create_array_with_length(env, 2, &all) != napi_ok || napi_set_element(env, all, 0, args.value(0)) != napi_ok ||
+      napi_set_element(env, all, 1, args.value(1)) != napi_ok || napi_create_string_utf8(env, "compareDirectories", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_reference(env, all, 1, &work->held) != napi_ok || napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
       napi_create_async_work(env, nullptr, name, run, end, work.get(), &work->work) != napi_ok || napi_queue_async_work(env, work->work) != napi_ok) {
     return nullptr;
   }

@@ -10,9 +10,10 @@
  */
 import { closeSync } from "node:fs";
 import { hasCode } from "@drayage/base";
-import { ATTRIBUTES, type BatchFiles, type ComparedDirectory, comparedMemory, type DirectoryNames, FOUND, ROW, ROW_SLOTS, RUN } from "@drayage/kernels";
+import { ATTRIBUTES, type ComparedDirectory, comparedMemory, type DirectoryCall, type DirectoryNames, FOUND, ROW, ROW_SLOTS, RUN } from "@drayage/kernels";
 import { type DirectorySummary, LISTING_PREFIX, type ObjectId, parseObjectId } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
+import { ComparisonsAside } from "./comparisons-aside.ts";
 import { type FileStat, RowFacts } from "./source-entry.ts";
 import { timeNsOf } from "./stretch-listing.ts";
 import type { UploadContext } from "./upload-context.ts";
@@ -23,7 +24,9 @@ export const STRETCH = 1024;
 /** Listings of so many files are far shorter. */
 const LISTING_BYTES_MAX = 1 << 20;
 /** Directories that are compared beside the walk at a time, and those of them that are walked: half a MiB each. */
-const MEMORIES = 4;
+const MEMORIES = 5;
+/** How far ahead of the walk they are begun. */
+const COMPARED_AHEAD = 4;
 /** Shorter listings are of so few files that comparing them costs no more than handing them to another thread. */
 const ASIDE_FROM_BYTES = 2048;
 
@@ -50,11 +53,12 @@ export interface ScannedDirectory {
 
 /** A comparison that is under way, or waits to be made. */
 export interface BegunComparison {
+  readonly name: string;
   readonly parent: ObjectId;
   readonly text: Uint8Array;
   readonly avoid: Buffer;
-  /** Where it is made beside the walk. */
-  readonly aside: { readonly memory: ComparedDirectory; readonly told: Promise<boolean> } | undefined;
+  /** Where it is one of those that are made beside the walk. */
+  aside: { readonly memory: ComparedDirectory; readonly all: ComparisonsAside; readonly index: number } | undefined;
 }
 
 export class DirectoryComparison {
@@ -76,7 +80,7 @@ export class DirectoryComparison {
     this.#context = context;
     this.#keyBytes = contents.storedKeys === undefined || lanes === undefined ? undefined : contents.keyBytes;
     this.memory = comparedMemory(STRETCH, this.#keyBytes ?? 1);
-    this.threads = Math.min(lanes?.threadsAside ?? 0, MEMORIES);
+    this.threads = lanes?.threadsAside ?? 0;
     this.#unmade = this.threads === 0 ? 0 : MEMORIES;
   }
 
@@ -85,9 +89,9 @@ export class DirectoryComparison {
     return this.#keyBytes;
   }
 
-  /** Whether another one can be made beside the walk. */
-  get canWorkAside(): boolean {
-    return this.#spare.length > 0 || this.#unmade > 0;
+  /** How many can be begun beside the walk now. */
+  get roomAside(): number {
+    return Math.min(COMPARED_AHEAD, this.#spare.length + this.#unmade);
   }
 
   /** Of the keys of what was found to be the same, how many come first whose contents are stored. */
@@ -102,30 +106,35 @@ export class DirectoryComparison {
   }
 
   /**
-   * Begins to compare a directory of a walk with the one that its parent has by that name, whose object is `parent`. Undefined where it cannot be told. `end` or `drop` has to follow
+   * Prepares to compare a directory of a walk with the one that its parent has by that name, whose object is `parent`. Undefined where it cannot be told. `end` or `drop` has to follow
    * before the directory of the walk is closed. Throws what the repository throws.
    * @param name - a byte string
-   * @param aside - by another thread, where that pays
    */
-  async begin(walk: Walk, name: string, parent: ObjectId, aside: boolean): Promise<BegunComparison | undefined> {
+  async begin(walk: Walk, name: string, parent: ObjectId): Promise<BegunComparison | undefined> {
     const avoid = walk.rules === undefined ? "" : walk.rules.namesWithRulesIn(name);
     if (this.#keyBytes === undefined || avoid === undefined) return undefined;
     const text = await this.#listing(parent);
     if (text === undefined) return undefined;
     if (avoid !== this.#avoid.text) this.#avoid = { text: avoid, bytes: Buffer.from(avoid, "latin1") };
-    const begun = { parent, text, avoid: this.#avoid.bytes };
-    const memory = aside && text.length >= ASIDE_FROM_BYTES ? this.#takeMemory() : undefined;
-    if (memory === undefined) return { ...begun, aside: undefined };
-    const told = this.#context.files.compareDirectoryAside(...this.#call(walk, name, begun, this.#keyBytes, memory));
-    return { ...begun, aside: { memory, told } };
+    return { name, parent, text, avoid: this.#avoid.bytes, aside: undefined };
+  }
+
+  /** Has other threads begin with comparisons of this walk, where that pays and as far as there is memory. */
+  putAside(walk: Walk, comparisons: readonly BegunComparison[]): void {
+    const chosen = comparisons.filter(({ text }) => text.length >= ASIDE_FROM_BYTES).slice(0, this.#spare.length + this.#unmade);
+    if (chosen.length === 0) return;
+    const memories = chosen.map(() => this.#takeMemory());
+    const calls = chosen.map((begun, i) => this.#call(walk, begun, memories[i] ?? this.memory));
+    const all = new ComparisonsAside(this.#context.files, calls, this.threads);
+    for (const [index, begun] of chosen.entries()) begun.aside = { memory: memories[index] ?? this.memory, all, index };
   }
 
   /** What came out of a comparison; undefined where it could not be told. Who gets a scanned directory gives its memory back. */
-  async end(walk: Walk, name: string, begun: BegunComparison): Promise<SameDirectory | ScannedDirectory | undefined> {
+  async end(walk: Walk, begun: BegunComparison): Promise<SameDirectory | ScannedDirectory | undefined> {
     const { aside } = begun;
     const memory = aside?.memory ?? this.memory;
-    const isTold = aside === undefined ? this.#context.files.compareDirectory(...this.#call(walk, name, begun, this.#keyBytes ?? 0, memory)) : await aside.told;
-    const outcome = isTold ? this.#outcome(walk, name, begun, memory) : undefined;
+    const isTold = aside === undefined ? this.#context.files.compareDirectory(...this.#call(walk, begun, memory)) : await aside.all.isTold(aside.index);
+    const outcome = isTold ? this.#outcome(walk, begun, memory) : undefined;
     if (outcome?.kind !== "scanned") this.giveBack(memory);
     return outcome;
   }
@@ -133,10 +142,9 @@ export class DirectoryComparison {
   /** Ends one whose outcome nobody wants. */
   async drop({ aside }: BegunComparison): Promise<void> {
     if (aside === undefined) return;
-    const { memory, told } = aside;
-    const fd = (await told) ? (memory.found[FOUND.fd] ?? -1) : -1;
+    const fd = await aside.all.drop(aside.index);
     if (fd >= 0) closeSync(fd);
-    this.giveBack(memory);
+    this.giveBack(aside.memory);
   }
 
   /** Memory of a scanned directory, of which nothing is wanted any more. */
@@ -144,24 +152,19 @@ export class DirectoryComparison {
     if (memory !== this.memory) this.#spare.push(memory);
   }
 
-  #takeMemory(): ComparedDirectory | undefined {
+  /** There is some, as whoever asks has seen. */
+  #takeMemory(): ComparedDirectory {
     const memory = this.#spare.pop();
-    if (memory !== undefined || this.#unmade === 0) return memory;
+    if (memory !== undefined) return memory;
     this.#unmade--;
     return comparedMemory(STRETCH, this.#keyBytes ?? 1);
   }
 
-  #call(
-    walk: Walk,
-    name: string,
-    { avoid, text }: Pick<BegunComparison, "avoid" | "text">,
-    keyBytes: number,
-    memory: ComparedDirectory,
-  ): Parameters<BatchFiles["compareDirectory"]> {
-    return [walk.directory.fd, Buffer.from(name, "latin1"), { attributes: this.#context.xattrs, avoid }, text, keyBytes, memory];
+  #call(walk: Walk, { name, avoid, text }: Pick<BegunComparison, "name" | "avoid" | "text">, memory: ComparedDirectory): DirectoryCall {
+    return [walk.directory.fd, Buffer.from(name, "latin1"), { attributes: this.#context.xattrs, avoid }, text, this.#keyBytes ?? 0, memory];
   }
 
-  #outcome(walk: Walk, name: string, { parent, text }: BegunComparison, memory: ComparedDirectory): SameDirectory | ScannedDirectory | undefined {
+  #outcome(walk: Walk, { name, parent, text }: BegunComparison, memory: ComparedDirectory): SameDirectory | ScannedDirectory | undefined {
     const { found, names, ends, runs } = memory;
     const row = found.subarray(FOUND.row, FOUND.row + ROW_SLOTS);
     const { stat } = new RowFacts(row, 0);

@@ -293,7 +293,7 @@ export class TreeUpload {
   }
 
   /**
-   * Looks up a directory. It is compared by this thread, and meanwhile those behind it by others: all in order, as their parents' listings are passed once. Then these are taken up.
+   * Looks up a directory. Where it was not looked up ahead, some of those behind it are, all in order, as their parents' listings are passed once; others may compare them meanwhile.
    */
   async #lookUp(walk: Walk, index: number): Promise<LookedUp> {
     const { names, ahead } = walk;
@@ -302,18 +302,21 @@ export class TreeUpload {
       ahead.delete(index);
       return await begun;
     }
-    const own = await this.#beginComparison(walk, index, false);
-    const end = Math.min(index + 1 + this.#comparison.threads, names.directories);
-    for (let next = index + 1; next < end && this.#comparison.canWorkAside; next++) {
-      const looked = this.#beginComparison(walk, next, true);
+    const own = await this.#beginComparison(walk, index);
+    const comparisons: BegunComparison[] = [];
+    const end = Math.min(index + 1 + this.#comparison.roomAside, names.directories);
+    for (let next = index + 1; next < end; next++) {
+      const looked = this.#beginComparison(walk, next);
       ahead.set(next, looked);
       // What is wrong is told when its turn comes.
-      await looked.catch(() => undefined);
+      const comparison = await looked.then((found) => found.comparison).catch(() => undefined);
+      if (comparison !== undefined) comparisons.push(comparison);
     }
+    this.#comparison.putAside(walk, comparisons);
     return own;
   }
 
-  async #beginComparison(walk: Walk, index: number, aside: boolean): Promise<LookedUp> {
+  async #beginComparison(walk: Walk, index: number): Promise<LookedUp> {
     const name = asBuffer(nameBytes(walk.names, index)).toString("latin1");
     const parents: ObjectId[] = [];
     for (const lookup of walk.parents) {
@@ -321,7 +324,7 @@ export class TreeUpload {
       if (found !== undefined) parents.push(found);
     }
     const [first] = parents;
-    return { parents, comparison: first === undefined ? undefined : await this.#comparison.begin(walk, name, first, aside) };
+    return { parents, comparison: first === undefined ? undefined : await this.#comparison.begin(walk, name, first) };
   }
 
   /** Gives up what was begun ahead of a walk that has failed. */
@@ -332,7 +335,7 @@ export class TreeUpload {
 
   async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {
     const { parents, comparison } = await this.#lookUp(walk, index);
-    const compared = comparison === undefined ? undefined : await this.#comparison.end(walk, name, comparison);
+    const compared = comparison === undefined ? undefined : await this.#comparison.end(walk, comparison);
     if (compared?.kind === "same") {
       const { stat, objectId, summary } = compared;
       this.context.counts.directories++;

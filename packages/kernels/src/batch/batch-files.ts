@@ -99,6 +99,11 @@ export function comparedMemory(count: number, keyBytes: number): ComparedDirecto
   };
 }
 
+/** Of a call that is made beside this thread: `told` and `notTold` are what compareDirectory would return. */
+export const ASIDE = { waits: 0, begun: 1, told: 2, notTold: 3 } as const;
+
+export type DirectoryCall = Readonly<Parameters<BatchFiles["compareDirectory"]>>;
+
 /** How files are read. */
 export interface ReadFilesOptions {
   /** Asks for attributes, too. */
@@ -153,8 +158,13 @@ export interface BatchFiles {
     keyBytes: number,
     into: ComparedDirectory,
   ): boolean;
-  /** The same beside this thread, where there is such a thread; nothing of what it is given may be touched, and `fd` not be closed, until it has ended. */
-  compareDirectoryAside(...call: Parameters<BatchFiles["compareDirectory"]>): Promise<boolean>;
+  /**
+   * Has a thread beside this one, where there is one, make those of the calls that wait, in order; several such threads may share them. Whoever sets a state from `waits` to `begun`
+   * makes that call, which may as well be the caller. Nothing of what it was given may be touched, nor its `fd` be closed, until its state says that it has ended. The promise
+   * resolves when this thread has nothing more to begin.
+   * @param states - ASIDE of each call, set by Atomics
+   */
+  compareDirectoriesAside(calls: readonly DirectoryCall[], states: Int32Array): Promise<void>;
 }
 
 /** The bytes of one name. */

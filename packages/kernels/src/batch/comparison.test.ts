@@ -19,6 +19,7 @@ import { systemCalls } from "../system/system-calls.ts";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr } from "../testing/index.ts";
 import {
+  ASIDE,
   ATTRIBUTES,
   type BatchFiles,
   COMPARED_SLOTS,
@@ -38,7 +39,7 @@ const KEY_BYTES = 17;
 const HEAD = '{"stream":"kopia:directory","entries":[';
 const builds = (await kernelBuilds())
   .filter(({ name }) => !name.includes("without"))
-  .map(({ name, addon }) => ({ name, files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon) }));
+  .map(({ name, addon }) => ({ name, isNative: addon !== undefined, files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon) }));
 
 /** A file as a directory has it, and its entry in a listing. */
 interface File {
@@ -211,7 +212,7 @@ describe.for(builds)("entries beside a parent's listing, $name build", ({ files:
   });
 });
 
-describe.for(builds)("a directory beside its parent's listing, $name build", ({ files: build }) => {
+describe.for(builds)("a directory beside its parent's listing, $name build", ({ files: build, isNative }) => {
   let root: string;
   let fd: number;
 
@@ -299,10 +300,21 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
     writeFileSync(join(root, "d", "a"), "changed");
     const calls = Array.from({ length: 40 }, (_, i) => call(i % 5 === 4 ? "gone" : "d", i % 3 === 0 ? `${listing()} ` : listing()));
     const aside = calls.map((each) => ({ into: comparedMemory(10, KEY_BYTES), each }));
-    const told = await Promise.all(aside.map(({ into, each }) => build.compareDirectoryAside(...each, into)));
+    const states = new Int32Array(aside.length);
+    // One is made by whoever asks, and nobody may touch it.
+    Atomics.store(states, 7, ASIDE.begun);
+    const all = aside.map(({ into, each }) => [...each, into] as const);
+    await Promise.all([build.compareDirectoriesAside(all, states), build.compareDirectoriesAside(all, states)]);
+    expect(states[7]).toBe(ASIDE.begun);
+    expect(aside[7]?.into).toEqual(comparedMemory(10, KEY_BYTES));
+    if (isNative) expect(states).not.toContain(ASIDE.waits);
+    // What is left is the caller's: all of it, where there are no other threads.
+    for (const [i, call] of all.entries()) {
+      if (i === 7 || states[i] === ASIDE.waits) states[i] = build.compareDirectory(...call) ? ASIDE.told : ASIDE.notTold;
+    }
     for (const [i, { into, each }] of aside.entries()) {
       const here = comparedMemory(10, KEY_BYTES);
-      expect(told[i]).toBe(build.compareDirectory(...each, here));
+      expect(states[i]).toBe(build.compareDirectory(...each, here) ? ASIDE.told : ASIDE.notTold);
       for (const memory of [into, here]) {
         if ((memory.found[FOUND.fd] ?? -1) >= 0) closeSync(memory.found[FOUND.fd] ?? -1);
         // Only the number of the descriptor is another one.

@@ -1,6 +1,6 @@
 import { getSystemErrorName } from "node:util";
 import type { NativeAddon } from "../native/addon.ts";
-import { type BatchFiles, directoryPrefix } from "./batch-files.ts";
+import { type BatchFiles, type DirectoryCall, directoryPrefix } from "./batch-files.ts";
 
 const NO_PREFIX = new Uint8Array(0);
 
@@ -20,12 +20,16 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
       addon.readFiles(fd, names, ends, picks, attributes ? 1 : 0, bytesMax, rows, arena),
     compareEntries: ({ names, ends }, { from, to }, { bytes, at }, keyBytes, { rows, keys, entries, runs, found }) =>
       addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
-    compareDirectory: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>
-      addon.compareDirectory(fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found),
-    compareDirectoryAside: (fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }) =>
-      addon.compareDirectoryAside(fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found),
+    compareDirectory: (...call) => addon.compareDirectory(...flat(call)),
+    compareDirectoriesAside: (calls, states) => addon.compareDirectoriesAside(calls.map(flat), states),
     encodeStored: ({ names, ends }, { from, to }, rows, { bytes, digestBytes }, { out, at, outEnds }) =>
       addon.encodeStored(names, ends, from, to, rows, bytes, digestBytes, out, at, outEnds),
     encodeEntries: ({ names, ends }, picks, rows, out, outEnds) => addon.encodeEntries(names, ends, picks, rows, out, outEnds),
   };
+}
+
+function flat([fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }]: DirectoryCall): Parameters<
+  NativeAddon["compareDirectory"]
+> {
+  return [fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found];
 }

@@ -66,7 +66,7 @@ const batches = [
   "encodeStored",
   "compareEntries",
   "compareDirectory",
-  "compareDirectoryAside",
+  "compareDirectoriesAside",
   "findKeys",
 ] as const;
 
@@ -270,8 +270,14 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     expect(() => addon.compareEntries(names, words(4, 10), 0, 2, ctr(10), 0, 17, twoRows, keys, entries, runs, new Float64Array(FOUND_SLOTS - 1))).toThrow(
       refused,
     );
-    for (const compare of [addon.compareDirectory, addon.compareDirectoryAside])
-      expect(() => compare(0, names, 1, names, names, 1, into.names, into.ends, twoRows, keys, entries, runs, found)).toThrow(refused);
+    const call = [0, names, 1, names, names, 1, into.names, into.ends, twoRows, keys, entries, runs, found] as const;
+    expect(() => addon.compareDirectory(...call)).toThrow(refused);
+    expect(() => addon.compareDirectoriesAside([[...call]], new Int32Array(1))).toThrow(refused);
+    expect(() =>
+      addon.compareDirectoriesAside([[0, names, 1, names, names, 2, into.names, into.ends, twoRows, keys, entries, runs, found]], new Int32Array(2)),
+    ).toThrow(refused);
+    expect(() => addon.compareDirectoriesAside([[...call].slice(1) as never], new Int32Array(1))).toThrow(refused);
+    expect(() => addon.compareDirectoriesAside(call as never, new Int32Array(call.length))).toThrow();
     // Ends that go backwards or past the names are names that are not there.
     const rows = new Float64Array(32);
     addon.statEntries(0, names, words(12, 4), 0, 2, new Uint8Array(), rows);

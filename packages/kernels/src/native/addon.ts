@@ -124,8 +124,8 @@ export interface NativeAddon extends NativeLoops {
     runs: Float64Array,
     found: Float64Array,
   ): boolean;
-  /** The same in a thread of Node's pool; nothing of what it is given may be touched until it has ended. */
-  compareDirectoryAside(...call: Parameters<NativeAddon["compareDirectory"]>): Promise<boolean>;
+  /** Many of them in a thread of Node's pool: batch/batch-files.ts. */
+  compareDirectoriesAside(calls: readonly Parameters<NativeAddon["compareDirectory"]>[], states: Int32Array): Promise<void>;
   /** batch/find-keys.ts. */
   findKeys(
     keys: Uint8Array,
