@@ -65,8 +65,12 @@ const rangeOf = (fd: number, from: number, to: number): RangeJob => ({
   },
 });
 
-async function lanesOf(threads: number, pace: () => Promise<void> = async () => undefined): Promise<UploadLanes> {
-  const lanes = repository.contents.openLanes?.();
+async function lanesOf(
+  threads: number,
+  pace: () => Promise<void> = async () => undefined,
+  { contents, signal }: { readonly contents: Repository["contents"]; readonly signal?: AbortSignal } = repository,
+): Promise<UploadLanes> {
+  const lanes = contents.openLanes?.();
   if (lanes === undefined) throw new Error("this repository has no lanes");
   return new UploadLanes({
     ...{
@@ -78,7 +82,7 @@ async function lanesOf(threads: number, pace: () => Promise<void> = async () => 
       packsAhead: 1,
       sessionContents: 1 << 17,
       processors: Number.POSITIVE_INFINITY,
-      signal: undefined,
+      signal,
     },
     contentBytesMax: repository.objectWriters.createSplitter().maxChunkBytes,
     pace,
@@ -108,6 +112,36 @@ describe("the thread of the walk, which begins alone", () => {
       await Promise.all(others);
       goOn();
       expect((await own).end).toBe(LARGE_BYTES);
+    } finally {
+      await lanes.close();
+    }
+  });
+});
+
+describe("an upload that is over", () => {
+  it.each([0, 1])("leaves no work behind that waits for memory, which may never come back: %i threads", async (threads) => {
+    let stored: () => void = () => undefined;
+    const isStoring = new Promise<void>((resolve) => {
+      stored = resolve;
+    });
+    class StuckStorage extends MemoryStorage {
+      override put(...[id, ...rest]: Parameters<MemoryStorage["put"]>): Promise<void> {
+        if (!id.startsWith("p")) return super.put(id, ...rest);
+        stored();
+        return new Promise(() => undefined);
+      }
+    }
+    const storage = new StuckStorage();
+    await (await createRepository(storage, { password: "pw", deriveKey })).close();
+    const { contents } = await openRepository(storage, { password: "pw", deriveKey });
+    const stop = new AbortController();
+    const lanes = await lanesOf(threads, async () => undefined, { contents, signal: stop.signal });
+    try {
+      const own = lanes.range(rangeOf(large, 0, LARGE_BYTES), () => undefined);
+      const ended = expect(own).rejects.toThrow("enough");
+      await isStoring;
+      stop.abort(new Error("enough"));
+      await ended;
     } finally {
       await lanes.close();
     }

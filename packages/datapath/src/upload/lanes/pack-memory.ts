@@ -7,7 +7,8 @@ export class PackMemory {
   readonly #bufferBytes: number;
   #left: number;
   readonly #spare: Uint8Array[] = [];
-  readonly #waiting: ((buffer: Uint8Array) => void)[] = [];
+  readonly #waiting: Waiting[] = [];
+  #ended: { readonly error: unknown } | undefined;
 
   readonly #newMemory: (bytes: number) => Uint8Array;
 
@@ -26,29 +27,44 @@ export class PackMemory {
   /** Calls `use` with memory for a pack: at once where there is some, else when it is given back. */
   give(use: (buffer: Uint8Array) => void): void {
     const buffer = this.#spare.pop() ?? this.#allocate();
-    if (buffer === undefined) this.#waiting.push(use);
+    if (buffer === undefined) this.#waiting.push({ use });
     else use(buffer);
   }
 
-  /** Resolves with memory for a pack, behind those who wait. */
+  /** Resolves with memory for a pack, behind those who wait. Throws what `end` was told where there is none. */
   take(): Promise<Uint8Array> {
-    return new Promise((resolve) => this.give(resolve));
+    return this.#taken((waiting) => this.#waiting.push(waiting));
   }
 
   /** The same, before all who wait. */
   takeFirst(): Promise<Uint8Array> {
-    return new Promise((resolve) => {
+    return this.#taken((waiting) => this.#waiting.unshift(waiting));
+  }
+
+  #taken(wait: (waiting: Waiting) => void): Promise<Uint8Array> {
+    const taken = new Promise<Uint8Array>((use, fail) => {
       const buffer = this.#spare.pop() ?? this.#allocate();
-      if (buffer === undefined) this.#waiting.unshift(resolve);
-      else resolve(buffer);
+      if (buffer !== undefined) use(buffer);
+      else if (this.#ended !== undefined) fail(this.#ended.error);
+      else wait({ use, fail });
     });
+    // It may be taken for later, and nobody comes to ask.
+    taken.catch(() => undefined);
+    return taken;
+  }
+
+  /** What others hold may never come back: who waits for it is told `error`, now and later. */
+  end(error: unknown): void {
+    this.#ended ??= { error };
+    for (const { fail } of this.#waiting) fail?.(error);
+    this.#waiting.splice(0, this.#waiting.length, ...this.#waiting.filter(({ fail }) => fail === undefined));
   }
 
   giveBack(buffer: Uint8Array): void {
     const whole = new Uint8Array(buffer.buffer);
-    const use = this.#waiting.shift();
-    if (use === undefined) this.#spare.push(whole);
-    else use(whole);
+    const first = this.#waiting.shift();
+    if (first === undefined) this.#spare.push(whole);
+    else first.use(whole);
   }
 
   #allocate(): Uint8Array | undefined {
@@ -56,4 +72,9 @@ export class PackMemory {
     this.#left--;
     return this.#newMemory(this.#bufferBytes);
   }
+}
+
+interface Waiting {
+  readonly use: (buffer: Uint8Array) => void;
+  readonly fail?: (error: unknown) => void;
 }

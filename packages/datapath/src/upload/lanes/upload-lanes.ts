@@ -379,7 +379,10 @@ export class UploadLanes {
     const close = (): void => {
       lane.close();
       if (isLent) this.#memory.giveBack(arena);
-      void aside?.then((buffer) => this.#memory.giveBack(buffer));
+      void aside?.then(
+        (buffer) => this.#memory.giveBack(buffer),
+        () => undefined,
+      );
     };
     return { lane, runner: new JobRunner({ lane, kernels, arena: arena.subarray(0, arenaBytes), waitedMs: () => this.#ownWaitedMs, pace }), close };
   }
@@ -481,6 +484,8 @@ export class UploadLanes {
   #fail(error: unknown): void {
     this.#failure ??= { error };
     this.#queued = 0;
+    // Work of this thread is answered by itself: it must not wait for what threads hold that do nothing any more, and for packs on their way to a store that does not answer.
+    this.#memory.end(this.#failure.error);
     const pending = [...this.#queue.splice(0), ...this.#threads.flatMap(({ jobs }) => [...jobs.values()])];
     for (const { jobs } of this.#threads) jobs.clear();
     for (const { reject } of pending) reject(this.#failure.error);
