@@ -297,6 +297,8 @@ export interface RoleBinding extends KubeObject {
 /** The core/v1 Event, which kubectl describe shows and Velero's watchers read. */
 export interface CoreEvent extends KubeObject {
   involvedObject: { apiVersion?: string; kind?: string; namespace?: string; name?: string; uid?: string; resourceVersion?: string; fieldPath?: string };
+  /** What else has a part in it. */
+  related?: { apiVersion?: string; kind?: string; namespace?: string; name?: string; uid?: string };
   reason?: string;
   message?: string;
   type?: string;

@@ -200,13 +200,16 @@ export function lossOf({ nodes, nodeHealth, agents }: LossCaches, nodeName: stri
 
 function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): DataPath {
   if (pod === undefined) return { state: "absent" };
-  switch (pod.status?.phase) {
-    case undefined:
+  const told = deps.caches.events.byIndex("about", formatKey(keyOf(movement)));
+  const podPhase = pod.status?.phase ?? "Pending";
+  // A kubelet looks at its containers once a second; a mover says itself that it is up.
+  const isUp = podPhase === "Pending" && pod.metadata.uid !== undefined && told.some(({ related }) => related?.uid === pod.metadata.uid);
+  switch (isUp ? "Running" : podPhase) {
     case "Pending":
       return { state: "starting" };
     case "Running": {
       if (hasEndedWell(pod)) return successOf(deps, movement, pod);
-      const progress = latestProgress(deps.caches.events.byIndex("about", formatKey(keyOf(movement))), movement);
+      const progress = latestProgress(told, movement);
       return { state: "running", ...(progress === undefined ? {} : { progress }) };
     }
     case "Succeeded":

@@ -367,6 +367,36 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it("is prepared as soon as its mover says that it runs, which its kubelet says later", async () => {
+    const w = world({ kubelet: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    for (let step = 0; step < 50 && w.client.peek(pods, KEY) === undefined; step++) await w.clock.advance(500);
+    w.client.mutate(pods, KEY, (pod) => {
+      pod.spec.nodeName = "node-1";
+      pod.status = { phase: "Pending" };
+    });
+    const say = async (uid: string | undefined): Promise<string | undefined> => {
+      w.client.seed(events, {
+        metadata: { namespace: NS, name: `${KEY.name}.${uid}` },
+        involvedObject: { kind: "DataUpload", namespace: NS, name: KEY.name },
+        related: { kind: "Pod", namespace: NS, name: KEY.name, ...(uid === undefined ? {} : { uid }) },
+        reason: "Data-Path-Progress",
+        message: "{}",
+      });
+      await w.clock.advance(5_000);
+      return w.client.peek(dataUploads, KEY)?.status?.phase;
+    };
+    expect(await say("a pod of an earlier epoch")).toBe("Accepted");
+    expect(await say(undefined)).toBe("Accepted");
+    expect(await say(w.client.peek(pods, KEY)?.metadata.uid)).toBe("InProgress");
+    w.storage.options = {};
+    w.storage.nudge();
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
   it("fails when its volume snapshot never gets ready, with what the snapshot says", async () => {
     const w = world();
     create(w);

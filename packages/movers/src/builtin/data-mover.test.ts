@@ -311,6 +311,27 @@ describe("the built-in mover", () => {
     expect(await running).toBe(0);
   });
 
+  it("says of its pod that it runs while it waits, and then tells its progress on that event", async () => {
+    await createRepositoryService(deps()).ensure(repository(), location());
+    upload("first-a", { phase: "Accepted" });
+    const isUp = new Promise<void>((resolve) => void client.react(events, () => resolve()));
+    const running = runDataMoverBackup({ ...run(volume("source")), podUid: "pod-1", dataUploadName: "first-a" });
+    await isUp;
+    const object = client.all(dataUploads)[0]?.metadata;
+    const event = {
+      reason: DATA_PATH_EVENTS.progress,
+      involvedObject: { kind: "DataUpload", namespace: NS, name: "first-a", uid: object?.uid },
+      related: { kind: "Pod", namespace: NS, name: "first-a", uid: "pod-1" },
+    };
+    expect(client.all(events)).toMatchObject([{ ...event, message: "{}" }]);
+    client.mutate(dataUploads, { namespace: NS, name: "first-a" }, (found) => {
+      found.status = { phase: "InProgress" };
+    });
+    expect(await running).toBe(0);
+    const told = client.all(events).filter(({ reason }) => reason === DATA_PATH_EVENTS.progress);
+    expect(told).toMatchObject([{ ...event, message: expect.stringContaining('"phase":"done"') }]);
+  });
+
   it("ends as canceled when a cancel comes before it starts", async () => {
     upload("first-a", { phase: "Prepared" });
     const running = runDataMoverBackup({ ...run(volume("source")), dataUploadName: "first-a" });

@@ -11,6 +11,8 @@ export interface DataPathReporterOptions {
   /** The custom resource, with apiVersion and kind. */
   readonly about: KubeObject;
   readonly nodeName: string;
+  /** Of the pod that this runs in. */
+  readonly podUid?: string | undefined;
 }
 
 /** What is told while bytes move. */
@@ -47,6 +49,12 @@ export class DataPathReporter {
 
   constructor(options: DataPathReporterOptions) {
     this.#options = options;
+  }
+
+  /** Says of its pod that it runs, which a kubelet says up to a second later: the first of the progress, with nothing in it. */
+  up(): void {
+    this.#latest = JSON.stringify({});
+    this.#pump();
   }
 
   started(): void {
@@ -169,7 +177,7 @@ export class DataPathReporter {
   }
 
   #build({ reason, type, message }: Message): CoreEvent {
-    const { about, clock, random, nodeName } = this.#options;
+    const { about, clock, random, nodeName, podUid } = this.#options;
     const { name = "", namespace = "", uid, resourceVersion } = about.metadata;
     const time = formatTime(clock.nowMs());
     return {
@@ -182,6 +190,7 @@ export class DataPathReporter {
         ...(uid === undefined ? {} : { uid }),
         ...(resourceVersion === undefined ? {} : { resourceVersion }),
       },
+      ...(podUid === undefined ? {} : { related: { apiVersion: "v1", kind: "Pod", namespace, name, uid: podUid } }),
       reason,
       message: message.slice(0, 1024),
       type,

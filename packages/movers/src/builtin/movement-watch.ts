@@ -7,8 +7,10 @@ import { type Informer, type KubeObject, type StartInformerOptions, startInforme
 type Watched = KubeObject & { readonly spec: { readonly cancel?: boolean }; readonly status?: { readonly phase?: string } };
 
 export interface MovementWatch<T> {
-  /** Resolves once the phase is InProgress. Throws the signal's reason, or DATA_MOVEMENT_FAILED when the object is gone or has ended. */
-  started(signal?: AbortSignal): Promise<T>;
+  /**
+   * Resolves once the phase is InProgress; `onWaiting` is told of the object that it is awaited of. Throws the signal's reason, or DATA_MOVEMENT_FAILED when the object is gone or has ended.
+   */
+  started(signal?: AbortSignal, onWaiting?: (object: T) => void): Promise<T>;
   /** Aborted as soon as there is nothing to move any more: `Canceled` is its reason when a cancel is asked for or the object is gone, `Superseded` when it was given to another pod. */
   readonly ended: AbortSignal;
   stop(): void;
@@ -68,8 +70,9 @@ export function watchMovement<T extends Watched>(
     });
 
   return {
-    async started(signal) {
+    async started(signal, onWaiting) {
       await informer.synced(signal);
+      let tell = onWaiting;
       for (;;) {
         signal?.throwIfAborted();
         const object = current();
@@ -84,6 +87,8 @@ export function watchMovement<T extends Watched>(
         ending.signal.throwIfAborted();
         if (phase === "Completed" || phase === "Failed")
           throw new DrayError("DATA_MOVEMENT_FAILED", `Cannot start the data path: ${type.kind} "${name}" is ${phase} already`);
+        tell?.(object);
+        tell = undefined;
         await nextChange(signal);
       }
     },

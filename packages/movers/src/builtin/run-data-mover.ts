@@ -92,8 +92,15 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
   const preparing = new AbortController();
   const prepared = prepare(options, deriveKey, AbortSignal.any([signal, preparing.signal]));
   try {
-    const object = await watch.started(options.signal);
-    const telling = new DataPathReporter({ client, clock, random, logger, about: object, nodeName });
+    const reporterOf = (about: T): DataPathReporter => new DataPathReporter({ client, clock, random, logger, about, nodeName, podUid: options.podUid });
+    let early: DataPathReporter | undefined;
+    const object = await watch.started(options.signal, (waiting) => {
+      // Without the pod it would say nothing.
+      if (options.podUid === undefined) return;
+      early = reporterOf(waiting);
+      early.up();
+    });
+    const telling = early ?? reporterOf(object);
     reporter = telling;
     telling.started();
     const onCancel = (): void => {
