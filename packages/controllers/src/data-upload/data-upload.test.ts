@@ -400,6 +400,10 @@ describe("a DataUpload", () => {
   it("fails when its volume snapshot never gets ready, with what the snapshot says", async () => {
     const w = world();
     create(w);
+    // As the driver says it, from where the snapshot controller takes it.
+    w.client.mutate(volumeSnapshotContents, { name: `snapcontent-source-${KEY.name}` }, (content) => {
+      content.status = { ...content.status, readyToUse: false, error: { message: "the array is degraded" } };
+    });
     w.client.mutate(volumeSnapshots, { namespace: "notes", name: `source-${KEY.name}` }, (snapshot) => {
       snapshot.status = { readyToUse: false, boundVolumeSnapshotContentName: `snapcontent-source-${KEY.name}`, error: { message: "the array is degraded" } };
     });
@@ -728,6 +732,13 @@ describe("a DataUpload", () => {
     const w = world();
     create(w);
     const source = { namespace: "notes", name: `source-${KEY.name}` };
+    const tell = (readyToUse: boolean): void => {
+      w.client.mutate(volumeSnapshotContents, { name: `snapcontent-${source.name}` }, (content) => {
+        content.status = { ...content.status, readyToUse };
+      });
+    };
+    tell(false);
+    // Told later of it by the snapshot controller, which is not waited for.
     w.client.mutate(volumeSnapshots, source, (snapshot) => {
       snapshot.status = { ...snapshot.status, readyToUse: false };
     });
@@ -740,9 +751,7 @@ describe("a DataUpload", () => {
     });
     await w.clock.advance(20_000);
     expect(w.client.peek(dataUploads, KEY)?.status?.message).toBe(`waiting for volume snapshot "notes/${source.name}" to be ready`);
-    w.client.mutate(volumeSnapshots, source, (snapshot) => {
-      snapshot.status = { ...snapshot.status, readyToUse: true };
-    });
+    tell(true);
     w.storage.options = {};
     expect((await until(w, ended)).status?.phase).toBe("Completed");
     await stop();

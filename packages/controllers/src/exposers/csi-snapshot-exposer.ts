@@ -4,8 +4,11 @@
  *   source VS ─ source VSC ─┐ handle          backup VS ◄─ backup VSC ─┐ handle
  *   (application's namespace)└───────────────► (our namespace)          └─► backup PVC ─► mover pod
  *
- * The storage snapshot changes hands: the backup content is made with deletionPolicy Delete, the source content is set to Retain and deleted with its VolumeSnapshot.
- * Everything is named like the DataUpload. The backup content carries which content it replaces, so that a restart between those steps finds the rest of the way.
+ * The storage snapshot changes hands: the backup content is made with deletionPolicy Delete, the source content is set to Retain and, once there is a claim, deleted with its
+ * VolumeSnapshot. Everything is named like the DataUpload. The backup content carries which content it replaces, so that a restart between those steps finds the rest of the way.
+ *
+ * A snapshot controller sends five requests a second, and is what a movement waits for. So it is given what it would else make a request for: the content comes before the VolumeSnapshot that
+ * it waits for by name, and is seen with it; both have its finalizers; and the source, whose removal is its work too, goes when the copy is ready.
  */
 import {
   type DataUpload,
@@ -51,6 +54,8 @@ import { ALLOW_MODE_CHANGE, modeForMover, movesDevices } from "./volume-mode.ts"
 
 const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
+/** Those of a VolumeSnapshot whose content goes with it. */
+const SNAPSHOT_FINALIZERS = ["volumesnapshot-as-source-protection", "volumesnapshot-bound-protection"].map((name) => `snapshot.storage.kubernetes.io/${name}`);
 /** How external-snapshotter says on a content that its class is not to be had. */
 const CLASS_MISSING = "failed to get snapshot class";
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
@@ -103,8 +108,10 @@ export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repo
     });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
+  const before = notOurs(secret, upload) ?? (await freeSource(deps, upload));
+  if (before !== undefined) return before;
   const wanted = await buildPod(deps, upload, claim);
-  return notOurs(secret, upload) ?? act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
+  return act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
 }
 
 /** What a registered mover is told of an upload. */
@@ -142,11 +149,18 @@ async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<
   if (content === undefined) return takeOver(deps, upload, source, `${sourceKey.namespace}/${sourceKey.name}`);
   const owner = content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid];
   if (owner !== undefined && owner !== upload.metadata.uid) return failed(`volume snapshot content "${name}" is there already and belongs to something else`);
+  const snapshot = await client.find(volumeSnapshots, { namespace, name });
+  const foreignSnapshot = notItsSnapshot(snapshot, name);
+  if (foreignSnapshot !== undefined) return foreignSnapshot;
+  if (snapshot === undefined && content.spec.volumeSnapshotRef.uid === undefined) {
+    const wanted = buildBackupSnapshot(deps, upload, content, source);
+    return act(`create volume snapshot "${namespace}/${name}"`, () => client.create(volumeSnapshots, wanted));
+  }
   const kept = await keepStorageSnapshot(deps, content, source);
   if (kept !== undefined) return kept;
   const copy = await readyCopy(deps, upload);
   if ("state" in copy) return copy;
-  const next = (await unreadySource(deps, source)) ?? (await disposeOfSource(deps, content, source, { asked: true })) ?? (await backupCopies(deps, upload));
+  const next = (await unreadySource(deps, content, source)) ?? (await backupCopies(deps, upload));
   if (next !== undefined) return next;
   const wanted = await buildClaim(deps, upload, content, copy);
   return act(`create persistent volume claim "${namespace}/${name}"`, () => client.create(persistentVolumeClaims, wanted));
@@ -167,32 +181,37 @@ async function takeOver(deps: ExposerDeps, upload: DataUpload, source: VolumeSna
   const claim = await client.find(persistentVolumeClaims, { namespace: sourceNamespace, name: sourcePVC });
   const refusal = await windowsRefusal(deps, `the backup of "${sourceNamespace}/${sourcePVC}"`, claim, csiSnapshot?.storageClass ?? "");
   if (refusal !== undefined) return refusal;
+  // Velero's node-agent makes it first.
   const snapshot = await client.find(volumeSnapshots, { namespace, name });
-  if (snapshot === undefined) {
-    const wanted = buildBackupSnapshot(deps, upload, source);
-    return act(`create volume snapshot "${namespace}/${name}"`, () => client.create(volumeSnapshots, wanted));
-  }
-  if (snapshot.spec.source.volumeSnapshotContentName !== name)
-    return failed(`volume snapshot "${namespace}/${name}" is there already and belongs to something else`);
+  const foreign = notItsSnapshot(snapshot, name);
+  if (foreign !== undefined) return foreign;
   const wanted = buildBackupContent(deps, upload, { source, sourceContent, snapshot, handle });
   return act(`create volume snapshot content "${name}"`, () => client.create(volumeSnapshotContents, wanted));
 }
 
-function buildBackupSnapshot(deps: ExposerDeps, upload: DataUpload, source: VolumeSnapshot): VolumeSnapshot {
+function notItsSnapshot(snapshot: VolumeSnapshot | undefined, contentName: string): Work | undefined {
+  if (snapshot === undefined || snapshot.spec.source.volumeSnapshotContentName === contentName) return undefined;
+  return failed(`volume snapshot "${snapshot.metadata.namespace}/${snapshot.metadata.name}" is there already and belongs to something else`);
+}
+
+function buildBackupSnapshot(deps: ExposerDeps, upload: DataUpload, content: VolumeSnapshotContent, source: VolumeSnapshot | undefined): VolumeSnapshot {
   const name = upload.metadata.name ?? "";
+  const className = source?.spec.volumeSnapshotClassName ?? content.spec.volumeSnapshotClassName;
   return {
-    metadata: { name, namespace: deps.namespace, annotations: { ...source.metadata.annotations, [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "" } },
-    spec: {
-      source: { volumeSnapshotContentName: name },
-      ...(source.spec.volumeSnapshotClassName === undefined ? {} : { volumeSnapshotClassName: source.spec.volumeSnapshotClassName }),
+    metadata: {
+      name,
+      namespace: deps.namespace,
+      finalizers: SNAPSHOT_FINALIZERS,
+      annotations: { ...source?.metadata.annotations, [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "" },
     },
+    spec: { source: { volumeSnapshotContentName: name }, ...(className === undefined ? {} : { volumeSnapshotClassName: className }) },
   };
 }
 
 interface ContentParts {
   readonly source: VolumeSnapshot;
   readonly sourceContent: VolumeSnapshotContent;
-  /** That it is bound to; undefined for none. */
+  /** That it is bound to; undefined for one that is yet to be made, or for none. */
   readonly snapshot: VolumeSnapshot | undefined;
   readonly handle: string;
 }
@@ -206,6 +225,7 @@ function buildBackupContent(deps: ExposerDeps, upload: DataUpload, { source, sou
   return {
     metadata: {
       name,
+      finalizers: [CONTENT_FINALIZER],
       annotations: {
         ...lasting(sourceContent.metadata.annotations),
         [MOVEMENT_ANNOTATIONS.ownerUid]: upload.metadata.uid ?? "",
@@ -251,9 +271,16 @@ async function keepStorageSnapshot({ client }: ExposerDeps, content: VolumeSnaps
   );
 }
 
-/**
- * Deletes the source's VolumeSnapshot, then its content, whose storage snapshot is kept; undefined once both are gone. That they have to go is enough for the backup to go on.
- */
+/** What the snapshot was taken over from has to go, which is all that is waited for; undefined once it has. */
+async function freeSource(deps: ExposerDeps, upload: DataUpload): Promise<Work | undefined> {
+  const { client } = deps;
+  const { sourceNamespace: namespace, csiSnapshot } = upload.spec;
+  const content = await client.find(volumeSnapshotContents, { name: upload.metadata.name ?? "" });
+  const source = await client.find(volumeSnapshots, { namespace, name: csiSnapshot?.volumeSnapshot ?? "" });
+  return content === undefined ? undefined : disposeOfSource(deps, content, source, { asked: true });
+}
+
+/** Deletes the source's VolumeSnapshot, then its content, whose storage snapshot is kept; undefined once both are gone. */
 async function disposeOfSource(
   deps: ExposerDeps,
   content: VolumeSnapshotContent,
@@ -287,13 +314,19 @@ async function readyCopy(deps: ExposerDeps, upload: DataUpload): Promise<VolumeS
   return waitAlone(`volume snapshot "${namespace}/${key.name}" to be ready${complaintOf(copy)}`, recheckMs);
 }
 
-/** What is said while the snapshot that it is a copy of is not ready: a driver that cannot tell how far one is calls each copy of it ready. */
-async function unreadySource({ client, clock }: ExposerDeps, found: VolumeSnapshot | undefined): Promise<Work | undefined> {
-  if (found === undefined || found.status?.readyToUse === true) return undefined;
-  const { namespace, name = "", uid } = found.metadata;
-  const source = await findAnew(client, volumeSnapshots, { namespace, name });
-  if (source === undefined || source.status?.readyToUse === true) return undefined;
-  return waitAlone(`volume snapshot "${namespace}/${name}" to be ready${complaintOf(source)}`, recheckAfterMs(steadyAgeMs(clock, `readiness of ${uid}`)));
+/**
+ * What is said while the snapshot that it is a copy of is not ready: a driver that cannot tell how far one is calls each copy of it ready. Its content is told that by the driver, and the
+ * VolumeSnapshot later, by the snapshot controller.
+ */
+async function unreadySource({ client, clock }: ExposerDeps, copy: VolumeSnapshotContent, source: VolumeSnapshot | undefined): Promise<Work | undefined> {
+  const sourceContentName = sourceContentOf(copy, source);
+  if (source === undefined || source.status?.readyToUse === true || sourceContentName === undefined) return undefined;
+  const { namespace, name = "", uid } = source.metadata;
+  const known = await client.find(volumeSnapshotContents, { name: sourceContentName });
+  if (known === undefined || known.status?.readyToUse === true) return undefined;
+  const content = await findAnew(client, volumeSnapshotContents, { name: sourceContentName });
+  if (content === undefined || content.status?.readyToUse === true) return undefined;
+  return waitAlone(`volume snapshot "${namespace}/${name}" to be ready${complaintOf(content)}`, recheckAfterMs(steadyAgeMs(clock, `readiness of ${uid}`)));
 }
 
 function complaintOf({ status }: VolumeSnapshot | VolumeSnapshotContent): string {
@@ -405,7 +438,8 @@ export async function cleanUpSnapshot(deps: ExposerDeps, upload: DataUpload, end
     const isOurSnapshot = snapshot?.spec.source.volumeSnapshotContentName === name;
     const going = isOurSnapshot && isDeleting(snapshot) ? await removal(deps, volumeSnapshots, { namespace, name }) : undefined;
     if (going !== undefined && (going.state !== "wait" || patient)) return going;
-    const content = await (isOurSnapshot ? client.find(volumeSnapshotContents, { name }) : findAnew(client, volumeSnapshotContents, { name }));
+    const isThere = isOurSnapshot && !isDeleting(snapshot);
+    const content = await (isThere ? client.find(volumeSnapshotContents, { name }) : findAnew(client, volumeSnapshotContents, { name }));
     const source = sourceKey.name === "" ? undefined : await client.find(volumeSnapshots, sourceKey);
     const isOurs = content !== undefined && [undefined, upload.metadata.uid].includes(content.metadata.annotations?.[MOVEMENT_ANNOTATIONS.ownerUid]);
     const sourceWork = isOurs
@@ -451,7 +485,6 @@ async function memberTakeover(deps: ExposerDeps, upload: DataUpload, source: Vol
   const sourceContent = boundName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: boundName });
   const { snapshotHandle: handle, volumeGroupSnapshotHandle: group } = sourceContent?.status ?? {};
   if (sourceContent === undefined || handle === undefined || group === undefined) return undefined;
-  const content = buildBackupContent(deps, upload, { source, sourceContent, snapshot: undefined, handle });
-  const wanted = { ...content, metadata: { ...content.metadata, finalizers: [CONTENT_FINALIZER] } };
+  const wanted = buildBackupContent(deps, upload, { source, sourceContent, snapshot: undefined, handle });
   return act(`take over snapshot "${handle}" of a group`, () => client.create(volumeSnapshotContents, wanted));
 }

@@ -114,6 +114,13 @@ export class SimulatedStorage {
 
   #snapshots(): void {
     const client = this.#client;
+    for (const { metadata } of client.stored(volumeSnapshots)) {
+      // What becomes of its content is seen to below.
+      if (metadata.deletionTimestamp === undefined || (metadata.finalizers ?? []).length === 0) continue;
+      client.mutate(volumeSnapshots, { namespace: metadata.namespace, name: metadata.name ?? "" }, (current) => {
+        current.metadata.finalizers = [];
+      });
+    }
     for (const content of client.stored(volumeSnapshotContents)) {
       const handle = content.spec.source.snapshotHandle;
       const reference = content.spec.volumeSnapshotRef;
