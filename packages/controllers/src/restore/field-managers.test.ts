@@ -45,6 +45,19 @@ describe("an object is created in the name of its manager", () => {
     expect(creatorOf(item([OF_STATUS, ENTRY]), wanted())).toBe("helm");
   });
 
+  it("when another one had set only what is not restored", () => {
+    const fieldsV1 = { "f:metadata": { "f:annotations": { ".": {}, "f:pv.kubernetes.io/bind-completed": {} } }, "f:spec": { "f:volumeName": {} } };
+    const binder = { ...ENTRY, manager: "kube-controller-manager", fieldsV1 };
+    expect(creatorOf(item([ENTRY, binder]), wanted())).toBe("helm");
+    expect(creatorOf(item([binder, ENTRY, OF_STATUS]), wanted())).toBe("helm");
+    // Whoever owned one of its fields would lose it.
+    expect(creatorOf(item([ENTRY, binder]), wanted({ volumeName: "v" }))).toBeUndefined();
+    const port = { ...ENTRY, manager: "kubectl-edit", fieldsV1: { "f:spec": { "f:ports": { 'k:{"port":80,"protocol":"TCP"}': { "f:port": {} } } } } };
+    expect(creatorOf(item([ENTRY, port]), wanted())).toBeUndefined();
+    expect(creatorOf(item([ENTRY, port]), wanted({ ports: [PORTS[0]] }))).toBe("helm");
+    expect(creatorOf(item([ENTRY, { ...port, fieldsV1: "f" }]), wanted())).toBeUndefined();
+  });
+
   it("when it lacks what the manager owned besides", () => {
     expect(creatorOf(item([ENTRY]), wanted({ ports: [PORTS[0]] }, { labels: { "velero.io/restore-name": "r" } }))).toBe("helm");
   });
@@ -62,7 +75,7 @@ describe("its managers are written on their own", () => {
     ["only the status has a manager", [OF_STATUS]],
     ["there are two managers", [ENTRY, { ...ENTRY, manager: "kubectl-edit" }]],
     ["the manager applies on the server's side", [{ ...ENTRY, operation: "Apply" }]],
-    ["another one scaled it", [ENTRY, { ...OF_STATUS, subresource: "scale" }]],
+    ["another one scaled it", [ENTRY, { ...OF_STATUS, subresource: "scale", fieldsV1: { "f:spec": { "f:selector": {} } } }]],
     ["the manager knew another version of the kind", [{ ...ENTRY, apiVersion: "v1beta1" }]],
     ["the manager has no name", [{ ...ENTRY, manager: undefined }]],
     ["the record is not readable", [{ ...ENTRY, fieldsV1: "f" }]],

@@ -1,8 +1,9 @@
 /**
  * Who owns which field of an object (metadata.managedFields) is part of its history: without it the next server-side apply of its owner meets conflicts, or leaves what it should take away.
  * The API server gives every field of a new object to whoever creates it and takes it from all others, so that the record of the backup has to be written over that in a second request.
- * Where a single manager had set everything by creating and updating, the object can be created in its name instead, with the record of the backup: then only the labels
- * that name the restore come to what it owned, and one request does it. docs/design/0013-field-managers-of-restored-objects.md says what that means to those who apply objects.
+ * Where a single manager had set everything that is restored by creating and updating, the object can be created in its name instead, with the record of the backup: then only the labels
+ * that name the restore come to what it owned, and one request does it. For a claim that is more than a request less: its binder, which writes to it at once, would be refused for the change
+ * that comes after the creation, and comes back to it a quarter of a minute later. docs/design/0013-field-managers-of-restored-objects.md says what that means to those who apply objects.
  */
 import { LABELS } from "@drayage/api";
 import { isAbort, type Logger, messageOf } from "@drayage/base";
@@ -26,7 +27,9 @@ const RESTORE_LABELS: ReadonlySet<string> = new Set([LABELS.backupName, LABELS.r
 export function creatorOf(item: GenericObject, wanted: GenericObject): string | undefined {
   // The status is not written at creation, so entries of it stay as they are given.
   const entries = (item.metadata.managedFields ?? []).filter(isRecord).filter(({ subresource }: ManagedFields) => subresource !== "status") as ManagedFields[];
-  const [entry, ...others] = entries;
+  // Nor are those of fields that are not restored: what is left of an object's life in its cluster, such as the volume that a claim was bound to.
+  const ofWanted = entries.length === 1 ? entries : entries.filter(({ fieldsV1 }) => ownsAny(fieldsV1, wanted));
+  const [entry, ...others] = ofWanted;
   if (entry === undefined || others.length > 0 || (entry.subresource ?? "") !== "") return undefined;
   const { manager, operation, apiVersion, fieldsV1 } = entry;
   if (typeof manager !== "string" || manager === "" || operation !== "Update" || apiVersion !== wanted.apiVersion) return undefined;
@@ -79,6 +82,23 @@ function covers(fields: unknown, value: unknown): boolean {
     return value.every((item) => covers(fields[itemName(item, keys)], item));
   }
   return isRecord(value) && Object.entries(value).every(([name, inner]) => covers(Object.hasOwn(fields, `f:${name}`) ? fields[`f:${name}`] : undefined, inner));
+}
+
+function ownsAny(fields: unknown, { apiVersion: _version, kind: _kind, ...object }: GenericObject): boolean {
+  return touches(fields, object);
+}
+
+/** Whether a set of fields names anything in a value. That a map or list is there (`.`) says nothing of what is in it. */
+function touches(fields: unknown, value: unknown): boolean {
+  if (value === undefined || value === null) return false;
+  const names = isRecord(fields) ? Object.keys(fields) : [];
+  if (!isRecord(fields) || names.length === 0) return true;
+  if (Array.isArray(value)) {
+    const keys = keysIn(names);
+    return value.some((item) => Object.hasOwn(fields, itemName(item, keys)) && touches(fields[itemName(item, keys)], item));
+  }
+  if (!isRecord(value)) return true;
+  return Object.entries(value).some(([name, inner]) => Object.hasOwn(fields, `f:${name}`) && touches(fields[`f:${name}`], inner));
 }
 
 /** The fields by which items of a list are told apart; none when their values do that. */
