@@ -41,7 +41,7 @@ import type { BackupAction, BackupActionContext, BackupActionResult } from "./ba
 import { DATA_UPLOADS, PERSISTENT_VOLUME_CLAIMS, VOLUME_SNAPSHOTS } from "./item-id.ts";
 import { type RemoveSnapshotOptions, removeSnapshot } from "./remove-snapshot.ts";
 import { groupOf, type VolumeGroupSnapshots } from "./volume-group-snapshots.ts";
-import { selectVolumeSnapshotClass } from "./volume-snapshot-class.ts";
+import { selectVolumeSnapshotClass, volumeSnapshotClassesOnce } from "./volume-snapshot-class.ts";
 
 export interface ClaimSnapshotActionOptions {
   readonly client: KubeClient;
@@ -56,7 +56,7 @@ export interface ClaimSnapshotActionOptions {
   readonly movers: MoverRegistry;
 }
 
-/** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. */
+/** Drivers answer within tens of milliseconds or within minutes; both are met by waiting longer each time. That a snapshot got its content is watched, and looked at for what is wrong. */
 const POLL_FIRST_MS = 100;
 const POLL_FACTOR = 1.5;
 const POLL_MAX_MS = 2_000;
@@ -65,15 +65,21 @@ const CLEAN_UP_MS = 30_000;
 
 export const CLAIM_SNAPSHOT_ACTION = "velero.io/csi-pvc-backupper";
 
+interface SnapshotOptions extends ClaimSnapshotActionOptions {
+  readonly classes: ReturnType<typeof volumeSnapshotClassesOnce>;
+}
+
+/** For one backup: what its claims have in common is read once. */
 export function createClaimSnapshotAction(options: ClaimSnapshotActionOptions): BackupAction {
+  const shared: SnapshotOptions = { ...options, classes: volumeSnapshotClassesOnce(options.client) };
   return {
     name: CLAIM_SNAPSHOT_ACTION,
     groupResource: PERSISTENT_VOLUME_CLAIMS,
-    execute: (item, context) => snapshotClaim(options, item, context),
+    execute: (item, context) => snapshotClaim(shared, item, context),
   };
 }
 
-async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericObject, context: BackupActionContext): Promise<BackupActionResult> {
+async function snapshotClaim(options: SnapshotOptions, item: GenericObject, context: BackupActionContext): Promise<BackupActionResult> {
   const { client } = options;
   const { backup, signal } = context;
   const claim = item as unknown as PersistentVolumeClaim;
@@ -100,7 +106,7 @@ async function snapshotClaim(options: ClaimSnapshotActionOptions, item: GenericO
   const group = groupOf(claim, backup);
   const className = choice.parameters["snapshotClass"];
   const subject = { driver, claim, backup, ...(typeof className === "string" ? { policyClass: className } : {}) };
-  const cut = group === undefined ? { snapshotClass: await selectVolumeSnapshotClass(client, subject, log, signal) } : { group };
+  const cut = group === undefined ? { snapshotClass: await selectVolumeSnapshotClass(options.classes, subject, log, signal) } : { group };
   // Before anything is made: a mover that does not exist fails at once.
   const mover =
     backup.spec.snapshotMoveData === true
@@ -213,27 +219,75 @@ async function waitForHandle(
 ): Promise<VolumeSnapshotContent> {
   const { client, clock } = options;
   const untilMs = clock.nowMs() + timeoutMs;
+  const ending = new AbortController();
+  const bound = watchedContent(client, snapshot, AbortSignal.any([signal, ending.signal]));
+  let isWatched = true;
+  let contentName = snapshot.status?.boundVolumeSnapshotContentName;
   let delayMs = POLL_FIRST_MS;
   let complaint: string | undefined;
-  for (;;) {
-    const current = await client.get(volumeSnapshots, keyOf(snapshot), signal);
-    const contentName = current.status?.boundVolumeSnapshotContentName;
-    const content = contentName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: contentName }, signal);
-    if (content?.status?.snapshotHandle !== undefined && content.status.snapshotHandle !== "") return content;
-    complaint = content?.status?.error?.message ?? current.status?.error?.message ?? complaint;
-    if (clock.nowMs() + delayMs > untilMs) {
-      const { name, namespace } = snapshot.metadata;
-      throw new DrayError(
-        "TIMED_OUT",
-        `Cannot take a snapshot of claim "${namespace}/${snapshot.spec.source.persistentVolumeClaimName}": VolumeSnapshot "${name}" has no handle after ${timeoutMs / 1000} s${complaint === undefined ? "" : `: ${complaint}`}`,
-        { hint: "Look at the CSI driver's snapshotter, or raise spec.csiSnapshotTimeout." },
-      );
+  try {
+    for (;;) {
+      if (contentName === undefined && isWatched) {
+        const found = await unlessLate(bound, Math.min(untilMs - clock.nowMs(), POLL_MAX_MS), clock, signal);
+        isWatched = found === LATE;
+        contentName = found === LATE ? undefined : found;
+      }
+      if (contentName === undefined) {
+        const current = await client.get(volumeSnapshots, keyOf(snapshot), signal);
+        contentName = current.status?.boundVolumeSnapshotContentName;
+        complaint = current.status?.error?.message ?? complaint;
+      }
+      const content = contentName === undefined ? undefined : await client.find(volumeSnapshotContents, { name: contentName }, signal);
+      if (content?.status?.snapshotHandle !== undefined && content.status.snapshotHandle !== "") return content;
+      complaint = content?.status?.error?.message ?? complaint;
+      const restMs = contentName === undefined && isWatched ? 0 : delayMs;
+      if (clock.nowMs() + restMs >= untilMs) {
+        const { name, namespace } = snapshot.metadata;
+        throw new DrayError(
+          "TIMED_OUT",
+          `Cannot take a snapshot of claim "${namespace}/${snapshot.spec.source.persistentVolumeClaimName}": VolumeSnapshot "${name}" has no handle after ${timeoutMs / 1000} s${complaint === undefined ? "" : `: ${complaint}`}`,
+          { hint: "Look at the CSI driver's snapshotter, or raise spec.csiSnapshotTimeout." },
+        );
+      }
+      if (restMs === 0) continue;
+      await clock.sleep(restMs, signal);
+      delayMs = Math.min(delayMs * POLL_FACTOR, POLL_MAX_MS);
     }
-    await clock.sleep(delayMs, signal);
-    delayMs = Math.min(delayMs * POLL_FACTOR, POLL_MAX_MS);
+  } finally {
+    ending.abort();
   }
 }
 
+const LATE = Symbol("late");
+
+async function unlessLate(promise: Promise<string | undefined>, limitMs: number, clock: Clock, signal: AbortSignal): Promise<string | undefined | typeof LATE> {
+  const ending = new AbortController();
+  const late = clock.sleep(Math.max(limitMs, 0), AbortSignal.any([signal, ending.signal])).then((): typeof LATE => LATE);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    ending.abort();
+    late.catch(() => undefined);
+  }
+}
+
+/** The content that a VolumeSnapshot is given, by one watch; undefined when that ends before it is. Never throws. */
+async function watchedContent(client: KubeClient, { metadata }: VolumeSnapshot, signal: AbortSignal): Promise<string | undefined> {
+  const { namespace, name = "", resourceVersion } = metadata;
+  if (resourceVersion === undefined) return undefined;
+  try {
+    for await (const event of client.watch(volumeSnapshots, { namespace, fieldSelector: `metadata.name=${name}`, resourceVersion, signal })) {
+      if (event.type === "DELETED") return undefined;
+      if (event.type === "ADDED" || event.type === "MODIFIED") {
+        const { boundVolumeSnapshotContentName } = event.object.status ?? {};
+        if (boundVolumeSnapshotContentName !== undefined) return boundVolumeSnapshotContentName;
+      }
+    }
+  } catch {
+    // It is looked at all the same.
+  }
+  return undefined;
+}
 /** Runs `work`; when it fails or is aborted, the snapshot is removed before the failure goes on. */
 async function orRemove<T>(
   { client, clock, backup, snapshot, log }: Omit<RemoveSnapshotOptions, "signal"> & { readonly snapshot: VolumeSnapshot; readonly log: Logger },

@@ -6,15 +6,29 @@ import { allOf } from "../all-of.ts";
 
 const IS_DEFAULT = "snapshot.storage.kubernetes.io/is-default-class";
 
+/** All of them, read once for a whole backup; asked for again where that failed. */
+export function volumeSnapshotClassesOnce(client: KubeClient): (signal: AbortSignal) => Promise<readonly VolumeSnapshotClass[]> {
+  let listed: Promise<readonly VolumeSnapshotClass[]> | undefined;
+  return async (signal) => {
+    listed ??= allOf(client.listAll<VolumeSnapshotClass>(volumeSnapshotClasses, { signal }));
+    try {
+      return await listed;
+    } catch (error) {
+      listed = undefined;
+      throw error;
+    }
+  };
+}
+
 /** Throws SNAPSHOT_FAILED, with what to do, when there is no class for the driver or when several fit and none is marked. */
 export async function selectVolumeSnapshotClass(
-  client: KubeClient,
+  list: (signal: AbortSignal) => Promise<readonly VolumeSnapshotClass[]>,
   subject: { readonly driver: string; readonly claim: PersistentVolumeClaim; readonly backup: Backup; readonly policyClass?: string },
   log: Logger,
   signal: AbortSignal,
 ): Promise<VolumeSnapshotClass> {
   const { driver, claim, backup, policyClass } = subject;
-  const classes = await listClasses(client, driver, signal);
+  const classes = await knownClasses(list, driver, signal);
   const asked: readonly [string, string | undefined][] = [
     ["the claim", claim.metadata.annotations?.[ANNOTATIONS.volumeSnapshotClass]],
     ["the volume policy", policyClass],
@@ -52,9 +66,13 @@ export async function selectVolumeSnapshotClass(
   );
 }
 
-async function listClasses(client: KubeClient, driver: string, signal: AbortSignal): Promise<VolumeSnapshotClass[]> {
+async function knownClasses(
+  list: (signal: AbortSignal) => Promise<readonly VolumeSnapshotClass[]>,
+  driver: string,
+  signal: AbortSignal,
+): Promise<readonly VolumeSnapshotClass[]> {
   try {
-    return await allOf(client.listAll<VolumeSnapshotClass>(volumeSnapshotClasses, { signal }));
+    return await list(signal);
   } catch (error) {
     if (!hasCode(error, "KUBE_NOT_FOUND")) throw error;
     throw new DrayError("SNAPSHOT_FAILED", `Cannot take snapshots with driver "${driver}": the cluster does not know VolumeSnapshots`, {

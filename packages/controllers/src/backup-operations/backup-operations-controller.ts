@@ -155,11 +155,9 @@ class BackupOperationsReconciler {
     if (progress !== undefined) return progress;
     const backup = await client.find(backups, key, signal);
     if (backup === undefined || isDeleting(backup) || !isOurs(backup)) return {};
-    const location = await client.find<BackupStorageLocation>(
-      backupStorageLocations,
-      { namespace: key.namespace, name: backup.spec.storageLocation ?? "" },
-      signal,
-    );
+    const place = { ...key, name: backup.spec.storageLocation ?? "" };
+    // What is not in the cache may have been made a moment ago.
+    const location = this.#caches.locations.get(place) ?? (await client.find<BackupStorageLocation>(backupStorageLocations, place, signal));
     const why = location === undefined ? "does not exist any more" : location.spec.accessMode === "ReadOnly" ? "has become read-only" : undefined;
     if (location === undefined || why !== undefined) {
       await this.#write(

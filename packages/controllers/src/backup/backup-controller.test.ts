@@ -303,11 +303,11 @@ describe("a backup", () => {
 
   it("removes the snapshot whose handle does not come in time", async () => {
     const { cluster, client } = await world();
-    client.react(volumeSnapshots, (_before, after) => {
-      if (after?.status?.boundVolumeSnapshotContentName !== undefined)
-        client.mutate(volumeSnapshots, { namespace: "notes", name: after.metadata.name ?? "" }, (snapshot) =>
-          Object.assign(snapshot, { status: { error: { message: "driver is tired" } } }),
-        );
+    client.react(volumeSnapshotContents, (_before, after) => {
+      if (after?.status?.snapshotHandle === undefined) return;
+      client.mutate(volumeSnapshotContents, { name: after.metadata.name ?? "" }, (content) => {
+        content.status = { error: { message: "driver is tired" } };
+      });
     });
     await client.create<Backup>(backups, newBackup("second", { csiSnapshotTimeout: "1s" }));
     const ended = await backupIn(cluster, "second", "PartiallyFailed");

@@ -24,7 +24,7 @@ import {
   isDeleting,
   type KubeClient,
   keyOf,
-  namespaces,
+  type Namespace,
   type ObjectKey,
   type ReconcileResult,
   source,
@@ -37,19 +37,19 @@ import { cancelAllVolumeSnapshotBackups } from "../backup-operations/volume-snap
 import { JobTable } from "../jobs.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { claimsNamed } from "../mover-choice/mover-faults.ts";
-import { loadMoverRegistry, type MoverRegistry } from "../mover-choice/mover-registry.ts";
+import { loadMoverRegistry } from "../mover-choice/mover-registry.ts";
 import { cancelAllMoves } from "../mover-moves/moves-of.ts";
 import type { BackupStores } from "../ports.ts";
 import { recordStatus } from "../record-status.ts";
-import type { ResourcePolicies } from "../resource-policy/resource-policies.ts";
 import { defaultServerSettings, type ServerSettings } from "../server-settings.ts";
 import { steadyAgeMs } from "../steady-age.ts";
 import type { ResticEnvironment } from "../volsync-era/settings.ts";
 import { CANCEL_REQUESTED, decideBackup, isBehind, type ObservedBackup, phaseOf, queuePlace } from "./backup.ts";
+import { loadNamespaces } from "./collect-items.ts";
 import type { ItemSpool } from "./item-spool.ts";
 import { cancelPodVolumeBackups } from "./pod-volume-backups.ts";
 import { prepareBackup } from "./prepare-backup.ts";
-import { runBackup } from "./run-backup.ts";
+import { type RunBackupOptions, runBackup } from "./run-backup.ts";
 
 export interface BackupControllerDeps {
   readonly client: KubeClient;
@@ -214,14 +214,14 @@ class BackupReconciler {
     const movers = await loadMoverRegistry(client, namespace, signal);
     const locations = await allOf(client.listAll<BackupStorageLocation>(backupStorageLocations, { namespace, signal }));
     const snapshotLocations = await allOf(client.listAll<VolumeSnapshotLocation>(volumeSnapshotLocations, { namespace, signal }));
-    const excluded = await allOf(client.listAll(namespaces, { labelSelector: `${LABELS.excludeFromBackup}=true`, signal }));
+    const clusterNamespaces = await loadNamespaces(client, signal);
     const prepared = prepareBackup(backup, {
       nowMs: clock.nowMs(),
       settings: this.#settings,
       locations,
       snapshotLocations,
       policyConfigMap: await this.#policyConfigMap(backup, signal),
-      excludedNamespaces: excluded.map(({ metadata }) => metadata.name ?? ""),
+      excludedNamespaces: clusterNamespaces.filter(isExcluded).map(({ metadata }) => metadata.name ?? ""),
       serverVersion: await discovery.serverVersion(signal),
       movers,
       claims: await claimsNamed(client, backup, backup.spec.snapshotMoveData ?? this.#settings.defaultSnapshotMoveData, signal),
@@ -242,7 +242,7 @@ class BackupReconciler {
     this.#jobs.start(
       started.metadata.name ?? "",
       started.metadata.uid ?? "",
-      (jobSignal) => this.#run(started, { location, policies, movers }, jobSignal),
+      (jobSignal) => this.#run(started, { location, policies, movers, clusterNamespaces }, jobSignal),
       (error) => logger.error("A backup's job ended by a defect", { backup: `${namespace}/${started.metadata.name}`, ...errorFields(error) }),
     );
     return {};
@@ -253,11 +253,7 @@ class BackupReconciler {
     return name === "" ? undefined : this.#deps.client.find(configMaps, { namespace: this.#deps.namespace, name }, signal);
   }
 
-  async #run(
-    backup: Backup,
-    found: { readonly location: BackupStorageLocation; readonly policies: ResourcePolicies | undefined; readonly movers: MoverRegistry },
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #run(backup: Backup, found: Pick<RunBackupOptions, "location" | "policies" | "movers" | "clusterNamespaces">, signal: AbortSignal): Promise<void> {
     const { client, discovery, clock, random, logger, namespace, stores, newSpool, metrics } = this.#deps;
     const { itemBlockWorkers: blockWorkers, fsBackupTimeoutMs } = this.#settings;
     try {
@@ -327,4 +323,8 @@ class BackupReconciler {
       logger.warn("Snapshots of a failed backup may be left behind", { backup: backup.metadata.name, ...errorFields(error) });
     }
   }
+}
+
+function isExcluded({ metadata }: Namespace): boolean {
+  return metadata.labels?.[LABELS.excludeFromBackup] === "true";
 }

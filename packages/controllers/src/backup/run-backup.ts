@@ -70,6 +70,8 @@ export interface RunBackupOptions {
   readonly location: BackupStorageLocation;
   /** What the ConfigMap of spec.resourcePolicy says. */
   readonly policies: ResourcePolicies | undefined;
+  /** Those that there were a moment ago; asked for when left out. */
+  readonly clusterNamespaces?: readonly Namespace[];
   /** The movers there are; the built-in one alone when left out. */
   readonly movers?: MoverRegistry;
   /** How long reading one volume through its file system may take. */
@@ -139,7 +141,7 @@ class BackupRun {
 
   async run(): Promise<BackupStatus> {
     const { client, discovery, clock, backup, signal } = this.#options;
-    const clusterNamespaces = await loadNamespaces(client, signal);
+    const clusterNamespaces = this.#options.clusterNamespaces ?? (await loadNamespaces(client, signal));
     const selection = await this.#select(clusterNamespaces);
     const claims = await discovery.find(PERSISTENT_VOLUME_CLAIMS, signal);
     const { policies, random, namespace, fsBackupTimeoutMs: timeoutMs } = this.#options;
