@@ -7,6 +7,8 @@ import { type Informer, type KubeObject, type StartInformerOptions, startInforme
 type Watched = KubeObject & { readonly spec: { readonly cancel?: boolean }; readonly status?: { readonly phase?: string } };
 
 export interface MovementWatch<T> {
+  /** Resolves once it is known how the object is. Throws the signal's reason. */
+  seen(signal?: AbortSignal): Promise<void>;
   /**
    * Resolves once the phase is InProgress; `onWaiting` is told of the object that it is awaited of. Throws the signal's reason, or DATA_MOVEMENT_FAILED when the object is gone or has ended.
    */
@@ -70,6 +72,7 @@ export function watchMovement<T extends Watched>(
     });
 
   return {
+    seen: (signal) => informer.synced(signal),
     async started(signal, onWaiting) {
       await informer.synced(signal);
       let tell = onWaiting;

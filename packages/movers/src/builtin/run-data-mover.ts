@@ -10,7 +10,7 @@ import type { OnProgress } from "@drayage/datapath";
 import type { KubeClient, KubeObject, ResourceType } from "@drayage/kube";
 import { type DeriveFormatKey, rememberingKeys } from "@drayage/repo";
 import { DataPathReporter, type TransferProgress } from "./data-path-reporter.ts";
-import { Canceled, isSuperseded, Superseded, watchMovement } from "./movement-watch.ts";
+import { Canceled, isSuperseded, type MovementWatch, Superseded, watchMovement } from "./movement-watch.ts";
 import { prepareRepository } from "./open-repository.ts";
 import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
 import { progressTeller } from "./transfer-progress.ts";
@@ -90,7 +90,7 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
   let reporter: DataPathReporter | undefined;
   const deriveKey = rememberingKeys();
   const preparing = new AbortController();
-  const prepared = prepare(options, deriveKey, AbortSignal.any([signal, preparing.signal]));
+  const prepared = prepare(options, watch, deriveKey, AbortSignal.any([signal, preparing.signal]));
   try {
     const reporterOf = (about: T): DataPathReporter => new DataPathReporter({ client, clock, random, logger, about, nodeName, podUid: options.podUid });
     let early: DataPathReporter | undefined;
@@ -139,9 +139,11 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
 }
 
 /** While the object waits for its turn, and the kubelet tells that this pod runs. What fails here fails once more when it counts, and is told then. */
-async function prepare(options: DataMoverOptions, deriveKey: DeriveFormatKey, signal: AbortSignal): Promise<void> {
+async function prepare(options: DataMoverOptions, watch: Pick<MovementWatch<unknown>, "seen">, deriveKey: DeriveFormatKey, signal: AbortSignal): Promise<void> {
   const { clock, random, logger } = options;
   try {
+    // Deriving a key lets nothing else happen for a while, and that this pod runs is to be told first.
+    await watch.seen(signal);
     const mounted = await readMountedAccess(secretFolder(options));
     if (mounted === undefined) return;
     // A store that refuses these credentials is not waited for.
