@@ -52,7 +52,7 @@ export class Checkpoints {
   /** The root, while it is under way. */
   root: DirectoryUnderWay | undefined;
   #dueMs: number;
-  #running = false;
+  #saving: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
   #savedId: string | undefined;
 
@@ -65,14 +65,24 @@ export class Checkpoints {
   async saveIfDue(): Promise<void> {
     const { clock, everyMs } = this.#options;
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#running || clock.monotonicMs() < this.#dueMs || this.root === undefined) return;
-    this.#running = true;
+    if (this.#saving !== undefined || clock.monotonicMs() < this.#dueMs || this.root === undefined) return;
     try {
-      await this.#save();
+      this.#saving = this.#save();
+      await this.#saving;
     } finally {
-      this.#running = false;
+      this.#saving = undefined;
       this.#dueMs = clock.monotonicMs() + everyMs;
     }
+  }
+
+  /** Saves a last one, of an upload that is to end. Where there is nothing to save one of, what is stored becomes part of the repository all the same, and need not be stored again. */
+  async saveLast(): Promise<void> {
+    const { repository, signal } = this.#options;
+    this.#dueMs = Number.POSITIVE_INFINITY;
+    // What is being saved is nearly as young.
+    if (this.#saving !== undefined) await this.#saving;
+    else if (this.root !== undefined) await this.#save();
+    else await repository.flush(signal);
   }
 
   /** The same for callers that do not wait; a failure is kept for the next that does. */

@@ -41,6 +41,7 @@ import { estimate } from "./estimate.ts";
 import { UploadLanes } from "./lanes/upload-lanes.ts";
 import { DEFAULT_MEMORY_BYTES, planMemory } from "./memory-plan.ts";
 import { findParents, type ParentChoice, type Parents, staleCheckpoints } from "./parents.ts";
+import { partingFrom } from "./parting.ts";
 import { factsOf } from "./source-entry.ts";
 import { storeOpenFile } from "./store-file.ts";
 import { uploadBlockDevice } from "./upload-block.ts";
@@ -124,15 +125,29 @@ const DEFAULT_CHECKPOINT_MS = 5 * 60_000;
  * Uploads a source and saves its snapshot.
  *
  * Problems of single entries are in the result; the snapshot is then without them and its summary says so. Throws PATH_NOT_FOUND, NOT_PERMITTED or PATH_IO when the root itself
- * cannot be read, REPO_* and BLOB_* when the repository fails, and the signal's reason within a second of its abort. Nothing is saved when it throws.
+ * cannot be read, REPO_* and BLOB_* when the repository fails, and the signal's reason within a second of its abort. No snapshot is saved when it throws; an abort leaves a checkpoint where
+ * the store takes less than that second for it, and the next upload goes on from there.
  *
  * Memory stays within `memoryBudget` for any volume: memory-plan.ts says how it is divided, and how little will do. USAGE when it is less than that.
  */
 export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<UploadResult> {
+  options.signal?.throwIfAborted();
+  let checkpoints: Checkpoints | undefined;
+  const { signal, end } = partingFrom(options.signal, options.clock ?? systemClock, async () => checkpoints?.saveLast());
+  try {
+    return await upload({ ...options, ...(signal === undefined ? {} : { signal }) }, (begun) => {
+      checkpoints = begun;
+    });
+  } finally {
+    end();
+  }
+}
+
+/** @param onBegin - is given what saves checkpoints from now on */
+async function upload(options: UploadSnapshotOptions, onBegin: (checkpoints: Checkpoints) => void): Promise<UploadResult> {
   const { repository, snapshotSource, source, tags = {}, pins = [], description = "", signal, fence } = options;
   const clock = options.clock ?? systemClock;
   const startTimeNs = clock.nowNs();
-  signal?.throwIfAborted();
   const meter = new ProgressMeter(clock, options.onProgress);
   let endedWell = false;
   let context: UploadContext | undefined;
@@ -149,6 +164,7 @@ export async function uploadSnapshot(options: UploadSnapshotOptions): Promise<Up
       fence,
       signal,
     });
+    onBegin(checkpoints);
     const policies = options.policies ?? (options.policy === "velero" ? await veleroPolicies(options) : undefined);
     context = await contextOf({ ...options, ...(policies === undefined ? {} : { policies }) }, clock, meter, checkpoints);
     meter.enter("transferring");

@@ -400,6 +400,52 @@ describe("what goes wrong while uploading", () => {
     expect((await repository.snapshots.list()).snapshots).toEqual([]);
   });
 
+  it("an aborted signal leaves a checkpoint of what was stored, which the next run goes on from", async () => {
+    const clock = new VirtualClock();
+    const { repository, contents } = memoryRepository({ clock });
+    for (const name of ["a", "b", "c"]) {
+      mkdirSync(join(root, name));
+      writeFileSync(join(root, name, "done"), patternBytes(200_000, name.charCodeAt(0)));
+    }
+    writeFileSync(join(root, "large"), patternBytes(30 << 20, 7));
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const write = contents.write.bind(contents);
+    let writes = 0;
+    contents.write = (data, options, signal) => {
+      if (++writes === 30) controller.abort(reason);
+      return write(data, options, signal);
+    };
+    await expect(upload(repository, { signal: controller.signal })).rejects.toBe(reason);
+    const { snapshots } = await repository.snapshots.list();
+    expect(snapshots.map(({ incomplete }) => incomplete)).toEqual(["checkpoint"]);
+    contents.write = write;
+    clock.jump(1_000);
+    const successor = memoryRepository({ contents, clock, random: seededRandom(78) }).repository;
+    const { stats, snapshotId } = await upload(successor);
+    expect(stats).toMatchObject({ fileCount: 4, cachedFiles: 3 });
+    expect((await successor.snapshots.list()).snapshots.map(({ id }) => id)).toEqual([snapshotId]);
+  });
+
+  it("an aborted signal does not wait for a store that does not answer", async () => {
+    const clock = new VirtualClock();
+    const { repository, contents } = memoryRepository({ clock });
+    writeFileSync(join(root, "large"), patternBytes(30 << 20, 7));
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    let writes = 0;
+    const write = contents.write.bind(contents);
+    contents.write = (data, options, signal) => {
+      if (++writes < 10) return write(data, options, signal);
+      controller.abort(reason);
+      // Time passes once the walk, and who saves the checkpoint, wait for the store.
+      setImmediate(() => void clock.advance(500));
+      return new Promise((_resolve, reject) => signal?.addEventListener("abort", () => reject(signal.reason as Error)));
+    };
+    await expect(upload(repository, { signal: controller.signal })).rejects.toBe(reason);
+    expect((await repository.snapshots.list()).snapshots).toEqual([]);
+  });
+
   it("a fence that has fallen keeps the manifest from being saved", async () => {
     const { repository } = memoryRepository();
     const fence = () => Promise.reject(new Error("somebody else took over"));

@@ -218,6 +218,8 @@ interface FenceOptions<T> {
 
 /** A mover whose object was given to another, or has ended, must leave no trace (docs/design/0010). */
 async function fence<T extends MovedObject>(options: DataMoverOptions, { type, started, before, signal }: FenceOptions<T>): Promise<void> {
+  // What is there when it is canceled, the next movement of the volume goes on from: Kopia leaves the same.
+  if (before === "checkpoint" && signal.reason instanceof Canceled) return;
   const { name = "" } = started.metadata;
   const look = (): Promise<T | undefined> => options.client.find(type, { namespace: options.namespace, name }, signal);
   const current = await (before === "checkpoint" ? look() : patiently(look, options.clock, signal));
