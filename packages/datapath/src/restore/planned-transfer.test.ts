@@ -14,7 +14,10 @@ const rangeAt = (index: number): PlannedRange<JobTarget> => {
 };
 
 /** The most ranges that were in memory at once, for writers that have what they are given done at once and wait for the store all the time. */
-async function mostInMemory(isLocal: boolean, limits: { readonly threads: number; readonly memoryBytes: number }): Promise<number> {
+async function mostInMemory(
+  isLocal: boolean,
+  limits: { readonly threads: number; readonly memoryBytes: number; readonly rangeBytes?: number },
+): Promise<number> {
   let inMemory = 0;
   let most = 0;
   const waiting: (() => void)[] = [];
@@ -33,7 +36,7 @@ async function mostInMemory(isLocal: boolean, limits: { readonly threads: number
     },
   };
   const transfer = new PlannedTransfer<JobTarget>({
-    ...{ source: source as RestoreSource, pool: pool as WritePool, limits: { ...limits, rangeBytes: RANGE_BYTES }, check: false },
+    ...{ source: source as RestoreSource, pool: pool as WritePool, limits: { rangeBytes: RANGE_BYTES, ...limits }, check: false },
     signal: new AbortController().signal,
     ...{ onDone: () => undefined, onWarning: () => undefined, onContent: () => undefined },
     onFatal: (error) => {
@@ -60,6 +63,11 @@ describe("ranges in memory", () => {
   it("are one for each writer and the next, where they come from nearby", async () => {
     expect(await mostInMemory(true, { threads: 2, memoryBytes: 8 * RANGE_BYTES })).toBe(3);
     expect(await mostInMemory(true, { threads: 0, memoryBytes: 8 * RANGE_BYTES })).toBe(2);
+  });
+
+  it("are as many where each is one content that is longer than a range", async () => {
+    expect(await mostInMemory(true, { threads: 2, memoryBytes: 8 * RANGE_BYTES, rangeBytes: RANGE_BYTES / 2 })).toBe(3);
+    expect(await mostInMemory(true, { threads: 2, memoryBytes: 2 * RANGE_BYTES, rangeBytes: RANGE_BYTES / 2 })).toBe(2);
   });
 
   it("become as many as are allowed while writers wait for a store that is far away", async () => {

@@ -64,10 +64,8 @@ export class PlannedTransfer<T extends JobTarget> {
 
   constructor(options: TransferOptions<T>) {
     this.#on = options;
-    const { threads, memoryBytes, rangeBytes } = options.limits;
-    // One for each writer, and the next.
-    this.#allowed = new Semaphore(Math.min(memoryBytes, (Math.max(1, threads) + 1) * rangeBytes));
-    this.#memory = new RangeMemory(memoryBytes);
+    this.#allowed = new Semaphore(this.#bytesAhead(options.limits.rangeBytes));
+    this.#memory = new RangeMemory(options.limits.memoryBytes);
   }
 
   get statistics(): TransferStatistics {
@@ -77,6 +75,8 @@ export class PlannedTransfer<T extends JobTarget> {
   /** Waits until there is memory for the range, and starts it. */
   async start(range: PlannedRange<T>): Promise<void> {
     const { signal, onFatal } = this.#on;
+    // A content may be longer than a range of several: of large files most are.
+    this.#allowed.raise(this.#bytesAhead(range.length));
     const releaseSlot = await this.#slots.acquire(1, signal);
     this.#wanting++;
     const releaseMemory = await this.#allowed
@@ -134,6 +134,12 @@ export class PlannedTransfer<T extends JobTarget> {
     } finally {
       memory.giveBack();
     }
+  }
+
+  /** Memory for ranges of this length: one for each writer, and the next. */
+  #bytesAhead(length: number): number {
+    const { threads, memoryBytes } = this.#on.limits;
+    return Math.min(memoryBytes, (Math.max(1, threads) + 1) * length);
   }
 
   /** Allows another range where one has come from afar to writers of which half or more had nothing to do, while the next waits for memory. */
