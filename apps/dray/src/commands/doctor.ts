@@ -65,7 +65,7 @@ async function removeOrphans(access: ClusterAccess, terminal: Terminal): Promise
   for (const orphan of await findOrphans(context(access, terminal))) {
     const what = `${orphan.type.kind} "${orphan.key.name}", made for "${orphan.madeFor}"`;
     try {
-      if (await removeOrphan(access.client, orphan)) findings.push({ severity: "ok", what: `Deleted ${what}` });
+      if (await removeOrphan(access.client, orphan, terminal.clock)) findings.push({ severity: "ok", what: `Deleted ${what}` });
     } catch (error) {
       terminal.signal.throwIfAborted();
       findings.push({ severity: "error", what: `Could not delete ${what}`, why: messageOf(error) });

@@ -3,9 +3,9 @@
  * as when an installation was deleted in the middle. Snapshots that backups keep are not looked at: the bucket may know a backup that this cluster does not.
  */
 import { LABELS, podVolumeBackups, podVolumeRestores, validLabelValue, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
-import { hasCode, parseTime } from "@drayage/base";
-import { MOVEMENT_ANNOTATIONS } from "@drayage/controllers";
-import { type KubeClient, type KubeObject, keyOf, type ObjectKey, persistentVolumeClaims, pods, type ResourceType, secrets } from "@drayage/kube";
+import { type Clock, DrayError, hasCode, parseTime } from "@drayage/base";
+import { isForsaken, MOVEMENT_ANNOTATIONS, retireContent } from "@drayage/controllers";
+import { isDeleting, type KubeClient, type KubeObject, keyOf, type ObjectKey, persistentVolumeClaims, pods, type ResourceType, secrets } from "@drayage/kube";
 import { type DoctorContext, FRESH_MS, type Question } from "./finding.ts";
 import { MOVEMENTS } from "./movements.ts";
 
@@ -15,8 +15,12 @@ export interface Orphan {
   readonly uid: string | undefined;
   /** The name of what it was made for. */
   readonly madeFor: string;
+  /** It was deleted, and never goes by itself. */
+  readonly isStuck?: boolean;
 }
 
+const DRIVER_RETRY_MS = 1_000;
+const DRIVER_TRIES = 30;
 const OWNERS: readonly ResourceType<KubeObject>[] = [...(MOVEMENTS as readonly unknown[] as ResourceType<KubeObject>[]), podVolumeBackups, podVolumeRestores];
 const POD_LABELS = [LABELS.dataUpload, LABELS.dataDownload, LABELS.podVolumeBackup, LABELS.podVolumeRestore];
 
@@ -25,10 +29,10 @@ export async function findOrphans(context: DoctorContext): Promise<readonly Orph
   const { client, namespace, nowMs, signal } = context;
   const living = await livingOwners(context);
   const orphans: Orphan[] = [];
-  const look = (type: ResourceType<KubeObject>, object: KubeObject, madeFor: string | undefined): void => {
+  const look = (type: ResourceType<KubeObject>, object: KubeObject, madeFor: string | undefined, isStuck = false): void => {
     const ageMs = nowMs - (parseTime(object.metadata.creationTimestamp) ?? nowMs);
-    if (madeFor === undefined || living.has(madeFor) || ageMs < FRESH_MS || object.metadata.deletionTimestamp !== undefined) return;
-    orphans.push({ type, key: keyOf(object), uid: object.metadata.uid, madeFor });
+    if (madeFor === undefined || living.has(madeFor) || ageMs < FRESH_MS || (object.metadata.deletionTimestamp !== undefined && !isStuck)) return;
+    orphans.push({ type, key: keyOf(object), uid: object.metadata.uid, madeFor, ...(isStuck ? { isStuck } : {}) });
   };
   for await (const pod of client.listAll(pods, { namespace, signal }))
     look(
@@ -42,24 +46,37 @@ export async function findOrphans(context: DoctorContext): Promise<readonly Orph
   for await (const content of listed(client, volumeSnapshotContents, undefined, signal)) {
     const reference = content.spec.volumeSnapshotRef;
     // The copy a mover makes is named like its snapshot; contents of other installations in this cluster are theirs.
-    if (reference?.namespace === namespace)
-      look(volumeSnapshotContents, content, movedCopy(content) ?? (reference.name === content.metadata.name ? reference.name : undefined));
+    if (reference?.namespace !== namespace) continue;
+    const madeFor = movedCopy(content) ?? (reference.name === content.metadata.name ? reference.name : undefined);
+    look(volumeSnapshotContents, content, madeFor, isDeleting(content) && reference.uid !== undefined && (await isForsaken(client, content)));
   }
   return orphans;
 }
 
-/** Deletes one, unless it is another object by now. Resolves to whether it was there. */
-export async function removeOrphan(client: KubeClient, { type, key, uid }: Orphan): Promise<boolean> {
-  return await client.delete(type, key, uid === undefined ? {} : { preconditions: { uid } });
+/**
+ * Deletes one, unless it is another object by now. Resolves to whether it was there. Throws KubeError; TIMED_OUT for a snapshot content that its driver does not say it knows: without that it
+ * would go, and leave its snapshot in the storage.
+ */
+export async function removeOrphan(client: KubeClient, { type, key, uid }: Orphan, clock: Clock): Promise<boolean> {
+  if (type.plural !== volumeSnapshotContents.plural) return await client.delete(type, key, uid === undefined ? {} : { preconditions: { uid } });
+  for (let tries = 0; tries < DRIVER_TRIES; tries++) {
+    const content = await client.find(volumeSnapshotContents, key);
+    if (content === undefined || content.metadata.uid !== uid) return tries > 0;
+    if (await retireContent(client, content)) return true;
+    await clock.sleep(DRIVER_RETRY_MS);
+  }
+  throw new DrayError("TIMED_OUT", `Cannot delete volume snapshot content "${key.name}" yet: its driver has not said that it knows its snapshot`, {
+    hint: "See that the driver's snapshotter runs, and try again.",
+  });
 }
 
 export const orphans: Question["ask"] = async (context) => {
   const found = await findOrphans(context);
   if (found.length === 0) return [{ severity: "ok", what: "Nothing was left behind by movers" }];
-  return found.map(({ type, key, madeFor }) => ({
+  return found.map(({ type, key, madeFor, isStuck }) => ({
     severity: "warning",
     what: `${type.kind} "${key.name}" belongs to nobody`,
-    why: `It was made for "${madeFor}", which is gone.`,
+    why: `It was made for "${madeFor}", which is gone${isStuck === true ? "; it was deleted, and stays since its VolumeSnapshot went before it" : ""}.`,
     fix: "dray doctor --remove-orphans",
   }));
 };

@@ -5,6 +5,7 @@
 import { dataUploads, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
 import { hasCode, type Logger } from "@drayage/base";
 import { type KubeClient, type KubeObject, keyOf } from "@drayage/kube";
+import { retireContent } from "../exposers/retire-content.ts";
 import type { DataMovementCaches } from "./caches.ts";
 import { MOVEMENT_ANNOTATIONS } from "./movement.ts";
 
@@ -15,7 +16,7 @@ export interface SweepDeps {
   readonly caches: Pick<DataMovementCaches, "uploads">;
 }
 
-/** Returns how many objects were deleted. The caches must be filled: an empty one would make everything an orphan. */
+/** Returns how many objects were deleted; a content that its driver does not know yet is left to the next time. The caches must be filled: an empty one would make everything an orphan. */
 export async function sweepOrphans({ client, logger, namespace, caches }: SweepDeps): Promise<number> {
   const owners = new Set(caches.uploads.list().map(({ metadata }) => metadata.uid));
   const isOrphan = async ({ metadata }: KubeObject): Promise<boolean> => {
@@ -36,7 +37,7 @@ export async function sweepOrphans({ client, logger, namespace, caches }: SweepD
       // The copies of other installations in this cluster are theirs.
       if (content.spec.volumeSnapshotRef.namespace !== namespace || !(await isOrphan(content))) continue;
       logger.warn("Deleting a volume snapshot content whose data upload is gone", { name: content.metadata.name });
-      if (await client.delete(volumeSnapshotContents, keyOf(content))) count++;
+      if (await retireContent(client, content)) count++;
     }
   } catch (error) {
     // A cluster without the snapshot kinds has nothing to sweep.

@@ -47,6 +47,7 @@ import { earlierEpochRemoval, findAnew, moverRemoval, notOurs, type RemovalOptio
 import { buildRequestSecret, missingFiles, programOf, type RequestSecretOptions } from "./mover-program.ts";
 import { buildMoverSecret } from "./mover-secret.ts";
 import { windowsRefusal } from "./node-os.ts";
+import { standingAlone } from "./retire-content.ts";
 import { startingWork } from "./starting-pod.ts";
 import { tenantCopies, tenantCopiesRemoval } from "./tenant-copies.ts";
 import { unboundReason, waitingUpload } from "./unbound-claim.ts";
@@ -56,8 +57,6 @@ const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
 /** Those of a VolumeSnapshot whose content goes with it. */
 const SNAPSHOT_FINALIZERS = ["volumesnapshot-as-source-protection", "volumesnapshot-bound-protection"].map((name) => `snapshot.storage.kubernetes.io/${name}`);
-/** How external-snapshotter says on a content that its class is not to be had. */
-const CLASS_MISSING = "failed to get snapshot class";
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
 
@@ -463,16 +462,12 @@ export async function cleanUpSnapshot(deps: ExposerDeps, upload: DataUpload, end
   return (mayHaveCopies ? await tenantCopiesRemoval(deps, upload) : undefined) ?? done;
 }
 
-/**
- * A content whose VolumeSnapshot went before the two were bound is told to nobody: the snapshot controller tells the driver to delete one only for a VolumeSnapshot that is there, and one that
- * names none is deleted as it is (external-snapshotter 8.7, syncContent and shouldDelete). A driver that is not asked for it since its class is gone is asked without: a content only has of a
- * class which Secret to ask with.
- */
-function recognition({ client }: ExposerDeps, { metadata: { name = "" }, spec, status }: VolumeSnapshotContent): Work {
-  const lacksClass = spec.volumeSnapshotClassName !== undefined && status?.error?.message?.includes(CLASS_MISSING) === true;
-  if (!lacksClass && spec.volumeSnapshotRef.uid === undefined) return wait(`volume snapshot content "${name}" to be known to its driver`);
-  const alone = { volumeSnapshotRef: { uid: null, resourceVersion: null }, ...(lacksClass ? { volumeSnapshotClassName: null } : {}) };
-  return act(`have volume snapshot content "${name}" stand for itself`, () => client.patch(volumeSnapshotContents, { name }, "merge", { spec: alone }));
+/** A content whose VolumeSnapshot went before the two were bound (retire-content.ts). */
+function recognition({ client }: ExposerDeps, content: VolumeSnapshotContent): Work {
+  const { name = "" } = content.metadata;
+  const change = standingAlone(content);
+  if (change === undefined) return wait(`volume snapshot content "${name}" to be known to its driver`);
+  return act(`have volume snapshot content "${name}" stand for itself`, () => client.patch(volumeSnapshotContents, { name }, "merge", change));
 }
 
 /**
