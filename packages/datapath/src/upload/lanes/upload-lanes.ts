@@ -154,8 +154,7 @@ export class UploadLanes {
   }
 
   range(job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<RangeResult> {
-    // Holes are no work.
-    const bytes = job.to - job.from - job.holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
+    const bytes = dataBytes(job);
     this.#offeredBytes += bytes;
     this.#offeredRangeBytes += bytes;
     return this.#enqueue(job, onChunks) as Promise<RangeResult>;
@@ -257,7 +256,7 @@ export class UploadLanes {
       while (thread.ready && thread.bundles < BUNDLES_AHEAD && this.#queue.length > 0) this.#assign(thread);
     }
     // This thread works while the others are not there yet.
-    if (this.#queue.length > 0 && !this.#ownBusy && !this.#threads.some(({ ready }) => ready)) void this.#workHere();
+    if (!this.#ownBusy && this.#isForHere) void this.#workHere();
     if (!this.#isFull) for (const wake of this.#roomWanted.splice(0)) wake();
   }
 
@@ -290,10 +289,20 @@ export class UploadLanes {
     return pending;
   }
 
+  /**
+   * Whether this thread does the next of the queue, since the others are not there yet. A range that they are started for is left to them: it would keep this one from everything else,
+   * with memory of two packs, for long after they have come.
+   */
+  get #isForHere(): boolean {
+    const job = this.#queue[0]?.job;
+    if (job === undefined || this.#threads.some(({ ready }) => ready)) return false;
+    return this.#threads.length === 0 || job.kind === "files" || dataBytes(job) < THREADS_FROM_BYTES;
+  }
+
   async #workHere(): Promise<void> {
     this.#ownBusy = true;
     try {
-      while (this.#queue.length > 0 && !this.#threads.some(({ ready }) => ready)) await this.#doNext();
+      while (this.#isForHere) await this.#doNext();
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -500,6 +509,11 @@ export class UploadLanes {
   #tellAll(message: ToThread): void {
     for (const thread of this.#threads) this.#tell(thread, message);
   }
+}
+
+/** Holes are no work. */
+function dataBytes({ from, to, holes }: RangeJob): number {
+  return to - from - holes.reduce((sum, value, i) => sum + (i % 2 === 1 ? value : 0), 0);
 }
 
 function jobOf({ jobs }: Thread, id: number): Pending {
