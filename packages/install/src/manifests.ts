@@ -173,6 +173,8 @@ const NODE_AGENT_OWN_RULES: readonly Rule[] = [
   { apiGroups: [""], resources: ["events"], verbs: ["list", "watch", "create", "patch"] },
   { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get"] },
   { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots"], verbs: ["list", "watch", "create"] },
+  // Of those that it has made itself.
+  { apiGroups: ["snapshot.storage.k8s.io"], resources: ["volumesnapshots/status"], verbs: ["patch"] },
 ];
 
 /**

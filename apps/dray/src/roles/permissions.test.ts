@@ -78,7 +78,7 @@ describe("the node-agent", () => {
   it("moves data both ways, cleans up and sweeps with what it is permitted, and needs all of it", async () => {
     const clock = new VirtualClock();
     const fake = new FakeKubeClient({ clock, random: seededRandom(7) });
-    const storage = new SimulatedStorage(fake, { nodeName: "node-1", mover: "waits" });
+    const storage = new SimulatedStorage(fake, { nodeName: "node-1", mover: "waits", snapshotter: "is-busy" });
     seed(fake);
     fake.handlers.podLog = () => "the last words of a mover";
     // What an administrator lets it read of applications (docs/ceph.md).

@@ -716,6 +716,39 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
+  it("waits for no snapshot controller once its driver calls the snapshot ready", async () => {
+    const w = world({ snapshotter: "is-busy", mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"), 10);
+    const content = w.client.peek(volumeSnapshotContents, { name: KEY.name });
+    const snapshot = w.client.peek(volumeSnapshots, KEY);
+    expect(content?.spec.volumeSnapshotRef).toEqual({ namespace: NS, name: KEY.name, uid: snapshot?.metadata.uid });
+    expect(snapshot?.status).toEqual({ boundVolumeSnapshotContentName: KEY.name, readyToUse: true });
+    w.storage.options = {};
+    w.storage.nudge();
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("waits for the snapshot controller where it may not say itself that the snapshot is ready", async () => {
+    const w = world({ snapshotter: "is-busy" });
+    create(w);
+    w.client.failNext({ verb: "patchStatus" }, "KUBE_FORBIDDEN");
+    const { stop } = await agent(w);
+    await w.clock.advance(20_000);
+    expect(w.client.peek(dataUploads, KEY)?.status).toMatchObject({
+      phase: "Accepted",
+      message: `waiting for volume snapshot "${NS}/${KEY.name}" to be ready`,
+    });
+    w.storage.options = {};
+    w.storage.nudge();
+    expect((await until(w, ended)).status?.phase).toBe("Completed");
+    await stop();
+    expect(leftovers(w)).toEqual([]);
+  });
+
   it("fails with what its snapshot complains of when that never gets ready", async () => {
     const w = world({ snapshotter: "waits" });
     create(w);
@@ -882,58 +915,75 @@ describe("a DataUpload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
-  it("gets past failures of the API server at any single write", async () => {
-    const undisturbed = world();
+  /** A snapshot controller that comes to a snapshot before the agent does, and one that comes to it much later. */
+  const SNAPSHOTTERS = ["runs", "is-busy"] as const;
+  function catchesUp(w: World): void {
+    w.storage.options = {};
+    w.storage.nudge();
+  }
+
+  it.each(SNAPSHOTTERS)("gets past failures of the API server at any single write; the snapshot controller %s", async (snapshotter) => {
+    const undisturbed = world({ snapshotter });
     create(undisturbed);
     const { stop } = await agent(undisturbed);
+    await undisturbed.clock.advance(30_000);
+    catchesUp(undisturbed);
     await until(undisturbed, ended);
     await stop();
     const writes = undisturbed.client.calls.filter(isWrite).length;
     for (let failing = 1; failing <= writes; failing++) {
-      const w = world();
+      const w = world({ snapshotter });
       create(w);
       let count = 0;
       w.client.intercept = (call) => {
         if (isWrite(call) && ++count === failing) throw unavailable();
       };
       const running = await agent(w);
+      await w.clock.advance(30_000);
+      catchesUp(w);
       const result = await until(w, ended, 1000);
       await running.stop();
       expect([failing, result.status?.phase, leftovers(w)]).toEqual([failing, "Completed", []]);
     }
   });
 
-  it("ends the same when the node-agent dies after any of its writes and a new one starts", async () => {
-    const undisturbed = world();
-    create(undisturbed);
-    const { stop } = await agent(undisturbed);
-    const wanted = await until(undisturbed, ended);
-    await stop();
-    const writes = undisturbed.client.calls.filter(isWrite).length;
-    expect(writes).toBeGreaterThan(15);
-    for (let last = 0; last <= writes; last++) {
-      const w = world();
-      create(w);
-      let count = 0;
-      w.client.intercept = (call) => {
-        if (isWrite(call) && ++count > last) throw unavailable();
-      };
-      const first = await agent(w);
-      await w.clock.advance(60_000);
-      await first.stop();
-      w.client.intercept = undefined;
-      const second = await agent(w);
-      const result = await until(w, ended);
-      await second.stop();
-      const { acceptedTimestamp: _a, startTimestamp: _s, completionTimestamp: _c, path: _p, ...status } = result.status ?? {};
-      const { acceptedTimestamp: _wa, startTimestamp: _ws, completionTimestamp: _wc, path: _wp, ...wantedStatus } = wanted.status ?? {};
-      expect([last, status, leftovers(w)]).toEqual([last, wantedStatus, []]);
-    }
-  });
+  it.each(SNAPSHOTTERS)(
+    "ends the same when the node-agent dies after any of its writes and a new one starts; the snapshot controller %s",
+    async (snapshotter) => {
+      const undisturbed = world({ snapshotter });
+      create(undisturbed);
+      const { stop } = await agent(undisturbed);
+      await undisturbed.clock.advance(30_000);
+      catchesUp(undisturbed);
+      const wanted = await until(undisturbed, ended);
+      await stop();
+      const writes = undisturbed.client.calls.filter(isWrite).length;
+      expect(writes).toBeGreaterThan(15);
+      for (let last = 0; last <= writes; last++) {
+        const w = world({ snapshotter });
+        create(w);
+        let count = 0;
+        w.client.intercept = (call) => {
+          if (isWrite(call) && ++count > last) throw unavailable();
+        };
+        const first = await agent(w);
+        await w.clock.advance(60_000);
+        await first.stop();
+        w.client.intercept = undefined;
+        catchesUp(w);
+        const second = await agent(w);
+        const result = await until(w, ended);
+        await second.stop();
+        const { acceptedTimestamp: _a, startTimestamp: _s, completionTimestamp: _c, path: _p, ...status } = result.status ?? {};
+        const { acceptedTimestamp: _wa, startTimestamp: _ws, completionTimestamp: _wc, path: _wp, ...wantedStatus } = wanted.status ?? {};
+        expect([last, status, leftovers(w)]).toEqual([last, wantedStatus, []]);
+      }
+    },
+  );
 });
 
 function isWrite({ verb, resource }: { verb: string; resource: string }): boolean {
-  return ["create", "replace", "patch", "delete"].includes(verb) && resource !== "events";
+  return ["create", "replace", "patch", "patchStatus", "delete"].includes(verb) && resource !== "events";
 }
 
 function unavailable(): DrayError {

@@ -34,7 +34,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
   const moverOf = registeredMovers(deps.caches);
   const { snapshots } = deps.caches;
   const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods, snapshots });
-  const exposer = { ...deps, moverOf, snapshots, systemOf: systemsOf(deps.caches.nodes) };
+  const exposer = { ...deps, moverOf, snapshots, refused: new Set<string>(), systemOf: systemsOf(deps.caches.nodes) };
   const finder = { client: deps.client, namespace: deps.namespace, known: deps.caches.repositories };
   const repositoryOf = ({ spec, metadata }: DataUpload): RepositoryAtHand =>
     repositoryAtHand(finder, { location: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace }, metadata.creationTimestamp);

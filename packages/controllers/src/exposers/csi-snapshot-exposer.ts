@@ -20,7 +20,7 @@ import {
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
-import { hasCode } from "@drayage/base";
+import { formatTime, hasCode } from "@drayage/base";
 import {
   bytesQuantity,
   controllerReference,
@@ -57,6 +57,9 @@ const MANAGED_BY = "snapshot.storage.kubernetes.io/managed-by";
 const SNAPSHOT_GROUP = "snapshot.storage.k8s.io";
 /** Those of a VolumeSnapshot whose content goes with it. */
 const SNAPSHOT_FINALIZERS = ["volumesnapshot-as-source-protection", "volumesnapshot-bound-protection"].map((name) => `snapshot.storage.kubernetes.io/${name}`);
+/** What an agent with the permissions of before may not say, and for how long it is looked whether it is to be said. */
+const READINESS = "readiness";
+const TELL_READINESS_MS = 2_000;
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
 
@@ -157,6 +160,8 @@ async function snapshotHandover(deps: ExposerDeps, upload: DataUpload): Promise<
   }
   const kept = await keepStorageSnapshot(deps, content, source);
   if (kept !== undefined) return kept;
+  const told = snapshot === undefined ? undefined : await tellReadiness(deps, content, snapshot);
+  if (told !== undefined) return told;
   const copy = await readyCopy(deps, upload);
   if ("state" in copy) return copy;
   const next = (await unreadySource(deps, content, source)) ?? (await backupCopies(deps, upload));
@@ -300,11 +305,51 @@ async function disposeOfSource(
 }
 
 /**
+ * Binds the backup's own pair and says on its VolumeSnapshot what the driver says on the content. A snapshot controller does just that, by three requests that each wait for those of all other
+ * snapshots: whoever comes second finds nothing to do. Nobody depends on it: what this agent may not write, or the driver takes longer to say, is left to the snapshot controller.
+ */
+async function tellReadiness(deps: ExposerDeps, found: VolumeSnapshotContent, snapshot: VolumeSnapshot): Promise<Work | undefined> {
+  const { client, clock, refused = new Set() } = deps;
+  const { namespace, name = "", uid } = snapshot.metadata;
+  // What a snapshot controller complains of is its own to see to.
+  const isTold = [snapshot, deps.snapshots?.get({ namespace, name })].some((known) => known?.status?.readyToUse === true || known?.status?.error !== undefined);
+  // One without them, of Velero's node-agent, would go without its content.
+  const isHeld = SNAPSHOT_FINALIZERS.every((finalizer) => hasFinalizer(snapshot, finalizer));
+  if (isTold || !isHeld || uid === undefined || refused.has(READINESS)) return undefined;
+  const boundTo = found.spec.volumeSnapshotRef.uid;
+  if (boundTo === undefined) {
+    const bound = { spec: { volumeSnapshotRef: { uid } } };
+    return act(`bind volume snapshot content "${name}"`, () => client.patch(volumeSnapshotContents, { name }, "merge", bound));
+  }
+  const ageMs = steadyAgeMs(clock, `readiness of ${uid}`);
+  if (boundTo !== uid || ageMs > TELL_READINESS_MS) return undefined;
+  const content = found.status?.readyToUse === true ? found : await findAnew(client, volumeSnapshotContents, { name });
+  const { readyToUse, creationTime, restoreSize } = content?.status ?? {};
+  if (readyToUse !== true) return waitAlone(`volume snapshot "${namespace}/${name}" to be ready`, recheckAfterMs(ageMs));
+  const status = {
+    boundVolumeSnapshotContentName: name,
+    readyToUse,
+    ...(creationTime === undefined ? {} : { creationTime: formatTime(creationTime / 1_000_000) }),
+    ...(restoreSize === undefined ? {} : { restoreSize: bytesQuantity(BigInt(restoreSize)) }),
+  };
+  return act(`say that volume snapshot "${namespace}/${name}" is ready`, async () => {
+    try {
+      await client.patchStatus(volumeSnapshots, { namespace, name }, "merge", { metadata: { uid }, status });
+    } catch (error) {
+      if (!hasCode(error, "KUBE_FORBIDDEN")) throw error;
+      refused.add(READINESS);
+    }
+  });
+}
+
+/**
  * The backup's own VolumeSnapshot once a volume can be made from it. A provisioner refuses a claim of one that is not ready, and comes back to it after a second, after two and after four.
  */
 async function readyCopy(deps: ExposerDeps, upload: DataUpload): Promise<VolumeSnapshot | Work> {
   const { client, clock, namespace, snapshots } = deps;
   const key = { namespace, name: upload.metadata.name ?? "" };
+  const known = await client.find(volumeSnapshots, key);
+  if (known?.status?.readyToUse === true) return known;
   const watched = snapshots?.get(key);
   const copy = watched ?? (await findAnew(client, volumeSnapshots, key));
   if (copy === undefined) return failed(`volume snapshot "${namespace}/${key.name}" was made and is gone`);

@@ -37,6 +37,8 @@ export interface ExposerDeps {
   readonly config: NodeAgentConfig;
   /** VolumeSnapshots of the installation's namespace, where they are watched. */
   readonly snapshots?: Pick<Informer<VolumeSnapshot>, "get"> | undefined;
+  /** What this agent was refused, and does not try again. */
+  readonly refused?: Set<string>;
   /** The operating system of a node; undefined where that is not known. */
   readonly systemOf?: (nodeName: string) => string | undefined;
   /** The registered mover of a name, where pods of ours run it. */

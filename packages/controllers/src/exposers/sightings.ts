@@ -124,7 +124,7 @@ function nameOfMovement(movement: KubeObject): string {
   return `${movement.metadata.uid ?? ""}/${epochOf(movement)}`;
 }
 
-class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "replace" | "patch" | "delete"> {
+class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "replace" | "patch" | "patchStatus" | "delete"> {
   readonly #options: SightingsOptions;
   readonly #movement: KubeObject;
   readonly #seen: Seen;
@@ -187,6 +187,12 @@ class SeeingClient implements Pick<KubeClient, "get" | "find" | "create" | "repl
 
   async patch<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patchType: PatchType, patch: unknown, options?: WriteOptions): Promise<T> {
     const made = await this.#written(type, key, () => this.#options.client.patch(type, key, patchType, patch, options));
+    this.#note(type, key, made);
+    return made;
+  }
+
+  async patchStatus<T extends KubeObject>(type: ResourceType<T>, key: ObjectKey, patchType: PatchType, patch: unknown, options?: WriteOptions): Promise<T> {
+    const made = await this.#written(type, key, () => this.#options.client.patchStatus(type, key, patchType, patch, options));
     this.#note(type, key, made);
     return made;
   }

@@ -28,8 +28,8 @@ export interface SimulatedStorageOptions {
   readonly namespace?: string;
   /** What a mover does once it may start; by default it succeeds at once. */
   readonly mover?: "succeeds" | "fails" | "misses-files" | "waits";
-  /** Whether VolumeSnapshots get ready; one that does not says that it was tried. */
-  readonly snapshotter?: "runs" | "waits";
+  /** Whether VolumeSnapshots get ready; one that waits says that it was tried, and nothing is said by one whose snapshot controller has too much to do. */
+  readonly snapshotter?: "runs" | "waits" | "is-busy";
   /** Whether claims without a volume get one. */
   readonly provisioner?: "runs" | "waits";
   /** Whether pods come up at all. */
@@ -143,6 +143,7 @@ export class SimulatedStorage {
         client.discard(volumeSnapshotContents, keyOf(content));
         if (client.peek(volumeSnapshotContents, keyOf(content)) !== undefined) this.#letGo(content);
       } else if (snapshot !== undefined && awaitsSnapshotter(snapshot) && content.status?.readyToUse === true) {
+        if (this.options.snapshotter === "is-busy") continue;
         const { uid } = snapshot.metadata;
         const boundVolumeSnapshotContentName = content.metadata.name ?? "";
         if (this.options.snapshotter === "waits") {
