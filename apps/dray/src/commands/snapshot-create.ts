@@ -34,7 +34,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--description <text>", "what it is for")
     .option("--parallel <number>", "threads that read, hash and encrypt, as the memory budget allows; 0 for none (default: one a processor)")
     .option("--cpu <number>", "processors that the command may take, in parts of one, as 0.5 (default: all)")
-    .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
+    .option("--memory-budget <MiB>", "memory that the process may take (default: 352, or 90 % of what the container may take)")
     .option("--block", "read a block device raw")
     .option("--parent <auto|none|ID>", "which snapshot it goes on from", "auto")
     .option("--compression <name>", "compressor of file data, by Kopia's name (default: what the policy says)")

@@ -40,7 +40,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
     .option("--parallel <number>", "threads that decode and write (default: the CPUs, at most 4)")
     .option("--cpu <number>", "processors that the command may take, in parts of one, as 0.5 (default: all)")
-    .option("--memory-budget <MiB>", "memory that the process may take (default: 352)")
+    .option("--memory-budget <MiB>", "memory that the process may take (default: 352, or 90 % of what the container may take)")
     .option("--verify", "read back what was written")
     .option("--keep-going", "go on after a file that cannot be restored")
     .option("--sparse", "leave all zeros as holes, not only what was a hole")

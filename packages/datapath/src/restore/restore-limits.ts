@@ -6,13 +6,12 @@
  */
 import { availableParallelism } from "node:os";
 import { createKernels, type SystemCalls } from "@drayage/kernels";
-import { budgetTooSmall } from "../memory-budget.ts";
+import { budgetTooSmall, defaultMemoryBytes } from "../memory-budget.ts";
 import { FileWriter } from "./file-writer.ts";
 import type { RestoreContext, RestoreLimits } from "./restore-context.ts";
 import { GrowingPool, InlinePool, ThreadPool, type WritePool } from "./write-pool.ts";
 
 const MIB = 1 << 20;
-const DEFAULT_MEMORY_BYTES = 352 * MIB;
 const PROCESS_BYTES = 112 * MIB;
 const THREAD_BYTES = 32 * MIB;
 const RANGES_BYTES_MIN = 16 * MIB;
@@ -38,7 +37,7 @@ interface BudgetOptions {
 
 /** The bounds of a restore, for its budget and for what is known of its size. Throws USAGE with the least budget that would do. */
 export function restoreLimits(options: BudgetOptions): RestoreLimits {
-  const { parallel, cpu = Number.POSITIVE_INFINITY, memoryBudget = DEFAULT_MEMORY_BYTES, system, expected, root, limits, source } = options;
+  const { parallel, cpu = Number.POSITIVE_INFINITY, memoryBudget = defaultMemoryBytes(), system, expected, root, limits, source } = options;
   if (memoryBudget < LEAST_BYTES) throw budgetTooSmall(memoryBudget, { leastBytes: LEAST_BYTES, what: "a restore" });
   const left = memoryBudget - PROCESS_BYTES;
   const wanted = Math.min(parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX), Math.ceil(cpu));

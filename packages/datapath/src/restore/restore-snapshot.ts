@@ -49,7 +49,7 @@ interface RestoreOptions {
   readonly flush?: boolean;
   /** Go on after a failed entry. @default false */
   readonly keepGoing?: boolean;
-  /** Bytes that the process may take; with too few for anything it fails with USAGE. @default 352 MiB */
+  /** Bytes that the process may take; with too few for anything it fails with USAGE. @default 352 MiB, or what defaultMemoryBytes says of this container */
   readonly memoryBudget?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;

@@ -13,7 +13,6 @@ const ARENA_CHUNKS = 3.5;
 const PACKS_AHEAD_MAX = 4;
 /** Contents between two flushes: fewer make more index blobs. */
 const SESSION_CONTENTS = [128 << 10, 32 << 10] as const;
-export const DEFAULT_MEMORY_BYTES: number = 352 * MIB;
 export const THREADS_MAX = 8;
 
 export interface MemoryPlan {

@@ -30,6 +30,7 @@ import { laneBufferBytes } from "@drayage/repo/sealing-lane";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { CpuLimit } from "../cpu-limit.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
+import { defaultMemoryBytes } from "../memory-budget.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
@@ -39,7 +40,7 @@ import { CHANGE_TAGS, type ChangedBlocks } from "./changed-blocks.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { estimate } from "./estimate.ts";
 import { UploadLanes } from "./lanes/upload-lanes.ts";
-import { DEFAULT_MEMORY_BYTES, planMemory } from "./memory-plan.ts";
+import { planMemory } from "./memory-plan.ts";
 import { findParents, type ParentChoice, type Parents, staleCheckpoints } from "./parents.ts";
 import { partingFrom } from "./parting.ts";
 import { factsOf } from "./source-entry.ts";
@@ -81,7 +82,7 @@ export interface UploadSnapshotOptions {
   readonly parallel?: number;
   /** Processors that the process may take while it uploads, in parts of one. @default all */
   readonly cpu?: number;
-  /** Bytes that the process may take. @default 352 MiB */
+  /** Bytes that the process may take. @default 352 MiB, or what defaultMemoryBytes says of this container */
   readonly memoryBudget?: number;
   /** @default 5 minutes */
   readonly checkpointEveryMs?: number;
@@ -249,7 +250,7 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
 }
 
 function openLanes(
-  { repository, source, signal, memoryBudget = DEFAULT_MEMORY_BYTES, parallel = availableParallelism() }: UploadSnapshotOptions,
+  { repository, source, signal, memoryBudget = defaultMemoryBytes(), parallel = availableParallelism() }: UploadSnapshotOptions,
   kernels: Kernels,
   on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter; readonly processors: number },
 ): UploadLanes | undefined {
