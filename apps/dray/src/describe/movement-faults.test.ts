@@ -152,8 +152,13 @@ const FAULTS: readonly (readonly [string, Fault])[] = [
     "a snapshot that never gets ready",
     {
       make: () => {
+        const degraded = { readyToUse: false, error: { message: "the array is degraded" } };
+        // As the driver says it, from where the snapshot controller takes it.
+        client.mutate(volumeSnapshotContents, { name: `snapcontent-${SOURCE.name}` }, (content) => {
+          content.status = { ...content.status, ...degraded };
+        });
         client.mutate(volumeSnapshots, SOURCE, (snapshot) => {
-          snapshot.status = { ...snapshot.status, readyToUse: false, error: { message: "the array is degraded" } };
+          snapshot.status = { ...snapshot.status, ...degraded };
         });
       },
       waits: 'volume snapshot "shop/source" to be ready: the array is degraded',
