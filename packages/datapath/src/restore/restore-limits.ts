@@ -37,7 +37,7 @@ interface BudgetOptions {
 
 /** The bounds of a restore, for its budget and for what is known of its size. Throws USAGE with the least budget that would do. */
 export function restoreLimits(options: BudgetOptions): RestoreLimits {
-  const { parallel, cpu = Number.POSITIVE_INFINITY, memoryBudget = defaultMemoryBytes(), system, expected, root, limits, source } = options;
+  const { parallel, cpu = Number.POSITIVE_INFINITY, memoryBudget = defaultMemoryBytes(LEAST_BYTES), system, expected, root, limits, source } = options;
   if (memoryBudget < LEAST_BYTES) throw budgetTooSmall(memoryBudget, { leastBytes: LEAST_BYTES, what: "a restore" });
   const left = memoryBudget - PROCESS_BYTES;
   const wanted = Math.min(parallel ?? Math.min(availableParallelism(), DEFAULT_THREADS_MAX), Math.ceil(cpu));

@@ -1,6 +1,5 @@
 import { sessionBytes } from "@drayage/repo";
 import { describe, expect, it } from "vitest";
-import { defaultMemoryBytes } from "../memory-budget.ts";
 import { type MemoryNeeds, planMemory } from "./memory-plan.ts";
 
 const MIB = 1 << 20;
@@ -20,7 +19,7 @@ describe("a plan of memory", () => {
   });
 
   it("flushes more often where there is little memory, and says the least that will do", () => {
-    const { threads, sessionContents } = planMemory({ ...usual, threadsWanted: 2, budgetBytes: defaultMemoryBytes(0) });
+    const { threads, sessionContents } = planMemory({ ...usual, threadsWanted: 2, budgetBytes: 352 * MIB });
     expect(threads).toBe(2);
     expect(planMemory({ ...usual, budgetBytes: 192 * MIB }).sessionContents).toBeLessThan(sessionContents);
     expect(() => planMemory({ ...usual, budgetBytes: (least - 1) * MIB })).toThrow(

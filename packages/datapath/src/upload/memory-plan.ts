@@ -1,6 +1,6 @@
 /** How an upload divides its memory: threads, their arenas, and packs on their way. */
 import { sessionBytes } from "@drayage/repo";
-import { budgetTooSmall } from "../memory-budget.ts";
+import { budgetTooSmall, defaultMemoryBytes } from "../memory-budget.ts";
 import { leastArenaBytes } from "./lanes/job-runner.ts";
 
 const MIB = 1 << 20;
@@ -25,7 +25,8 @@ export interface MemoryPlan {
 }
 
 export interface MemoryNeeds {
-  readonly budgetBytes: number;
+  /** @default what defaultMemoryBytes says */
+  readonly budgetBytes?: number | undefined;
   readonly threadsWanted: number;
   readonly maxChunkBytes: number;
   readonly packBufferBytes: number;
@@ -40,8 +41,10 @@ export interface MemoryNeeds {
  *
  * Throws USAGE with the least that would do.
  */
-export function planMemory({ budgetBytes, threadsWanted, maxChunkBytes, packBufferBytes, packsAheadMax }: MemoryNeeds): MemoryPlan {
+export function planMemory({ budgetBytes: given, threadsWanted, maxChunkBytes, packBufferBytes, packsAheadMax }: MemoryNeeds): MemoryPlan {
   const least = leastArenaBytes(maxChunkBytes);
+  const leastBytes = BASE_BYTES + sessionBytes(Math.min(...SESSION_CONTENTS)) + least + 2 * packBufferBytes;
+  const budgetBytes = given ?? defaultMemoryBytes(leastBytes);
   const arenas = [Math.max(Math.ceil((ARENA_CHUNKS * maxChunkBytes) / MIB) * MIB, least), Math.max(2 * maxChunkBytes, least), least];
   for (let threads = Math.min(threadsWanted, THREADS_MAX); threads >= 0; threads--) {
     for (const arenaBytes of arenas) {
@@ -53,6 +56,5 @@ export function planMemory({ budgetBytes, threadsWanted, maxChunkBytes, packBuff
       }
     }
   }
-  const leastBytes = BASE_BYTES + sessionBytes(Math.min(...SESSION_CONTENTS)) + least + 2 * packBufferBytes;
   throw budgetTooSmall(budgetBytes, { leastBytes, what: "this repository" });
 }

@@ -30,7 +30,6 @@ import { laneBufferBytes } from "@drayage/repo/sealing-lane";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { CpuLimit } from "../cpu-limit.ts";
 import { type EntryProblem, ProblemList } from "../entry-problems.ts";
-import { defaultMemoryBytes } from "../memory-budget.ts";
 import { Pacer } from "../pacer.ts";
 import { atPath } from "../path-errors.ts";
 import { type DataPathProgress, type OnProgress, ProgressMeter } from "../progress.ts";
@@ -250,7 +249,7 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
 }
 
 function openLanes(
-  { repository, source, signal, memoryBudget = defaultMemoryBytes(), parallel = availableParallelism() }: UploadSnapshotOptions,
+  { repository, source, signal, memoryBudget, parallel = availableParallelism() }: UploadSnapshotOptions,
   kernels: Kernels,
   on: { readonly clock: Clock; readonly pacer: Pacer; readonly meter: ProgressMeter; readonly processors: number },
 ): UploadLanes | undefined {
