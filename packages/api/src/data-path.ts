@@ -171,6 +171,8 @@ export const MOVER_SECRET_KEYS = {
   /** Absent where the environment brings credentials (a workload identity). */
   credentials: "cloud",
   caCert: "ca.crt",
+  /** 32 random bytes, of this one movement (told-result.ts). Absent where the result of a mover is not awaited by its progress. */
+  resultKey: "result-key",
 } as const;
 
 /** Where that Secret is mounted, and the variable that says so. */

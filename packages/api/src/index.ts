@@ -10,6 +10,7 @@ export * from "./labels.ts";
 export * from "./location-secrets.ts";
 export * from "./meta.ts";
 export * from "./movers.ts";
+export * from "./told-result.ts";
 export * from "./volsync.ts";
 export * from "./volsync-mover.ts";
 export * from "./volume-snapshot-mover.ts";

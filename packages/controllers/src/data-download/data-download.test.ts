@@ -404,40 +404,43 @@ describe("a DataDownload", () => {
     expect(leftovers(w)).toEqual([]);
   });
 
-  it("ends the same when the node-agent dies after any of its writes and a new one starts", async () => {
-    const undisturbed = world();
-    undisturbed.client.seed(dataDownloads, download());
-    const { stop } = await agent(undisturbed);
-    await until(undisturbed, ended);
-    await stop();
-    const writes = undisturbed.client.calls.filter(isWrite).length;
-    expect(writes).toBeGreaterThan(12);
-    for (let last = 0; last <= writes; last++) {
-      const w = world();
-      w.client.seed(dataDownloads, download());
-      let count = 0;
-      w.client.intercept = (call) => {
-        if (isWrite(call) && ++count > last) throw new DrayError("KUBE_UNAVAILABLE", "Cannot write: injected", { context: { sent: false } });
-      };
-      const first = await agent(w);
-      await w.clock.advance(60_000);
-      await first.stop();
-      w.client.intercept = undefined;
-      const second = await agent(w);
-      const result = await until(w, ended);
-      await second.stop();
-      const target = w.client.peek(persistentVolumeClaims, TARGET);
-      const volume = w.client.peek(persistentVolumes, { name: target?.spec.volumeName ?? "" });
-      expect([
-        last,
-        result.status?.phase,
-        result.status?.progress?.totalBytes,
-        target?.status?.phase,
-        volume?.spec.persistentVolumeReclaimPolicy,
-        leftovers(w),
-      ]).toEqual([last, "Completed", 1500096, "Bound", "Delete", []]);
-    }
-  });
+  it.each(["succeeds", "tells"] as const)(
+    "ends the same when the node-agent dies after any of its writes and a new one starts, where its mover %s",
+    async (mover) => {
+      const undisturbed = world({ mover });
+      undisturbed.client.seed(dataDownloads, download());
+      const { stop } = await agent(undisturbed);
+      await until(undisturbed, ended);
+      await stop();
+      const writes = undisturbed.client.calls.filter(isWrite).length;
+      expect(writes).toBeGreaterThan(12);
+      for (let last = 0; last <= writes; last++) {
+        const w = world({ mover });
+        w.client.seed(dataDownloads, download());
+        let count = 0;
+        w.client.intercept = (call) => {
+          if (isWrite(call) && ++count > last) throw new DrayError("KUBE_UNAVAILABLE", "Cannot write: injected", { context: { sent: false } });
+        };
+        const first = await agent(w);
+        await w.clock.advance(60_000);
+        await first.stop();
+        w.client.intercept = undefined;
+        const second = await agent(w);
+        const result = await until(w, ended);
+        await second.stop();
+        const target = w.client.peek(persistentVolumeClaims, TARGET);
+        const volume = w.client.peek(persistentVolumes, { name: target?.spec.volumeName ?? "" });
+        expect([
+          last,
+          result.status?.phase,
+          result.status?.progress?.totalBytes,
+          target?.status?.phase,
+          volume?.spec.persistentVolumeReclaimPolicy,
+          leftovers(w),
+        ]).toEqual([last, "Completed", 1500096, "Bound", "Delete", []]);
+      }
+    },
+  );
 });
 
 function isWrite({ verb, resource }: { verb: string; resource: string }): boolean {

@@ -8,7 +8,7 @@ import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
 import { exposeRestore, type RepositoryAccess } from "../exposers/generic-restore-exposer.ts";
-import { successMessage } from "../exposers/hosting-pod.ts";
+import { readResultKey } from "../exposers/mover-secret.ts";
 import { systemsOf } from "../exposers/node-os.ts";
 import { cleanUpRestore, handoverOf, rebindVolume } from "../exposers/rebind-volume.ts";
 import { resticAccess } from "../exposers/restic-access.ts";
@@ -71,13 +71,10 @@ export function dataDownloadKind(deps: DataDownloadControllerDeps): MovementKind
       if ("state" in early && early.state !== "wait") return early;
       return seeing(download, (seen) => exposeRestore(seen, download, access));
     },
-    deliver: (download) => {
-      const pod = caches.pods.get({ namespace, name: download.metadata.name ?? "" });
-      const result = pod === undefined ? undefined : parseRestoreDataPathResult(successMessage(pod));
-      return seeing(download, (seen) => rebindVolume(seen, download, result?.totalBytes));
-    },
+    deliver: (download, totalBytes) => seeing(download, (seen) => rebindVolume(seen, download, totalBytes)),
     isDelivering: (download) => handoverOf(download) !== undefined,
     cleanUp: (download, _ending, endedForMs) => seeing(download, (seen) => cleanUpRestore(seen, download, endedForMs, mayHaveCopies(download))),
+    resultKey: (download) => readResultKey(sightings.client(download), namespace, download),
     parseResult: (message) => {
       const result = parseRestoreDataPathResult(message);
       if (result === undefined) return undefined;

@@ -66,12 +66,14 @@ export interface MovementKind<T extends DataMovement> {
   readonly blockedMaxMs?: number;
   /** Makes the volume readable or writable on a node: done when the mover pod runs. */
   expose(movement: T): Promise<Work>;
-  /** After the mover has ended well: hands over what it made. */
-  deliver(movement: T): Promise<Work>;
+  /** After the mover has ended well: hands over what it made, of `totalBytes` while its result is at hand. */
+  deliver(movement: T, totalBytes: number | undefined): Promise<Work>;
   /** Whether `deliver` has passed its first lasting step, so that it must be brought to its end even if the mover pod is gone. */
   isDelivering(movement: T): boolean;
   /** Takes away everything that was made on the way. `endedForMs` ago the ending was written down. */
   cleanUp(movement: T, ending: Ending, endedForMs: number): Promise<Work>;
+  /** By which its mover proves what it tells of its end before the kubelet does (told-result.ts of the api); undefined where it was given no key. */
+  resultKey(movement: T): Promise<Uint8Array | undefined>;
   /** What the mover said at its end: fields of the status, or undefined when it is not a result. */
   parseResult(
     message: string,

@@ -1,5 +1,5 @@
 /** Sees everything that `decide` needs to know about one object, and nothing else. Reads only. */
-import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, parseDataPathProgress, parseTransferDetails } from "@drayage/api";
+import { DATA_PATH_CANCELED, DRAYAGE_ANNOTATIONS, isProven, parseDataPathProgress, parseToldResult, parseTransferDetails } from "@drayage/api";
 import { dispositionOf, isDrayError, messageOf, parseTime } from "@drayage/base";
 import { type CoreEvent, formatKey, hasFinalizer, isDeleting, isOwnedBy, keyOf, type Pod, requireDuration } from "@drayage/kube";
 import { failureMessage, hasEndedWell, isDisrupted, successMessage } from "../exposers/hosting-pod.ts";
@@ -8,7 +8,7 @@ import { claimDelayMs } from "./claim-order.ts";
 import { type DataMoverClaims, finalizerFor } from "./data-movers.ts";
 import { type DataMovement, endingOf, epochOf, isTerminal, MOVEMENT_ANNOTATIONS, type MovementKind, phaseOf } from "./movement.ts";
 import { readyOf } from "./node-health.ts";
-import { type DataPath, type Loss, type MovementProgress, mayConclude, type Observed, type Role } from "./phases.ts";
+import { type DataPath, type Loss, type MovementProgress, type MoverResult, mayConclude, type Observed, type Role } from "./phases.ts";
 import type { Slots } from "./slots.ts";
 import { done, failed, type Work, wait } from "./work.ts";
 
@@ -62,7 +62,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
   const ourPod = isCurrent ? pod : undefined;
   const podNode = ourPod?.spec.nodeName;
   const strandedBy = podNode === undefined || podNode === nodeName ? undefined : lossOf(deps.caches, podNode);
-  const dataPath = dataPathOf(deps, movement, ourPod);
+  const dataPath = await dataPathOf(deps, movement, ourPod);
   const delivering = kind.isDelivering(movement);
   const endedForMs = since(ending?.at) ?? 0;
   const cancelRequested = movement.spec.cancel === true;
@@ -138,7 +138,9 @@ async function workFor<T extends DataMovement>(deps: ObserverDeps<T>, movement: 
   if (facts.role !== "owner") return undefined;
   if (facts.phase === "Accepted" && !facts.cancelRequested) return invalidSpec(movement) ?? guarded(() => kind.expose(movement));
   const isRunning = facts.phase === "InProgress" || facts.phase === "Canceling";
-  return isRunning && (facts.delivering || facts.dataPath.state === "succeeded") ? guarded(() => kind.deliver(movement)) : undefined;
+  return isRunning && (facts.delivering || facts.dataPath.state === "succeeded")
+    ? guarded(() => kind.deliver(movement, facts.dataPath.state === "succeeded" ? facts.dataPath.result.totalBytes : undefined))
+    : undefined;
 }
 
 /** A look that fails is a fact as well: otherwise no time limit would be looked at either. */
@@ -198,7 +200,7 @@ export function lossOf({ nodes, nodeHealth, agents }: LossCaches, nodeName: stri
     : { of: "agent", inMs: silentMs, why: `no node-agent has run on node "${nodeName}" for ${AGENT_DEAD_MS / 60_000} minutes` };
 }
 
-function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): DataPath {
+async function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, pod: Pod | undefined): Promise<DataPath> {
   if (pod === undefined) return { state: "absent" };
   const told = deps.caches.events.byIndex("about", formatKey(keyOf(movement)));
   const podPhase = pod.status?.phase ?? "Pending";
@@ -209,6 +211,10 @@ function dataPathOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, 
       return { state: "starting" };
     case "Running": {
       if (hasEndedWell(pod)) return successOf(deps, movement, pod);
+      // It says the same in the termination message, which is what counts where this is none.
+      const text = await toldResultOf(deps, movement, pod.metadata.uid ?? "", told);
+      const result = text === undefined ? undefined : resultOf(deps, movement, text);
+      if (result !== undefined) return { state: "succeeded", result };
       const progress = latestProgress(told, movement);
       return { state: "running", ...(progress === undefined ? {} : { progress }) };
     }
@@ -230,15 +236,27 @@ function successOf<T extends DataMovement>(deps: ObserverDeps<T>, movement: T, p
   return { state: "failed", canceled: false, message: `the mover ended without a result: its last message is ${JSON.stringify(text.slice(0, 200))}` };
 }
 
-function resultOf<T extends DataMovement>(
+/** What the pod has told of its end itself, and has proven. */
+async function toldResultOf<T extends DataMovement>(
   { kind }: ObserverDeps<T>,
   movement: T,
-  text: string,
-): { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } | undefined {
+  podUid: string,
+  told: readonly CoreEvent[],
+): Promise<string | undefined> {
+  for (const { related, message = "" } of told) {
+    const claim = related?.uid === podUid ? parseToldResult(message) : undefined;
+    // Where the key cannot be read now, the kubelet says the same in a moment.
+    const key = claim === undefined ? undefined : await kind.resultKey(movement).catch(() => undefined);
+    if (claim !== undefined && key !== undefined && isProven(key, podUid, claim)) return claim.result;
+  }
+  return undefined;
+}
+
+function resultOf<T extends DataMovement>({ kind }: ObserverDeps<T>, movement: T, text: string): MoverResult | undefined {
   const parsed = kind.parseResult(text, movement);
   if (parsed === undefined) return undefined;
   const { status, totalBytes, message } = parsed;
-  return { status: { ...status, progress: { bytesDone: totalBytes, totalBytes } }, ...(message === undefined ? {} : { message }) };
+  return { status: { ...status, progress: { bytesDone: totalBytes, totalBytes } }, totalBytes, ...(message === undefined ? {} : { message }) };
 }
 
 /** Progress never goes back, whichever of the Events comes last. A total that is not known yet stays what was reported. */

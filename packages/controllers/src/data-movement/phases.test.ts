@@ -174,10 +174,10 @@ describe("decide() of a data movement", () => {
       "wait for the mover",
     ],
     ["InProgress: a cancel is answered with Canceling", { phase: "InProgress", dataPath: running, ...canceled }, "setPhase Canceling"],
-    ["InProgress: the mover succeeded", { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {} } } }, "end Completed: "],
+    ["InProgress: the mover succeeded", { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } } }, "end Completed: "],
     [
       "InProgress: what it made is delivered first",
-      { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {} } }, work: next },
+      { phase: "InProgress", dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } }, work: next },
       "work: create the pod",
     ],
     ["InProgress: a delivery goes on without its pod", { phase: "InProgress", delivering: true, work: next }, "work: create the pod"],
@@ -208,7 +208,12 @@ describe("decide() of a data movement", () => {
     ],
     [
       "InProgress: what that mover leaves is another's to finish",
-      { phase: "InProgress", role: "heir", dataPath: { state: "succeeded", result: { status: {} } }, loss: { of: "agent", inMs: 0, why: "no node-agent" } },
+      {
+        phase: "InProgress",
+        role: "heir",
+        dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } },
+        loss: { of: "agent", inMs: 0, why: "no node-agent" },
+      },
       "inherit",
     ],
     [
@@ -218,7 +223,7 @@ describe("decide() of a data movement", () => {
     ],
     [
       "InProgress: a mover that is tied to a dead node and had ended well has ended well",
-      { phase: "InProgress", role: "heir", pinned: true, dataPath: { state: "succeeded", result: { status: {} } } },
+      { phase: "InProgress", role: "heir", pinned: true, dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } } },
       "end Completed: ",
     ],
     ["New: what nobody will ever take fails", { role: "bystander", pinned: true, ownerNode: "", astray: "its pod is gone" }, "end Failed: its pod is gone"],
@@ -226,7 +231,7 @@ describe("decide() of a data movement", () => {
     ["InProgress: movers of others know no fence", { phase: "InProgress", role: "heir", selfStarting: true }, 'end Failed: node "node-1" is not ready'],
     [
       "InProgress: a mover had ended before its node died",
-      { phase: "InProgress", role: "heir", dataPath: { state: "succeeded", result: { status: {} } } },
+      { phase: "InProgress", role: "heir", dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } } },
       "inherit",
     ],
     ["InProgress: a delivery is brought to its end by another node", { phase: "InProgress", role: "heir", delivering: true }, "inherit"],
@@ -243,7 +248,7 @@ describe("decide() of a data movement", () => {
     ],
     [
       "Canceling: it was too late, it succeeded",
-      { phase: "Canceling", ...canceled, dataPath: { state: "succeeded", result: { status: {} } } },
+      { phase: "Canceling", ...canceled, dataPath: { state: "succeeded", result: { status: {}, totalBytes: 0 } } },
       "end Completed: ",
     ],
     ["Canceling: the mover is still at it", { phase: "Canceling", ...canceled, dataPath: running }, "wait for the mover"],

@@ -38,11 +38,19 @@ export interface Loss {
   readonly why: string;
 }
 
+/** What a mover that ended well has said. */
+export interface MoverResult {
+  /** Fields of the status. */
+  readonly status: Readonly<Record<string, unknown>>;
+  readonly totalBytes: number;
+  readonly message?: string;
+}
+
 export type DataPath =
   | { readonly state: "absent" }
   | { readonly state: "starting" }
   | { readonly state: "running"; readonly progress?: MovementProgress }
-  | { readonly state: "succeeded"; readonly result: { readonly status: Readonly<Record<string, unknown>>; readonly message?: string } }
+  | { readonly state: "succeeded"; readonly result: MoverResult }
   /** `status` is what can be kept of a failure: a snapshot that lacks some entries. */
   | {
       readonly state: "failed";

@@ -1,4 +1,15 @@
-import { backupRepositories, backupStorageLocations, type DataUpload, dataUploads, LABELS, volumeSnapshotContents, volumeSnapshots } from "@drayage/api";
+import {
+  backupRepositories,
+  backupStorageLocations,
+  type DataUpload,
+  dataUploads,
+  LABELS,
+  MOVER_SECRET_KEYS,
+  proveResult,
+  type ToldResult,
+  volumeSnapshotContents,
+  volumeSnapshots,
+} from "@drayage/api";
 import { DrayError } from "@drayage/base";
 import { memoryLogger, seededRandom, settle, VirtualClock } from "@drayage/base/testing";
 import { type ConfigMap, events, keyOf, type Node, nodes, persistentVolumeClaims, persistentVolumes, pods, secrets, storageClasses } from "@drayage/kube";
@@ -395,6 +406,53 @@ describe("a DataUpload", () => {
     expect((await until(w, ended)).status?.phase).toBe("Completed");
     await stop();
     expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is completed when its mover has told and proven its end, which its kubelet says later", async () => {
+    const w = world({ mover: "tells" });
+    create(w);
+    const { stop } = await agent(w);
+    const result = await until(w, ended);
+    await stop();
+    expect(result.status).toMatchObject({
+      phase: "Completed",
+      snapshotID: "af9e484ddc77f57e45f5667014ff3f86",
+      incrementalBytes: 13,
+      progress: { bytesDone: 1500096, totalBytes: 1500096 },
+    });
+    expect(leftovers(w)).toEqual([]);
+  });
+
+  it("is not completed by what somebody says who does not know its mover's key", async () => {
+    const w = world({ mover: "waits" });
+    create(w);
+    const { stop } = await agent(w);
+    await until(w, inPhase("InProgress"));
+    const uid = w.client.peek(pods, KEY)?.metadata.uid ?? "";
+    const result = JSON.stringify({ snapshotID: "forged", totalBytes: 1, incrementalBytes: 1 });
+    const key = Buffer.from(w.client.peek(secrets, KEY)?.data?.[MOVER_SECRET_KEYS.resultKey] ?? "", "base64");
+    const say = async (podUid: string, told: ToldResult): Promise<string | undefined> => {
+      w.client.seed(events, {
+        metadata: { namespace: NS, name: `${KEY.name}.${told.proof}.${podUid}` },
+        involvedObject: { kind: "DataUpload", namespace: NS, name: KEY.name },
+        related: { kind: "Pod", namespace: NS, name: KEY.name, uid: podUid },
+        reason: "Data-Path-Progress",
+        message: JSON.stringify(told),
+      });
+      await w.clock.advance(5_000);
+      return w.client.peek(dataUploads, KEY)?.status?.phase;
+    };
+    expect(await say(uid, proveResult(new Uint8Array(32), uid, result))).toBe("InProgress");
+    expect(await say("another pod", proveResult(key, "another pod", result))).toBe("InProgress");
+    expect(await say(uid, proveResult(key, "another pod", result))).toBe("InProgress");
+    w.client.intercept = ({ verb, resource }) => {
+      if (verb === "get" && resource === "secrets") throw new DrayError("KUBE_UNAVAILABLE", "Cannot read: injected", { context: { sent: false } });
+    };
+    await say(uid, proveResult(key, uid, JSON.stringify({ snapshotID: "its own", totalBytes: 1, incrementalBytes: 1 })));
+    w.client.intercept = undefined;
+    const done = await until(w, ended);
+    await stop();
+    expect(done.status).toMatchObject({ phase: "Completed", snapshotID: "its own" });
   });
 
   it("fails when its volume snapshot never gets ready, with what the snapshot says", async () => {

@@ -9,6 +9,7 @@ import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { done, type Work } from "../data-movement/work.ts";
 import { cleanUpSnapshot, exposeSnapshot } from "../exposers/csi-snapshot-exposer.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
+import { readResultKey } from "../exposers/mover-secret.ts";
 import { systemsOf } from "../exposers/node-os.ts";
 import { Sightings } from "../exposers/sightings.ts";
 import { makesCopies } from "../exposers/tenant-copies.ts";
@@ -64,6 +65,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     isDelivering: () => false,
     cleanUp: (upload, _ending, endedForMs) =>
       sightings.look(upload, (client) => cleanUpSnapshot({ ...exposer, client }, upload, endedForMs, mayHaveCopies(upload))),
+    resultKey: (upload) => readResultKey(sightings.client(upload), deps.namespace, upload),
     parseResult: (message, upload) => {
       if (hasOwnMover(upload)) return uploadResultOf(message, upload);
       const result = parseBackupDataPathResult(message);

@@ -105,6 +105,7 @@ export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repo
       annotations: epochAnnotations(upload),
       owner: controllerReference(dataUploads, upload),
       label: LABELS.dataUpload,
+      random: deps.random,
       locationName: upload.spec.backupStorageLocation,
       repository: found,
     });

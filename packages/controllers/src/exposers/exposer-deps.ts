@@ -1,5 +1,5 @@
 import type { DataMover, VolumeSnapshot } from "@drayage/api";
-import type { Clock, Logger } from "@drayage/base";
+import type { Clock, Logger, RandomSource } from "@drayage/base";
 import type { EnvVar, Informer, KubeClient } from "@drayage/kube";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
 
@@ -30,6 +30,7 @@ export interface MoverPodSettings {
 export interface ExposerDeps {
   readonly client: KubeClient;
   readonly clock: Clock;
+  readonly random: RandomSource;
   readonly logger: Logger;
   /** Of the installation; every intermediate object is in it. */
   readonly namespace: string;

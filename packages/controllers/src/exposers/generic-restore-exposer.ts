@@ -77,6 +77,7 @@ export async function exposeRestore(deps: ExposerDeps, download: DataDownload, a
       annotations: epochAnnotations(download),
       owner,
       label: LABELS.dataDownload,
+      random: deps.random,
       locationName: download.spec.backupStorageLocation,
       ...ready,
     });

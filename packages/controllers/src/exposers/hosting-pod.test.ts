@@ -1,6 +1,6 @@
 import { LABELS } from "@drayage/api";
 import { nullLogger } from "@drayage/base";
-import { VirtualClock } from "@drayage/base/testing";
+import { seededRandom, VirtualClock } from "@drayage/base/testing";
 import type { Pod } from "@drayage/kube";
 import { FakeKubeClient } from "@drayage/kube/testing";
 import { describe, expect, it } from "vitest";
@@ -14,6 +14,7 @@ function build(config: NodeAgentConfig = {}, options: Partial<HostingPodOptions>
   const deps = {
     client: new FakeKubeClient({ clock }),
     clock,
+    random: seededRandom(1),
     logger: nullLogger,
     namespace: "velero",
     pod: { image: "i", serviceAccount: "s", ...settings },

@@ -87,6 +87,11 @@ export class Sightings {
     }
   }
 
+  /** A client that remembers, for a look that belongs to no step. */
+  client(movement: KubeObject): KubeClient {
+    return new SeeingClient(this.#options, movement, this.#of(movement)).asClient();
+  }
+
   /** This agent has claimed a movement that was new. */
   begun(movement: KubeObject): void {
     const seen = this.#of(movement);

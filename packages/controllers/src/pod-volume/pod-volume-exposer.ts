@@ -48,7 +48,7 @@ export async function exposePodVolume<T extends KubeObject>(deps: ExposerDeps, e
   const owner = controllerReference(type, movement);
   const secret = await client.find(secrets, key);
   if (secret === undefined) {
-    const built = await buildMoverSecret(client, { name, namespace, owner, label, locationName: exposure.locationName, repository });
+    const built = await buildMoverSecret(client, { name, namespace, owner, label, locationName: exposure.locationName, repository, random: deps.random });
     return act(`create secret "${namespace}/${name}"`, () => client.create(secrets, built));
   }
   const hasCache = direction === "restore" && wantsCache(deps, exposure.snapshotSize);

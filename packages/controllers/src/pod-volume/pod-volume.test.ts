@@ -111,6 +111,16 @@ describe("a PodVolumeBackup", () => {
     expect(client.peek(podVolumeBackups, { namespace: NS, name: "read" })?.metadata.finalizers).toBeUndefined();
   });
 
+  it("is completed when its mover has told and proven its end, which its kubelet says later", async () => {
+    storage.options = { nodeName: "node-1", mover: "tells" };
+    const pod = seedPod();
+    await agentOn("node-1");
+    client.seed(podVolumeBackups, backupOf(pod));
+    await pass(10_000);
+    expect(statusOf()).toMatchObject({ phase: "Completed", snapshotID: "af9e484ddc77f57e45f5667014ff3f86" });
+    expect(client.peek(pods, { namespace: NS, name: "read" })).toBeUndefined();
+  });
+
   it("has its mover's pod made while its repository gets ready, and begins when both are", async () => {
     storage.options = { nodeName: "node-1", repositories: "waits" };
     const pod = seedPod();

@@ -20,6 +20,7 @@ import { type MovementControllerDeps, startMovementController } from "../data-mo
 import { lossOf } from "../data-movement/observe.ts";
 import { done, failed, type Work } from "../data-movement/work.ts";
 import type { ExposerDeps } from "../exposers/exposer-deps.ts";
+import { readResultKey } from "../exposers/mover-secret.ts";
 import { Sightings } from "../exposers/sightings.ts";
 import { cleanUpPodVolume, exposePodVolume } from "./pod-volume-exposer.ts";
 import { KUBELET_ROOT } from "./pod-volume-path.ts";
@@ -172,6 +173,7 @@ function sharedKind(deps: PodVolumeControllerDeps, sightings: Sightings) {
     startStatus: {},
     deliver: async (): Promise<Work> => done,
     isDelivering: () => false,
+    resultKey: (movement: PodVolumeBackup | PodVolumeRestore) => readResultKey(sightings.client(movement), deps.namespace, movement),
     cleanUp: (movement: PodVolumeBackup | PodVolumeRestore): Promise<Work> =>
       sightings.look(movement, (client) => cleanUpPodVolume({ ...deps, client }, movement)),
   };

@@ -6,17 +6,20 @@ import {
   type BackupRepository,
   backupRepositories,
   DATA_PATH_CANCELED,
+  DATA_PATH_EVENTS,
   dataDownloads,
   dataUploads,
   LABELS,
+  MOVER_SECRET_KEYS,
   podVolumeBackups,
   podVolumeRestores,
+  proveResult,
   type VolumeSnapshot,
   type VolumeSnapshotContent,
   volumeSnapshotContents,
   volumeSnapshots,
 } from "@drayage/api";
-import { type KubeObject, keyOf, type Pod, persistentVolumeClaims, persistentVolumes, pods, type ResourceType } from "@drayage/kube";
+import { events, type KubeObject, keyOf, type Pod, persistentVolumeClaims, persistentVolumes, pods, type ResourceType, secrets } from "@drayage/kube";
 import type { FakeKubeClient } from "@drayage/kube/testing";
 import { CONTENT_FINALIZER } from "../backup-deletion/kept-snapshots.ts";
 import type { AnyMovement } from "../data-movement/movement.ts";
@@ -26,8 +29,8 @@ export interface SimulatedStorageOptions {
   readonly nodeName?: string;
   /** Of the installation. */
   readonly namespace?: string;
-  /** What a mover does once it may start; by default it succeeds at once. */
-  readonly mover?: "succeeds" | "fails" | "misses-files" | "waits";
+  /** What a mover does once it may start; by default it succeeds at once. One that tells has its result told and proven, and its container's end is never seen. */
+  readonly mover?: "succeeds" | "tells" | "fails" | "misses-files" | "waits";
   /** Whether VolumeSnapshots get ready; one that waits says that it was tried, and nothing is said by one whose snapshot controller has too much to do. */
   readonly snapshotter?: "runs" | "waits" | "is-busy";
   /** Whether claims without a volume get one. */
@@ -297,27 +300,41 @@ export class SimulatedStorage {
           error: '1 entry could not be read: "locked": permission denied',
         }),
       );
-    } else if (mover === "succeeds") {
-      end(
-        0,
-        JSON.stringify(
-          isUpload
-            ? {
-                snapshotID: "af9e484ddc77f57e45f5667014ff3f86",
-                emptySnapshot: false,
-                source: { byPath: path, volumeMode: "Filesystem" },
-                totalBytes: 1500096,
-                incrementalBytes: 13,
-              }
-            : { target: { byPath: path, volumeMode: "Filesystem" }, totalBytes: 1500096 },
-        ),
-      );
+    } else if (mover !== "waits") {
+      const place = { byPath: path, volumeMode: "Filesystem" };
+      const backup = { snapshotID: "af9e484ddc77f57e45f5667014ff3f86", emptySnapshot: false, source: place, totalBytes: 1500096, incrementalBytes: 13 };
+      const result = JSON.stringify(isUpload ? backup : { target: place, totalBytes: 1500096 });
+      if (mover === "tells") this.#tell(pod, movement, result);
+      else end(0, result);
     }
+  }
+
+  #tell(pod: Pod, movement: AnyMovement, result: string): void {
+    const { namespace = "", name = "", uid = "" } = pod.metadata;
+    const key = this.#client.storedAt(secrets, { namespace, name })?.data?.[MOVER_SECRET_KEYS.resultKey];
+    const event = { namespace, name: `${name}.${uid}` };
+    if (key === undefined || this.#client.storedAt(events, event) !== undefined) return;
+    this.#client.seed(events, {
+      metadata: event,
+      involvedObject: { kind: kindOf(pod), namespace, name, uid: movement.metadata.uid ?? "" },
+      related: { kind: "Pod", namespace, name, uid },
+      reason: DATA_PATH_EVENTS.progress,
+      message: JSON.stringify(proveResult(Buffer.from(key, "base64"), uid, result)),
+    });
   }
 
   #setPod(pod: Pod, status: NonNullable<Pod["status"]>): void {
     this.#patch(pods, pod, { status });
   }
+}
+
+function kindOf({ metadata: { labels = {} } }: Pod): string {
+  const kinds = [
+    [LABELS.podVolumeBackup, podVolumeBackups],
+    [LABELS.podVolumeRestore, podVolumeRestores],
+    [LABELS.dataUpload, dataUploads],
+  ] as const;
+  return kinds.find(([label]) => labels[label] !== undefined)?.[1].kind ?? dataDownloads.kind;
 }
 
 /** What a snapshotter that waits says of what it has been given. */

@@ -13,8 +13,11 @@ import {
   DRAYAGE_ANNOTATIONS,
   dataDownloads,
   dataUploads,
+  isProven,
   LABELS,
   parseBackupDataPathResult,
+  parseDataPathProgress,
+  parseToldResult,
 } from "@drayage/api";
 import { type RandomSource, systemClock } from "@drayage/base";
 import { memoryLogger, seededRandom } from "@drayage/base/testing";
@@ -330,6 +333,37 @@ describe("the built-in mover", () => {
     expect(await running).toBe(0);
     const told = client.all(events).filter(({ reason }) => reason === DATA_PATH_EVENTS.progress);
     expect(told).toMatchObject([{ ...event, message: expect.stringContaining('"phase":"done"') }]);
+  });
+
+  it("tells its result behind everything else, proven by the key of its Secret", async () => {
+    const place = location();
+    await createRepositoryService(deps()).ensure(repository(), place);
+    const secretPath = volume("secret");
+    writeFileSync(join(secretPath, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
+    writeFileSync(join(secretPath, "repository.json"), JSON.stringify({ spec: repository().spec }));
+    writeFileSync(join(secretPath, "repository-password"), "correct horse\n");
+    const key = new Uint8Array(32).fill(3);
+    writeFileSync(join(secretPath, "result-key"), key);
+    upload("first-a");
+    fill(volume("source"));
+    expect(await runDataMoverBackup({ ...run(join(folder, "source")), secretPath, podUid: "pod-1", dataUploadName: "first-a" })).toBe(0);
+    const last = client.all(events).toSorted((a, b) => Number(b.metadata.resourceVersion) - Number(a.metadata.resourceVersion))[0];
+    expect(last).toMatchObject({ reason: DATA_PATH_EVENTS.progress, related: { uid: "pod-1" } });
+    const told = parseToldResult(last?.message ?? "") ?? expect.fail("nothing was told");
+    expect(told.result).toBe(termination());
+    expect(isProven(key, "pod-1", told)).toBe(true);
+    expect(parseDataPathProgress(last?.message ?? "")).toMatchObject({ doneBytes: 300_005, details: { phase: "done" } });
+  });
+
+  it("tells nothing of the kind when entries are missing", async () => {
+    const secretPath = volume("secret");
+    writeFileSync(join(secretPath, "result-key"), new Uint8Array(32));
+    upload("first-a");
+    const transfer = { type: dataUploads, name: "first-a", run: async (): Promise<Outcome> => ({ result: { snapshotID: "a" }, problem: "one file" }) };
+    location();
+    repository();
+    expect(await runDataMover({ ...run(volume("source")), secretPath, podUid: "pod-1" }, transfer)).toBe(1);
+    expect(client.all(events).some(({ message }) => parseToldResult(message ?? "") !== undefined)).toBe(false);
   });
 
   it("ends as canceled when a cancel comes before it starts", async () => {

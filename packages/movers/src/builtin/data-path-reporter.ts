@@ -1,5 +1,5 @@
 /** Tells the node-agent how the data path goes, by Events about its object (see `data-path.ts` of the api). */
-import { DATA_PATH_EVENTS, type DataPathProgress, type TransferDetails } from "@drayage/api";
+import { DATA_PATH_EVENTS, type DataPathProgress, proveResult, type ToldResult, type TransferDetails } from "@drayage/api";
 import { type Clock, errorFields, formatTime, hasCode, type Logger, type RandomSource, randomHex } from "@drayage/base";
 import { type CoreEvent, events, type KubeClient, type KubeObject } from "@drayage/kube";
 
@@ -25,6 +25,8 @@ export interface TransferProgress {
 
 /** Progress is told this often. */
 const EVERY_MS = 1_000;
+/** Of an Event. */
+const MESSAGE_LENGTH_MAX = 1024;
 const ATTEMPTS_MAX = 5;
 const RETRY_MS = 500;
 
@@ -44,6 +46,8 @@ export class DataPathReporter {
   #latest: string | undefined;
   #told: { readonly name: string; count: number; message: string } | undefined;
   #progressDueMs = 0;
+  /** The progress that comes last, with the result. */
+  #end: string | undefined;
   #writing: Promise<void> | undefined;
   #stopTimer: (() => void) | undefined;
 
@@ -67,7 +71,14 @@ export class DataPathReporter {
     this.#pump();
   }
 
-  completed(result: string): void {
+  /** Everything is done. With a key the result is told and proven with the last of the progress, behind every other Event: whoever believes it may take this pod away. */
+  completed(result: string, key?: Uint8Array): void {
+    const { podUid } = this.#options;
+    if (key !== undefined && podUid !== undefined) {
+      this.#end = withResult(this.#latest ?? this.#told?.message ?? "{}", proveResult(key, podUid, result));
+      // What was to be told before is in it.
+      if (this.#end !== undefined) this.#latest = undefined;
+    }
     this.#tell({ reason: DATA_PATH_EVENTS.completed, type: "Normal", message: result });
   }
 
@@ -88,6 +99,7 @@ export class DataPathReporter {
     const { clock } = this.#options;
     this.#progressDueMs = 0;
     this.#tell({ reason: DATA_PATH_EVENTS.stopped, type: "Normal", message: `Data path for ${this.#name} stopped` });
+    if (this.#end !== undefined) this.#tell({ reason: DATA_PATH_EVENTS.progress, type: "Normal", message: this.#end });
     const ending = new AbortController();
     const timeout = clock.sleep(timeoutMs, ending.signal).catch(() => undefined);
     while (this.#writing !== undefined) {
@@ -192,7 +204,7 @@ export class DataPathReporter {
       },
       ...(podUid === undefined ? {} : { related: { apiVersion: "v1", kind: "Pod", namespace, name, uid: podUid } }),
       reason,
-      message: message.slice(0, 1024),
+      message: message.slice(0, MESSAGE_LENGTH_MAX),
       type,
       count: 1,
       firstTimestamp: time,
@@ -200,6 +212,13 @@ export class DataPathReporter {
       source: { component: name, host: nodeName },
     };
   }
+}
+
+/** Progress with a proven result, without what is for people where there is no room for it; undefined where there is none for the result either. */
+function withResult(progress: string, told: ToldResult): string | undefined {
+  const { details, ...numbers } = JSON.parse(progress) as DataPathProgress;
+  const [whole, short] = [JSON.stringify({ ...numbers, ...(details === undefined ? {} : { details }), ...told }), JSON.stringify({ ...numbers, ...told })];
+  return [whole, short].find(({ length }) => length <= MESSAGE_LENGTH_MAX);
 }
 
 /** The form on the wire: Velero leaves zeros out. */

@@ -69,6 +69,12 @@ export async function readMountedAccess(folder: string): Promise<RepositoryAcces
   }
 }
 
+/** The key by which this mover proves its result (told-result.ts of the api); undefined where it was given none. */
+export async function readMountedResultKey(folder: string): Promise<Uint8Array | undefined> {
+  const path = join(folder, MOVER_SECRET_KEYS.resultKey);
+  return existsSync(path) ? readFile(path) : undefined;
+}
+
 /** The access from the cluster. Throws KUBE_NOT_FOUND naming what is missing. */
 export async function loadClusterAccess(
   client: KubeClient,

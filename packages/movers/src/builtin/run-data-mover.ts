@@ -12,7 +12,7 @@ import { type DeriveFormatKey, rememberingKeys } from "@drayage/repo";
 import { DataPathReporter, type TransferProgress } from "./data-path-reporter.ts";
 import { Canceled, isSuperseded, type MovementWatch, Superseded, watchMovement } from "./movement-watch.ts";
 import { prepareRepository } from "./open-repository.ts";
-import { loadClusterAccess, type RepositoryAccess, readMountedAccess } from "./repository-access.ts";
+import { loadClusterAccess, type RepositoryAccess, readMountedAccess, readMountedResultKey } from "./repository-access.ts";
 import { progressTeller } from "./transfer-progress.ts";
 
 export interface DataMoverOptions {
@@ -115,7 +115,7 @@ export async function runDataMover<T extends MovedObject>(options: DataMoverOpti
       onProgress: progressTeller((progress) => telling.progress(progress), clock),
       fence: (before) => fence(options, { type, started: object, before, signal }),
     });
-    return end(options, telling, outcome);
+    return await end(options, telling, outcome);
   } catch (error) {
     const isCanceled = error instanceof Canceled || watch.ended.reason instanceof Canceled;
     const message = isCanceled ? `${transfer.name}: ${DATA_PATH_CANCELED}` : failure(error);
@@ -154,17 +154,27 @@ async function prepare(options: DataMoverOptions, watch: Pick<MovementWatch<unkn
   }
 }
 
-function end(options: DataMoverOptions, reporter: DataPathReporter, { result, problem }: Outcome): number {
+async function end(options: DataMoverOptions, reporter: DataPathReporter, { result, problem }: Outcome): Promise<number> {
   const text = terminationText(result, problem);
   writeTerminationMessage(options, text);
   if (problem === undefined) {
     options.logger.info("The data path completed", { result: text });
-    reporter.completed(text);
+    reporter.completed(text, await resultKeyOf(options));
     return 0;
   }
   options.logger.warn("The data path ended with some entries missing", { problem });
   reporter.failed(problem);
   return 1;
+}
+
+/** Without it the node-agent hears of the end from the kubelet, which is no failure. */
+async function resultKeyOf(options: DataMoverOptions): Promise<Uint8Array | undefined> {
+  try {
+    return await readMountedResultKey(secretFolder(options));
+  } catch (error) {
+    options.logger.warn("The key of the result cannot be read", errorFields(error));
+    return undefined;
+  }
 }
 
 /** The result within what the kubelet keeps, still JSON: what is missing is told as far as there is room. */
