@@ -56,6 +56,8 @@ export interface MovementKind<T extends DataMovement> {
   readonly startStatus: Readonly<Record<string, unknown>>;
   /** What a mover whose pod runs has to wait for yet, by what is in memory: a repository that is made meanwhile. */
   heldBy?(movement: T): string | undefined;
+  /** What a prepared one leaves a free place to, which somebody waits for. */
+  leavesPlaceTo?(movement: T): string | undefined;
   /** This agent has claimed one that was new: nothing was made for it before. */
   begun?(movement: T): void;
   /** It was concluded by this agent. */

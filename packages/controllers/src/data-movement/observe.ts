@@ -88,7 +88,7 @@ export async function observe<T extends DataMovement>(deps: ObserverDeps<T>, mov
     preparingForMs: since(movement.status?.acceptedTimestamp) ?? 0,
     prepareTimeoutMs: deps.prepareTimeoutMs,
     queueFull: deps.prepareQueueLength > 0 && deps.caches.exposing().length >= deps.prepareQueueLength,
-    slotFree: deps.slots.isFree(slotKey(kind, movement)),
+    slotFree: deps.slots.isFree(slotKey(kind, movement)) && (phase !== "Prepared" || kind.leavesPlaceTo?.(movement) === undefined),
     selfStarting,
     heldBy: phase === "Accepted" ? kind.heldBy?.(movement) : undefined,
     dataPath,

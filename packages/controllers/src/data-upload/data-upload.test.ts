@@ -5,6 +5,7 @@ import {
   dataUploads,
   LABELS,
   MOVER_SECRET_KEYS,
+  podVolumeBackups,
   proveResult,
   type ToldResult,
   volumeSnapshotContents,
@@ -421,6 +422,59 @@ describe("a DataUpload", () => {
       progress: { bytesDone: 1500096, totalBytes: 1500096 },
     });
     expect(leftovers(w)).toEqual([]);
+  });
+
+  describe("beside a PodVolumeBackup of its node, which an application waits for", () => {
+    async function started(): Promise<World & { stop(): Promise<void>; pass(ms: number): Promise<void>; has(name: string): boolean }> {
+      const w = world({ mover: "waits" });
+      const pod = w.client.seed(pods, {
+        metadata: { namespace: "notes", name: "web" },
+        spec: { nodeName: "node-1", containers: [], volumes: [{ name: "cache", emptyDir: {} }] },
+        status: { phase: "Running" },
+      });
+      w.client.seed(podVolumeBackups, {
+        metadata: { namespace: NS, name: "read" },
+        spec: {
+          backupStorageLocation: "default",
+          node: "node-1",
+          pod: { namespace: "notes", name: "web", uid: pod.metadata.uid ?? "" },
+          repoIdentifier: "",
+          uploaderType: "kopia",
+          volume: "cache",
+        },
+      });
+      const { stop } = await agent(w);
+      const pass = async (ms: number): Promise<void> => {
+        for (let left = ms; left > 0; left -= 50) {
+          await w.clock.advance(50);
+          await settle();
+        }
+      };
+      await pass(500);
+      create(w);
+      await pass(700);
+      return { ...w, stop, pass, has: (name) => w.client.peek(pods, { namespace: NS, name }) !== undefined };
+    }
+
+    it("has its mover made when that one has ended", async () => {
+      const w = await started();
+      expect([w.has("read"), w.has(KEY.name)]).toEqual([true, false]);
+      expect(w.client.peek(secrets, KEY)).toBeDefined();
+      w.storage.options = { mover: "succeeds" };
+      w.storage.nudge();
+      await w.pass(200);
+      expect(w.client.peek(podVolumeBackups, { namespace: NS, name: "read" })?.status?.phase).toBe("Completed");
+      expect(w.has(KEY.name) || ended(w.client.peek(dataUploads, KEY))).toBe(true);
+      await until(w, ended);
+      await w.stop();
+    });
+
+    it("has its mover made after a moment, whatever becomes of that one", async () => {
+      const w = await started();
+      await w.pass(1_500);
+      expect([w.has("read"), w.has(KEY.name)]).toEqual([true, true]);
+      await w.stop();
+    });
   });
 
   it("is not completed by what somebody says who does not know its mover's key", async () => {

@@ -1,10 +1,11 @@
 /** DataUpload: a volume snapshot, moved into the repository of its namespace. The engine is that of data-movement; what is special about uploads is here. */
 import { type DataUpload, dataUploads, LABELS, parseBackupDataPathResult, type VolumeSnapshot } from "@drayage/api";
-import { type Controller, source } from "@drayage/kube";
+import { type Controller, keyOf, source } from "@drayage/kube";
 import { parseMoverResult } from "@drayage/mover-sdk";
 import { type RepositoryAtHand, repositoryAtHand } from "../backup-repository/ensure-backup-repository.ts";
 import type { MovementKind } from "../data-movement/movement.ts";
 import { type MovementControllerDeps, startMovementController } from "../data-movement/movement-controller.ts";
+import { leavesPlaceTo, letsOthersGo, startsAfter, thatGaveWay } from "../data-movement/precedence.ts";
 import { registeredMovers } from "../data-movement/registered-movers.ts";
 import { done, type Work } from "../data-movement/work.ts";
 import { cleanUpSnapshot, exposeSnapshot } from "../exposers/csi-snapshot-exposer.ts";
@@ -22,7 +23,8 @@ export interface DataUploadControllerDeps extends MovementControllerDeps {
 export function startDataUploadController(deps: DataUploadControllerDeps): Controller {
   const { snapshots } = deps.caches;
   const copies = snapshots === undefined ? [] : [source(snapshots, { when: changesWhatIsAwaited })];
-  return startMovementController(deps.caches.uploads, dataUploadKind(deps), { ...deps, moreSources: copies });
+  const ahead = source(deps.caches.volumeBackups, { when: letsOthersGo, toKeys: () => thatGaveWay(deps.caches).map(keyOf) });
+  return startMovementController(deps.caches.uploads, dataUploadKind(deps), { ...deps, moreSources: [...copies, ahead] });
 }
 
 /** Of a VolumeSnapshot, which is called like the upload that it was made for: that a volume can be made from it, what is the matter with it, that it is gone. */
@@ -35,7 +37,14 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
   const moverOf = registeredMovers(deps.caches);
   const { snapshots } = deps.caches;
   const sightings = new Sightings({ ...deps, moverPods: deps.caches.pods, snapshots });
-  const exposer = { ...deps, moverOf, snapshots, refused: new Set<string>(), systemOf: systemsOf(deps.caches.nodes) };
+  const exposer = {
+    ...deps,
+    moverOf,
+    snapshots,
+    refused: new Set<string>(),
+    systemOf: systemsOf(deps.caches.nodes),
+    startsAfter: (upload: DataUpload) => startsAfter(deps, upload),
+  };
   const finder = { client: deps.client, namespace: deps.namespace, known: deps.caches.repositories };
   const repositoryOf = ({ spec, metadata }: DataUpload): RepositoryAtHand =>
     repositoryAtHand(finder, { location: spec.backupStorageLocation, volumeNamespace: spec.sourceNamespace }, metadata.creationTimestamp);
@@ -51,6 +60,7 @@ export function dataUploadKind(deps: DataUploadControllerDeps): MovementKind<Dat
     begun: (upload) => sightings.begun(upload),
     ended: (upload) => sightings.ended(upload),
     heldBy: (upload) => (hasOwnMover(upload) ? undefined : repositoryOf(upload).heldBy()),
+    leavesPlaceTo: (upload) => leavesPlaceTo(deps, upload),
     expose: async (upload) => {
       const repository = repositoryOf(upload);
       // A mover of another kind has no repository.

@@ -60,6 +60,8 @@ const SNAPSHOT_FINALIZERS = ["volumesnapshot-as-source-protection", "volumesnaps
 /** What an agent with the permissions of before may not say, and for how long it is looked whether it is to be said. */
 const READINESS = "readiness";
 const TELL_READINESS_MS = 2_000;
+/** The end of what is waited for is seen; this is for the end of the patience with it. */
+const GIVE_WAY_RECHECK_MS = 500;
 /** How long the snapshot controller and the driver may take to remove what was deleted before cleaning up goes on without it. */
 const REMOVAL_PATIENCE_MS = 60_000;
 
@@ -113,6 +115,8 @@ export async function exposeSnapshot(deps: ExposerDeps, upload: DataUpload, repo
   }
   const before = notOurs(secret, upload) ?? (await freeSource(deps, upload));
   if (before !== undefined) return before;
+  const first = deps.startsAfter?.(upload);
+  if (first !== undefined) return waitAlone(first, GIVE_WAY_RECHECK_MS);
   const wanted = await buildPod(deps, upload, claim);
   return act(`create pod "${namespace}/${name}"`, () => client.create(pods, wanted));
 }

@@ -1,4 +1,4 @@
-import type { DataMover, VolumeSnapshot } from "@drayage/api";
+import type { DataMover, DataUpload, VolumeSnapshot } from "@drayage/api";
 import type { Clock, Logger, RandomSource } from "@drayage/base";
 import type { EnvVar, Informer, KubeClient } from "@drayage/kube";
 import type { NodeAgentConfig } from "../data-movement/node-agent-config.ts";
@@ -42,6 +42,8 @@ export interface ExposerDeps {
   readonly refused?: Set<string>;
   /** The operating system of a node; undefined where that is not known. */
   readonly systemOf?: (nodeName: string) => string | undefined;
+  /** What the mover of an upload is not made beside yet. */
+  readonly startsAfter?: (upload: DataUpload) => string | undefined;
   /** The registered mover of a name, where pods of ours run it. */
   readonly moverOf?: (name: string) => DataMover | undefined;
 }
