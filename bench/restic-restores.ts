@@ -9,13 +9,10 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
-import { createServer, request } from "node:http";
-import type { AddressInfo } from "node:net";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { ensureBundle } from "../tools/bundle.ts";
+import { GATEWAY_KEYS, Gateway, PEERS_BIN } from "./counting-gateway.ts";
 
-const bin = process.env["PEERS_BIN"] ?? join(homedir(), ".cache", "drayage-peers", "bin");
 const compileCache = join(import.meta.dirname, "..", "node_modules", ".cache", "compile");
 const PROGRAMS = ["restic", "Drayage"] as const;
 const runs = Number(process.env["RUNS"] ?? 2);
@@ -35,72 +32,6 @@ interface Figures {
   readonly requests?: number;
 }
 
-/** An S3 server over the folder, and a proxy before it that counts what goes to clients. */
-class Gateway {
-  readonly address: string;
-  readonly counted: string;
-  bytes = 0;
-  requests = 0;
-  readonly #close: () => void;
-
-  private constructor(port: number, proxyPort: number, close: () => void) {
-    this.address = `http://127.0.0.1:${port}`;
-    this.counted = `http://127.0.0.1:${proxyPort}`;
-    this.#close = close;
-  }
-
-  static async start(): Promise<Gateway> {
-    const port = await freePort();
-    const server = spawn(join(bin, "versitygw"), ["--access", "user", "--secret", "password", "--port", `127.0.0.1:${port}`, "posix", root], {
-      stdio: "ignore",
-    });
-    const proxy = createServer((incoming, outgoing) => {
-      gateway.requests++;
-      const { method, headers } = incoming;
-      const onward = request({ port, host: "127.0.0.1", path: incoming.url, method, headers }, (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.on("data", (chunk: Buffer) => {
-          gateway.bytes += chunk.length;
-        });
-        answer.pipe(outgoing);
-      });
-      // A client that has what it wanted goes away.
-      onward.on("error", () => outgoing.destroy());
-      incoming.pipe(onward);
-    });
-    await new Promise<void>((done) => proxy.listen(0, "127.0.0.1", done));
-    const gateway = new Gateway(port, (proxy.address() as AddressInfo).port, () => {
-      proxy.closeAllConnections();
-      proxy.close();
-      server.kill();
-    });
-    for (let tries = 0; tries < 100; tries++) {
-      if (
-        await fetch(gateway.address).then(
-          () => true,
-          () => false,
-        )
-      )
-        return gateway;
-      await new Promise((done) => setTimeout(done, 100));
-    }
-    gateway.close();
-    throw new Error("versitygw does not answer");
-  }
-
-  close(): void {
-    this.#close();
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
 async function measure(program: Program, row: string, gateway: Gateway | undefined, entry: string): Promise<Figures> {
   const repository = row.split("-").at(-1) === "large" ? "large" : "small";
   const isPart = row.startsWith("part");
@@ -117,7 +48,7 @@ async function measure(program: Program, row: string, gateway: Gateway | undefin
     ],
   ];
   const theirs = [
-    ...[join(bin, "restic"), "-q", "--no-cache", "-r", endpoint === undefined ? join(root, repository) : `s3:${endpoint}/${repository}`],
+    ...[join(PEERS_BIN, "restic"), "-q", "--no-cache", "-r", endpoint === undefined ? join(root, repository) : `s3:${endpoint}/${repository}`],
     ...["restore", "latest", "--target", target, ...(part === undefined ? [] : ["--include", `/${part}`])],
   ];
   const before = { bytes: gateway?.bytes ?? 0, requests: gateway?.requests ?? 0 };
@@ -129,9 +60,8 @@ async function measure(program: Program, row: string, gateway: Gateway | undefin
 
 /** Runs a command under time(1). */
 async function timed(command: readonly string[]): Promise<Figures> {
-  const keys = { AWS_ACCESS_KEY_ID: "user", AWS_SECRET_ACCESS_KEY: "password", AWS_REGION: "us-east-1" };
   const child = spawn("/usr/bin/time", ["-f", "%e %U %S %M", ...command], {
-    env: { ...process.env, ...keys, RESTIC_PASSWORD: "pw", NODE_COMPILE_CACHE: compileCache },
+    env: { ...process.env, ...GATEWAY_KEYS, RESTIC_PASSWORD: "pw", NODE_COMPILE_CACHE: compileCache },
     stdio: ["ignore", "ignore", "pipe"],
   });
   let text = "";
@@ -151,7 +81,7 @@ const table = [
   "|---|---|---|---|---|---|---|---|---|",
 ];
 for (const row of rows) {
-  const gateway = row.includes("-") ? await Gateway.start() : undefined;
+  const gateway = row.includes("-") ? await Gateway.start(root) : undefined;
   const all: Record<Program, Figures[]> = { restic: [], Drayage: [] };
   try {
     for (let run = 0; run < runs; run++) {
