@@ -5,6 +5,11 @@
  *                     |· 2 ——————————|  the first chunks of a range that begins anywhere are no chunks of the object: its cuts fall in step with the true ones soon
  *   object   | a | b | c | d | e | f |  chunks of 1, and from the first cut that both have on those of 2; where there is none, what is between is cut again
  *
+ * In a run of zeros ranges are never in step: each cuts it into chunks of one length from where it came to it. But all of these chunks are one, so the object goes on with as many of its own.
+ *
+ *   range    | z | z | z | z | d |
+ *   object     | z | z | z | z'  |       wherever it is in two of them, it is at a chunk of zeros
+ *
  * With a parent of which only some parts have changed, its chunks are taken wherever the object is at one of its cuts and the chunk is not touched; ranges are around the changes:
  *
  *   parent   |  a  |   b   |    c    |  d  |
@@ -12,7 +17,7 @@
  *   object   |  a  |   b   | c' | c" |  d  |
  */
 import type { Extent } from "@drayage/kernels";
-import { ChunkList, type ContentId, directObjectId } from "@drayage/repo";
+import { ChunkList, type ContentId, directObjectId, type ObjectId } from "@drayage/repo";
 import type { BlockMap } from "./changed-blocks.ts";
 import type { RangeChunks } from "./lanes/jobs.ts";
 import type { UploadLanes } from "./lanes/upload-lanes.ts";
@@ -79,6 +84,8 @@ export class StitchedObject {
   #change: Extent | undefined;
   #wake: () => void = () => undefined;
   #failure: { readonly error: unknown } | undefined;
+  /** The chunk that a run of zeros is cut into, once one was met. */
+  #zeros: { readonly objectId: ObjectId; readonly length: number } | undefined;
   /** Where a file ended before its time. */
   #end: number;
 
@@ -108,7 +115,7 @@ export class StitchedObject {
       for (let at = this.#options.from; at < this.#end; at = this.#options.from + this.#object.totalLength) {
         if (this.#takeOfParent(at)) continue;
         await this.#readAhead(at);
-        if (!this.#takeOfRange(at)) await this.#waitOrCutAgain(at);
+        if (!this.#takeOfRange(at) && !this.#takeZeros(at)) await this.#waitOrCutAgain(at);
       }
       return this.#object;
     } finally {
@@ -149,6 +156,29 @@ export class StitchedObject {
     return false;
   }
 
+  /** A chunk of zeros, where a range has two of them from before here on: what they have between them is zeros, too. */
+  #takeZeros(at: number): boolean {
+    const zeros = this.#zeros;
+    if (zeros === undefined) return false;
+    for (const { start, chunks } of this.#ranges) {
+      if (chunks.count === 0 || at < start) continue;
+      const index = chunks.indexAt(at - start);
+      if (index + 1 >= chunks.count || [index, index + 1].some((each) => chunks.at(each).objectId !== zeros.objectId)) continue;
+      this.#object.append(zeros.objectId, zeros.length);
+      this.#options.onProgress(zeros.length, zeros.length);
+      return true;
+    }
+    return false;
+  }
+
+  /** Whether a range that is being cut may still have a chunk that begins there, or zeros that go on from there. */
+  #mayComeTo({ from, lead, start, chunks, isDone }: Range, at: number): boolean {
+    if (isDone || at < from + lead) return false;
+    if (chunks.count === 0) return true;
+    const last = chunks.at(chunks.count - 1);
+    return start + (last.objectId === this.#zeros?.objectId ? last.offset : chunks.totalLength) <= at;
+  }
+
   async #waitOrCutAgain(at: number): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
     const covering = this.#ranges.filter((range) => range.from <= at && at < range.to);
@@ -159,7 +189,7 @@ export class StitchedObject {
       if (this.#end > at) await this.#cut({ from: at, lead: 0, to: this.#end }, true);
       return;
     }
-    if (covering.some((range) => mayComeTo(range, at))) {
+    if (covering.some((range) => this.#mayComeTo(range, at))) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -188,6 +218,7 @@ export class StitchedObject {
     const onChunks = (cut: RangeChunks): void => {
       if (range.chunks.count === 0) range.start = cut.offset;
       appendChunks(range.chunks, cut);
+      this.#zeros ??= zerosOf(cut);
       this.#wake();
     };
     const job = { kind: "range", fd, from, to, lead, isOpen: !isLast, holes: within(holes, from, to), deviceBytes, direct, splitter, compressor } as const;
@@ -207,11 +238,6 @@ export class StitchedObject {
       });
     this.#running.add(done);
   }
-}
-
-/** Whether a range that is being cut may still have a chunk that begins there. */
-function mayComeTo({ from, lead, start, chunks, isDone }: Range, at: number): boolean {
-  return !isDone && at >= from + lead && (chunks.count === 0 || start + chunks.totalLength <= at);
 }
 
 interface PlannedRange {
@@ -282,6 +308,16 @@ function startOf(chunks: ChunkList, offset: number): number {
 
 function endOf({ offset, length }: Extent): number {
   return offset + length;
+}
+
+/** The chunk of zeros among those that a thread tells. */
+function zerosOf({ hashes, lengths, zeroHash }: RangeChunks): { readonly objectId: ObjectId; readonly length: number } | undefined {
+  if (zeroHash === undefined) return undefined;
+  const told = new ChunkList();
+  appendChunks(told, { hashes, lengths });
+  const objectId = directObjectId(Buffer.from(zeroHash).toString("hex") as ContentId);
+  for (const { objectId: each, length } of told) if (each === objectId) return { objectId, length };
+  return undefined;
 }
 
 /** Adds chunks as a thread tells them. */

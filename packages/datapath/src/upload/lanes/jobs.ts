@@ -75,6 +75,8 @@ export interface RangeChunks {
   readonly offset: number;
   readonly hashes: Uint8Array<ArrayBuffer>;
   readonly lengths: Uint32Array<ArrayBuffer>;
+  /** Of the chunk that a run of zeros is cut into, where there was one in the range. */
+  readonly zeroHash?: Uint8Array<ArrayBuffer> | undefined;
   readonly counts: StoreCounts;
 }
 

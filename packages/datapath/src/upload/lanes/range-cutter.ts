@@ -175,7 +175,7 @@ export class RangeCutter {
     this.#cuts = [];
     this.#stored += count;
     const counts = { hashed, known: known + stored.knownBytes, packed: stored.packedBytes, readMs: 0, workMs: 0, waitMs: 0 };
-    this.#onChunks({ offset, hashes, lengths, counts }, { workMs: performance.now() - startedMs });
+    this.#onChunks({ offset, hashes, lengths, zeroHash: this.#zeroHash, counts }, { workMs: performance.now() - startedMs });
   }
 
   /** Cuts, without those of chunks that begin in the lead: these are passed. */
@@ -206,10 +206,9 @@ export class RangeCutter {
     this.#stored += count;
     const bytes = count * length;
     this.#passed += bytes;
-    this.#onChunks(
-      { offset, hashes, lengths: new Uint32Array(count).fill(length), counts: { hashed: bytes, known: bytes, packed: 0, readMs: 0, workMs: 0, waitMs: 0 } },
-      { workMs: 0 },
-    );
+    const lengths = new Uint32Array(count).fill(length);
+    const counts = { hashed: bytes, known: bytes, packed: 0, readMs: 0, workMs: 0, waitMs: 0 };
+    this.#onChunks({ offset, hashes, lengths, zeroHash: this.#zeroHash, counts }, { workMs: 0 });
   }
 
   /** Bytes of the chunk that a run of zeros begins with. */
