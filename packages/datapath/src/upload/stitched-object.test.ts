@@ -138,6 +138,14 @@ it("reads a run of zeros once, though ranges are never in step there", async () 
   expect(read.reduce((sum, { from, to }) => sum + to - from, 0)).toBeLessThan(planned + 4 * 2 * MAX);
 });
 
+it("has shorter ranges towards the end, so that no thread is left with a long one", async () => {
+  const read: RangeJob[] = [];
+  const { rangeBytes: _, ...rest } = options(2 ** 31);
+  // It ends at once: only what is read ahead is of interest.
+  await new StitchedObject(lanesOver(noise(100, 1), read), rest).run();
+  expect(read.slice(0, 4).map(({ from }) => from / 2 ** 20)).toEqual([0, 512, 896, 1184]);
+});
+
 it("reads nothing of what has not changed", async () => {
   const data = noise(20_000, 3);
   const parent = cutFromFrontToBack(data);

@@ -35,7 +35,7 @@ export interface StitchedObjectOptions {
   readonly splitter: string;
   readonly maxChunkBytes: number;
   readonly compressor: string | undefined;
-  /** @default the object's share for each range that is cut ahead, between 256 MiB and 1 GiB */
+  /** @default the share of what is left for each range that is cut ahead, between 256 MiB and 1 GiB */
   readonly rangeBytes?: number;
   /** The object before, and what of it has changed; `from` is 0 then. */
   readonly parent?: { readonly chunks: ChunkList; readonly changed: BlockMap };
@@ -95,8 +95,7 @@ export class StitchedObject {
     this.#end = options.to;
     this.#changes = changesOf(options);
     this.#change = this.#changes.next().value;
-    const share = Math.ceil((options.to - options.from) / this.#aheadMax);
-    this.#plan = planOf({ rangeBytes: Math.min(Math.max(share, RANGE_BYTES_MIN), RANGE_BYTES_MAX), ...options });
+    this.#plan = planOf({ ...options, ahead: this.#aheadMax });
     this.#planned = this.#plan.next().value;
   }
 
@@ -247,7 +246,7 @@ interface PlannedRange {
   readonly to: number;
 }
 
-type PlanOptions = StitchedObjectOptions & { readonly rangeBytes: number };
+type PlanOptions = StitchedObjectOptions & { readonly ahead: number };
 
 function* planOf(options: PlanOptions): Generator<PlannedRange, undefined> {
   const { from, to, parent } = options;
@@ -269,12 +268,14 @@ function* planOf(options: PlanOptions): Generator<PlannedRange, undefined> {
   }
 }
 
-/** A range as several threads can cut it. */
-function* partsOf(from: number, to: number, { maxChunkBytes, splitter, to: objectEnd, rangeBytes }: PlanOptions): Generator<PlannedRange> {
+/** A range as several threads can cut it: long parts, and shorter ones towards the end, so that no thread is left with a long one while the others have nothing to do. */
+function* partsOf(from: number, to: number, { maxChunkBytes, splitter, to: objectEnd, rangeBytes, ahead }: PlanOptions): Generator<PlannedRange> {
   // Cuts at fixed places are in step from the first on.
   const lead = splitter.startsWith("FIXED-") ? 0 : LEAD_CHUNKS * maxChunkBytes;
-  const step = Math.ceil(rangeBytes / maxChunkBytes) * maxChunkBytes;
+  let step = 0;
   for (let at = from; at < to; at += step) {
+    const wanted = rangeBytes ?? Math.min(Math.max((to - at) / ahead, RANGE_BYTES_MIN), RANGE_BYTES_MAX);
+    step = Math.ceil(wanted / maxChunkBytes) * maxChunkBytes;
     const isLast = at + step >= to;
     yield { from: at, lead: at === from ? 0 : lead, to: isLast ? to : Math.min(at + step + lead + maxChunkBytes, objectEnd) };
   }
