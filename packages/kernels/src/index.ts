@@ -16,5 +16,5 @@ export { type PreparedNative, type PrepareNativeOptions, prepareNative, prepareN
 export { type ScryptParameters, scryptKey } from "./password/scrypt.ts";
 export { createSplitter, DEFAULT_SPLITTER, SPLITTERS } from "./splitter/splitters.ts";
 export { ERRNO_WITHOUT_NAME } from "./system/libc.ts";
-export { hasErrno, systemCalls } from "./system/system-calls.ts";
+export { hasErrno, isPageAligned, systemCalls } from "./system/system-calls.ts";
 export * from "./types.ts";

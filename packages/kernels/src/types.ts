@@ -112,6 +112,8 @@ export interface SystemCalls {
   dataExtents(fd: number, size: number): Extent[];
   /** Frees a range so that it reads as zeros. False where the file system cannot. */
   punchHole(fd: number, offset: number, length: number): boolean;
+  /** Finds room on the disk for a range of a file, which reads as zeros until it is written. False where the file system does no such thing. */
+  allocate(fd: number, offset: number, length: number): boolean;
   /** Extended attributes of a path itself, not of what it links to; sorted by name. Empty where there is no support. */
   listXattrs(path: RawPath): ExtendedAttribute[];
   setXattr(path: RawPath, name: string, value: Uint8Array): void;

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, link, mkdir, open, rename, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type RandomSource, randomHex, WRITE_BYTES_MAX } from "@drayage/base";
+import { DIRECT_BLOCK_BYTES, type RandomSource, randomHex, takesDirectWrites, WRITE_BYTES_MAX } from "@drayage/base";
 import { errnoOf } from "./fs-errors.ts";
 
 /** How Kopia names a file that is being written; listings pass over it. */
@@ -36,7 +36,7 @@ export async function writeFileAtomically(path: string, parts: AsyncIterable<Uin
       let written = 0;
       for await (const part of parts) {
         options.signal?.throwIfAborted();
-        let at = options.pastCache === true && written % BLOCK_BYTES === 0 ? await writePastCache(temporary, part, written, options) : 0;
+        let at = options.pastCache === true && written % DIRECT_BLOCK_BYTES === 0 ? await writePastCache(temporary, part, written, options) : 0;
         while (at < part.length) at += (await file.write(part, at, Math.min(part.length - at, WRITE_BYTES_MAX), written + at)).bytesWritten;
         written += part.length;
       }
@@ -59,22 +59,18 @@ export async function writeFileAtomically(path: string, parts: AsyncIterable<Uin
   await syncFolder(dirname(path));
 }
 
-/** File systems on a disk, by statfs(2): ext4 and XFS. Others take a direct write and copy it all the same, or ask somebody over a network to have it safe before the next. */
-const DIRECT_FILE_SYSTEMS: readonly number[] = [0xef53, 0x58465342];
 /** Smaller parts are not worth opening the file a second time. */
 const DIRECT_BYTES_MIN = 1 << 20;
 /** Of one write: a disk is kept busy, and an abort need not wait for long. */
 const DIRECT_WRITE_BYTES = 4 << 20;
-/** Offsets, lengths and memory of direct writes are multiples of it, whatever the disk. */
-const BLOCK_BYTES = 4096;
 
 /**
  * Writes the whole blocks of a part without the system's cache, and returns how many bytes that were: none where it cannot be done. Copying a pack into the cache, page by page in memory
  * that was just looked for, takes several times the processor time that the disk needs to be told of it.
  */
 async function writePastCache(path: string, part: Uint8Array, offset: number, { root, signal }: AtomicWriteOptions): Promise<number> {
-  const end = part.length - (part.length % BLOCK_BYTES);
-  if (end < DIRECT_BYTES_MIN || !DIRECT_FILE_SYSTEMS.includes((await statfs(root)).type)) return 0;
+  const end = part.length - (part.length % DIRECT_BLOCK_BYTES);
+  if (end < DIRECT_BYTES_MIN || !takesDirectWrites((await statfs(root)).type)) return 0;
   let at = 0;
   let file: FileHandle | undefined;
   try {

@@ -4,12 +4,11 @@
  * show through.
  */
 import { writeSync } from "node:fs";
-import type { SystemCalls } from "@drayage/kernels";
+import { isPageAligned, type SystemCalls } from "@drayage/kernels";
 import { atPath, hasErrno, pathError } from "../path-errors.ts";
+import { wholeBlocksOf } from "./direct-files.ts";
 import { isZero } from "./hole-map.ts";
 
-/** Direct I/O wants addresses, offsets and lengths in whole sectors; 4096 suits every device. */
-const SECTOR_BYTES = 4096;
 const STAGE_BYTES = 1 << 20;
 
 export interface DeviceDescriptors {
@@ -27,15 +26,9 @@ export class DeviceWriter {
     this.#system = system;
   }
 
-  /** How far behind a page memory should begin that is to be written at an offset, so that no copy is needed. */
-  leadOf(offset: number): number {
-    return offset % SECTOR_BYTES;
-  }
-
   /** Throws PATH_*. */
   write({ direct, buffered }: DeviceDescriptors, offset: number, data: Uint8Array, path: string): void {
-    const head = Math.min(data.length, (SECTOR_BYTES - (offset % SECTOR_BYTES)) % SECTOR_BYTES);
-    const inner = data.length - head - ((data.length - head) % SECTOR_BYTES);
+    const { head, inner } = wholeBlocksOf(offset, data.length);
     this.#writeAll(buffered, data.subarray(0, head), offset, path);
     const whole = data.subarray(head, head + inner);
     if (inner > 0 && !(isZero(whole) && this.#zero(direct, offset + head, inner, path))) this.#writeSectors(direct, whole, offset + head, path);
@@ -43,8 +36,7 @@ export class DeviceWriter {
   }
 
   #writeSectors(fd: number, sectors: Uint8Array, offset: number, path: string): void {
-    // Only memory of the system's own making begins on a page.
-    if (sectors.buffer.byteLength % SECTOR_BYTES === 0 && sectors.byteOffset % SECTOR_BYTES === 0 && !(sectors.buffer instanceof SharedArrayBuffer)) {
+    if (isPageAligned(sectors)) {
       try {
         this.#writeAll(fd, sectors, offset, path);
         return;

@@ -134,6 +134,7 @@ export class FilePlanner {
   }
 
   #addPart(task: FileTask, { offset, content }: Piece): void {
+    task.findRoom(offset + content.originalLength, this.#on.context);
     task.pending++;
     this.#plan.want(content, new PartTarget(task, offset));
   }

@@ -7,13 +7,14 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, fdatasyncSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, symlinkSync, unlinkSync, writeSync } from "node:fs";
-import { DrayError, WRITE_BYTES_MAX } from "@drayage/base";
-import type { CreateFiles, SystemCalls } from "@drayage/kernels";
+import { DIRECT_BLOCK_BYTES, DrayError, WRITE_BYTES_MAX } from "@drayage/base";
+import { type CreateFiles, isPageAligned, type SystemCalls } from "@drayage/kernels";
 import { textOfByteString } from "@drayage/repo";
 import { entryPathPrefix } from "../anchored-directory.ts";
 import { atPath, hasErrno, pathError } from "../path-errors.ts";
 import { DecodeAhead } from "./decode-ahead.ts";
 import { DeviceWriter } from "./device-writer.ts";
+import { DIRECT_STRETCH_BYTES_MIN, wholeBlocksOf } from "./direct-files.ts";
 import { type AttributeSink, applyAttributes } from "./entry-attributes.ts";
 import { HoleMap, isZero, stretchesToWrite } from "./hole-map.ts";
 import type { ContentDecoder } from "./restore-source.ts";
@@ -74,7 +75,7 @@ export class FileWriter {
   readonly #isStopped: () => boolean;
   readonly #small: SmallFiles | undefined;
   readonly #ahead: DecodeAhead | undefined;
-  /** On a page, so that what is decoded into it can go to a device as it is. */
+  /** On a page, so that what is decoded into it can go to a disk as it is. */
   #scratch: Uint8Array = new Uint8Array(0);
   #warnings: { target: number; error: PlainError }[] = [];
   #target = 0;
@@ -185,9 +186,7 @@ export class FileWriter {
       if (job.check && !this.#decoder.isGenuine(stored, id)) throw notGenuine(id);
       return stored;
     }
-    // For a device the content lies in memory as it will on the device, within a sector.
-    const isForDevice = job.targets[firstTarget * TARGET.columns + TARGET.kind] === DEVICE_PART;
-    const lead = isForDevice ? this.#device.leadOf(job.targets[firstTarget * TARGET.columns + TARGET.offset] ?? 0) : 0;
+    const lead = leadOf(job.targets, firstTarget * TARGET.columns);
     const scratch = room ?? this.#scratchOf(Math.max(length, originalLength) + lead).subarray(lead);
     const plain = this.#decoder.decode(stored, { id, pack: job.pack, originalLength, form: numbers[row + CONTENT.form] ?? 0 }, scratch);
     if (job.check && !this.#decoder.isGenuine(plain, id)) throw notGenuine(id);
@@ -213,7 +212,7 @@ export class FileWriter {
     }
     const extras = job.extras.get(target) ?? noExtras;
     if (kind === PART) {
-      this.#writeData(place, offset, plain, extras, name);
+      this.#writeData(place, offset, plain, extras, name, job.targets[row + TARGET.mode]);
       if (this.#options.verify) parts.push({ target, fd: place, offset, length: plain.length, digest: digestOf(plain) });
       return;
     }
@@ -268,14 +267,15 @@ export class FileWriter {
     makeSymlink(this.#sink, { at, where, overwrite: this.#options.overwrite }, plain, attributes, extras.xattrs ?? []);
   }
 
-  #writeData(fd: number, offset: number, plain: Uint8Array, extras: TargetExtras, where: string): void {
+  /** `direct` is a second descriptor of the file, for writes past the cache, or -1. */
+  #writeData(fd: number, offset: number, plain: Uint8Array, extras: TargetExtras, where: string, direct = -1): void {
     if (!this.#options.sparse && extras.holes === undefined) {
-      writeAt(fd, plain, offset, where);
+      writeStretch(fd, direct, plain, offset, where);
       return;
     }
     const holes = new HoleMap(extras.holes ?? []);
     if ((this.#options.sparse || holes.covers(offset, plain.length)) && this.#allZero(plain)) return;
-    for (const stretch of stretchesToWrite(offset, plain, holes, this.#options.sparse)) writeAt(fd, stretch.bytes, stretch.offset, where);
+    for (const stretch of stretchesToWrite(offset, plain, holes, this.#options.sparse)) writeStretch(fd, direct, stretch.bytes, stretch.offset, where);
   }
 
   /** One content of zeros may be wanted for every stretch of a hole: it is looked at once. */
@@ -359,6 +359,29 @@ export function removeQuietly(at: Buffer): void {
   } catch {
     // Nothing more can be done about it.
   }
+}
+
+/** How far behind a page memory should begin for the first place of a content: it then lies in memory as it will on the disk, within a block, and can go there from where it is. */
+function leadOf(targets: Float64Array, row: number): number {
+  const kind = targets[row + TARGET.kind];
+  return kind === DEVICE_PART || kind === PART ? (targets[row + TARGET.offset] ?? 0) % DIRECT_BLOCK_BYTES : 0;
+}
+
+/** Writes whole blocks past the cache where that can be done, and what is left at the ends through it. */
+function writeStretch(fd: number, direct: number, bytes: Uint8Array, offset: number, path: string): void {
+  const { head, inner } = wholeBlocksOf(offset, bytes.length);
+  let end = 0;
+  if (direct >= 0 && inner >= DIRECT_STRETCH_BYTES_MIN && isPageAligned(bytes.subarray(head))) {
+    writeAt(fd, bytes.subarray(0, head), offset, path);
+    end = head;
+    try {
+      while (end < head + inner) end += writeSync(direct, bytes, end, head + inner - end, offset + end);
+    } catch (error) {
+      // What the disk does not take so goes through the cache.
+      if (!hasErrno(error, "EINVAL")) throw pathError("write", path, error);
+    }
+  }
+  writeAt(fd, bytes.subarray(end), offset + end, path);
 }
 
 function writeAt(fd: number, bytes: Uint8Array, offset: number, path: string): void {

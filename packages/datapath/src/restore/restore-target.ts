@@ -5,14 +5,18 @@
 import { closeSync, ftruncateSync } from "node:fs";
 import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { atPath } from "../path-errors.ts";
+import { openDirect } from "./direct-files.ts";
 import { type AttributeSink, type Attributes, applyAttributes } from "./entry-attributes.ts";
 import { createFile, removeExisting, removeQuietly } from "./file-writer.ts";
 import { HoleMap } from "./hole-map.ts";
 import type { JobTarget } from "./planned-transfer.ts";
+import type { RestoreContext } from "./restore-context.ts";
 import type { ContentRef, RestoreEntry } from "./restore-source.ts";
 import { DEVICE_PART, LINK, PART, TARGET, type TargetExtras, WHOLE_FILE } from "./write-job.ts";
 
 const NS_PER_S = 1_000_000_000n;
+/** A file system takes milliseconds to find so much; all of a huge file at once would hold up everything else. */
+const ROOM_STEP_BYTES = 1 << 30;
 
 /** A directory on its way: given its attributes when its listing was walked and nothing below it is under way. */
 export interface DirectoryNode {
@@ -38,6 +42,9 @@ export class FileTask {
   /** Why, once it failed. */
   error: unknown;
   #fd: number | undefined;
+  #direct: number | undefined;
+  /** How much of the file there is room for on the disk, where that is found beforehand. */
+  #roomEnd = 0;
   #holes: HoleMap | undefined;
 
   constructor(node: DirectoryNode, entry: RestoreEntry, path: string) {
@@ -52,6 +59,11 @@ export class FileTask {
 
   get fd(): number {
     return this.#fd ?? -1;
+  }
+
+  /** A second descriptor, for writes past the system's cache, or -1. */
+  get directFd(): number {
+    return this.#direct ?? -1;
   }
 
   get where(): string {
@@ -73,6 +85,22 @@ export class FileTask {
     const fd = createFile(at, this.where);
     this.#fd = fd;
     atPath("write", this.where, () => ftruncateSync(fd, this.entry.size));
+    this.#direct = openDirect(fd, this.entry.size);
+  }
+
+  /**
+   * Finds room for what is written up to `end`, some at a time, where all of it is written past the cache. Into room that is there several threads write side by side; each write that has to
+   * find its own keeps the others from the file, and leaves it in more pieces.
+   */
+  findRoom(end: number, { system, sparse }: Pick<RestoreContext, "system" | "sparse">): void {
+    if (this.#direct === undefined || end <= this.#roomEnd || sparse || this.entry.holes !== undefined) return;
+    const from = this.#roomEnd;
+    this.#roomEnd = Math.min(this.entry.size, Math.max(end, from + ROOM_STEP_BYTES));
+    try {
+      system.allocate(this.fd, from, this.#roomEnd - from);
+    } catch {
+      // Writing goes without it, and says what is wrong if something is.
+    }
   }
 
   /** Gives the file its attributes and closes it. Throws PATH_*; the file is then still open. */
@@ -80,16 +108,20 @@ export class FileTask {
     if (this.#fd === undefined) return;
     const { entry, path, where } = this;
     applyAttributes(sink, { at: this.node.directory.child(entry.name), path, where, fd: this.#fd }, entry, entry.xattrs ?? []);
-    closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#close();
   }
 
   /** Removes what is half written. */
   remove(): void {
     if (this.#fd === undefined) return;
-    closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#close();
     removeQuietly(this.node.directory.child(this.entry.name));
+  }
+
+  #close(): void {
+    for (const fd of [this.#direct, this.#fd]) if (fd !== undefined) closeSync(fd);
+    this.#direct = undefined;
+    this.#fd = undefined;
   }
 }
 
@@ -138,6 +170,7 @@ export class PartTarget implements RestoreTarget {
   encode(numbers: Float64Array, row: number): string {
     numbers[row + TARGET.kind] = PART;
     numbers[row + TARGET.place] = this.task.fd;
+    numbers[row + TARGET.mode] = this.task.directFd;
     numbers[row + TARGET.offset] = this.#offset;
     return this.task.where;
   }

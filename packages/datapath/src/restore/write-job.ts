@@ -17,7 +17,7 @@ export const TARGET = { kind: 0, place: 1, offset: 2, mode: 3, uid: 4, length: 4
 export const WHOLE_FILE = 0;
 /** A symbolic link, whose target the content is. */
 export const LINK = 1;
-/** A stretch of an open file. */
+/** A stretch of an open file. `mode` is a second descriptor, which writes past the system's cache, or -1 (direct-files.ts). */
 export const PART = 2;
 /** A stretch of a block device: zeros are written, too. `mode` is a second descriptor, without direct I/O. */
 export const DEVICE_PART = 3;

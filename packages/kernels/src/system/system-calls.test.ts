@@ -1,9 +1,9 @@
-import { closeSync, ftruncateSync, lstatSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, lstatSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { utf8 } from "@drayage/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { hasErrno, systemCalls } from "./system-calls.ts";
+import { hasErrno, isPageAligned, systemCalls } from "./system-calls.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -50,6 +50,20 @@ describe("system calls", () => {
     });
   });
 
+  it("find room for a range, which reads as zeros, and say where there can be none", () => {
+    withFile("room", (fd) => {
+      expect(systemCalls.allocate(fd, 4096, 1 << 20)).toBe(true);
+      const { size, blocks } = fstatSync(fd);
+      expect(size).toBe(4096 + (1 << 20));
+      expect(blocks * 512).toBeGreaterThanOrEqual(1 << 20);
+      expect(readFileSync(join(folder, "room")).every((byte) => byte === 0)).toBe(true);
+      expect(() => systemCalls.allocate(fd, 0, 0)).toThrow("EINVAL");
+    });
+    const inProc = openSync("/proc/self/oom_score_adj", "r+");
+    expect(systemCalls.allocate(inProc, 0, 4096)).toBe(false);
+    closeSync(inProc);
+  });
+
   it("set, list and remove extended attributes, sorted, also on a path that is not UTF-8", () => {
     const path = Buffer.concat([utf8(`${folder}/caf`), Uint8Array.of(0xe9)]);
     writeFileSync(path, "");
@@ -91,6 +105,7 @@ describe("system calls", () => {
     await expect(systemCalls.syncFs(-1)).rejects.toMatchObject({ code: "PATH_IO", context: { errno: "EBADF" } });
     const buffer = systemCalls.alignedBuffer(100_000);
     expect([buffer.length, buffer.byteOffset]).toEqual([100_000, 0]);
+    expect([buffer, buffer.subarray(4096), buffer.subarray(1), new Uint8Array(8192)].map(isPageAligned)).toEqual([true, true, false, false]);
   });
 
   it("name what failed, on what, and the errno", () => {

@@ -1,10 +1,11 @@
 import { asBuffer, compareBytes, compareUtf8, DrayError, fromUtf8, isDrayError, utf8 } from "@drayage/base";
 import type { ExtendedAttribute, Extent, RawPath, SystemCalls } from "../types.ts";
-import { createArena, WASM_PAGE_BYTES } from "../wasm/instance.ts";
+import { createArena, isArena, WASM_PAGE_BYTES } from "../wasm/instance.ts";
 import { dataExtentsBy, SEEK_DATA } from "./data-extents.ts";
 import { libc, systemError } from "./libc.ts";
 
 const FALLOC_KEEP_SIZE_AND_PUNCH_HOLE = 0x01 | 0x02;
+const PAGE_BYTES = 4096;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 /** `_IOR(0x12, 114, size_t)`, the same on x64 and arm64. */
@@ -19,6 +20,12 @@ export const systemCalls: SystemCalls = {
   punchHole(fd, offset, length) {
     if (libc().fallocate(fd, FALLOC_KEEP_SIZE_AND_PUNCH_HOLE, offset, length) === 0) return true;
     const error = systemError("punch a hole in", `fd ${fd}`);
+    if (error.code === "NOT_SUPPORTED") return false;
+    throw error;
+  },
+  allocate(fd, offset, length) {
+    if (libc().fallocate(fd, 0, offset, length) === 0) return true;
+    const error = systemError("find room for", `fd ${fd}`);
     if (error.code === "NOT_SUPPORTED") return false;
     throw error;
   },
@@ -64,6 +71,11 @@ export const systemCalls: SystemCalls = {
     return new Uint8Array(createArena(pages), 0, bytes);
   },
 };
+
+/** Whether bytes begin where direct I/O can take them from: on a page of memory that `alignedBuffer` gave. */
+export function isPageAligned({ buffer, byteOffset }: Uint8Array): boolean {
+  return byteOffset % PAGE_BYTES === 0 && isArena(buffer);
+}
 
 function dataExtents(fd: number, size: number): Extent[] {
   const { lseek } = libc();
