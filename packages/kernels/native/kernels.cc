@@ -856,6 +856,17 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 
 namespace {
 
+// adviseHugePages(memory): asks for large pages behind memory that begins on a page. It is as good without them, so that nobody hears whether it gets any.
+napi_value adviseHugePages(napi_env env, napi_callback_info info) {
+  Arguments args(env, info, 1);
+  const Bytes memory = args.bytes(0);
+  if (!args.ok()) return nullptr;
+#ifdef MADV_HUGEPAGE
+  madvise(memory.data, memory.length, MADV_HUGEPAGE);
+#endif
+  return nullptr;
+}
+
 // ---------------------------------------------------------------------------------------------------------------- module
 
 bool define(napi_env env, napi_value on, const char* name, napi_callback call, const Vectors* vectors) {
@@ -892,7 +903,7 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
                     define(env, exports, "compareDirectory", compareDirectory, vectors) &&
                     define(env, exports, "compareDirectoriesAside", compareDirectoriesAside, vectors) &&
-                    define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
+                    define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "adviseHugePages", adviseHugePages, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);
 #ifdef WITH_SCRYPT

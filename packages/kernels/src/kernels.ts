@@ -50,13 +50,21 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     aes256Ctr: createAes256Ctr(addon),
     compressor: (name) => withNativeZstd(compressorByName(name), addon),
     compressorByHeader: (headerId) => withNativeZstd(compressorByHeader(headerId), addon),
-    system: systemCalls,
+    system: addon === undefined ? systemCalls : { ...systemCalls, alignedBuffer: (bytes) => inLargePages(addon, systemCalls.alignedBuffer(bytes)) },
     files: addon === undefined ? portableFiles(systemCalls) : nativeFiles(addon),
     findKeys: addon === undefined ? undefined : nativeFindKeys(addon),
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
     openSealed: addon === undefined ? undefined : nativeOpenSealed(addon),
     info,
   };
+}
+
+/** What is smaller would mostly be a part of one such page. */
+const LARGE_PAGES_FROM_BYTES = 4 << 20;
+
+function inLargePages(addon: NativeAddon, memory: Uint8Array): Uint8Array {
+  if (memory.length >= LARGE_PAGES_FROM_BYTES) addon.adviseHugePages(memory);
+  return memory;
 }
 
 /** SHA-256 of many ranges side by side, as the addon's `sha256Ranges`. Undefined where that gains nothing: without the addon, and without vectors. */

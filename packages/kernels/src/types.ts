@@ -125,7 +125,7 @@ export interface SystemCalls {
   makeNode(path: RawPath, mode: number, major: number, minor: number): void;
   /** Resolves when the file system that holds the open file has written everything; what failed in the background since it was opened is an error here. */
   syncFs(fd: number): Promise<void>;
-  /** Memory aligned for direct I/O. */
+  /** Memory aligned for direct I/O. Of the kernels of a thread, much of it lies in large pages, where the addon and the system have them. */
   alignedBuffer(bytes: number): Uint8Array;
 }
 

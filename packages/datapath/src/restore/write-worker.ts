@@ -1,6 +1,6 @@
 /** A thread that decodes and writes: one job after the other, in the order in which they come. */
 import { parentPort, workerData } from "node:worker_threads";
-import { createKernels, systemCalls } from "@drayage/kernels";
+import { createKernels } from "@drayage/kernels";
 import { CpuLimit } from "../cpu-limit.ts";
 import { FileWriter, type WriterOptions } from "./file-writer.ts";
 import type { CreateDecoder, DecoderModule } from "./restore-source.ts";
@@ -18,8 +18,8 @@ async function start(): Promise<void> {
   const { createDecoder } = (await import(decoder.module)) as { readonly createDecoder: CreateDecoder };
   const flag = new Int32Array(stop);
   const limit = new CpuLimit(options.processors ?? Number.POSITIVE_INFINITY);
-  const { createFiles } = await createKernels();
-  const writer = new FileWriter(await createDecoder(decoder.options), options, systemCalls, () => Atomics.load(flag, 0) !== 0, createFiles);
+  const { createFiles, system } = await createKernels();
+  const writer = new FileWriter(await createDecoder(decoder.options), options, system, () => Atomics.load(flag, 0) !== 0, createFiles);
   parentPort?.on("message", ({ id, job }: { readonly id: number; readonly job: WriteJob }) => {
     for (let restMs = limit.restMs(); restMs > 0 && Atomics.load(flag, 0) === 0; restMs = limit.restMs()) Atomics.wait(flag, 0, 0, restMs);
     const result = writer.run(job);

@@ -126,6 +126,8 @@ export interface NativeAddon extends NativeLoops {
   ): boolean;
   /** Many of them in a thread of Node's pool: batch/batch-files.ts. */
   compareDirectoriesAside(calls: readonly Parameters<NativeAddon["compareDirectory"]>[], states: Int32Array): Promise<void>;
+  /** Asks the system for large pages behind memory that begins on a page: fewer to find, to clear and to look up. Does nothing where there are none. */
+  adviseHugePages(memory: Uint8Array): void;
   /** batch/find-keys.ts. */
   findKeys(
     keys: Uint8Array,
