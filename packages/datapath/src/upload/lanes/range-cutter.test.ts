@@ -120,3 +120,26 @@ it("keeps memory for direct reads on blocks while chunks end anywhere", async ()
   expect(bytes).toBe(data.length);
   expect(Buffer.concat(stored).equals(data)).toBe(true);
 });
+
+it("stores as many chunks at a time as are hashed side by side, where the arena does not hold as many again", async () => {
+  // Chunks of 32 bytes, of which the arena holds fourteen; then of 8, of which it holds fifty-six.
+  for (const [filling, turn, length] of [
+    [1, 8, 32],
+    [0xff, 48, 8],
+  ] as const) {
+    const turns: number[] = [];
+    const stored: Uint8Array[] = [];
+    const cutter = new RangeCutter(lane(stored), new Uint8Array(28 * 16), {
+      ...{ createSplitter: () => new MarkerSplitter(), compressor: undefined, aligned: false, from: 0, lead: 0 },
+      onChunks: ({ lengths }) => void turns.push(lengths.length),
+    });
+    for (let at = 0; at < 96 * length; at += 16) {
+      const { arena, at: to } = await cutter.reserve(16);
+      arena.fill(filling, to, to + 16);
+      cutter.take(16);
+    }
+    await cutter.finish(false);
+    expect(new Set(turns)).toEqual(new Set([turn]));
+    expect(Buffer.concat(stored).length).toBe(96 * length);
+  }
+});

@@ -10,6 +10,8 @@ import type { SealingLane } from "@drayage/repo/sealing-lane";
 import type { RangeChunks, StoreCounts } from "./jobs.ts";
 
 const BLOCK_BYTES = 4096;
+/** The most messages that the hash takes at a time, with the widest vectors. */
+const HASHED_SIDE_BY_SIDE = 8;
 /** Of a run of zeros that reaches a chunk under way, so much is filled in at a time. */
 const ZEROS_AT_ONCE = 1 << 20;
 /** Of a hole of terabytes, so many chunks are told at a time. */
@@ -67,7 +69,7 @@ export class RangeCutter {
   async reserve(bytes: number): Promise<{ readonly arena: Buffer; readonly at: number }> {
     const at = this.#aligned ? Math.ceil(this.#end / BLOCK_BYTES) * BLOCK_BYTES : this.#end;
     // Aligned memory is wanted only where what is there ends on a block: pieces are whole blocks, so it does after the move.
-    if (at !== this.#end || this.#arena.length - this.#end < bytes) {
+    if (at !== this.#end || this.#arena.length - this.#end < bytes || this.#isWholeTurn(bytes)) {
       await this.#store();
       this.#moveToFront();
     }
@@ -118,6 +120,18 @@ export class RangeCutter {
     else if (this.#end > boundary || (this.#stored === 0 && this.#cuts.length === 0)) this.#cuts.push(this.#end);
     await this.#store();
     this.#splitter.reset();
+  }
+
+  /**
+   * Whether the chunks that are there keep all lanes of the hash busy, and there is no room for as many again: of thirteen chunks of one length the last five would take as long as eight.
+   * Long chunks never come to so many.
+   */
+  #isWholeTurn(pieceBytes: number): boolean {
+    const count = this.#cuts.length;
+    if (count === 0 || count % HASHED_SIDE_BY_SIDE !== 0) return false;
+    const boundary = this.#boundary();
+    const turnBytes = ((boundary - this.#start) / count) * HASHED_SIDE_BY_SIDE;
+    return this.#arena.length - boundary < turnBytes + pieceBytes;
   }
 
   /** Where the chunk under way begins. */
