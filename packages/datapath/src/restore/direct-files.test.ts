@@ -85,8 +85,17 @@ describe("a writer", () => {
     isGenuine: () => true,
   };
 
-  /** Writes one content to each of these places. */
-  function written(plain: Uint8Array, places: readonly { readonly fd: number; readonly direct: number; readonly offset: number }[]): WriteResult {
+  interface Place {
+    readonly fd: number;
+    readonly direct: number;
+    readonly offset: number;
+  }
+
+  const writer = (system: SystemCalls = systemCalls): FileWriter =>
+    new FileWriter(decoder, { overwrite: false, sparse: false, verify: false }, system, () => false);
+
+  /** One content that is wanted in each of these places. */
+  function jobOf(plain: Uint8Array, places: readonly Place[]): WriteJob {
     const contents = new Float64Array(CONTENT.columns);
     contents.set([0, plain.length, plain.length, 0, places.length]);
     const targets = new Float64Array(TARGET.columns * places.length);
@@ -98,9 +107,23 @@ describe("a writer", () => {
       targets[row + TARGET.offset] = offset;
     }
     const names = places.map(() => "file");
-    const job: WriteJob = { bytes: plain, pack: "p", contents, contentIds: ["id"], targets, names, directories: [], extras: new Map(), check: false };
-    return new FileWriter(decoder, { overwrite: false, sparse: false, verify: false }, systemCalls, () => false).run(job);
+    return { bytes: plain, pack: "p", contents, contentIds: ["id"], targets, names, directories: [], extras: new Map(), check: false };
   }
+
+  const written = (plain: Uint8Array, places: readonly Place[]): WriteResult => writer().run(jobOf(plain, places));
+
+  it("takes memory for long contents once, whatever their lengths", () => {
+    const taken: number[] = [];
+    const alignedBuffer = (bytes: number): Uint8Array => {
+      taken.push(bytes);
+      return systemCalls.alignedBuffer(bytes);
+    };
+    const fd = opened("file");
+    const longer = writer({ ...systemCalls, alignedBuffer });
+    for (const length of [1000, 2 * MIB, 5 * MIB, 8 * MIB]) longer.run(jobOf(new Uint8Array(length), [{ fd, direct: -1, offset: 4095 }]));
+    expect(taken).toEqual([MIB, 9 * MIB]);
+    closeSync(fd);
+  });
 
   it("gives whole blocks of long stretches to the second descriptor, and the ends to the first", () => {
     const plain = patternBytes(2 * MIB + 4321, 1);

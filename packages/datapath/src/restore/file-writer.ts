@@ -46,6 +46,8 @@ export interface WriterOptions {
 export const LINK_BYTES_MAX = 4096;
 const NS_PER_S = 1_000_000_000n;
 const SCRATCH_STEP_BYTES = 1 << 20;
+/** A content of 8 MiB, and what it has around it. */
+const LONG_SCRATCH_BYTES = 9 << 20;
 const noExtras: TargetExtras = {};
 
 interface WrittenPart {
@@ -194,7 +196,11 @@ export class FileWriter {
   }
 
   #scratchOf(length: number): Uint8Array {
-    if (this.#scratch.length < length) this.#scratch = this.#sink.system.alignedBuffer(Math.ceil(length / SCRATCH_STEP_BYTES) * SCRATCH_STEP_BYTES);
+    if (this.#scratch.length < length) {
+      const bytes = Math.ceil(length / SCRATCH_STEP_BYTES) * SCRATCH_STEP_BYTES;
+      // What is outgrown stays until the collector comes: where contents are long, one of the usual largest will follow. Pages that nothing was written to are none.
+      this.#scratch = this.#sink.system.alignedBuffer(bytes > SCRATCH_STEP_BYTES ? Math.max(bytes, LONG_SCRATCH_BYTES) : bytes);
+    }
     return this.#scratch;
   }
 
