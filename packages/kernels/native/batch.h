@@ -139,6 +139,24 @@ struct ZstdContext {
 };
 thread_local ZstdContext zstdContext;
 
+// One frame with the size of its content; its length, or 0 when it does not fit.
+size_t compressFrame(Bytes data, int level, uint8_t* out, size_t room) {
+  ZstdContext& own = zstdContext;
+  if (own.context == nullptr) own.context = zstd().newContext();
+  if (own.context == nullptr) return 0;
+  const size_t length = zstd().compress(own.context, out, room, data.data, data.length, level);
+  return zstd().isError(length) != 0 ? 0 : length;
+}
+
+bool expandsTo(Bytes frame, Bytes data) {
+  ZstdContext& own = zstdContext;
+  if (own.expander == nullptr) own.expander = zstd().newExpander();
+  if (own.plain.size() < data.length) own.plain.resize(data.length);
+  if (own.expander == nullptr || data.length == 0) return false;
+  const size_t length = zstd().expand(own.expander, own.plain.data(), data.length, frame.data, frame.length);
+  return zstd().isError(length) == 0 && length == data.length && std::memcmp(own.plain.data(), data.data, length) == 0;
+}
+
 // zstdCompress(data, level, out, at): one frame with the size of its content, written to `out` from `at` on; its length, or 0 when it does not fit.
 napi_value zstdCompress(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 4);
@@ -149,13 +167,7 @@ napi_value zstdCompress(napi_env env, napi_callback_info info) {
   if (args.ok() && !zstd().complete) args.fail("this Node has no zstd to share");
   if (args.ok() && overlap(data.data, data.length, out.data + at, out.length - at)) args.fail("what is compressed would overwrite its own source");
   if (!args.ok()) return nullptr;
-  if (zstdContext.context == nullptr) zstdContext.context = zstd().newContext();
-  if (zstdContext.context == nullptr) {
-    args.fail("zstd has no memory");
-    return nullptr;
-  }
-  const size_t length = zstd().compress(zstdContext.context, out.data + at, out.length - at, data.data, data.length, level);
-  return numberValue(env, zstd().isError(length) != 0 ? 0 : static_cast<double>(length));
+  return numberValue(env, static_cast<double>(compressFrame(data, level, out.data + at, out.length - at)));
 }
 
 // zstdExpandsTo(frame, data): whether one frame expands to these bytes.
@@ -165,14 +177,7 @@ napi_value zstdExpandsTo(napi_env env, napi_callback_info info) {
   const Bytes data = args.bytes(1);
   if (args.ok() && !zstd().complete) args.fail("this Node has no zstd to share");
   if (!args.ok()) return nullptr;
-  ZstdContext& own = zstdContext;
-  if (own.expander == nullptr) own.expander = zstd().newExpander();
-  if (own.plain.size() < data.length) own.plain.resize(data.length);
-  bool same = false;
-  if (own.expander != nullptr && data.length > 0) {
-    const size_t length = zstd().expand(own.expander, own.plain.data(), data.length, frame.data, frame.length);
-    same = zstd().isError(length) == 0 && length == data.length && std::memcmp(own.plain.data(), data.data, length) == 0;
-  }
+  const bool same = expandsTo(frame, data);
   napi_value result = nullptr;
   napi_get_boolean(env, same, &result);
   return result;

@@ -1,6 +1,7 @@
 // The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in read-back.h what reads one of them
-// back, in batch.h the same for many contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in lookup.h keys in an index, in poly1305.h
-// Poly1305, in scrypt.h the slow part of scrypt, in sha256.h SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic.
+// back, in batch.h the same for many contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in listing.h, rewrite.h and directory.h
+// directories beside their parents' listings, in lookup.h keys in an index, in poly1305.h Poly1305, in scrypt.h the slow part of scrypt, in sha256.h SHA-256, in content-key.h the keys
+// of contents, in sealed.h contents of restic.
 //
 // Compiled by src/native/prepare-native.ts, described to TypeScript by src/native/addon.ts; every function gives the same bytes as its portable twin.
 //
@@ -71,16 +72,21 @@ class Arguments {
   Arguments(napi_env env, napi_callback_info info, size_t wanted) : env_(env) {
     size_t count = MAX;
     if (napi_get_cb_info(env, info, &count, values_, nullptr, &data) != napi_ok || count < wanted) fail("too few arguments");
+    count_ = std::min<size_t>(count, MAX);
   }
 
   // Of a call that is one of several: `list` has what it would be called with.
   Arguments(napi_env env, napi_value list, size_t wanted) : env_(env) {
     uint32_t count = 0;
     if (napi_get_array_length(env, list, &count) != napi_ok || count < wanted || wanted > MAX) fail("too few arguments");
-    for (uint32_t i = 0; ok_ && i < wanted; i++) {
+    count_ = std::min<size_t>(count, MAX);
+    for (uint32_t i = 0; ok_ && i < count_; i++) {
       if (napi_get_element(env, list, i, &values_[i]) != napi_ok) fail("too few arguments");
     }
   }
+
+  // How many there are, which may be more than are wanted at least.
+  size_t count() const { return count_; }
 
   bool ok() const { return ok_; }
   napi_value value(size_t index) const { return values_[index]; }
@@ -128,7 +134,7 @@ class Arguments {
   void* data = nullptr;
 
  private:
-  static constexpr size_t MAX = 13;
+  static constexpr size_t MAX = 22;
 
   Bytes typedArray(napi_value value, napi_typedarray_type wanted, const char* why) {
     bool is = false;
@@ -146,6 +152,7 @@ class Arguments {
 
   napi_env env_;
   napi_value values_[MAX] = {};
+  size_t count_ = 0;
   bool ok_ = true;
 };
 
@@ -846,6 +853,8 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 #include "expand.h"
 #include "files.h"
 #include "listing.h"
+#include "rewrite.h"
+#include "directory.h"
 #include "lookup.h"
 #include "poly1305.h"
 #include "restore.h"

@@ -35,6 +35,8 @@ export interface ContentHasher {
   hashMany(inputs: readonly Uint8Array[]): Uint8Array[];
   /** Writes the digests of ranges of one buffer to `out`, `digestBytes` each, one behind the other. */
   hashRanges(ranges: ByteRanges, out: Uint8Array): void;
+  /** The key of the addon's BLAKE2b, where that is what hashes: for calls of the addon that hash what they have read. */
+  readonly blake2bKey?: Uint8Array;
 }
 
 /** The first `count` of these ranges of a buffer. */
@@ -87,6 +89,8 @@ export interface Compressor {
   /** Whether a stream of `compressInto` expands to these bytes, without memory of its own. Where that is. */
   readonly expandsTo?: (stream: Uint8Array, data: Uint8Array) => boolean;
   readonly compressInto?: (data: Uint8Array, out: Uint8Array, at: number) => number;
+  /** The level at which the addon's zstd makes the same, where that is what compresses: for calls of the addon that compress what they have made. */
+  readonly zstdLevel?: number;
   /** `lengthMax` bounds the output: more is REPO_CORRUPT. */
   decompress(data: Uint8Array, lengthMax: number): Uint8Array;
   /** The same to the start of `out`, without memory of its own: how many bytes, or -1 when the stream is damaged or there is no room for them. Where that is. */

@@ -2,6 +2,7 @@
  * The seam inside the repository engine: contents below (packs, indexes, epochs), objects, manifests and snapshots above.
  * A content is a deduplicated unit: bytes up to a few MiB under an id that is a keyed hash of them (kopia-format.md 3.2).
  */
+import type { ByteRanges, ContentHasher } from "@drayage/kernels";
 import type { ContentLanes } from "./content/content-lanes.ts";
 
 declare const contentIdBrand: unique symbol;
@@ -69,6 +70,18 @@ export interface WriteContentOptions {
   readonly compressor?: string;
 }
 
+/** Contents that were hashed, and compressed if at all, elsewhere. */
+export interface ReadyContents {
+  readonly prefix: string;
+  /** One behind the other. */
+  readonly hashes: Uint8Array;
+  /** As they are to be sealed: with a header where they are compressed, which were then expanded and compared with what they had been made of. */
+  readonly payloads: ByteRanges;
+  /** Bytes of each before compression, and the id of its header, or 0. */
+  readonly originalLengths: Uint32Array;
+  readonly compressionIds: Uint32Array;
+}
+
 export interface WrittenContent {
   readonly id: ContentId;
   /** False when the content was there already. */
@@ -91,6 +104,15 @@ export interface ContentWriter extends ContentReader {
    * the promise is the back-pressure: it resolves when there is room for more.
    */
   write(data: Uint8Array, options?: WriteContentOptions, signal?: AbortSignal): Promise<WrittenContent>;
+  /** What names contents here. Present where `writeReady` is. */
+  readonly hasher?: Pick<ContentHasher, "digestBytes" | "blake2bKey">;
+  /** Whether `writeReady` may be called: not with error correction, whose contents are sealed one by one, and where nothing is read back. */
+  readonly takesReady?: boolean;
+  /**
+   * The same as `write` of contents that others have made ready: what of them was there already, and what was added to packs, in bytes. Their memory is not to be touched before it has
+   * resolved. Absent where contents do not lie in packs.
+   */
+  writeReady?(contents: ReadyContents, signal?: AbortSignal): Promise<{ readonly knownBytes: number; readonly packedBytes: number }>;
   /** Marks a content deleted. */
   delete(id: ContentId): Promise<void>;
   /** Uploads open packs, then the index blobs that make them exist. What was written before a flush is durable after it. */

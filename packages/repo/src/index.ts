@@ -1,5 +1,5 @@
 export type { IndexCachePlace } from "./content/committed-index.ts";
-export { isContentId, keyOf, parseContentId, prefixOf } from "./content/content-id.ts";
+export { isContentId, keyOf, makeContentId, parseContentId, prefixOf } from "./content/content-id.ts";
 export { ContentLanes, sessionBytes } from "./content/content-lanes.ts";
 export { type ContentStatistics, Contents, type OpenContentsOptions, openContents } from "./content/contents.ts";
 export type { KnownToLane, LaneOptions, SealedPack } from "./content/sealing-lane.ts";

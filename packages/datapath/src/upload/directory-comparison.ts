@@ -3,7 +3,8 @@
  * that is done for them; of the others it is known then which files are not.
  *
  *   parent's listing ─► compareDirectory ─┬► the same in every byte, its contents stored ─► the parent's object
- *     (begun ahead of the walk)           ├► some of its files are not ─► walked, with what was found
+ *     (begun ahead of the walk)           ├► a few of its files are not ─► these read and its listing written anew, which is stored with others (rewritten-listings.ts)
+ *                                         ├► more are not ─► walked, with what was found
  *                                         └► cannot be told ─► walked as if nothing had been looked at
  *
  * Where threads help, those that the walk comes to next are compared beside it, as far as there is memory.
@@ -14,16 +15,18 @@ import { ATTRIBUTES, type ComparedDirectory, comparedMemory, type DirectoryCall,
 import { type DirectorySummary, LISTING_PREFIX, type ObjectId, parseObjectId } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
 import { ComparisonsAside } from "./comparisons-aside.ts";
+import type { PlainRules } from "./directory-rules.ts";
+import { RewrittenListings } from "./rewritten-listings.ts";
 import { type FileStat, RowFacts } from "./source-entry.ts";
 import { timeNsOf } from "./stretch-listing.ts";
-import type { UploadContext } from "./upload-context.ts";
+import { compressorOf, type UploadContext } from "./upload-context.ts";
 import type { Walk } from "./upload-tree.ts";
 
 /** Entries that are examined together. */
 export const STRETCH = 1024;
 /** Listings of so many files are far shorter. */
 const LISTING_BYTES_MAX = 1 << 20;
-/** Directories that are compared beside the walk at a time, and those of them that are walked: half a MiB each. */
+/** Directories that are compared beside the walk at a time, and those of them that are walked: a MiB each, of which most is touched only where listings are long. */
 const MEMORIES = 5;
 /** How far ahead of the walk they are begun. */
 const COMPARED_AHEAD = 4;
@@ -51,12 +54,27 @@ export interface ScannedDirectory {
   readonly memory: ComparedDirectory;
 }
 
+/** One of which a few files are not as its parent has them: they were read, and its listing was written anew. */
+export interface RewrittenListing {
+  readonly kind: "rewritten";
+  readonly stat: FileStat;
+  readonly objectId: ObjectId;
+  readonly summary: DirectorySummary;
+  /** Files that were read, and their bytes. */
+  readonly changed: number;
+  readonly changedBytes: number;
+  /** Resolves when its contents are stored: it is part of no listing before. */
+  readonly stored: Promise<void>;
+}
+
 /** A comparison that is under way, or waits to be made. */
 export interface BegunComparison {
   readonly name: string;
   readonly parent: ObjectId;
   readonly text: Uint8Array;
   readonly avoid: Buffer;
+  /** Whether its listing may be written anew. */
+  readonly rewrites: boolean;
   /** Where it is one of those that are made beside the walk. */
   aside: { readonly memory: ComparedDirectory; readonly all: ComparisonsAside; readonly index: number } | undefined;
 }
@@ -68,6 +86,8 @@ export class DirectoryComparison {
   /** How many compare beside the walk. */
   readonly threads: number;
   readonly #keyBytes: number | undefined;
+  /** What was written anew and is not stored yet. */
+  readonly #listings: RewrittenListings | undefined;
   /** Memory for comparisons beside it. */
   readonly #spare: ComparedDirectory[] = [];
   #unmade: number;
@@ -79,9 +99,14 @@ export class DirectoryComparison {
     const { lanes } = context;
     this.#context = context;
     this.#keyBytes = contents.storedKeys === undefined || lanes === undefined ? undefined : contents.keyBytes;
-    this.memory = comparedMemory(STRETCH, this.#keyBytes ?? 1);
+    this.#listings = context.rewrite === undefined || lanes === undefined ? undefined : new RewrittenListings(context, lanes, context.rewrite);
+    this.memory = this.#newMemory();
     this.threads = lanes?.threadsAside ?? 0;
     this.#unmade = this.threads === 0 ? 0 : MEMORIES;
+  }
+
+  #newMemory(): ComparedDirectory {
+    return comparedMemory(STRETCH, this.#keyBytes ?? 1, this.#keyBytes === undefined ? undefined : this.#context.rewrite);
   }
 
   /** Bytes of a key of file data; undefined where files are not compared as text. */
@@ -111,12 +136,20 @@ export class DirectoryComparison {
    * @param name - a byte string
    */
   async begin(walk: Walk, name: string, parent: ObjectId): Promise<BegunComparison | undefined> {
-    const avoid = walk.rules === undefined ? "" : walk.rules.namesWithRulesIn(name);
-    if (this.#keyBytes === undefined || avoid === undefined) return undefined;
+    const plain = walk.rules === undefined ? NO_RULES : walk.rules.plainIn(name);
+    if (this.#keyBytes === undefined || plain === undefined) return undefined;
     const text = await this.#listing(parent);
     if (text === undefined) return undefined;
+    const avoid = plain.namesWithRules;
     if (avoid !== this.#avoid.text) this.#avoid = { text: avoid, bytes: Buffer.from(avoid, "latin1") };
-    return { name, parent, text, avoid: this.#avoid.bytes, aside: undefined };
+    return { name, parent, text, avoid: this.#avoid.bytes, rewrites: this.#mayRewrite(walk, plain), aside: undefined };
+  }
+
+  /** Whether every file would be stored as it is, by the repository's own splitter, and no other parent could have one. */
+  #mayRewrite(walk: Walk, { optionsOfAll }: PlainRules): boolean {
+    const { splitter } = this.#context;
+    if (walk.parents.length > 1 || optionsOfAll === undefined) return false;
+    return compressorOf(this.#context, optionsOfAll) === undefined && (optionsOfAll.splitter === undefined || optionsOfAll.splitter === splitter);
   }
 
   /** Has other threads begin with comparisons of this walk, where that pays and as far as there is memory. */
@@ -130,13 +163,23 @@ export class DirectoryComparison {
   }
 
   /** What came out of a comparison; undefined where it could not be told. Who gets a scanned directory gives its memory back. */
-  async end(walk: Walk, begun: BegunComparison): Promise<SameDirectory | ScannedDirectory | undefined> {
+  async end(walk: Walk, begun: BegunComparison): Promise<SameDirectory | ScannedDirectory | RewrittenListing | undefined> {
     const { aside } = begun;
     const memory = aside?.memory ?? this.memory;
     const isTold = aside === undefined ? this.#context.files.compareDirectory(...this.#call(walk, begun, memory)) : await aside.all.isTold(aside.index);
-    const outcome = isTold ? this.#outcome(walk, begun, memory) : undefined;
+    const outcome = isTold ? await this.#outcome(walk, begun, memory) : undefined;
     if (outcome?.kind !== "scanned") this.giveBack(memory);
     return outcome;
+  }
+
+  /** Stores what was written anew and waits for more. Throws what the repository throws. */
+  async storeRewritten(): Promise<void> {
+    await this.#listings?.flush();
+  }
+
+  /** Gives it up: the upload has failed. */
+  dropRewritten(error: unknown): void {
+    this.#listings?.drop(error);
   }
 
   /** Ends one whose outcome nobody wants. */
@@ -157,14 +200,19 @@ export class DirectoryComparison {
     const memory = this.#spare.pop();
     if (memory !== undefined) return memory;
     this.#unmade--;
-    return comparedMemory(STRETCH, this.#keyBytes ?? 1);
+    return this.#newMemory();
   }
 
-  #call(walk: Walk, { name, avoid, text }: Pick<BegunComparison, "name" | "avoid" | "text">, memory: ComparedDirectory): DirectoryCall {
-    return [walk.directory.fd, Buffer.from(name, "latin1"), { attributes: this.#context.xattrs, avoid }, text, this.#keyBytes ?? 0, memory];
+  #call(walk: Walk, { name, avoid, text, rewrites }: BegunComparison, memory: ComparedDirectory): DirectoryCall {
+    const into = rewrites ? memory : { ...memory, rewritten: undefined };
+    return [walk.directory.fd, Buffer.from(name, "latin1"), { attributes: this.#context.xattrs, avoid }, text, this.#keyBytes ?? 0, into];
   }
 
-  #outcome(walk: Walk, { name, parent, text }: BegunComparison, memory: ComparedDirectory): SameDirectory | ScannedDirectory | undefined {
+  async #outcome(
+    walk: Walk,
+    { name, parent, text }: BegunComparison,
+    memory: ComparedDirectory,
+  ): Promise<SameDirectory | ScannedDirectory | RewrittenListing | undefined> {
     const { found, names, ends, runs } = memory;
     const row = found.subarray(FOUND.row, FOUND.row + ROW_SLOTS);
     const { stat } = new RowFacts(row, 0);
@@ -176,6 +224,7 @@ export class DirectoryComparison {
       const size = count === 0 ? 0 : (runs[RUN.bytes] ?? 0);
       return { kind: "same", stat, objectId: parent, summary: { ...NOTHING_ELSE, files: count, size, maxTimeNs } };
     }
+    if ((found[FOUND.text] ?? 0) > 0) return await this.#rewritten(stat, memory);
     const end = count === 0 ? 0 : (ends[count - 1] ?? 0);
     return {
       ...{ kind: "scanned", stat, text, memory, attributes: row[ROW.attributes] ?? ATTRIBUTES.unknown },
@@ -183,6 +232,17 @@ export class DirectoryComparison {
       // Their memory is another directory's before they are not needed any more.
       names: { names: names.slice(0, end), ends: ends.slice(0, count), directories: 0 },
     };
+  }
+
+  /** What became of one whose listing was written anew; undefined where it cannot be kept, and the directory is to be walked. */
+  async #rewritten(stat: FileStat, memory: ComparedDirectory): Promise<RewrittenListing | undefined> {
+    const { found } = memory;
+    const { [FOUND.same]: same = 0, [FOUND.count]: files = 0, [FOUND.changed]: changed = 0, [FOUND.bytes]: size = 0, [FOUND.text]: bytes = 0 } = found;
+    if (bytes >= this.#context.smallFileBytes || this.stored(memory, same) < same) return undefined;
+    const added = await this.#listings?.add(memory);
+    if (added === undefined) return undefined;
+    const maxTimeNs = timeNsOf(found[FOUND.seconds] ?? 0, found[FOUND.nanoseconds] ?? 0);
+    return { kind: "rewritten", stat, ...added, changed, summary: { ...NOTHING_ELSE, files, size, maxTimeNs } };
   }
 
   /** A listing that is one content; undefined for a longer one, one that is not there, and one that cannot be read: the walk finds that again. */
@@ -202,4 +262,5 @@ export class DirectoryComparison {
   }
 }
 
+const NO_RULES: PlainRules = { namesWithRules: "", optionsOfAll: { compressor: undefined, splitter: undefined } };
 const NOTHING_ELSE = { symlinks: 0, directories: 1, failed: 0, ignoredErrors: 0, errors: [] } as const;

@@ -31,6 +31,14 @@ interface KeptNames {
   readonly others: readonly string[];
 }
 
+/** Of a directory in which no rules are, as far as can be told from above. */
+export interface PlainRules {
+  /** Names, each with a slash behind it, one of which must be in it before there are some. */
+  readonly namesWithRules: string;
+  /** How each of its files is stored, where neither name nor size has a say in that. */
+  readonly optionsOfAll: FileOptions | undefined;
+}
+
 /** Nobody writes longer lists of rules by hand. */
 const IGNORE_FILE_BYTES_MAX = 1 << 20;
 
@@ -94,7 +102,7 @@ export class DirectoryRules {
   /** The directory holds what can be made again: it is stored as an empty one. */
   readonly #isCache: boolean;
   /** What was last said of a directory below; mostly they have one policy. */
-  #namesWithRules: { readonly node: PolicyTree; readonly names: string | undefined } | undefined;
+  #plainBelow: { readonly node: PolicyTree; readonly plain: PlainRules | undefined } | undefined;
 
   constructor(scope: IgnoreScope, node: PolicyTree, path: string, isCache: boolean) {
     this.#scope = scope;
@@ -114,7 +122,7 @@ export class DirectoryRules {
     return make(context, this.#scope, this.#node.child(textOfByteString(name)), directory, path, names);
   }
 
-  /** The rules of a directory below for which `namesWithRulesIn` named what would bring some, and none of that is in it: nothing is left out there. */
+  /** The rules of a directory below for which `plainIn` named what would bring some, and none of that is in it: nothing is left out there. */
   enterPlain(path: string): DirectoryRules {
     return new DirectoryRules(this.#scope, this.#node.child(textOfByteString(path.slice(path.lastIndexOf("/") + 1))), path, false);
   }
@@ -144,20 +152,19 @@ export class DirectoryRules {
     return this.#scope.oneFileSystem;
   }
 
-  /**
-   * The names, each with a slash behind it, one of which must be in the directory of this name before there are rules in it; undefined where some hold already, or a policy is
-   * defined for it.
-   */
-  namesWithRulesIn(name: string): string | undefined {
+  /** What is to be known of the directory of this name where there are no rules in it; undefined where some hold already, or a policy is defined for it. */
+  plainIn(name: string): PlainRules | undefined {
     const node = this.#node.child(textOfByteString(name));
-    if (this.#namesWithRules?.node !== node) this.#namesWithRules = { node, names: this.#namesWithRulesOf(node) };
-    return this.#namesWithRules.names;
+    if (this.#plainBelow?.node !== node) this.#plainBelow = { node, plain: this.#plainOf(node) };
+    return this.#plainBelow.plain;
   }
 
-  #namesWithRulesOf(node: PolicyTree): string | undefined {
+  #plainOf(node: PolicyTree): PlainRules | undefined {
     if (node.defined !== undefined || this.#scope.hasRules || this.#scope.oneFileSystem || this.isTooLarge(Number.POSITIVE_INFINITY)) return undefined;
     const files = this.#scope.filesToLookFor(node);
-    return (node.effective.ignoreCacheDirectories ? [...files, CACHE_DIRECTORY_TAG] : files).map((file) => `${file}/`).join("");
+    const names = node.effective.ignoreCacheDirectories ? [...files, CACHE_DIRECTORY_TAG] : files;
+    const { optionsOfAll } = new DirectoryRules(this.#scope, node, "", false);
+    return { namesWithRules: names.map((file) => `${file}/`).join(""), optionsOfAll };
   }
 
   /** What holds for an entry of the directory. */

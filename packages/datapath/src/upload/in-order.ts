@@ -22,6 +22,11 @@ export class InOrder {
     });
   }
 
+  /** How many are not taken yet. */
+  get pending(): number {
+    return this.#pending;
+  }
+
   /** Waits until fewer than `count` are not taken yet. Throws the first failure. */
   async fewerThan(count: number): Promise<void> {
     while (this.#pending >= count && this.#failure === undefined) await new Promise<void>((resolve) => this.#wake.push(resolve));

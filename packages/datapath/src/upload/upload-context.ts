@@ -1,6 +1,6 @@
 /** What every part of one upload shares. */
 import type { Clock, Logger } from "@drayage/base";
-import type { BatchFiles, SystemCalls } from "@drayage/kernels";
+import type { BatchFiles, Kernels, RewriteOptions, SystemCalls } from "@drayage/kernels";
 import type { ObjectId, ObjectWriterContext, ObjectWriterOptions, PolicyTree, Repository, WrittenContent } from "@drayage/repo";
 import type { ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
@@ -42,6 +42,13 @@ export interface UploadContext {
   readonly policies: PolicyTree | undefined;
   /** What listings and lists of contents are written with. Made once: one object for each directory costs more than writing to it. */
   readonly metadataWriters: ObjectWriterContext;
+  /** How listings of which little has changed are written anew in one call; undefined where nothing does that. */
+  readonly rewrite: ListingRewrite | undefined;
+}
+
+export interface ListingRewrite extends RewriteOptions {
+  /** Of what is compressed. */
+  readonly headerId: number;
 }
 
 export interface UploadCounts {
@@ -90,6 +97,28 @@ export function objectWritersOf({ repository, policies }: Pick<UploadContext, "r
   if (policies === undefined || objectWriters.metadataCompressor === undefined) return objectWriters;
   return { ...objectWriters, metadataCompressor: policies.effective.metadataCompressor };
 }
+
+/** How listings are written anew by the addon: where it makes the very contents that are written otherwise. */
+export function rewriteOf(
+  {
+    files,
+    contents,
+    smallFileBytes,
+    metadataCompressor,
+  }: { readonly contents: Repository["contents"] } & Pick<Kernels, "files"> &
+    Pick<UploadContext, "smallFileBytes"> &
+    Pick<ObjectWriterContext, "metadataCompressor">,
+  kernels: Kernels,
+): ListingRewrite | undefined {
+  const { hasher } = contents;
+  const key = hasher?.blake2bKey;
+  if (files !== kernels.files || hasher === undefined || key === undefined || contents.takesReady !== true) return undefined;
+  const isCompressed = metadataCompressor !== undefined && metadataCompressor !== "" && metadataCompressor !== "none";
+  const { zstdLevel: level, headerId } = isCompressed ? kernels.compressor(metadataCompressor) : NOT_COMPRESSED;
+  return level === undefined ? undefined : { key, digestBytes: hasher.digestBytes, level, bytesMax: smallFileBytes, headerId };
+}
+
+const NOT_COMPRESSED = { zstdLevel: 0, headerId: 0 } as const;
 
 /** The compressor of a file's data, undefined for none. */
 export function compressorOf(context: UploadContext, options: FileOptions | undefined): string | undefined {

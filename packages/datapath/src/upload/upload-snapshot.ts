@@ -45,7 +45,7 @@ import { partingFrom } from "./parting.ts";
 import { factsOf } from "./source-entry.ts";
 import { storeOpenFile } from "./store-file.ts";
 import { uploadBlockDevice } from "./upload-block.ts";
-import { countStored, objectWritersOf, type UploadContext } from "./upload-context.ts";
+import { countStored, objectWritersOf, rewriteOf, type UploadContext } from "./upload-context.ts";
 import { openRegularFile } from "./upload-file.ts";
 import { TreeUpload } from "./upload-tree.ts";
 
@@ -232,17 +232,21 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
   const processors = options.cpu ?? Number.POSITIVE_INFINITY;
   const pacer = new Pacer(clock, signal, new CpuLimit(processors));
   const kernels = await createKernels({ logger });
+  const files = options.system === undefined ? kernels.files : portableFiles(system);
+  const smallFileBytes = repository.objectWriters.createSplitter().minChunkBytes;
+  const metadataWriters = objectWritersOf({ repository, policies });
+  const { contents } = repository;
   return {
-    ...{ repository, system, clock, logger, signal, pacer, meter, checkpoints, compressor, policies },
-    files: options.system === undefined ? kernels.files : portableFiles(system),
+    ...{ repository, system, clock, logger, signal, pacer, meter, checkpoints, compressor, policies, files },
     lanes: openLanes(options, kernels, { clock, pacer, meter, processors }),
     splitter: repository.format.splitter,
-    smallFileBytes: repository.objectWriters.createSplitter().minChunkBytes,
+    smallFileBytes,
     problems: new ProblemList(),
     warnings: new ProblemList(),
     counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
     xattrs: options.xattrs ?? true,
-    metadataWriters: objectWritersOf({ repository, policies }),
+    metadataWriters,
+    rewrite: rewriteOf({ files, contents, smallFileBytes, metadataCompressor: metadataWriters.metadataCompressor }, kernels),
     deviceReading: undefined,
     deviceBytes: undefined,
   };

@@ -27,7 +27,7 @@ import type { AnchoredDirectory } from "../anchored-directory.ts";
 import { isPathProblem } from "../entry-problems.ts";
 import { atPath } from "../path-errors.ts";
 import type { DirectoryUnderWay } from "./checkpoints.ts";
-import { type BegunComparison, DirectoryComparison, type ScannedDirectory, STRETCH } from "./directory-comparison.ts";
+import { type BegunComparison, DirectoryComparison, type RewrittenListing, type ScannedDirectory, STRETCH } from "./directory-comparison.ts";
 import { DirectoryFiles } from "./directory-files.ts";
 import { DirectoryRules, ListedNames } from "./directory-rules.ts";
 import { InOrder } from "./in-order.ts";
@@ -230,13 +230,15 @@ export class TreeUpload {
       walk = { directory, path, underWay, parents: lookups, special: [], names, rules, ahead };
       await this.rest(1 + names.ends.length / STRETCH);
       for (let i = 0; i < names.directories; i++) await this.#subdirectory(walk, i, order);
+      await this.#comparison.storeRewritten();
       for (let from = names.directories; from < names.ends.length; from += STRETCH) {
         const to = Math.min(from + STRETCH, names.ends.length);
         await this.#files.stretch(walk, { from, to }, order, scanned);
         await order.fewerThan(STRETCHES_MAX);
       }
     } catch (error) {
-      // Nothing may go on reading once the directory is given up.
+      // Nothing may go on reading once the directory is given up, and what is not stored yet would be waited for.
+      this.#comparison.dropRewritten(error);
       await order.settled();
       for (const looked of ahead.values()) await this.#forget(looked);
       await close();
@@ -288,6 +290,8 @@ export class TreeUpload {
       await this.take(walk, result);
       if (known?.underWay !== undefined) walk.underWay.children.delete(known.underWay);
     });
+    // The first in line may be one that waits for others to be stored with it.
+    if (order.pending >= CHILDREN_MAX) await this.#comparison.storeRewritten();
     await order.fewerThan(CHILDREN_MAX);
     await this.rest();
   }
@@ -343,6 +347,7 @@ export class TreeUpload {
       await this.rest(1 + summary.files / 16);
       return { outcome: { entry: { name, type: "directory", size: 0, ...factsOf(stat), objectId, summary } }, underWay: undefined };
     }
+    if (compared?.kind === "rewritten") return await this.#takeRewritten(name, compared);
     if (compared === undefined) return await this.#openUnknown(walk, index, name, path, parents);
     try {
       return await this.#walkBelow(walk, name, path, compared.directory, compared.stat, parents.slice(1), {
@@ -352,6 +357,16 @@ export class TreeUpload {
     } finally {
       this.#comparison.giveBack(compared.memory);
     }
+  }
+
+  /** Takes a directory whose listing was written anew: its entry is known, and part of a listing when its contents are stored. */
+  async #takeRewritten(name: string, { stat, objectId, summary, changed, changedBytes, stored }: RewrittenListing): Promise<WalkedDirectory> {
+    const entry: DirectoryEntry = { name, type: "directory", size: 0, ...factsOf(stat), objectId, summary };
+    this.context.counts.directories++;
+    this.#single.countCached(summary.size - changedBytes, summary.files - changed);
+    this.#single.countRead(changed, changedBytes);
+    await this.rest(1 + summary.files / 16);
+    return { outcome: stored.then(() => ({ entry })), underWay: undefined };
   }
 
   async #openUnknown(walk: Walk, index: number, name: string, path: string, parents: readonly ObjectId[]): Promise<WalkedDirectory | undefined> {

@@ -63,10 +63,14 @@ export const RUN_SLOTS = 7;
 export const RUN = { from: 0, to: 1, start: 2, end: 3, bytes: 4, seconds: 5, nanoseconds: 6 } as const;
 /**
  * Slots of what is found: of how many entries something is said, where the parent's text goes on, how many are the same, in how many runs, and 1 when the parent's last entry was
- * passed. Of a directory also 1 when its parent's listing is the one that it would have, how many entries it has, its descriptor or -1, and its own row.
+ * passed. Of a directory also 1 when its parent's listing is the one that it would have, how many entries it has, its descriptor or -1, and its own row. Of one whose listing was
+ * written anew, how many files were read for it, the bytes of its text, which are 0 where it was not, and of its payload, and all of its files' bytes and the newest time of a change.
  */
-export const FOUND = { done: 0, at: 1, same: 2, runs: 3, ended: 4, whole: 5, count: 6, fd: 7, row: 8 } as const;
-export const FOUND_SLOTS = 24;
+export const FOUND = {
+  ...{ done: 0, at: 1, same: 2, runs: 3, ended: 4, whole: 5, count: 6, fd: 7, row: 8 },
+  ...{ changed: 24, text: 25, payload: 26, bytes: 27, seconds: 28, nanoseconds: 29 },
+} as const;
+export const FOUND_SLOTS = 30;
 
 /** Where calls that compare write what they find: memory that is made once, for so many entries as each of its arrays has room for. */
 export interface Compared {
@@ -81,14 +85,45 @@ export interface Compared {
 export interface ComparedDirectory extends Compared {
   readonly names: Uint8Array;
   readonly ends: Uint32Array;
+  /** Where the listing may be written anew, and how: only the addon does that. */
+  readonly rewritten?: RewrittenDirectory | undefined;
 }
+
+/** How a listing is written anew where a few of its files have changed. */
+export interface RewriteOptions {
+  /** Of keyed BLAKE2b, and the bytes of its digests that are kept: contents are named by them. */
+  readonly key: Uint8Array;
+  readonly digestBytes: number;
+  /** Of zstd for the listing; 0: it is not compressed. */
+  readonly level: number;
+  /** Files of so many bytes are too large. Below 2^32. */
+  readonly bytesMax: number;
+}
+
+/**
+ * Memory for the listing of a directory, written anew, and for the files that are not as the parent has them: their bytes, where each begins and behind all of those how long each is,
+ * and their hashes with that of the listing behind the last. The payload has room for a header in front, as what is compressed is stored.
+ */
+export interface RewrittenDirectory extends RewriteOptions {
+  readonly data: Uint8Array;
+  readonly ranges: Uint32Array;
+  readonly hashes: Uint8Array;
+  readonly text: Uint8Array;
+  readonly payload: Uint8Array;
+}
+
+/** Room for the usual: more files, or larger ones, are quicker read by threads side by side. */
+export const REWRITTEN_FILES_MAX = 32;
+const REWRITTEN_DATA_BYTES = 256 << 10;
+const REWRITTEN_TEXT_BYTES = 192 << 10;
 
 /** Of a name in a directory. */
 const NAME_BYTES_MAX = 255;
 
-/** Memory for comparing up to `count` entries, with keys of `keyBytes` bytes. */
-export function comparedMemory(count: number, keyBytes: number): ComparedDirectory {
+/** Memory for comparing up to `count` entries, with keys of `keyBytes` bytes. @param rewrite - how listings are written anew; undefined where they are not */
+export function comparedMemory(count: number, keyBytes: number, rewrite?: RewriteOptions): ComparedDirectory {
   return {
+    ...(rewrite === undefined ? {} : { rewritten: rewrittenMemory(rewrite) }),
     rows: new Float64Array(count * ROW_SLOTS),
     keys: new Uint8Array(count * keyBytes),
     entries: new Uint32Array(count * COMPARED_SLOTS),
@@ -96,6 +131,17 @@ export function comparedMemory(count: number, keyBytes: number): ComparedDirecto
     found: new Float64Array(FOUND_SLOTS),
     names: new Uint8Array(count * NAME_BYTES_MAX),
     ends: new Uint32Array(count),
+  };
+}
+
+function rewrittenMemory(options: RewriteOptions): RewrittenDirectory {
+  return {
+    ...options,
+    data: new Uint8Array(REWRITTEN_DATA_BYTES),
+    ranges: new Uint32Array(2 * REWRITTEN_FILES_MAX),
+    hashes: new Uint8Array((REWRITTEN_FILES_MAX + 1) * options.digestBytes),
+    text: new Uint8Array(REWRITTEN_TEXT_BYTES),
+    payload: new Uint8Array(REWRITTEN_TEXT_BYTES),
   };
 }
 
@@ -148,6 +194,8 @@ export interface BatchFiles {
    * The same of everything in a directory of an open directory, which is opened, listed and examined for it. False where it cannot be told: the directory cannot be opened or read,
    * has a directory in it, more entries than there is room for, or one of the names to avoid; or `parent`, which is a whole listing, is not in the usual form throughout. When it is
    * told and the directory is not as its parent's listing in every byte, its open descriptor is the caller's.
+   * Where `into` has memory for it the addon also reads the files that the parent does not have as they are, and writes the listing anew; but for a directory with attributes, and where
+   * a file has attributes, holes, several names or a name that takes an escape, failed, was written to meanwhile, or is one of too many: then `found` says that there is none. Of one that was written anew no descriptor is left.
    * @param avoid - names, each with a slash behind it
    */
   compareDirectory(

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   unlinkSync,
@@ -14,7 +15,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toHex } from "@drayage/base";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { compressorByName } from "../compression/compressors.ts";
+import { createHasher } from "../hash/hashers.ts";
 import { systemCalls } from "../system/system-calls.ts";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr } from "../testing/index.ts";
@@ -36,6 +40,15 @@ import { nativeFiles } from "./native-files.ts";
 import { portableFiles } from "./portable-files.ts";
 
 const KEY_BYTES = 17;
+
+interface Rewritten {
+  readonly text: string;
+  readonly contents: readonly string[];
+  readonly isCompressed: boolean;
+  /** Files, their bytes, and the newest time of a change. */
+  readonly summary: readonly (number | undefined)[];
+}
+
 const HEAD = '{"stream":"kopia:directory","entries":[';
 const builds = (await kernelBuilds())
   .filter(({ name }) => !name.includes("without"))
@@ -281,6 +294,119 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
     truncateSync(join(root, "d", "c"), 1 << 20);
     systemCalls.setTimes(join(root, "d", "c"), 0n, 2_000_000_002n);
     expect(told(listing().replace('"size":2', '"size":1048576').replace('"size":3', '"size":1048577'))).toBe("sso");
+  });
+
+  describe("of which a few files have changed", () => {
+    const key = ctr(32, Uint8Array.of(7));
+    const DIGEST_BYTES = KEY_BYTES - 1;
+
+    /** The listing that was written anew, with what else is said of it; undefined where none was. */
+    async function rewritten(parent: string, { level = 1, bytesMax = 1 << 20, attributes = true } = {}): Promise<Rewritten | undefined> {
+      const hasher = await createHasher("BLAKE2B-256-128", key);
+      const into = comparedMemory(60, KEY_BYTES, { key, digestBytes: DIGEST_BYTES, level, bytesMax });
+      const { found } = into;
+      expect(build.compareDirectory(fd, Buffer.from("d"), { attributes, avoid: Buffer.alloc(0) }, Buffer.from(parent), KEY_BYTES, into)).toBe(true);
+      const { data, ranges, hashes, text, payload } = into.rewritten ?? expect.fail("there is no memory for it");
+      const length = found[FOUND.text] ?? 0;
+      // Of one that was written anew nothing is left open.
+      if (length === 0) closeSync(found[FOUND.fd] ?? -1);
+      else expect(found[FOUND.fd]).toBe(-1);
+      if (length === 0) return undefined;
+      const listing = Buffer.from(text.subarray(0, length));
+      const changed = found[FOUND.changed] ?? 0;
+      const contents = Array.from({ length: changed }, (_, i) =>
+        Buffer.from(data.subarray(ranges[i], (ranges[i] ?? 0) + (ranges[ranges.length / 2 + i] ?? 0))),
+      );
+      for (const [i, content] of [...contents, listing].entries()) {
+        expect(toHex(hashes.subarray(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES))).toBe(toHex(hasher.hash(content)));
+      }
+      const packed = payload.subarray(4, found[FOUND.payload]);
+      if ((found[FOUND.payload] ?? 0) > 0) expect(Buffer.from(compressorByName("zstd-fastest").decompress(packed, 1 << 20))).toEqual(listing);
+      return {
+        text: listing.toString(),
+        contents: contents.map(String),
+        isCompressed: (found[FOUND.payload] ?? 0) > 0,
+        summary: [found[FOUND.count], found[FOUND.bytes], found[FOUND.seconds], found[FOUND.nanoseconds]],
+      };
+    }
+
+    const write = (name: string, text: string, mtimeNs = 5_000_000_000n): void => {
+      writeFileSync(join(root, "d", name), text);
+      systemCalls.setTimes(join(root, "d", name), 0n, mtimeNs);
+    };
+
+    if (isNative)
+      it("is written anew: entries of what is as it was as they are, others between, and what was read", async () => {
+        const hasher = await createHasher("BLAKE2B-256-128", key);
+        const of = (text: string): string => toHex(hasher.hash(Buffer.from(text)));
+        const [a, , c] = JSON.parse(listing()).entries as { name: string; obj: string }[];
+        write("b", "changed");
+        write("é", "new");
+        write("B", "");
+        const { uid, gid } = fstatSync(fd);
+        const { mode } = statSync(join(root, "d", "é"));
+        const owner = `${uid === 0 ? "" : `"uid":${uid},`}${gid === 0 ? "" : `"gid":${gid},`}`;
+        const entry = (name: string, text: string, bits = `0${(mode & 0o777).toString(8)}`): string =>
+          `{"name":"${name}","type":"f","mode":"${bits}",${text === "" ? "" : `"size":${text.length},`}"mtime":"1970-01-01T00:00:05Z",${owner}"obj":"${of(text)}"}`;
+        const entries = [entry("B", ""), JSON.stringify(a), entry("b", "changed", "0640"), JSON.stringify(c), entry("é", "new")];
+        const text = `${HEAD}${entries.join(",")}],"summary":{"size":12,"files":5,"symlinks":0,"dirs":1,"maxTime":"1970-01-01T00:00:05Z","numFailed":0}}\n`;
+        expect(await rewritten(listing())).toEqual({ text, contents: ["", "changed", "new"], isCompressed: true, summary: [5, 12, 5, 0] });
+        expect(await rewritten(listing(), { level: 0, attributes: false })).toMatchObject({ text, isCompressed: false });
+        // With a file less nothing is read.
+        for (const name of ["b", "é", "B"]) unlinkSync(join(root, "d", name));
+        expect(await rewritten(listing())).toMatchObject({ contents: [], summary: [2, 2, 2, 2] });
+      });
+
+    it("is left to code that decodes where more than plain text and files that have changed is in it", async () => {
+      expect(await rewritten(`${listing()} `)).toEqual(isNative ? expect.objectContaining({ text: listing() }) : undefined);
+      const isLeft = async (change: () => void, back: () => void, options?: Parameters<typeof rewritten>[1]): Promise<void> => {
+        change();
+        expect(await rewritten(listing(), options)).toBeUndefined();
+        back();
+      };
+      const undo = (name: string) => () => unlinkSync(join(root, "d", name));
+      await isLeft(() => symlinkSync("a", join(root, "d", "link")), undo("link"));
+      await isLeft(() => linkSync(join(root, "d", "c"), join(root, "d", "cc")), undo("cc"));
+      await isLeft(() => write('quote"', "x"), undo('quote"'));
+      await isLeft(() => write("large", "x".repeat(2000)), undo("large"), { bytesMax: 2000 });
+      await isLeft(() => write("larger", "x".repeat(300 << 10)), undo("larger"));
+      await isLeft(() => {
+        write("noted", "x");
+        systemCalls.setXattr(join(root, "d", "noted"), "user.a", ctr(3));
+      }, undo("noted"));
+      await isLeft(
+        () => truncateSync(join(root, "d", "c"), 1 << 16),
+        () => truncateSync(join(root, "d", "c"), 2),
+      );
+      systemCalls.setTimes(join(root, "d", "c"), 0n, 2_000_000_002n);
+      const setOwn = (): void => systemCalls.setXattr(join(root, "d"), "user.a", ctr(3));
+      await isLeft(
+        () => {
+          write("new", "x");
+          setOwn();
+        },
+        () => systemCalls.removeXattr(join(root, "d"), "user.a"),
+      );
+      undo("new")();
+      // Whether a file of the same time has changed, and one whose time is written otherwise, only its entry tells.
+      await isLeft(
+        () => chmodSync(join(root, "d", "b"), 0o600),
+        () => chmodSync(join(root, "d", "b"), 0o640),
+      );
+      for (const time of ["1970-01-01T01:00:01.000000001+01:00", "1970-01-01T00:00:01.0000000010Z", ""]) {
+        expect(await rewritten(listing().replace("1970-01-01T00:00:01.000000001Z", time))).toBeUndefined();
+      }
+      await isLeft(
+        () => {
+          for (let i = 0; i < 33; i++) write(`many ${i}`, "x");
+        },
+        () => {
+          for (let i = 0; i < 33; i++) undo(`many ${i}`)();
+        },
+      );
+      for (const name of ["a", "b", "c"]) undo(name)();
+      expect(await rewritten(listing())).toBeUndefined();
+    });
   });
 
   it("that is empty is whole by its own time", () => {

@@ -28,8 +28,10 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
   };
 }
 
-function flat([fd, name, { attributes, avoid }, parent, keyBytes, { names, ends, rows, keys, entries, runs, found }]: DirectoryCall): Parameters<
-  NativeAddon["compareDirectory"]
-> {
-  return [fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found];
+function flat([fd, name, { attributes, avoid }, parent, keyBytes, into]: DirectoryCall): Parameters<NativeAddon["compareDirectory"]> {
+  const { names, ends, rows, keys, entries, runs, found, rewritten } = into;
+  const call = [fd, name, attributes ? 1 : 0, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found] as const;
+  if (rewritten === undefined) return [...call];
+  const { key, digestBytes, level, bytesMax, data, ranges, hashes, text, payload } = rewritten;
+  return [...call, key, digestBytes, level, bytesMax, data, ranges, hashes, text, payload];
 }

@@ -167,6 +167,7 @@ export function compareDirectory(
 ): boolean {
   const text = asBuffer(parent);
   into.found[FOUND.fd] = -1;
+  into.found[FOUND.text] = 0;
   const isEmptyInParent = text.subarray(0, EMPTY_HEAD.length).equals(EMPTY_HEAD);
   if (!isEmptyInParent && (text.length <= HEAD.length || !text.subarray(0, HEAD.length).equals(HEAD))) return false;
   const own = openDirectory(fd, asBuffer(name));

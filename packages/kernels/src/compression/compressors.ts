@@ -98,6 +98,7 @@ export function withNativeZstd(compressor: Compressor, addon: NativeAddon | unde
   if (level === undefined || addon?.hasZstd !== true) return compressor;
   return {
     ...compressor,
+    zstdLevel: level,
     compressInto: (data, out, at) => addon.zstdCompress(data, level, out, at),
     expandsTo: addon.zstdExpandsTo,
     decompressInto: addon.zstdExpand,

@@ -79,7 +79,7 @@ export async function createHasher(name: string, key: Uint8Array, loops?: Native
 function nativeBlake2b(name: string, digestBytes: number, key: Uint8Array, loops: NativeLoops): ContentHasher {
   const full = new Uint8Array(BLAKE2B_DIGEST_BYTES);
   return {
-    ...{ name, digestBytes },
+    ...{ name, digestBytes, blake2bKey: key },
     hash(data) {
       loops.blake2b(key, data, full);
       return full.slice(0, digestBytes);

@@ -278,6 +278,19 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     ).toThrow(refused);
     expect(() => addon.compareDirectoriesAside([[...call].slice(1) as never], new Int32Array(1))).toThrow(refused);
     expect(() => addon.compareDirectoriesAside(call as never, new Int32Array(call.length))).toThrow();
+    const memory = comparedMemory(2, 17, { key: ctr(32), digestBytes: 16, level: 1, bytesMax: 10 }).rewritten ?? expect.fail("there is none");
+    const rewrite = ({ key, digestBytes, level, hashes: digests } = memory): unknown =>
+      addon.compareDirectory(
+        ...([0, names, 1, names, names, 17, into.names, into.ends, twoRows, keys, entries, runs, found] as const),
+        ...([key, digestBytes, level, 10, memory.data, memory.ranges, digests, memory.text, memory.payload] as const),
+      );
+    expect(rewrite()).toBe(false);
+    for (const wrong of [{ key: ctr(0) }, { key: ctr(65) }, { digestBytes: 0 }, { digestBytes: 33 }, { level: 23 }, { hashes: memory.hashes.subarray(1) }]) {
+      expect(() => rewrite({ ...memory, ...wrong })).toThrow(refused);
+    }
+    expect(() => addon.compareDirectory(0, names, 1, names, names, 17, into.names, into.ends, twoRows, keys, entries, runs, found, memory.key)).toThrow(
+      refused,
+    );
     // Ends that go backwards or past the names are names that are not there.
     const rows = new Float64Array(32);
     addon.statEntries(0, names, words(12, 4), 0, 2, new Uint8Array(), rows);

@@ -123,6 +123,16 @@ export interface NativeAddon extends NativeLoops {
     entries: Uint32Array,
     runs: Float64Array,
     found: Float64Array,
+    // All of them, or none: batch/batch-files.ts, RewrittenDirectory.
+    key?: Uint8Array,
+    digestBytes?: number,
+    level?: number,
+    bytesMax?: number,
+    data?: Uint8Array,
+    ranges?: Uint32Array,
+    hashes?: Uint8Array,
+    text?: Uint8Array,
+    payload?: Uint8Array,
   ): boolean;
   /** Many of them in a thread of Node's pool: batch/batch-files.ts. */
   compareDirectoriesAside(calls: readonly Parameters<NativeAddon["compareDirectory"]>[], states: Int32Array): Promise<void>;

@@ -59,6 +59,41 @@ describe("contents", () => {
     expect(asked).toEqual([false, true]);
   });
 
+  it("that others have made ready are stored together, each once, and read back", async () => {
+    const repository = await newTestRepository();
+    const contents = await repository.open();
+    const texts = ["one", "two", "one", "there", "deleted", ""].map(utf8);
+    const there = await contents.write(utf8("there"), { prefix: "k" });
+    const deleted = await contents.write(utf8("deleted"), { prefix: "k" });
+    await contents.delete(deleted.id);
+    await contents.flush();
+    const { hasher } = contents;
+    const payloads = concat(texts);
+    const lengths = Uint32Array.from(texts, ({ length }) => length);
+    const starts = Uint32Array.from(texts, (_, i) => texts.slice(0, i).reduce((sum, { length }) => sum + length, 0));
+    const ready = {
+      ...{ prefix: "k", hashes: concat(texts.map((one) => hasher.hash(one))), originalLengths: lengths, compressionIds: new Uint32Array(texts.length) },
+      payloads: { data: payloads, starts, lengths, count: texts.length },
+    };
+    expect(contents.takesReady).toBe(true);
+    const written = await contents.writeReady(ready);
+    expect(written).toEqual({
+      knownBytes: 8,
+      packedBytes: ["one", "two", "deleted", ""].reduce((sum, one) => sum + contents.codec.sealedLength(one.length), 0),
+    });
+    expect(await contents.writeReady(ready)).toEqual({ knownBytes: payloads.length, packedBytes: 0 });
+    await contents.flush();
+    const reader = await repository.open();
+    for (const one of texts) {
+      const id = `k${toHex(hasher.hash(one))}` as ContentId;
+      expect(equalBytes(await contents.get(id), one)).toBe(true);
+      expect(equalBytes(await reader.get(id), one)).toBe(true);
+      expect(reader.info(id)).toMatchObject({ originalLength: one.length, compressionId: 0, deleted: false });
+    }
+    expect(reader.info(there.id)?.packBlobId).not.toBe(reader.info(deleted.id)?.packBlobId);
+    expect(contents.statistics).toMatchObject({ deduplicatedBytes: 8 + payloads.length });
+  });
+
   it("come back from memory, after a flush, and in another client", async () => {
     const repository = await newTestRepository();
     const contents = await repository.open();

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { type Clock, DrayError, hasCode, invariant, type Logger, nullLogger, type RandomSource, Semaphore, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels, type Kernels } from "@drayage/kernels";
-import type { ContentId, ContentInfo, ContentWriter, PackedContents, WriteContentOptions, WrittenContent } from "../content-port.ts";
+import type { ContentId, ContentInfo, ContentWriter, PackedContents, ReadyContents, WriteContentOptions, WrittenContent } from "../content-port.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
 import type { DeriveFormatKey } from "../format/key-hierarchy.ts";
 import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
@@ -112,6 +112,13 @@ export interface ContentStatistics {
   readonly deduplicatedBytes: number;
   readonly readContents: number;
   readonly readBytes: number;
+}
+
+/** One of contents that are ready, which is not there yet. */
+interface FreshContent {
+  readonly index: number;
+  readonly key: Uint8Array;
+  readonly timestampSeconds: number;
 }
 
 export class Contents implements ContentWriter {
@@ -329,6 +336,38 @@ export class Contents implements ContentWriter {
     return this.#store(id, hash, data, options, signal);
   }
 
+  get hasher(): ContentCodec["hasher"] {
+    return this.codec.hasher;
+  }
+
+  get takesReady(): boolean {
+    return this.codec.sealsRanges && this.#options.readBack !== false;
+  }
+
+  async writeReady(ready: ReadyContents, signal?: AbortSignal): Promise<{ readonly knownBytes: number; readonly packedBytes: number }> {
+    this.#checkWritable();
+    signal?.throwIfAborted();
+    // Whether contents exist must not be decided by an old view.
+    if (!this.#isFresh()) await this.refresh(signal);
+    const { prefix, hashes, payloads, originalLengths } = ready;
+    const { digestBytes } = this.codec.hasher;
+    const fresh = new Map<ContentId, FreshContent>();
+    let knownBytes = 0;
+    for (let i = 0; i < payloads.count; i++) {
+      const id = makeContentId(prefix, hashes.subarray(i * digestBytes, (i + 1) * digestBytes));
+      const key = keyOf(id);
+      const previous = this.#find(id, key);
+      if (fresh.has(id) || (previous !== undefined && !previous.deleted)) {
+        knownBytes += originalLengths[i] ?? 0;
+        this.#statistics.deduplicatedContents++;
+      } else fresh.set(id, { index: i, key, timestampSeconds: this.#timestampAfter(previous) });
+    }
+    this.#statistics.deduplicatedBytes += knownBytes;
+    const packedBytes = fresh.size === 0 ? 0 : await this.#appendReady(ready, fresh, signal);
+    await this.#flushWhenDue(signal);
+    return { knownBytes, packedBytes };
+  }
+
   async delete(id: ContentId): Promise<void> {
     this.#checkWritable();
     if (!this.#isFresh()) await this.refresh();
@@ -446,6 +485,47 @@ export class Contents implements ContentWriter {
     pack.entries.set(id, entry);
     this.#statistics.packedBytes += length;
     return { session, pack, length };
+  }
+
+  /** Seals payloads into the open pack, one behind the other, reads them back, and makes them findable; how many bytes that took. */
+  async #appendReady(
+    { prefix, hashes, payloads, originalLengths, compressionIds }: ReadyContents,
+    fresh: ReadonlyMap<ContentId, FreshContent>,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { digestBytes } = this.codec.hasher;
+    const session = this.#current();
+    const pack = session.pack(prefix === "" ? "p" : "q");
+    const starts = new Uint32Array(fresh.size);
+    const lengths = new Uint32Array(fresh.size);
+    const chosen = new Uint8Array(fresh.size * digestBytes);
+    let count = 0;
+    let sealedBytes = 0;
+    for (const { index } of fresh.values()) {
+      starts[count] = payloads.starts[index] ?? 0;
+      lengths[count] = payloads.lengths[index] ?? 0;
+      chosen.set(hashes.subarray(index * digestBytes, (index + 1) * digestBytes), count * digestBytes);
+      sealedBytes += this.codec.sealedLength(lengths[count++] ?? 0);
+    }
+    const { offset } = pack.append(sealedBytes, (out, at) => {
+      this.codec.sealRanges({ data: payloads.data, starts, lengths, count }, chosen, out, at);
+      return sealedBytes;
+    });
+    let packOffset = offset;
+    for (const [id, { index, key, timestampSeconds }] of fresh) {
+      const packedLength = this.codec.sealedLength(payloads.lengths[index] ?? 0);
+      const [originalLength = 0, compressionId = 0] = [originalLengths[index], compressionIds[index]];
+      pack.entries.set(id, {
+        ...{ key, packBlobId: pack.blobId, packOffset, packedLength, originalLength, compressionId, deleted: false },
+        ...{ formatVersion: this.format.block.version, timestampSeconds },
+      });
+      packOffset += packedLength;
+      this.#statistics.writtenBytes += originalLength;
+    }
+    this.#statistics.writtenContents += count;
+    this.#statistics.packedBytes += sealedBytes;
+    if (session.needsAttention(pack)) await session.makeRoom(pack.length >= this.format.block.maxPackBytes ? pack : undefined, signal);
+    return sealedBytes;
   }
 
   async #flushSession(session: WriteSession, signal?: AbortSignal): Promise<void> {

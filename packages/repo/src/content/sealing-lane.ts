@@ -138,10 +138,16 @@ export class SealingLane {
     const { count } = ranges;
     if (this.#hashes.length < count * this.digestBytes) {
       this.#hashes = new Uint8Array(count * this.digestBytes);
-      this.#fresh = new Uint32Array(count);
     }
     const hashes = this.#hashes;
     this.#codec.hasher.hashRanges(ranges, hashes);
+    return await this.storeHashed(ranges, hashes, compressor);
+  }
+
+  /** The same of ranges that were hashed already: `hashes` has those of all, one behind the other. Nothing of either is looked at when it has resolved. */
+  async storeHashed(ranges: ByteRanges, hashes: Uint8Array, compressor?: string): Promise<StoredRanges> {
+    const { count } = ranges;
+    if (this.#fresh.length < count) this.#fresh = new Uint32Array(count);
     let newContents = 0;
     let knownBytes = 0;
     for (let i = 0; i < count; i++) {

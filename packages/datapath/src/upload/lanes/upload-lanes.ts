@@ -13,7 +13,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { type Clock, DrayError, invariant } from "@drayage/base";
-import type { Kernels } from "@drayage/kernels";
+import type { ByteRanges, Kernels } from "@drayage/kernels";
 import type { ContentLanes, SealedPack } from "@drayage/repo";
 import { laneBufferBytes, openLane, type SealingLane } from "@drayage/repo/sealing-lane";
 import { JobRunner } from "./job-runner.ts";
@@ -108,6 +108,7 @@ export class UploadLanes {
   #nextId = 0;
   #own: OwnLane | undefined;
   #ownBusy = false;
+  readonly #ownWanted: (() => void)[] = [];
   #ownWaitedMs = 0;
   #offeredFiles = 0;
   #offeredBytes = 0;
@@ -158,6 +159,44 @@ export class UploadLanes {
     this.#offeredBytes += bytes;
     this.#offeredRangeBytes += bytes;
     return this.#enqueue(job, onChunks) as Promise<RangeResult>;
+  }
+
+  /** Whether contents that others have hashed are stored here: else this thread has other work. */
+  get storesHere(): boolean {
+    return this.#isHelper || this.#areNoneReady;
+  }
+
+  /**
+   * Stores contents that were read and hashed already, in this thread; `hashes` has those of all, one behind the other. False where it has no lane any more. Throws what ended the
+   * upload.
+   */
+  async storeHashed(ranges: ByteRanges, hashes: Uint8Array): Promise<boolean> {
+    while (this.#ownBusy && this.#failure === undefined) await new Promise<void>((resolve) => this.#ownWanted.push(resolve));
+    this.#check();
+    if (!this.storesHere) return false;
+    this.#ownBusy = true;
+    try {
+      this.#own ??= await this.#openOwn();
+      const { knownBytes, packedBytes } = await this.#own.lane.storeHashed(ranges, hashes);
+      let hashed = 0;
+      for (let i = 0; i < ranges.count; i++) hashed += ranges.lengths[i] ?? 0;
+      this.#on.onCounts({ hashed, known: knownBytes, packed: packedBytes, readMs: 0, workMs: 0, waitMs: 0 });
+      this.#tellOwn();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#endOwn();
+    }
+    this.#leaveToThreads();
+    this.#dispatch();
+    this.#check();
+    return true;
+  }
+
+  /** Leaves this thread's lane to whoever waits for it. */
+  #endOwn(): void {
+    this.#ownBusy = false;
+    for (const wake of this.#ownWanted.splice(0)) wake();
   }
 
   /** Keeps what the threads know of the repository young, and their table from filling up. */
@@ -232,6 +271,11 @@ export class UploadLanes {
     return this.#threads.length < this.#on.threads;
   }
 
+  /** Whether this thread is alone yet. */
+  get #areNoneReady(): boolean {
+    return !this.#threads.some(({ ready }) => ready);
+  }
+
   /** Whether this thread may do the next job of the queue while others work too. */
   get #canHelp(): boolean {
     return this.#isHelper && !this.#ownBusy && this.#queue[0]?.job.kind === "files";
@@ -295,7 +339,7 @@ export class UploadLanes {
    */
   get #isForHere(): boolean {
     const job = this.#queue[0]?.job;
-    if (job === undefined || this.#threads.some(({ ready }) => ready)) return false;
+    if (job === undefined || !this.#areNoneReady) return false;
     return this.#threads.length === 0 || job.kind === "files" || dataBytes(job) < THREADS_FROM_BYTES;
   }
 
@@ -306,7 +350,7 @@ export class UploadLanes {
     } catch (error) {
       this.#fail(error);
     } finally {
-      this.#ownBusy = false;
+      this.#endOwn();
     }
     this.#leaveToThreads();
     this.#dispatch();
@@ -320,7 +364,7 @@ export class UploadLanes {
     } catch (error) {
       this.#fail(error);
     } finally {
-      this.#ownBusy = false;
+      this.#endOwn();
     }
     this.#leaveToThreads();
     // What the threads say meanwhile must not wait behind the next job: they would run out of work.
@@ -330,7 +374,7 @@ export class UploadLanes {
 
   /** Once all threads are there they go on alone: what is not sealed into their packs need not wait for the next flush. */
   #leaveToThreads(): void {
-    if (this.#isHelper || !this.#threads.some(({ ready }) => ready)) return;
+    if (this.#isHelper || this.#areNoneReady) return;
     this.#own?.lane.flush();
     this.#own?.close();
     this.#own = undefined;
@@ -355,9 +399,14 @@ export class UploadLanes {
     } catch (error) {
       reject(error);
     }
-    if (this.#on.lanes.makeRoom()) this.#tellKnown(false);
-    else own.lane.update({ session: this.#on.lanes.session });
+    this.#tellOwn();
     await this.#on.pace();
+  }
+
+  /** What this thread's lane has to know before it goes on. */
+  #tellOwn(): void {
+    if (this.#on.lanes.makeRoom()) this.#tellKnown(false);
+    else this.#own?.lane.update({ session: this.#on.lanes.session });
   }
 
   async #openOwn(): Promise<OwnLane> {
@@ -499,6 +548,7 @@ export class UploadLanes {
     for (const { jobs } of this.#threads) jobs.clear();
     for (const { reject } of pending) reject(this.#failure.error);
     for (const wake of this.#roomWanted.splice(0)) wake();
+    for (const wake of this.#ownWanted.splice(0)) wake();
     for (const look of [...this.#deliveries]) look();
   }
 

@@ -1,0 +1,173 @@
+// Whole directories beside their parents' listings, each in one call: opened, listed, examined, compared, and where a few files have changed written anew. In this thread, or many of
+// them in a thread of Node's pool.
+
+#pragma once
+
+namespace {
+
+// Whether a name is one of those that `list` has, each with a slash behind it.
+bool isIn(Bytes list, const uint8_t* name, size_t length) {
+  for (size_t at = 0; at < list.length;) {
+    const void* slash = std::memchr(list.data + at, '/', list.length - at);
+    const size_t end = slash == nullptr ? list.length : static_cast<size_t>(static_cast<const uint8_t*>(slash) - list.data);
+    if (end - at == length && std::memcmp(list.data + at, name, length) == 0) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
+// One call of compareDirectory: what it is given, all of it memory of the caller's.
+class DirectoryComparison {
+ public:
+  static constexpr size_t BASE_ARGUMENTS = 13;
+
+  explicit DirectoryComparison(Arguments& args)
+      : fd_(static_cast<int>(args.number(0, INT32_MAX))), name_(args.bytes(1)), attributes_(args.number(2, 1) == 1), avoid_(args.bytes(3)), parent_(args.bytes(4)),
+        keyBytes_(args.number(5, 65)), names_(args.bytes(6)), ends_(args.unsignedWords(7)), compared_(args, 8), rewriting_(args, BASE_ARGUMENTS) {
+    if (args.ok() && (keyBytes_ < 2 || compared_.found.count < FOUND_SLOTS || parent_.length > UINT32_MAX)) args.fail("what is found does not fit");
+  }
+
+  // Whether it could be told. Calls nothing of Node.
+  bool run(const void* vectors) const {
+    compared_.found.data[FOUND_FD] = -1;
+    compared_.found.data[FOUND_TEXT] = 0;
+    const std::string path(reinterpret_cast<const char*>(name_.data), name_.length);
+    if (path.empty() || path == "." || path == ".." || path.find('/') != std::string::npos || path.find('\0') != std::string::npos) return false;
+    const bool isEmptyInParent = parent_.length >= sizeof EMPTY_LISTING_HEAD - 1 && std::memcmp(parent_.data, EMPTY_LISTING_HEAD, sizeof EMPTY_LISTING_HEAD - 1) == 0;
+    const size_t first = sizeof LISTING_HEAD - 1;
+    if (!isEmptyInParent && (parent_.length <= first || std::memcmp(parent_.data, LISTING_HEAD, first) != 0)) return false;
+    OpenedFile directory{openat(fd_, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
+    struct stat facts;
+    if (directory.fd < 0 || fstat(directory.fd, &facts) != 0) return false;
+    Row own{compared_.found.data + FOUND_ROW};
+    char list[ATTRIBUTE_LIST_BYTES];
+    own.number(ROW_STATUS, 0);
+    own.facts(facts);
+    own.number(ROW_ATTRIBUTES, attributes_ ? attributesOf(listAttributesOf(directory.fd, list, sizeof list), list) : NO_ATTRIBUTES);
+    Listing listing;
+    // Its position does not matter: whoever lists it again opens it anew.
+    if (listing.read(fcntl(directory.fd, F_DUPFD_CLOEXEC, 0), directory.fd, std::min(compared_.room(keyBytes_), ends_.count), true) != 0) return false;
+    if (listing.text.size() > names_.length || (isEmptyInParent && !listing.items.empty())) return false;
+    Comparison comparison(parent_, isEmptyInParent ? 0 : first, keyBytes_, compared_.keys.data, compared_.entries.data, compared_.runs.data);
+    std::string reached = prefixOf(directory.fd, attributes_);
+    const size_t prefix = reached.size();
+    size_t end = 0;
+    const size_t count = listing.items.size();
+    for (size_t i = 0; i < count; i++) {
+      const Item& item = listing.items[i];
+      uint8_t* put = names_.data + end;
+      std::memcpy(put, listing.text.data() + item.at, item.length);
+      end += item.length;
+      ends_.data[i] = static_cast<uint32_t>(end);
+      if (isIn(avoid_, put, item.length)) return false;
+      const std::string entry(reinterpret_cast<const char*>(put), item.length);
+      reached.resize(prefix);
+      if (attributes_) reached += entry;
+      double* row = compared_.rows.data + ROW * i;
+      examine(directory.fd, entry.c_str(), reached, Row{row});
+      if (!comparison.take(i, put, item.length, row)) return false;
+    }
+    compared_.tell(comparison, count);
+    compared_.found.data[FOUND_COUNT] = static_cast<double>(count);
+    const bool whole = isWhole(comparison, count, compared_.runs.data, own.slots, parent_);
+    compared_.found.data[FOUND_WHOLE] = whole ? 1 : 0;
+    if (!whole) {
+      if (rewriting_.isWanted() && DirectoryRewrite(directory.fd, attributes_, parent_, compared_, Listed{names_, ends_, count}, rewriting_).run(own.slots, comparison, vectors)) return true;
+      compared_.found.data[FOUND_FD] = directory.fd;
+      directory.fd = -1;
+    }
+    return true;
+  }
+
+ private:
+  int fd_;
+  Bytes name_;
+  bool attributes_;
+  Bytes avoid_;
+  Bytes parent_;
+  size_t keyBytes_;
+  Bytes names_;
+  Words ends_;
+  Compared compared_;
+  Rewriting rewriting_;
+};
+
+// compareDirectory(fd, name, attributes, avoid, parent, keyBytes, names, ends, rows, keys, entries, runs, found[, key, digestBytes, level, bytesMax, data, ranges, hashes, text, payload]):
+// how src/batch/batch-files.ts says it. Whether it could be told.
+napi_value compareDirectory(napi_env env, napi_callback_info info) {
+  Arguments args(env, info, DirectoryComparison::BASE_ARGUMENTS);
+  const DirectoryComparison comparison(args);
+  if (!args.ok()) return nullptr;
+  napi_value told = nullptr;
+  napi_get_boolean(env, comparison.run(args.data), &told);
+  return told;
+}
+
+// src/batch/batch-files.ts has the same.
+constexpr int32_t ASIDE_WAITS = 0, ASIDE_BEGUN = 1, ASIDE_TOLD = 2, ASIDE_NOT_TOLD = 3;
+
+struct ComparisonWork {
+  napi_async_work work = nullptr;
+  napi_deferred deferred = nullptr;
+  // Keeps the memory that it reads and writes.
+  napi_ref held = nullptr;
+  std::vector<DirectoryComparison> comparisons;
+  int32_t* states = nullptr;
+  const void* vectors = nullptr;
+
+  // Those that nobody has begun, in order.
+  void run() {
+    for (size_t i = 0; i < comparisons.size(); i++) {
+      int32_t expected = ASIDE_WAITS;
+      if (!__atomic_compare_exchange_n(states + i, &expected, ASIDE_BEGUN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) continue;
+      bool told = false;
+      try {
+        told = comparisons[i].run(vectors);
+      } catch (const std::bad_alloc&) {
+      }
+      __atomic_store_n(states + i, told ? ASIDE_TOLD : ASIDE_NOT_TOLD, __ATOMIC_RELEASE);
+    }
+  }
+};
+
+// compareDirectoriesAside(calls, states): a promise, resolved by a thread of Node's pool that has nothing more to begin. How src/batch/batch-files.ts says it.
+napi_value compareDirectoriesAside(napi_env env, napi_callback_info info) {
+  Arguments args(env, info, 2);
+  if (!args.ok()) return nullptr;
+  auto work = std::make_unique<ComparisonWork>();
+  uint32_t count = 0;
+  if (napi_get_array_length(env, args.value(0), &count) != napi_ok) args.fail("a list of calls is wanted");
+  work->states = reinterpret_cast<int32_t*>(const_cast<uint32_t*>(args.words(1, count)));
+  work->vectors = args.data;
+  work->comparisons.reserve(args.ok() ? count : 0);
+  for (uint32_t i = 0; args.ok() && i < count; i++) {
+    napi_value call = nullptr;
+    if (napi_get_element(env, args.value(0), i, &call) != napi_ok) return nullptr;
+    Arguments own(env, call, DirectoryComparison::BASE_ARGUMENTS);
+    work->comparisons.emplace_back(own);
+    if (!own.ok()) return nullptr;
+  }
+  if (!args.ok()) return nullptr;
+  const auto run = [](napi_env, void* data) { static_cast<ComparisonWork*>(data)->run(); };
+  const auto end = [](napi_env own, napi_status, void* data) {
+    const std::unique_ptr<ComparisonWork> work(static_cast<ComparisonWork*>(data));
+    napi_value nothing = nullptr;
+    napi_get_undefined(own, &nothing);
+    napi_resolve_deferred(own, work->deferred, nothing);
+    napi_delete_reference(own, work->held);
+    napi_delete_async_work(own, work->work);
+  };
+  napi_value name = nullptr;
+  napi_value promise = nullptr;
+  napi_value all = nullptr;
+  if (napi_create_array_with_length(env, 2, &all) != napi_ok || napi_set_element(env, all, 0, args.value(0)) != napi_ok ||
+      napi_set_element(env, all, 1, args.value(1)) != napi_ok || napi_create_string_utf8(env, "compareDirectories", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_reference(env, all, 1, &work->held) != napi_ok || napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
+      napi_create_async_work(env, nullptr, name, run, end, work.get(), &work->work) != napi_ok || napi_queue_async_work(env, work->work) != napi_ok) {
+    return nullptr;
+  }
+  work.release();
+  return promise;
+}
+
+}  // namespace
