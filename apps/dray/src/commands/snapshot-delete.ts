@@ -1,3 +1,5 @@
+import { DrayError } from "@drayage/base";
+import { LATEST } from "@drayage/repo";
 import type { Command } from "commander";
 import { type RepositoryOptions, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { formatJson } from "../engine/values.ts";
@@ -10,6 +12,7 @@ export function define(command: Command, terminal: Terminal): void {
       withRepository(options, terminal, { readOnly: false }, async (repository) => {
         // All of them are looked up before one is deleted, so that a mistyped id deletes nothing.
         const found: string[] = [];
+        if (ids.includes(LATEST)) throw new DrayError("USAGE", `Cannot delete "${LATEST}": which one that is changes`, { hint: "Give its id." });
         for (const id of ids) found.push((await repository.snapshots.resolve(id, terminal.signal)).id);
         for (const id of new Set(found)) await repository.snapshots.delete(id, terminal.signal);
         await repository.flush(terminal.signal);

@@ -6,7 +6,7 @@ import type { Terminal } from "../terminal.ts";
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
-    .argument("<before>", "a snapshot; the beginning of its id is enough")
+    .argument("<before>", "a snapshot; the beginning of its id is enough, and latest is the newest")
     .argument("<after>", "another one")
     .action((before: string, after: string, options: RepositoryOptions) =>
       withRepository(options, terminal, { readOnly: true }, async (repository) => {

@@ -35,7 +35,7 @@ interface Options extends RepositoryOptions {
 
 export function define(command: Command, terminal: Terminal): void {
   withBandwidthOption(withRepositoryOptions(command))
-    .argument("<id>", "a snapshot, or a part of one: ID/sub/path")
+    .argument("<id>", "a snapshot, or a part of one: ID/sub/path; latest is the newest")
     .argument("<target>", "an empty or a new directory; for a device's snapshot, a device or the path of an image file")
     .option("--overwrite", "into a directory that is not empty, replacing what has the same name")
     .option("--parallel <number>", "threads that decode and write (default: the CPUs, at most 4)")

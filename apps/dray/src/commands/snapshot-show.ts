@@ -9,7 +9,7 @@ import type { Terminal } from "../terminal.ts";
 
 export function define(command: Command, terminal: Terminal): void {
   withRepositoryOptions(command)
-    .argument("<id>", "a snapshot; the beginning of its id is enough")
+    .argument("<id>", "a snapshot; the beginning of its id is enough, and latest is the newest")
     .action(async (id: string, options: RepositoryOptions) => {
       if (isResticRepository(options, terminal)) return await (await import("../restic/snapshots.ts")).showResticSnapshot(id, options, terminal);
       await withRepository(options, terminal, { readOnly: true }, async (repository) => {

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { VirtualClock } from "@drayage/base/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../main.ts";
 import { RecordingTerminal } from "../testing/recording-terminal.ts";
@@ -18,10 +19,11 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Runs a command line; paths of this machine and ids are replaced by words, so that output can be compared. */
-async function dray(line: string, more: { readonly env?: Record<string, string>; readonly input?: string } = {}) {
+async function dray(line: string, more: { readonly env?: Record<string, string>; readonly input?: string; readonly clock?: VirtualClock } = {}) {
   const terminal = new RecordingTerminal({
     env: { ...env, ...more.env },
     cwd: folder,
+    ...(more.clock === undefined ? {} : { clock: more.clock }),
     ...(more.input === undefined ? {} : { input: Buffer.from(more.input) }),
   });
   const exitCode = await run(line.split(" "), terminal);
@@ -184,6 +186,19 @@ describe("snapshots", () => {
     expect(await dray("snapshot list")).toMatchObject({ exitCode: 0, out: "", err: "No snapshots in file:///folder/repository.\n" });
   });
 
+  it("are found as the latest, whatever their source", async () => {
+    expect(await dray("repo create")).toMatchObject({ exitCode: 0 });
+    expect(await dray("snapshot restore latest out")).toMatchObject({ exitCode: 4, err: expect.stringContaining('Cannot find snapshot "latest"') });
+    const clock = new VirtualClock();
+    await dray("snapshot create data/sub --source z@host:/first", { clock });
+    await clock.advance(1_000);
+    await dray("snapshot create data/sub --source a@host:/second", { clock });
+    expect((await dray("snapshot show latest")).out).toContain("a@host:/second");
+    expect(await dray("snapshot restore latest out")).toMatchObject({ exitCode: 0 });
+    expect(readdirSync(join(folder, "out"))).toEqual(["deep"]);
+    expect((await dray("fs ls latest:/")).out).toContain("deep");
+  });
+
   it("a second one reads nothing that did not change", async () => {
     await created();
     const again = await dray("snapshot create data --source user@host:/data");
@@ -223,6 +238,7 @@ describe("snapshots", () => {
     await created();
     const cases: readonly (readonly [line: string, exitCode: number, why: string])[] = [
       ["snapshot show 0123456789", 4, 'Cannot find snapshot "0123456789" in the repository'],
+      ["snapshot delete latest", 2, 'Cannot delete "latest"'],
       ["snapshot delete abcdefgh", 4, 'Cannot find snapshot "abcdefgh"'],
       ["snapshot create", 2, "missing required argument 'path'"],
       ["snapshot create data --tag nonsense", 2, 'Cannot read --tag "nonsense": name=value is wanted'],

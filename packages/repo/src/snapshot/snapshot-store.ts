@@ -9,7 +9,7 @@ export interface FindSnapshotsOptions {
   readonly source?: SnapshotSource;
   /** All of these must be there with these values. */
   readonly tags?: Labels;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ListedSnapshots {
@@ -20,6 +20,8 @@ export interface ListedSnapshots {
 }
 
 const ID_SHOWN_MIN = 6;
+/** As restic has it. */
+export const LATEST = "latest";
 
 export class SnapshotStore {
   readonly #manifests: ManifestStore;
@@ -42,12 +44,21 @@ export class SnapshotStore {
     return decodeSnapshot(manifest);
   }
 
-  /** The snapshot whose id is `id` or, where only one does, begins with it. Throws REPO_MANIFEST_NOT_FOUND, USAGE when several do. */
+  /** The snapshot whose id is `id` or, where only one does, begins with it; for `latest` the complete one that began last. Throws REPO_MANIFEST_NOT_FOUND, USAGE when several do. */
   async resolve(id: string, signal?: AbortSignal): Promise<Snapshot> {
+    if (id === LATEST) return await this.#latest(signal);
     if (id.length >= 32 || id.length < ID_SHOWN_MIN) return await this.get(id, signal);
     const matches = (await this.#manifests.find({ type: SNAPSHOT_TYPE }, signal)).filter((manifest) => manifest.id.startsWith(id));
     if (matches.length > 1) throw new DrayError("USAGE", `Cannot choose snapshot "${id}": ${matches.length} ids begin so`, { hint: "Give more of the id." });
     return await this.get(matches[0]?.id ?? id, signal);
+  }
+
+  async #latest(signal?: AbortSignal): Promise<Snapshot> {
+    const { snapshots } = await this.list({ signal });
+    const complete = snapshots.filter(({ incomplete }) => incomplete === undefined);
+    const newest = complete.reduce<Snapshot | undefined>((best, next) => (best === undefined || next.startTimeNs >= best.startTimeNs ? next : best), undefined);
+    if (newest === undefined) throw snapshotNotFound(LATEST);
+    return newest;
   }
 
   async list({ source, tags, signal }: FindSnapshotsOptions = {}): Promise<ListedSnapshots> {
