@@ -60,6 +60,8 @@ export const REPOSITORY_PASSWORD = "correct horse battery staple";
 const AGENT_CONFIG = "node-agent-config";
 /** Real pods take longer to start and to end. */
 const LIMIT_MS = process.env[FOLDER_VARIABLE] === undefined ? 90_000 : 180_000;
+const PROCESS_TRIES = 100;
+const PROCESS_RETRY_MS = 100;
 const INSTALL_LIMIT_MS = LIMIT_MS;
 export const ENDED: readonly string[] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
 
@@ -436,14 +438,17 @@ export class Harness {
 
   /** Kills with -9 the main processes of a pod of the installation's namespace. */
   async killProcessOf(name: string): Promise<void> {
-    this.#kill(await this.client.get(pods, { namespace: VELERO, name }));
+    for (const pid of await this.processesOf(name)) process.kill(pid, "SIGKILL");
   }
 
-  /** Main processes of a pod of the installation's namespace. */
+  /** Main processes of a pod of the installation's namespace. Which they are a kubelet says a while after a mover has said that it runs. */
   async processesOf(name: string): Promise<readonly number[]> {
-    const pids = this.cluster.mainProcesses(await this.client.get(pods, { namespace: VELERO, name }));
-    if (pids.length === 0) throw new Error(`pod "${name}" has no process`);
-    return pids;
+    for (let triesLeft = PROCESS_TRIES; triesLeft > 0; triesLeft--) {
+      const pids = this.cluster.mainProcesses(await this.client.get(pods, { namespace: VELERO, name }));
+      if (pids.length > 0) return pids;
+      await systemClock.sleep(PROCESS_RETRY_MS);
+    }
+    throw new Error(`pod "${name}" has no process`);
   }
 
   /** Waits until processes have ended. */
