@@ -3,6 +3,8 @@
  * Source: Velero's micro-service data path (1.18). One side may be Velero's, so names and keys are exactly these.
  */
 
+import { parseObject } from "./json-object.ts";
+
 /** Reasons of the Events that a mover writes about its object. */
 export const DATA_PATH_EVENTS = {
   started: "Data-Path-Started",
@@ -143,15 +145,6 @@ export function parseRestoreDataPathResult(message: string): { readonly totalByt
   const totalBytes = count(value?.["totalBytes"]);
   const error = value?.["error"];
   return value === undefined || totalBytes === undefined ? undefined : { totalBytes, ...(typeof error === "string" ? { error } : {}) };
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** A count of bytes; a missing one is 0. */

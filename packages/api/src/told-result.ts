@@ -4,6 +4,7 @@
  * message says the same as before, and counts where nothing was told, where a proof is wrong, and for everything that is not a whole success.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { parseObject } from "./json-object.ts";
 
 export interface ToldResult {
   /** As it stands in the termination message. */
@@ -30,14 +31,7 @@ export function isProven(key: Uint8Array, podUid: string, { result, proof }: Tol
 
 /** The result in the message of a progress Event, or undefined where there is none. It is not proven yet. */
 export function parseToldResult(message: string): ToldResult | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(message);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const { result, proof } = value as Readonly<Record<string, unknown>>;
+  const { result, proof } = parseObject(message) ?? {};
   return typeof result === "string" && typeof proof === "string" && /^[0-9a-f]{64}$/.test(proof) ? { result, proof } : undefined;
 }
 
