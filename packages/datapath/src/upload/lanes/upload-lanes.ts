@@ -174,29 +174,31 @@ export class UploadLanes {
     while (this.#ownBusy && this.#failure === undefined) await new Promise<void>((resolve) => this.#ownWanted.push(resolve));
     this.#check();
     if (!this.storesHere) return false;
-    this.#ownBusy = true;
-    try {
+    await this.#useOwn(async () => {
       this.#own ??= await this.#openOwn();
       const { knownBytes, packedBytes } = await this.#own.lane.storeHashed(ranges, hashes);
       let hashed = 0;
       for (let i = 0; i < ranges.count; i++) hashed += ranges.lengths[i] ?? 0;
       this.#on.onCounts({ hashed, known: knownBytes, packed: packedBytes, readMs: 0, workMs: 0, waitMs: 0 });
       this.#tellOwn();
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#endOwn();
-    }
-    this.#leaveToThreads();
+    });
     this.#dispatch();
     this.#check();
     return true;
   }
 
-  /** Leaves this thread's lane to whoever waits for it. */
-  #endOwn(): void {
-    this.#ownBusy = false;
-    for (const wake of this.#ownWanted.splice(0)) wake();
+  /** Has this thread's lane for a piece of work, which nobody else is using, and leaves it to whoever waits for it. What fails ends the upload. */
+  async #useOwn(work: () => Promise<void>): Promise<void> {
+    this.#ownBusy = true;
+    try {
+      await work();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#ownBusy = false;
+      for (const wake of this.#ownWanted.splice(0)) wake();
+    }
+    this.#leaveToThreads();
   }
 
   /** Keeps what the threads know of the repository young, and their table from filling up. */
@@ -344,29 +346,15 @@ export class UploadLanes {
   }
 
   async #workHere(): Promise<void> {
-    this.#ownBusy = true;
-    try {
+    await this.#useOwn(async () => {
       while (this.#isForHere) await this.#doNext();
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#endOwn();
-    }
-    this.#leaveToThreads();
+    });
     this.#dispatch();
   }
 
   /** Does one job beside the threads. */
   async #help(): Promise<void> {
-    this.#ownBusy = true;
-    try {
-      await this.#doNext();
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      this.#endOwn();
-    }
-    this.#leaveToThreads();
+    await this.#useOwn(() => this.#doNext());
     // What the threads say meanwhile must not wait behind the next job: they would run out of work.
     await new Promise<void>((resolve) => setImmediate(resolve));
     this.#dispatch();
