@@ -81,6 +81,15 @@ function volume(name: string): string {
   return path;
 }
 
+/** What a node-agent mounts into a pod of ours. */
+function mountedSecret(place: BackupStorageLocation, password: string): string {
+  const path = volume("secret");
+  writeFileSync(join(path, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
+  writeFileSync(join(path, "repository.json"), JSON.stringify({ spec: repository().spec }));
+  writeFileSync(join(path, "repository-password"), password);
+  return path;
+}
+
 function fill(path: string): void {
   mkdirSync(join(path, "deep", "er"), { recursive: true });
   writeFileSync(join(path, "a.txt"), "hello", { mode: 0o640 });
@@ -253,10 +262,7 @@ describe("the built-in mover", () => {
   it("reads everything it needs from its mounted secret", async () => {
     const place = location();
     await createRepositoryService(deps()).ensure(repository(), place);
-    const secretPath = volume("secret");
-    writeFileSync(join(secretPath, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
-    writeFileSync(join(secretPath, "repository.json"), JSON.stringify({ spec: repository().spec }));
-    writeFileSync(join(secretPath, "repository-password"), "correct horse\n");
+    const secretPath = mountedSecret(place, "correct horse\n");
     client.failNext({ resource: "secrets" }, "KUBE_FORBIDDEN", 100);
     const source = volume("source");
     fill(source);
@@ -286,10 +292,7 @@ describe("the built-in mover", () => {
   it("tells that it cannot open its repository when its turn has come, not while it prepares for that", async () => {
     const place = location();
     await createRepositoryService(deps()).ensure(repository(), place);
-    const secretPath = volume("secret");
-    writeFileSync(join(secretPath, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
-    writeFileSync(join(secretPath, "repository.json"), JSON.stringify({ spec: repository().spec }));
-    writeFileSync(join(secretPath, "repository-password"), "another\n");
+    const secretPath = mountedSecret(place, "another\n");
     upload("first-a", { phase: "Prepared" });
     const running = runDataMoverBackup({ ...run(volume("source")), secretPath, dataUploadName: "first-a" });
     await new Promise((resolve) => setImmediate(resolve));
@@ -338,10 +341,7 @@ describe("the built-in mover", () => {
   it("tells its result behind everything else, proven by the key of its Secret", async () => {
     const place = location();
     await createRepositoryService(deps()).ensure(repository(), place);
-    const secretPath = volume("secret");
-    writeFileSync(join(secretPath, "location.json"), JSON.stringify({ metadata: place.metadata, spec: place.spec }));
-    writeFileSync(join(secretPath, "repository.json"), JSON.stringify({ spec: repository().spec }));
-    writeFileSync(join(secretPath, "repository-password"), "correct horse\n");
+    const secretPath = mountedSecret(place, "correct horse\n");
     const key = new Uint8Array(32).fill(3);
     writeFileSync(join(secretPath, "result-key"), key);
     upload("first-a");
