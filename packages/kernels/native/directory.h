@@ -1,5 +1,4 @@
-// Whole directories beside their parents' listings, each in one call: opened, listed, examined, compared, and where a few files have changed written anew. In this thread, or many of
-// them in a thread of Node's pool.
+// Whole directories beside their parents' listings, each in one call: opened, listed, examined, compared, and where a few files have changed written anew.
 
 #pragma once
 
@@ -101,73 +100,6 @@ napi_value compareDirectory(napi_env env, napi_callback_info info) {
   napi_value told = nullptr;
   napi_get_boolean(env, comparison.run(args.data), &told);
   return told;
-}
-
-// src/batch/batch-files.ts has the same.
-constexpr int32_t ASIDE_WAITS = 0, ASIDE_BEGUN = 1, ASIDE_TOLD = 2, ASIDE_NOT_TOLD = 3;
-
-struct ComparisonWork {
-  napi_async_work work = nullptr;
-  napi_deferred deferred = nullptr;
-  // Keeps the memory that it reads and writes.
-  napi_ref held = nullptr;
-  std::vector<DirectoryComparison> comparisons;
-  int32_t* states = nullptr;
-  const void* vectors = nullptr;
-
-  // Those that nobody has begun, in order.
-  void run() {
-    for (size_t i = 0; i < comparisons.size(); i++) {
-      int32_t expected = ASIDE_WAITS;
-      if (!__atomic_compare_exchange_n(states + i, &expected, ASIDE_BEGUN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) continue;
-      bool told = false;
-      try {
-        told = comparisons[i].run(vectors);
-      } catch (const std::bad_alloc&) {
-      }
-      __atomic_store_n(states + i, told ? ASIDE_TOLD : ASIDE_NOT_TOLD, __ATOMIC_RELEASE);
-    }
-  }
-};
-
-// compareDirectoriesAside(calls, states): a promise, resolved by a thread of Node's pool that has nothing more to begin. How src/batch/batch-files.ts says it.
-napi_value compareDirectoriesAside(napi_env env, napi_callback_info info) {
-  Arguments args(env, info, 2);
-  if (!args.ok()) return nullptr;
-  auto work = std::make_unique<ComparisonWork>();
-  uint32_t count = 0;
-  if (napi_get_array_length(env, args.value(0), &count) != napi_ok) args.fail("a list of calls is wanted");
-  work->states = reinterpret_cast<int32_t*>(const_cast<uint32_t*>(args.words(1, count)));
-  work->vectors = args.data;
-  work->comparisons.reserve(args.ok() ? count : 0);
-  for (uint32_t i = 0; args.ok() && i < count; i++) {
-    napi_value call = nullptr;
-    if (napi_get_element(env, args.value(0), i, &call) != napi_ok) return nullptr;
-    Arguments own(env, call, DirectoryComparison::BASE_ARGUMENTS);
-    work->comparisons.emplace_back(own);
-    if (!own.ok()) return nullptr;
-  }
-  if (!args.ok()) return nullptr;
-  const auto run = [](napi_env, void* data) { static_cast<ComparisonWork*>(data)->run(); };
-  const auto end = [](napi_env own, napi_status, void* data) {
-    const std::unique_ptr<ComparisonWork> work(static_cast<ComparisonWork*>(data));
-    napi_value nothing = nullptr;
-    napi_get_undefined(own, &nothing);
-    napi_resolve_deferred(own, work->deferred, nothing);
-    napi_delete_reference(own, work->held);
-    napi_delete_async_work(own, work->work);
-  };
-  napi_value name = nullptr;
-  napi_value promise = nullptr;
-  napi_value all = nullptr;
-  if (napi_create_array_with_length(env, 2, &all) != napi_ok || napi_set_element(env, all, 0, args.value(0)) != napi_ok ||
-      napi_set_element(env, all, 1, args.value(1)) != napi_ok || napi_create_string_utf8(env, "compareDirectories", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_reference(env, all, 1, &work->held) != napi_ok || napi_create_promise(env, &work->deferred, &promise) != napi_ok ||
-      napi_create_async_work(env, nullptr, name, run, end, work.get(), &work->work) != napi_ok || napi_queue_async_work(env, work->work) != napi_ok) {
-    return nullptr;
-  }
-  work.release();
-  return promise;
 }
 
 }  // namespace

@@ -855,6 +855,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 #include "listing.h"
 #include "rewrite.h"
 #include "directory.h"
+#include "comparison-queue.h"
 #include "lookup.h"
 #include "poly1305.h"
 #include "restore.h"
@@ -911,7 +912,8 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "encodeStored", encodeStored, vectors) &&
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
                     define(env, exports, "compareDirectory", compareDirectory, vectors) &&
-                    define(env, exports, "compareDirectoriesAside", compareDirectoriesAside, vectors) &&
+                    define(env, exports, "comparisonQueue", comparisonQueue, vectors) && define(env, exports, "putComparison", putComparison, vectors) &&
+                    define(env, exports, "finishComparison", finishComparison, vectors) && define(env, exports, "dropComparison", dropComparison, vectors) &&
                     define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "adviseHugePages", adviseHugePages, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);

@@ -7,14 +7,24 @@
  *                                         ├► more are not ─► walked, with what was found
  *                                         └► cannot be told ─► walked as if nothing had been looked at
  *
- * Where threads help, those that the walk comes to next are compared beside it, as far as there is memory.
+ * Where threads help, those that the walk comes to next are compared beside it, as far as there is memory, by whoever comes first to one.
  */
 import { closeSync } from "node:fs";
-import { hasCode } from "@drayage/base";
-import { ATTRIBUTES, type ComparedDirectory, comparedMemory, type DirectoryCall, type DirectoryNames, FOUND, ROW, ROW_SLOTS, RUN } from "@drayage/kernels";
+import { asBuffer, hasCode } from "@drayage/base";
+import {
+  ATTRIBUTES,
+  type ComparedDirectory,
+  type ComparisonQueue,
+  comparedMemory,
+  type DirectoryCall,
+  type DirectoryNames,
+  FOUND,
+  ROW,
+  ROW_SLOTS,
+  RUN,
+} from "@drayage/kernels";
 import { type DirectorySummary, LISTING_PREFIX, type ObjectId, parseObjectId } from "@drayage/repo";
 import { AnchoredDirectory } from "../anchored-directory.ts";
-import { ComparisonsAside } from "./comparisons-aside.ts";
 import type { PlainRules } from "./directory-rules.ts";
 import { RewrittenListings } from "./rewritten-listings.ts";
 import { type FileStat, RowFacts } from "./source-entry.ts";
@@ -26,10 +36,13 @@ import type { Walk } from "./upload-tree.ts";
 export const STRETCH = 1024;
 /** Listings of so many files are far shorter. */
 const LISTING_BYTES_MAX = 1 << 20;
-/** Directories that are compared beside the walk at a time, and those of them that are walked: a MiB each, of which most is touched only where listings are long. */
-const MEMORIES = 5;
-/** How far ahead of the walk they are begun. */
-const COMPARED_AHEAD = 4;
+/**
+ * Directories that are compared beside the walk at a time, and those of them that are walked: a MiB each, of which most is touched only where listings are long. So many that other
+ * threads have more to begin while the walk takes what they have ended.
+ */
+const PLACES = 9;
+/** How far ahead of the walk they are looked up. */
+const COMPARED_AHEAD = PLACES - 1;
 /** Shorter listings are of so few files that comparing them costs no more than handing them to another thread. */
 const ASIDE_FROM_BYTES = 2048;
 
@@ -75,22 +88,29 @@ export interface BegunComparison {
   readonly avoid: Buffer;
   /** Whether its listing may be written anew. */
   readonly rewrites: boolean;
-  /** Where it is one of those that are made beside the walk. */
-  aside: { readonly memory: ComparedDirectory; readonly all: ComparisonsAside; readonly index: number } | undefined;
+  /** Where it is one of those that other threads may make. */
+  place: Place | undefined;
+}
+
+/** Of a comparison in the queue. */
+interface Place {
+  readonly index: number;
+  readonly memory: ComparedDirectory;
 }
 
 export class DirectoryComparison {
   readonly #context: UploadContext;
   /** Of one comparison at a time, in the thread of the walk. */
   readonly memory: ComparedDirectory;
-  /** How many compare beside the walk. */
-  readonly threads: number;
+  /** Undefined where there are no threads for it. */
+  readonly #queue: ComparisonQueue | undefined;
   readonly #keyBytes: number | undefined;
   /** What was written anew and is not stored yet. */
   readonly #listings: RewrittenListings | undefined;
-  /** Memory for comparisons beside it. */
-  readonly #spare: ComparedDirectory[] = [];
-  #unmade: number;
+  /** Places in the queue that are free, and that never had a comparison. */
+  readonly #spare: Place[] = [];
+  readonly #taken = new Map<ComparedDirectory, Place>();
+  #made = 0;
   /** Names that would give a directory rules of its own, as text and as the addon takes them. */
   #avoid = { text: "", bytes: Buffer.alloc(0) };
 
@@ -101,8 +121,8 @@ export class DirectoryComparison {
     this.#keyBytes = contents.storedKeys === undefined || lanes === undefined ? undefined : contents.keyBytes;
     this.#listings = context.rewrite === undefined || lanes === undefined ? undefined : new RewrittenListings(context, lanes, context.rewrite);
     this.memory = this.#newMemory();
-    this.threads = lanes?.threadsAside ?? 0;
-    this.#unmade = this.threads === 0 ? 0 : MEMORIES;
+    const threads = lanes?.threadsAside ?? 0;
+    this.#queue = threads === 0 ? undefined : context.files.comparisonQueue(PLACES, threads);
   }
 
   #newMemory(): ComparedDirectory {
@@ -114,9 +134,13 @@ export class DirectoryComparison {
     return this.#keyBytes;
   }
 
-  /** How many can be begun beside the walk now. */
-  get roomAside(): number {
-    return Math.min(COMPARED_AHEAD, this.#spare.length + this.#unmade);
+  /** How many may be looked up ahead of the walk now, where so many are. */
+  roomAhead(ahead: number): number {
+    return Math.max(0, Math.min(COMPARED_AHEAD - ahead, this.#room));
+  }
+
+  get #room(): number {
+    return this.#queue === undefined ? 0 : this.#spare.length + PLACES - this.#made;
   }
 
   /** Of the keys of what was found to be the same, how many come first whose contents are stored. */
@@ -139,10 +163,10 @@ export class DirectoryComparison {
     const plain = walk.rules === undefined ? NO_RULES : walk.rules.plainIn(name);
     if (this.#keyBytes === undefined || plain === undefined) return undefined;
     const text = await this.#listing(parent);
-    if (text === undefined) return undefined;
+    if (text === undefined || beginsWithDirectory(text)) return undefined;
     const avoid = plain.namesWithRules;
     if (avoid !== this.#avoid.text) this.#avoid = { text: avoid, bytes: Buffer.from(avoid, "latin1") };
-    return { name, parent, text, avoid: this.#avoid.bytes, rewrites: this.#mayRewrite(walk, plain), aside: undefined };
+    return { name, parent, text, avoid: this.#avoid.bytes, rewrites: this.#mayRewrite(walk, plain), place: undefined };
   }
 
   /** Whether every file would be stored as it is, by the repository's own splitter, and no other parent could have one. */
@@ -152,22 +176,21 @@ export class DirectoryComparison {
     return compressorOf(this.#context, optionsOfAll) === undefined && (optionsOfAll.splitter === undefined || optionsOfAll.splitter === splitter);
   }
 
-  /** Has other threads begin with comparisons of this walk, where that pays and as far as there is memory. */
-  putAside(walk: Walk, comparisons: readonly BegunComparison[]): void {
-    const chosen = comparisons.filter(({ text }) => text.length >= ASIDE_FROM_BYTES).slice(0, this.#spare.length + this.#unmade);
-    if (chosen.length === 0) return;
-    const memories = chosen.map(() => this.#takeMemory());
-    const calls = chosen.map((begun, i) => this.#call(walk, begun, memories[i] ?? this.memory));
-    const all = new ComparisonsAside(this.#context.files, calls, this.threads);
-    for (const [index, begun] of chosen.entries()) begun.aside = { memory: memories[index] ?? this.memory, all, index };
+  /** Lets other threads make a comparison of this walk, where that pays and there is memory. */
+  putAside(walk: Walk, begun: BegunComparison): void {
+    if (this.#queue === undefined || begun.text.length < ASIDE_FROM_BYTES || this.#room === 0) return;
+    const place = this.#spare.pop() ?? { index: this.#made++, memory: this.#newMemory() };
+    this.#taken.set(place.memory, place);
+    this.#queue.put(place.index, this.#call(walk, begun, place.memory));
+    begun.place = place;
   }
 
   /** What came out of a comparison; undefined where it could not be told. Who gets a scanned directory gives its memory back. */
   async end(walk: Walk, begun: BegunComparison): Promise<SameDirectory | ScannedDirectory | RewrittenListing | undefined> {
-    const { aside } = begun;
-    const memory = aside?.memory ?? this.memory;
-    const isTold = aside === undefined ? this.#context.files.compareDirectory(...this.#call(walk, begun, memory)) : await aside.all.isTold(aside.index);
-    const outcome = isTold ? await this.#outcome(walk, begun, memory) : undefined;
+    const { place } = begun;
+    const memory = place?.memory ?? this.memory;
+    const isTold = place === undefined ? this.#context.files.compareDirectory(...this.#call(walk, begun, memory)) : this.#queue?.finish(place.index);
+    const outcome = isTold === true ? await this.#outcome(walk, begun, memory) : undefined;
     if (outcome?.kind !== "scanned") this.giveBack(memory);
     return outcome;
   }
@@ -183,24 +206,19 @@ export class DirectoryComparison {
   }
 
   /** Ends one whose outcome nobody wants. */
-  async drop({ aside }: BegunComparison): Promise<void> {
-    if (aside === undefined) return;
-    const fd = await aside.all.drop(aside.index);
+  drop({ place }: BegunComparison): void {
+    if (place === undefined) return;
+    const fd = this.#queue?.drop(place.index) === true ? (place.memory.found[FOUND.fd] ?? -1) : -1;
     if (fd >= 0) closeSync(fd);
-    this.giveBack(aside.memory);
+    this.giveBack(place.memory);
   }
 
   /** Memory of a scanned directory, of which nothing is wanted any more. */
   giveBack(memory: ComparedDirectory): void {
-    if (memory !== this.memory) this.#spare.push(memory);
-  }
-
-  /** There is some, as whoever asks has seen. */
-  #takeMemory(): ComparedDirectory {
-    const memory = this.#spare.pop();
-    if (memory !== undefined) return memory;
-    this.#unmade--;
-    return this.#newMemory();
+    const place = this.#taken.get(memory);
+    if (place === undefined) return;
+    this.#taken.delete(memory);
+    this.#spare.push(place);
   }
 
   #call(walk: Walk, { name, avoid, text, rewrites }: BegunComparison, memory: ComparedDirectory): DirectoryCall {
@@ -262,5 +280,13 @@ export class DirectoryComparison {
   }
 }
 
+/** Whether it is the listing of more than files: directories come first. No name has this text in it, whose quotes are not escaped. */
+function beginsWithDirectory(text: Uint8Array): boolean {
+  const at = asBuffer(text).indexOf(TYPE_MEMBER);
+  return at >= 0 && text[at + TYPE_MEMBER.length] === DIRECTORY_TYPE;
+}
+
+const TYPE_MEMBER = '","type":"';
+const DIRECTORY_TYPE = "d".charCodeAt(0);
 const NO_RULES: PlainRules = { namesWithRules: "", optionsOfAll: { compressor: undefined, splitter: undefined } };
 const NOTHING_ELSE = { symlinks: 0, directories: 1, failed: 0, ignoredErrors: 0, errors: [] } as const;

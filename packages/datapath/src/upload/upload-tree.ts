@@ -296,28 +296,22 @@ export class TreeUpload {
     await this.rest();
   }
 
-  /**
-   * Looks up a directory. Where it was not looked up ahead, some of those behind it are, all in order, as their parents' listings are passed once; others may compare them meanwhile.
-   */
+  /** Looks up a directory, and those behind it that others may compare meanwhile: all in order, as their parents' listings are passed once. */
   async #lookUp(walk: Walk, index: number): Promise<LookedUp> {
     const { names, ahead } = walk;
-    const begun = ahead.get(index);
-    if (begun !== undefined) {
-      ahead.delete(index);
-      return await begun;
-    }
-    const own = await this.#beginComparison(walk, index);
-    const comparisons: BegunComparison[] = [];
-    const end = Math.min(index + 1 + this.#comparison.roomAside, names.directories);
-    for (let next = index + 1; next < end; next++) {
+    const own = ahead.get(index) ?? this.#beginComparison(walk, index);
+    ahead.delete(index);
+    // What is wrong is told when its turn comes.
+    await own.catch(() => undefined);
+    const from = index + 1 + ahead.size;
+    const to = Math.min(from + this.#comparison.roomAhead(ahead.size), names.directories);
+    for (let next = from; next < to; next++) {
       const looked = this.#beginComparison(walk, next);
       ahead.set(next, looked);
-      // What is wrong is told when its turn comes.
       const comparison = await looked.then((found) => found.comparison).catch(() => undefined);
-      if (comparison !== undefined) comparisons.push(comparison);
+      if (comparison !== undefined) this.#comparison.putAside(walk, comparison);
     }
-    this.#comparison.putAside(walk, comparisons);
-    return own;
+    return await own;
   }
 
   async #beginComparison(walk: Walk, index: number): Promise<LookedUp> {
@@ -334,7 +328,7 @@ export class TreeUpload {
   /** Gives up what was begun ahead of a walk that has failed. */
   async #forget(looked: Promise<LookedUp>): Promise<void> {
     const { comparison } = await looked.catch(() => ({ comparison: undefined }));
-    if (comparison !== undefined) await this.#comparison.drop(comparison);
+    if (comparison !== undefined) this.#comparison.drop(comparison);
   }
 
   async #openAndWalk(walk: Walk, index: number, name: string, path: string): Promise<WalkedDirectory | undefined> {

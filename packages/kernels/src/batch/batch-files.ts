@@ -145,10 +145,19 @@ function rewrittenMemory(options: RewriteOptions): RewrittenDirectory {
   };
 }
 
-/** Of a call that is made beside this thread: `told` and `notTold` are what compareDirectory would return. */
-export const ASIDE = { waits: 0, begun: 1, told: 2, notTold: 3 } as const;
-
 export type DirectoryCall = Readonly<Parameters<BatchFiles["compareDirectory"]>>;
+
+/**
+ * Calls of compareDirectory that other threads make beside this one, where there are any: each in a place of its own, in the order in which they were put there. Nothing of what a call
+ * was given may be touched, nor its `fd` be closed, before it was finished or dropped; its place is free then.
+ */
+export interface ComparisonQueue {
+  put(place: number, call: DirectoryCall): void;
+  /** What the call returns. Made here where nobody has begun it; while another thread is at it, others of the queue are made meanwhile. */
+  finish(place: number): boolean;
+  /** The same of one that nobody wants: false where nobody had begun it. */
+  drop(place: number): boolean;
+}
 
 /** How files are read. */
 export interface ReadFilesOptions {
@@ -206,13 +215,8 @@ export interface BatchFiles {
     keyBytes: number,
     into: ComparedDirectory,
   ): boolean;
-  /**
-   * Has a thread beside this one, where there is one, make those of the calls that wait, in order; several such threads may share them. Whoever sets a state from `waits` to `begun`
-   * makes that call, which may as well be the caller. Nothing of what it was given may be touched, nor its `fd` be closed, until its state says that it has ended. The promise
-   * resolves when this thread has nothing more to begin.
-   * @param states - ASIDE of each call, set by Atomics
-   */
-  compareDirectoriesAside(calls: readonly DirectoryCall[], states: Int32Array): Promise<void>;
+  /** A queue of so many places, for which so many threads beside this one may work at a time. */
+  comparisonQueue(places: number, threads: number): ComparisonQueue;
 }
 
 /** The bytes of one name. */

@@ -23,13 +23,13 @@ import { systemCalls } from "../system/system-calls.ts";
 import { kernelBuilds } from "../testing/builds.ts";
 import { ctr } from "../testing/index.ts";
 import {
-  ASIDE,
   ATTRIBUTES,
   type BatchFiles,
   COMPARED_SLOTS,
   COMPARED_STATE,
   type ComparedDirectory,
   comparedMemory,
+  type DirectoryCall,
   type DirectoryNames,
   FOUND,
   ROW,
@@ -420,34 +420,71 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
     expect(told(empty)).toBe("nothing");
   });
 
-  it("is compared beside this thread as in it, many at a time", async () => {
-    const call = (name: string, parent: string) =>
-      [fd, Buffer.from(name), { attributes: true, avoid: Buffer.alloc(0) }, Buffer.from(parent), KEY_BYTES] as const;
-    writeFileSync(join(root, "d", "a"), "changed");
-    const calls = Array.from({ length: 40 }, (_, i) => call(i % 5 === 4 ? "gone" : "d", i % 3 === 0 ? `${listing()} ` : listing()));
-    const aside = calls.map((each) => ({ into: comparedMemory(10, KEY_BYTES), each }));
-    const states = new Int32Array(aside.length);
-    // One is made by whoever asks, and nobody may touch it.
-    Atomics.store(states, 7, ASIDE.begun);
-    const all = aside.map(({ into, each }) => [...each, into] as const);
-    await Promise.all([build.compareDirectoriesAside(all, states), build.compareDirectoriesAside(all, states)]);
-    expect(states[7]).toBe(ASIDE.begun);
-    expect(aside[7]?.into).toEqual(comparedMemory(10, KEY_BYTES));
-    if (isNative) expect(states).not.toContain(ASIDE.waits);
-    // What is left is the caller's: all of it, where there are no other threads.
-    for (const [i, call] of all.entries()) {
-      if (i === 7 || states[i] === ASIDE.waits) states[i] = build.compareDirectory(...call) ? ASIDE.told : ASIDE.notTold;
-    }
-    for (const [i, { into, each }] of aside.entries()) {
-      const here = comparedMemory(10, KEY_BYTES);
-      expect(states[i]).toBe(build.compareDirectory(...each, here) ? ASIDE.told : ASIDE.notTold);
-      for (const memory of [into, here]) {
-        if ((memory.found[FOUND.fd] ?? -1) >= 0) closeSync(memory.found[FOUND.fd] ?? -1);
-        // Only the number of the descriptor is another one.
-        memory.found[FOUND.fd] = -1;
+  describe("in a queue", () => {
+    /** A call that can be told, for some of them that the directory is not as its parent's listing. */
+    const callOf = (i: number, name = "d"): DirectoryCall => {
+      const parent = Buffer.from(i % 3 === 0 ? `${listing()} ` : listing());
+      return [fd, Buffer.from(name), { attributes: true, avoid: Buffer.alloc(0) }, parent, KEY_BYTES, comparedMemory(10, KEY_BYTES)];
+    };
+    const closeOf = ({ found }: ComparedDirectory): void => {
+      const own = found[FOUND.fd] ?? -1;
+      if (own >= 0) closeSync(own);
+      // Only the number of the descriptor differs between two of the same call.
+      found[FOUND.fd] = -1;
+    };
+
+    it.for([0, 1, 3])("is compared as without one, with %i threads beside this one", (threads) => {
+      writeFileSync(join(root, "d", "a"), "changed");
+      const queue = build.comparisonQueue(8, threads);
+      const waiting = new Map<number, readonly [number, DirectoryCall]>();
+      const finish = (place: number): void => {
+        const [i, call] = waiting.get(place) ?? expect.fail("nothing is there");
+        const [, name] = call;
+        const alone = callOf(i, Buffer.from(name).toString());
+        const told = build.compareDirectory(...alone);
+        expect(queue.finish(place)).toBe(told);
+        if (told) for (const [, , , , , into] of [call, alone]) closeOf(into);
+        expect(call[5]).toEqual(alone[5]);
+        waiting.delete(place);
+      };
+      for (let i = 0; i < 400; i++) {
+        const place = (i * 5) % 8;
+        if (waiting.has(place)) finish(place);
+        const call = callOf(i, i % 5 === 4 ? "gone" : "d");
+        waiting.set(place, [i, call]);
+        queue.put(place, call);
       }
-      expect(into).toEqual(here);
-    }
+      for (const place of [...waiting.keys()].reverse()) finish(place);
+    });
+
+    it.for([0, 2])("is dropped when nobody wants it, and leaves its descriptor where it was compared, with %i threads", (threads) => {
+      const queue = build.comparisonQueue(4, threads);
+      let told = 0;
+      for (let i = 0; i < 200; i++) {
+        const calls = [0, 1, 2, 3].map((place) => callOf(3 * i + 3 * place));
+        for (const [place, call] of calls.entries()) queue.put(place, call);
+        for (const [place, call] of calls.entries()) {
+          if (!queue.drop(place)) continue;
+          told++;
+          expect(fstatSync(call[5].found[FOUND.fd] ?? -1).isDirectory()).toBe(true);
+          closeOf(call[5]);
+        }
+      }
+      if (threads === 0) expect(told).toBe(0);
+    });
+
+    it("has one place for each", () => {
+      const queue = build.comparisonQueue(2, 0);
+      queue.put(1, callOf(1));
+      expect(() => queue.put(1, callOf(1))).toThrow("a free place is wanted");
+      expect(() => queue.put(2, callOf(1))).toThrow("a free place is wanted");
+      for (const place of [0, 2])
+        for (const take of ["finish", "drop"] as const) expect(() => queue[take](place)).toThrow("a place with a comparison is wanted");
+      expect(queue.finish(1)).toBe(true);
+      expect(() => queue.finish(1)).toThrow("a place with a comparison is wanted");
+      // What is left in it is given back with it.
+      queue.put(0, callOf(1));
+    });
   });
 
   it("is left alone when it cannot be opened, holds directories, names to avoid or too many, or its parent is unusual", () => {

@@ -21,7 +21,14 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
     compareEntries: ({ names, ends }, { from, to }, { bytes, at }, keyBytes, { rows, keys, entries, runs, found }) =>
       addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
     compareDirectory: (...call) => addon.compareDirectory(...flat(call)),
-    compareDirectoriesAside: (calls, states) => addon.compareDirectoriesAside(calls.map(flat), states),
+    comparisonQueue(places, threads) {
+      const queue = addon.comparisonQueue(places, threads);
+      return {
+        put: (place, call) => addon.putComparison(queue, place, flat(call)),
+        finish: (place) => addon.finishComparison(queue, place),
+        drop: (place) => addon.dropComparison(queue, place),
+      };
+    },
     encodeStored: ({ names, ends }, { from, to }, rows, { bytes, digestBytes }, { out, at, outEnds }) =>
       addon.encodeStored(names, ends, from, to, rows, bytes, digestBytes, out, at, outEnds),
     encodeEntries: ({ names, ends }, picks, rows, out, outEnds) => addon.encodeEntries(names, ends, picks, rows, out, outEnds),

@@ -4,6 +4,8 @@ import type { SystemCalls } from "../types.ts";
 import {
   ATTRIBUTES,
   type BatchFiles,
+  type ComparisonQueue,
+  type DirectoryCall,
   type DirectoryNames,
   directoryPrefix,
   FILE_STATUS,
@@ -59,10 +61,41 @@ export function portableFiles(system: SystemCalls): BatchFiles {
     encodeStored: () => -1,
     compareEntries,
     compareDirectory: (fd, name, options, parent, keyBytes, into) => compareDirectory(files, fd, name, options, parent, keyBytes, into),
-    // There is no such thread: whoever wants one of them makes it.
-    compareDirectoriesAside: async () => undefined,
+    comparisonQueue: (places) => new PortableQueue(files, places),
   };
   return files;
+}
+
+/** There are no threads for it: whoever wants one of the comparisons makes it. */
+class PortableQueue implements ComparisonQueue {
+  readonly #files: BatchFiles;
+  readonly #calls: (DirectoryCall | undefined)[];
+
+  constructor(files: BatchFiles, places: number) {
+    this.#files = files;
+    this.#calls = Array.from({ length: places });
+  }
+
+  put(place: number, call: DirectoryCall): void {
+    if (place >= this.#calls.length || this.#calls[place] !== undefined) throw new TypeError("a free place is wanted");
+    this.#calls[place] = call;
+  }
+
+  finish(place: number): boolean {
+    return this.#files.compareDirectory(...this.#take(place));
+  }
+
+  drop(place: number): boolean {
+    this.#take(place);
+    return false;
+  }
+
+  #take(place: number): DirectoryCall {
+    const call = this.#calls[place];
+    if (call === undefined) throw new TypeError("a place with a comparison is wanted");
+    this.#calls[place] = undefined;
+    return call;
+  }
 }
 
 function listDirectory(fd: number): DirectoryNames {

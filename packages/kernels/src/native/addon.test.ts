@@ -66,7 +66,10 @@ const batches = [
   "encodeStored",
   "compareEntries",
   "compareDirectory",
-  "compareDirectoriesAside",
+  "comparisonQueue",
+  "putComparison",
+  "finishComparison",
+  "dropComparison",
   "findKeys",
 ] as const;
 
@@ -272,12 +275,12 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     );
     const call = [0, names, 1, names, names, 1, into.names, into.ends, twoRows, keys, entries, runs, found] as const;
     expect(() => addon.compareDirectory(...call)).toThrow(refused);
-    expect(() => addon.compareDirectoriesAside([[...call]], new Int32Array(1))).toThrow(refused);
-    expect(() =>
-      addon.compareDirectoriesAside([[0, names, 1, names, names, 2, into.names, into.ends, twoRows, keys, entries, runs, found]], new Int32Array(2)),
-    ).toThrow(refused);
-    expect(() => addon.compareDirectoriesAside([[...call].slice(1) as never], new Int32Array(1))).toThrow(refused);
-    expect(() => addon.compareDirectoriesAside(call as never, new Int32Array(call.length))).toThrow();
+    const queue = addon.comparisonQueue(2, 1);
+    expect(() => addon.putComparison(queue, 0, [...call])).toThrow(refused);
+    expect(() => addon.putComparison(queue, 0, [...call].slice(1) as never)).toThrow(refused);
+    expect(() => addon.putComparison(queue, 0, {} as never)).toThrow(refused);
+    expect(() => addon.finishComparison(queue, 0)).toThrow(refused);
+    for (const other of [{}, addon.aeadBind(0, ctr(32)), 7]) expect(() => addon.dropComparison(other as object, 0)).toThrow(refused);
     const memory = comparedMemory(2, 17, { key: ctr(32), digestBytes: 16, level: 1, bytesMax: 10 }).rewritten ?? expect.fail("there is none");
     const rewrite = ({ key, digestBytes, level, hashes: digests } = memory): unknown =>
       addon.compareDirectory(

@@ -134,8 +134,11 @@ export interface NativeAddon extends NativeLoops {
     text?: Uint8Array,
     payload?: Uint8Array,
   ): boolean;
-  /** Many of them in a thread of Node's pool: batch/batch-files.ts. */
-  compareDirectoriesAside(calls: readonly Parameters<NativeAddon["compareDirectory"]>[], states: Int32Array): Promise<void>;
+  /** batch/batch-files.ts, ComparisonQueue. The object belongs to the thread that makes it. */
+  comparisonQueue(places: number, threads: number): object;
+  putComparison(queue: object, place: number, call: Parameters<NativeAddon["compareDirectory"]>): void;
+  finishComparison(queue: object, place: number): boolean;
+  dropComparison(queue: object, place: number): boolean;
   /** Asks the system for large pages behind memory that begins on a page: fewer to find, to clear and to look up. Does nothing where there are none. */
   adviseHugePages(memory: Uint8Array): void;
   /** batch/find-keys.ts. */
