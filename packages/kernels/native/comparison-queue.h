@@ -11,7 +11,7 @@ namespace {
 
 class ComparisonQueue {
  public:
-  ComparisonQueue(size_t places, size_t threads, const void* vectors) : places_(places), threads_(threads), vectors_(vectors) {}
+  ComparisonQueue(size_t places, size_t threads, SharedScan scan, const void* vectors) : places_(places), threads_(threads), scan_(std::move(scan)), vectors_(vectors) {}
 
   size_t places() const { return places_.size(); }
 
@@ -112,7 +112,7 @@ class ComparisonQueue {
     lock.unlock();
     bool told = false;
     try {
-      told = place.comparison->run(vectors_);
+      told = place.comparison->run(vectors_, scan_.get());
     } catch (const std::bad_alloc&) {
     }
     lock.lock();
@@ -133,6 +133,7 @@ class ComparisonQueue {
   std::condition_variable ended_;
   std::vector<Place> places_;
   const size_t threads_;
+  const SharedScan scan_;
   const void* const vectors_;
   size_t working_ = 0;
   uint64_t numbers_ = 0;
@@ -154,13 +155,14 @@ ComparisonQueue* queueArgument(napi_env env, Arguments& args) {
   return static_cast<ComparisonQueue*>(found);
 }
 
-// comparisonQueue(places, threads): an object for the calls below, of the thread that makes it.
+// comparisonQueue(places, threads[, scan]): an object for the calls below, of the thread that makes it.
 napi_value comparisonQueue(napi_env env, napi_callback_info info) {
   Arguments args(env, info, 2);
   const size_t places = args.number(0, QUEUE_PLACES_MAX);
   const size_t threads = args.number(1, QUEUE_PLACES_MAX);
+  const SharedScan* scan = args.count() > 2 ? scanArgument(env, args, 2) : nullptr;
   if (!args.ok()) return nullptr;
-  auto queue = std::make_unique<ComparisonQueue>(places, threads, args.data);
+  auto queue = std::make_unique<ComparisonQueue>(places, threads, scan == nullptr ? nullptr : *scan, args.data);
   // A thread at work holds the object: nobody is in the queue any more.
   const auto finalize = [](napi_env own, void* data, void*) {
     const std::unique_ptr<ComparisonQueue> ended(static_cast<ComparisonQueue*>(data));

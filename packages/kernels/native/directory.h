@@ -26,8 +26,8 @@ class DirectoryComparison {
     if (args.ok() && (keyBytes_ < 2 || compared_.found.count < FOUND_SLOTS || parent_.length > UINT32_MAX)) args.fail("what is found does not fit");
   }
 
-  // Whether it could be told. Calls nothing of Node.
-  bool run(const void* vectors) const {
+  // Whether it could be told. What was seen in the directory before is not looked at again. Calls nothing of Node.
+  bool run(const void* vectors, DirectoryScan* scan) const {
     compared_.found.data[FOUND_FD] = -1;
     compared_.found.data[FOUND_TEXT] = 0;
     const std::string path(reinterpret_cast<const char*>(name_.data), name_.length);
@@ -43,10 +43,13 @@ class DirectoryComparison {
     own.number(ROW_STATUS, 0);
     own.facts(facts);
     own.number(ROW_ATTRIBUTES, attributes_ ? attributesOf(listAttributesOf(directory.fd, list, sizeof list), list) : NO_ATTRIBUTES);
-    Listing listing;
+    const std::unique_ptr<SeenDirectory> seen = scan == nullptr ? nullptr : scan->take(facts);
+    const size_t room = std::min(compared_.room(keyBytes_), ends_.count);
+    Listing fresh;
     // Its position does not matter: whoever lists it again opens it anew.
-    if (listing.read(fcntl(directory.fd, F_DUPFD_CLOEXEC, 0), directory.fd, std::min(compared_.room(keyBytes_), ends_.count), true) != 0) return false;
-    if (listing.text.size() > names_.length || (isEmptyInParent && !listing.items.empty())) return false;
+    if (seen == nullptr && fresh.read(fcntl(directory.fd, F_DUPFD_CLOEXEC, 0), directory.fd, room, true) != 0) return false;
+    const Listing& listing = seen == nullptr ? fresh : seen->listing;
+    if (listing.items.size() > room || listing.text.size() > names_.length || (isEmptyInParent && !listing.items.empty())) return false;
     Comparison comparison(parent_, isEmptyInParent ? 0 : first, keyBytes_, compared_.keys.data, compared_.entries.data, compared_.runs.data);
     std::string reached = prefixOf(directory.fd, attributes_);
     const size_t prefix = reached.size();
@@ -59,11 +62,15 @@ class DirectoryComparison {
       end += item.length;
       ends_.data[i] = static_cast<uint32_t>(end);
       if (isIn(avoid_, put, item.length)) return false;
-      const std::string entry(reinterpret_cast<const char*>(put), item.length);
-      reached.resize(prefix);
-      if (attributes_) reached += entry;
       double* row = compared_.rows.data + ROW * i;
-      examine(directory.fd, entry.c_str(), reached, Row{row});
+      if (seen != nullptr) {
+        std::memcpy(row, seen->rows.data() + ROW * i, ROW * sizeof(double));
+      } else {
+        const std::string entry(reinterpret_cast<const char*>(put), item.length);
+        reached.resize(prefix);
+        if (attributes_) reached += entry;
+        examine(directory.fd, entry.c_str(), reached, Row{row});
+      }
       if (!comparison.take(i, put, item.length, row)) return false;
     }
     compared_.tell(comparison, count);
@@ -98,7 +105,7 @@ napi_value compareDirectory(napi_env env, napi_callback_info info) {
   const DirectoryComparison comparison(args);
   if (!args.ok()) return nullptr;
   napi_value told = nullptr;
-  napi_get_boolean(env, comparison.run(args.data), &told);
+  napi_get_boolean(env, comparison.run(args.data, nullptr), &told);
   return told;
 }
 

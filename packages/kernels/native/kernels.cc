@@ -854,6 +854,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 #include "files.h"
 #include "listing.h"
 #include "rewrite.h"
+#include "directory-scan.h"
 #include "directory.h"
 #include "comparison-queue.h"
 #include "lookup.h"
@@ -912,7 +913,9 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "encodeEntries", encodeEntries, vectors) && define(env, exports, "encodeStored", encodeStored, vectors) &&
                     define(env, exports, "compareEntries", compareEntries, vectors) &&
                     define(env, exports, "compareDirectory", compareDirectory, vectors) &&
-                    define(env, exports, "comparisonQueue", comparisonQueue, vectors) && define(env, exports, "putComparison", putComparison, vectors) &&
+                    define(env, exports, "directoryScan", directoryScan, vectors) && define(env, exports, "stopScan", stopScan, vectors) &&
+                    define(env, exports, "dropScan", dropScan, vectors) && define(env, exports, "comparisonQueue", comparisonQueue, vectors) &&
+                    define(env, exports, "putComparison", putComparison, vectors) &&
                     define(env, exports, "finishComparison", finishComparison, vectors) && define(env, exports, "dropComparison", dropComparison, vectors) &&
                     define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "adviseHugePages", adviseHugePages, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&

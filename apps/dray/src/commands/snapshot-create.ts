@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { DrayError, formatBytes, isDrayError } from "@drayage/base";
-import { type ParentChoice, type UploadResult, uploadSnapshot } from "@drayage/datapath";
+import { type ParentChoice, type UploadResult, type UploadSnapshotOptions, uploadSnapshot, withLookAhead } from "@drayage/datapath";
 import { prepareNativeInBackground } from "@drayage/kernels";
 import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
@@ -40,29 +40,40 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--compression <name>", "compressor of file data, by Kopia's name (default: what the policy says)")
     .option("--no-expire", "keep the older snapshots of the source that its policy lets go")
     .option("--no-policy", "store everything, whatever policies and ignore files say")
-    .action((path: string, options: Options) =>
-      withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, path, options, terminal)),
-    );
+    .action((path: string, options: Options) => {
+      const reading = readingOf(resolve(terminal.cwd, path), options);
+      return withLookAhead(reading, (scan) =>
+        withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, { ...reading, scan }, options, terminal)),
+      );
+    });
 }
 
-async function createSnapshot(repository: Repository, path: string, options: Options, terminal: Terminal): Promise<void> {
+type Reading = Pick<UploadSnapshotOptions, "source" | "parallel" | "cpu" | "scan">;
+
+/** What is read, and how. Throws USAGE. */
+function readingOf(path: string, options: Options): Reading {
+  return {
+    source: { kind: options.block === true ? "block" : "directory", path },
+    ...(options.parallel === undefined ? {} : { parallel: options.parallel === "0" ? 0 : parseCount("--parallel", options.parallel) }),
+    ...(options.cpu === undefined ? {} : { cpu: parseCpu(options.cpu) }),
+  };
+}
+
+async function createSnapshot(repository: Repository, reading: Reading, options: Options, terminal: Terminal): Promise<void> {
   prepareNativeInBackground(terminal.env);
   const view = new TransferView(terminal, "Uploading", options.json === true);
-  const absolute = resolve(terminal.cwd, path);
-  const source = options.source === undefined ? { ...repository.identity, path: absolute } : parseSnapshotSource(options.source);
+  const source = options.source === undefined ? { ...repository.identity, path: reading.source.path } : parseSnapshotSource(options.source);
   const policies = options.policy ? await new PolicyStore(repository.manifests).tree(source, terminal.signal) : undefined;
   const startedMs = terminal.clock.monotonicMs();
   const result = await view.run(() =>
     uploadSnapshot({
       ...{ repository, clock: terminal.clock, signal: terminal.signal, onProgress: view.onProgress },
-      source: { kind: options.block === true ? "block" : "directory", path: absolute },
+      ...reading,
       snapshotSource: source,
       tags: storedTags(parsePairs("--tag", options.tag ?? [])),
       parent: parseParent(options.parent),
       ...(policies === undefined ? {} : { policies }),
       ...(options.description === undefined ? {} : { description: options.description }),
-      ...(options.parallel === undefined ? {} : { parallel: options.parallel === "0" ? 0 : parseCount("--parallel", options.parallel) }),
-      ...(options.cpu === undefined ? {} : { cpu: parseCpu(options.cpu) }),
       ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),
       ...(options.compression === undefined ? {} : { compressor: options.compression }),
     }),

@@ -122,7 +122,9 @@ export class DirectoryComparison {
     this.#listings = context.rewrite === undefined || lanes === undefined ? undefined : new RewrittenListings(context, lanes, context.rewrite);
     this.memory = this.#newMemory();
     const threads = lanes?.threadsAside ?? 0;
-    this.#queue = threads === 0 ? undefined : context.files.comparisonQueue(PLACES, threads);
+    // From here on the walk looks for itself.
+    context.scan?.stop();
+    this.#queue = threads === 0 ? undefined : context.files.comparisonQueue(PLACES, threads, context.scan);
   }
 
   #newMemory(): ComparedDirectory {

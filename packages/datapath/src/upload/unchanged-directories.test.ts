@@ -7,6 +7,7 @@ import { createRepository, loadDirectory, type ObjectId, parseObjectId, parseSna
 import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { patternBytes } from "../testing/index.ts";
+import { withLookAhead } from "./look-ahead.ts";
 import { type UploadResult, type UploadSnapshotOptions, uploadSnapshot } from "./upload-snapshot.ts";
 
 const snapshotSource = parseSnapshotSource("user@host:/data");
@@ -15,6 +16,8 @@ const FILES = 60;
 let root: string;
 /** 0: this thread compares all directories; with three threads, others compare those that come next. */
 let parallel = 0;
+/** Whether the source has been seen before the upload begins. */
+let isSeen = false;
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "unchanged-"));
@@ -32,7 +35,11 @@ async function newRepository(): Promise<Repository & AsyncDisposable> {
 }
 
 function upload(repository: Repository, options: Partial<UploadSnapshotOptions> = {}): Promise<UploadResult> {
-  return uploadSnapshot({ repository, source: { kind: "directory", path: root }, snapshotSource, clock: repository.clock, parallel, ...options });
+  const reading = { source: { kind: "directory", path: root }, parallel } as const;
+  return withLookAhead({ ...reading, parallel: isSeen ? parallel : 0 }, async (scan) => {
+    await scan?.ended;
+    return await uploadSnapshot({ repository, snapshotSource, clock: repository.clock, ...reading, scan, ...options });
+  });
 }
 
 async function listingOf(repository: Repository, { rootEntry }: UploadResult, name: string): Promise<ObjectId> {
@@ -49,9 +56,13 @@ async function bothWays(repository: Repository): Promise<UploadResult> {
   return result;
 }
 
-describe.each([0, 3])("with %i threads, a directory of nothing but files that are all as they were", (threads) => {
+describe.each([
+  [0, false],
+  [3, false],
+  [3, true],
+] as const)("with %i threads, seen ahead: %s, a directory of nothing but files that are all as they were", (threads, seen) => {
   beforeEach(() => {
-    parallel = threads;
+    [parallel, isSeen] = [threads, seen];
   });
 
   it("has its parent's object, of which nothing is written or hashed again", async () => {

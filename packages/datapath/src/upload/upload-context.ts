@@ -1,6 +1,6 @@
 /** What every part of one upload shares. */
 import type { Clock, Logger } from "@drayage/base";
-import type { BatchFiles, Kernels, RewriteOptions, SystemCalls } from "@drayage/kernels";
+import type { BatchFiles, DirectoryScan, Kernels, RewriteOptions, SystemCalls } from "@drayage/kernels";
 import type { ObjectId, ObjectWriterContext, ObjectWriterOptions, PolicyTree, Repository, WrittenContent } from "@drayage/repo";
 import type { ProblemList } from "../entry-problems.ts";
 import type { Pacer } from "../pacer.ts";
@@ -38,6 +38,8 @@ export interface UploadContext {
   /** Compressor of file data, whatever policies say; none when undefined and no policy names one. */
   readonly compressor: string | undefined;
   readonly xattrs: boolean;
+  /** What was seen of the source before the repository was open. */
+  readonly scan: DirectoryScan | undefined;
   /** What the policies of the source say; undefined: everything is stored, by one compressor. */
   readonly policies: PolicyTree | undefined;
   /** What listings and lists of contents are written with. Made once: one object for each directory costs more than writing to it. */

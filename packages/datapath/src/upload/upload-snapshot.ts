@@ -10,7 +10,7 @@ import { lstatSync, realpathSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { type Clock, DrayError, type Logger, nullLogger, systemClock } from "@drayage/base";
-import { createKernels, type Kernels, portableFiles, type SystemCalls, systemCalls } from "@drayage/kernels";
+import { createKernels, type DirectoryScan, type Kernels, portableFiles, type SystemCalls, systemCalls } from "@drayage/kernels";
 import {
   byteStringOf,
   type DirectoryEntry,
@@ -77,6 +77,8 @@ export interface UploadSnapshotOptions {
   readonly compressor?: string;
   /** Extended attributes, ACLs among them. @default true */
   readonly xattrs?: boolean;
+  /** That of withLookAhead, of the same source and options. */
+  readonly scan?: DirectoryScan | undefined;
   /** Threads that read, hash and seal, as far as the memory budget allows, 8 at most; 0: only this one. @default one for each processor */
   readonly parallel?: number;
   /** Processors that the process may take while it uploads, in parts of one. @default all */
@@ -245,6 +247,7 @@ async function contextOf(options: UploadSnapshotOptions, clock: Clock, meter: Pr
     warnings: new ProblemList(),
     counts: { files: 0, cachedFiles: 0, directories: 0, bytes: 0, cachedBytes: 0, excludedFiles: 0, excludedDirectories: 0, ignoredErrors: 0 },
     xattrs: options.xattrs ?? true,
+    scan: options.scan,
     metadataWriters,
     rewrite: rewriteOf({ files, contents, smallFileBytes, metadataCompressor: metadataWriters.metadataCompressor }, kernels),
     deviceReading: undefined,
@@ -304,6 +307,8 @@ async function uploadDirectory(context: UploadContext, path: string, parents: Pa
     const stat = atPath("examine", path, () => lstatSync(directory.self, { bigint: true }));
     const entry = { name: basename(path), type: "directory" as const, size: 0, ...factsOf(stat) };
     const before = [complete, ...parents.incomplete].map((snapshot) => snapshot?.rootEntry).filter((root) => root?.type === "directory");
+    // Nothing is compared: its memory is for others.
+    if (before.length === 0) context.scan?.drop();
     const written = await new TreeUpload(context, stat.dev).root(
       directory,
       entry,

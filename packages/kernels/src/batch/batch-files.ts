@@ -5,6 +5,7 @@
  * Names are bytes, one behind the other; `ends[i]` is where name i ends. Facts come in rows of a Float64Array, ROW_SLOTS numbers each; three of them are 64-bit words, which a
  * BigUint64Array over the same memory reads. native/files.h has the same layout.
  */
+import type { RawPath } from "../types.ts";
 
 export interface DirectoryNames {
   readonly names: Uint8Array;
@@ -159,6 +160,25 @@ export interface ComparisonQueue {
   drop(place: number): boolean;
 }
 
+/**
+ * A look at the directories of a tree by another thread, where there is one, in the order of a walk, before it is known what to compare them with. A queue that is given it does not
+ * look again at what is in a directory of files that was seen, once, where the directory has not changed since; of its files it says what they were then.
+ */
+export interface DirectoryScan {
+  /** Ends it where it is. */
+  stop(): void;
+  /** Ends it and forgets what nobody has asked for. */
+  drop(): void;
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
+}
+
+export interface DirectoryScanOptions {
+  readonly attributes: boolean;
+  /** What it may keep. Below 2^32. */
+  readonly bytesMax: number;
+}
+
 /** How files are read. */
 export interface ReadFilesOptions {
   /** Asks for attributes, too. */
@@ -215,8 +235,10 @@ export interface BatchFiles {
     keyBytes: number,
     into: ComparedDirectory,
   ): boolean;
-  /** A queue of so many places, for which so many threads beside this one may work at a time. */
-  comparisonQueue(places: number, threads: number): ComparisonQueue;
+  /** A queue of so many places, for which so many threads beside this one may work at a time. @param scan - of the same build */
+  comparisonQueue(places: number, threads: number, scan?: DirectoryScan): ComparisonQueue;
+  /** Begins to look at a directory and those below it, on the same file system. What cannot be read is left to the walk. */
+  scanDirectories(path: RawPath, options: DirectoryScanOptions): DirectoryScan;
 }
 
 /** The bytes of one name. */

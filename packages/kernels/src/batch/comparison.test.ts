@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -28,9 +29,11 @@ import {
   COMPARED_SLOTS,
   COMPARED_STATE,
   type ComparedDirectory,
+  type ComparisonQueue,
   comparedMemory,
   type DirectoryCall,
   type DirectoryNames,
+  type DirectoryScan,
   FOUND,
   ROW,
   ROW_SLOTS,
@@ -484,6 +487,83 @@ describe.for(builds)("a directory beside its parent's listing, $name build", ({ 
       expect(() => queue.finish(1)).toThrow("a place with a comparison is wanted");
       // What is left in it is given back with it.
       queue.put(0, callOf(1));
+    });
+  });
+
+  describe("that was seen before", () => {
+    const call = (into: ComparedDirectory, from = fd, name = "d"): DirectoryCall => [
+      ...([from, Buffer.from(name), { attributes: true, avoid: Buffer.alloc(0) }, Buffer.from(listing()), KEY_BYTES] as const),
+      into,
+    ];
+    const compared = (queue: ComparisonQueue, from = fd, name = "d"): string => {
+      const into = comparedMemory(10, KEY_BYTES);
+      queue.put(0, call(into, from, name));
+      if (!queue.finish(0)) return "nothing";
+      if ((into.found[FOUND.fd] ?? -1) >= 0) closeSync(into.found[FOUND.fd] ?? -1);
+      return into.found[FOUND.whole] === 1 ? "whole" : "changed";
+    };
+    const seen = async (bytesMax = 1 << 20, path = root): Promise<DirectoryScan> => {
+      const scan = build.scanDirectories(path, { attributes: true, bytesMax });
+      await scan.ended;
+      return scan;
+    };
+    /** Its directory is as it was. */
+    const change = (): void => writeFileSync(join(root, "d", "b"), "other");
+
+    it("is as it was then, once", async () => {
+      const memories = [comparedMemory(10, KEY_BYTES), comparedMemory(10, KEY_BYTES)] as const;
+      const queue = build.comparisonQueue(1, 0, await seen());
+      queue.put(0, call(memories[0]));
+      expect(queue.finish(0)).toBe(true);
+      expect(build.compareDirectory(...call(memories[1]))).toBe(true);
+      expect(memories[0]).toEqual(memories[1]);
+      const again = build.comparisonQueue(1, 0, await seen());
+      change();
+      // Nothing is seen ahead without the addon.
+      expect([compared(again), compared(again)]).toEqual([isNative ? "whole" : "changed", "changed"]);
+    });
+
+    it("is looked at again where names have come or gone since, where it was dropped, and where there was no memory for it", async () => {
+      const scan = await seen();
+      writeFileSync(join(root, "d", "come"), "");
+      unlinkSync(join(root, "d", "come"));
+      change();
+      expect(compared(build.comparisonQueue(1, 0, scan))).toBe("changed");
+      for (const bytesMax of [0, 500]) expect(compared(build.comparisonQueue(1, 0, await seen(bytesMax)))).toBe("changed");
+      rmSync(join(root, "d", "b"));
+      writeFileSync(join(root, "d", "b"), ctr(1));
+      chmodSync(join(root, "d", "b"), 0o640);
+      systemCalls.setTimes(join(root, "d", "b"), 0n, 1_000_000_001n);
+      const dropped = await seen();
+      change();
+      dropped.drop();
+      expect(compared(build.comparisonQueue(1, 0, dropped))).toBe("changed");
+    });
+
+    it("may lie below others, but not behind a link", async () => {
+      mkdirSync(join(root, "x", "y"), { recursive: true });
+      renameSync(join(root, "d"), join(root, "x", "y", "d"));
+      symlinkSync("x/y", join(root, "a-link"));
+      const scan = await seen();
+      const linked = await seen(1 << 20, join(root, "a-link", "d"));
+      writeFileSync(join(root, "x", "y", "d", "b"), "other");
+      const above = openSync(join(root, "x", "y"), "r");
+      try {
+        expect(compared(build.comparisonQueue(1, 0, scan), above)).toBe(isNative ? "whole" : "changed");
+        // A path that is given may have links on its way.
+        expect(compared(build.comparisonQueue(1, 0, linked), above)).toBe(isNative ? "whole" : "changed");
+      } finally {
+        closeSync(above);
+      }
+    });
+
+    it("ends at once where it is stopped or there is nothing", async () => {
+      const stopped = build.scanDirectories(root, { attributes: false, bytesMax: 1 << 20 });
+      stopped.stop();
+      await stopped.ended;
+      await (await seen(1 << 20, join(root, "gone"))).ended;
+      await (await seen(1 << 20, join(root, "d", "a"))).ended;
+      expect(compared(build.comparisonQueue(1, 0, stopped))).toBe("whole");
     });
   });
 

@@ -1,8 +1,11 @@
 import { getSystemErrorName } from "node:util";
 import type { NativeAddon } from "../native/addon.ts";
-import { type BatchFiles, type DirectoryCall, directoryPrefix } from "./batch-files.ts";
+import { type BatchFiles, type DirectoryCall, type DirectoryScan, directoryPrefix } from "./batch-files.ts";
 
 const NO_PREFIX = new Uint8Array(0);
+
+/** What the addon knows a scan by. */
+const scans = new WeakMap<DirectoryScan, object>();
 
 /** The calls of the addon. */
 export function nativeFiles(addon: NativeAddon): BatchFiles {
@@ -21,8 +24,15 @@ export function nativeFiles(addon: NativeAddon): BatchFiles {
     compareEntries: ({ names, ends }, { from, to }, { bytes, at }, keyBytes, { rows, keys, entries, runs, found }) =>
       addon.compareEntries(names, ends, from, to, bytes, at, keyBytes, rows, keys, entries, runs, found),
     compareDirectory: (...call) => addon.compareDirectory(...flat(call)),
-    comparisonQueue(places, threads) {
-      const queue = addon.comparisonQueue(places, threads);
+    scanDirectories(path, { attributes, bytesMax }) {
+      const [scan, ended] = addon.directoryScan(typeof path === "string" ? Buffer.from(path) : path, attributes ? 1 : 0, bytesMax);
+      const begun: DirectoryScan = { stop: () => addon.stopScan(scan), drop: () => addon.dropScan(scan), ended };
+      scans.set(begun, scan);
+      return begun;
+    },
+    comparisonQueue(places, threads, scan) {
+      const seen = scan === undefined ? undefined : scans.get(scan);
+      const queue = seen === undefined ? addon.comparisonQueue(places, threads) : addon.comparisonQueue(places, threads, seen);
       return {
         put: (place, call) => addon.putComparison(queue, place, flat(call)),
         finish: (place) => addon.finishComparison(queue, place),

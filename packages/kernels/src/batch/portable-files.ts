@@ -7,6 +7,7 @@ import {
   type ComparisonQueue,
   type DirectoryCall,
   type DirectoryNames,
+  type DirectoryScan,
   directoryPrefix,
   FILE_STATUS,
   nameBytes,
@@ -62,9 +63,13 @@ export function portableFiles(system: SystemCalls): BatchFiles {
     compareEntries,
     compareDirectory: (fd, name, options, parent, keyBytes, into) => compareDirectory(files, fd, name, options, parent, keyBytes, into),
     comparisonQueue: (places) => new PortableQueue(files, places),
+    scanDirectories: () => NO_SCAN,
   };
   return files;
 }
+
+/** There are no threads for it. */
+const NO_SCAN: DirectoryScan = { stop: () => undefined, drop: () => undefined, ended: Promise.resolve() };
 
 /** There are no threads for it: whoever wants one of the comparisons makes it. */
 class PortableQueue implements ComparisonQueue {

@@ -66,6 +66,9 @@ const batches = [
   "encodeStored",
   "compareEntries",
   "compareDirectory",
+  "directoryScan",
+  "stopScan",
+  "dropScan",
   "comparisonQueue",
   "putComparison",
   "finishComparison",
@@ -280,6 +283,10 @@ describe.for(builds)("the addon, $name", ({ addon }) => {
     expect(() => addon.putComparison(queue, 0, [...call].slice(1) as never)).toThrow(refused);
     expect(() => addon.putComparison(queue, 0, {} as never)).toThrow(refused);
     expect(() => addon.finishComparison(queue, 0)).toThrow(refused);
+    expect(() => addon.comparisonQueue(2, 1, queue)).toThrow(refused);
+    expect(() => addon.directoryScan(Buffer.from("a\0b"), 1, 10)).toThrow(refused);
+    expect(() => addon.stopScan(queue)).toThrow(refused);
+    expect(() => addon.dropScan(7 as never)).toThrow(refused);
     for (const other of [{}, addon.aeadBind(0, ctr(32)), 7]) expect(() => addon.dropComparison(other as object, 0)).toThrow(refused);
     const memory = comparedMemory(2, 17, { key: ctr(32), digestBytes: 16, level: 1, bytesMax: 10 }).rewritten ?? expect.fail("there is none");
     const rewrite = ({ key, digestBytes, level, hashes: digests } = memory): unknown =>

@@ -135,10 +135,14 @@ export interface NativeAddon extends NativeLoops {
     payload?: Uint8Array,
   ): boolean;
   /** batch/batch-files.ts, ComparisonQueue. The object belongs to the thread that makes it. */
-  comparisonQueue(places: number, threads: number): object;
+  comparisonQueue(places: number, threads: number, scan?: object): object;
   putComparison(queue: object, place: number, call: Parameters<NativeAddon["compareDirectory"]>): void;
   finishComparison(queue: object, place: number): boolean;
   dropComparison(queue: object, place: number): boolean;
+  /** batch/batch-files.ts, DirectoryScan: an object for the calls below and for a queue, and a promise that ends with it. */
+  directoryScan(path: Uint8Array, attributes: number, bytesMax: number): [object, Promise<void>];
+  stopScan(scan: object): void;
+  dropScan(scan: object): void;
   /** Asks the system for large pages behind memory that begins on a page: fewer to find, to clear and to look up. Does nothing where there are none. */
   adviseHugePages(memory: Uint8Array): void;
   /** batch/find-keys.ts. */

@@ -4,7 +4,16 @@
  */
 import { BLOCK_DATA_MOVER, BUILT_IN_PARAMETERS, builtInMover, LABELS } from "@drayage/api";
 import { type Clock, DrayError, hasCode, type Logger, parseBytes } from "@drayage/base";
-import { type ChangedBlocks, deviceBytesOf, restoreSnapshot, type UploadResult, uploadSnapshot, verifySnapshots } from "@drayage/datapath";
+import {
+  type ChangedBlocks,
+  deviceBytesOf,
+  type LookAhead,
+  restoreSnapshot,
+  type UploadResult,
+  uploadSnapshot,
+  verifySnapshots,
+  withLookAhead,
+} from "@drayage/datapath";
 import {
   type BackupContext,
   type DataMover,
@@ -95,10 +104,20 @@ async function backUp(options: BuiltInMoverOptions, context: BackupContext): Ret
   const parallel = parameters[BUILT_IN_PARAMETERS.parallelUpload] as number | undefined;
   const compressor = parameters[BUILT_IN_PARAMETERS.compression] as string | undefined;
   const tags = tagsOf(options, id);
-  const result = await options.open(target, { ...openingOf(context), bandwidth: bandwidthOf(parameters) }, async (repository) => {
+  const reading = {
+    source: {
+      kind: mode === "Block" ? ("block" as const) : ("directory" as const),
+      path,
+      form: style.form,
+      ...(changedBlocks === undefined ? {} : { changedBlocks }),
+    },
+    ...(parallel === undefined ? {} : { parallel }),
+  };
+  const upload = async (repository: Repository, scan: LookAhead | undefined): Promise<UploadResult> => {
     const uploaded = await uploadSnapshot({
       repository,
-      source: { kind: mode === "Block" ? "block" : "directory", path, form: style.form, ...(changedBlocks === undefined ? {} : { changedBlocks }) },
+      ...reading,
+      scan,
       snapshotSource: snapshotSourceOf(source, style),
       description: style.description,
       tags: { ...REQUESTER_TAG, "snapshot-uploader": style.uploader, ...tags },
@@ -109,14 +128,16 @@ async function backUp(options: BuiltInMoverOptions, context: BackupContext): Ret
       clock,
       logger: log,
       ...(fence === undefined ? {} : { fence: (before) => fence(before) }),
-      ...(parallel === undefined ? {} : { parallel }),
       ...(compressor === undefined ? {} : { compressor }),
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
       ...(checkpointEveryMs === undefined ? {} : { checkpointEveryMs }),
     });
     await keepOne(repository, uploaded.snapshotId, { source: snapshotSourceOf(source, style), tags }, context);
     return uploaded;
-  });
+  };
+  const result = await withLookAhead(reading, (scan) =>
+    options.open(target, { ...openingOf(context), bandwidth: bandwidthOf(parameters) }, (repository) => upload(repository, scan)),
+  );
   for (const { path: entry, message } of result.warnings) log.warn("An entry was not kept as it is", { path: entry, message });
   const { snapshotId, stats, problems } = result;
   return {

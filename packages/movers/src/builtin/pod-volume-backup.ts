@@ -1,7 +1,7 @@
 /** `pod-volume backup`: a volume of a running pod into the repository of its namespace, in the form that Velero's file-system backup writes (velero.md 8.3). */
 import { ANNOTATIONS, type PodVolumeBackup, podVolumeBackups } from "@drayage/api";
-import { uploadSnapshot } from "@drayage/datapath";
-import { veleroIdentity } from "@drayage/repo";
+import { type LookAhead, type UploadResult, uploadSnapshot, withLookAhead } from "@drayage/datapath";
+import { type Repository, veleroIdentity } from "@drayage/repo";
 import { outcomeOfUpload, positive } from "./data-mover-backup.ts";
 import { withRepository } from "./open-repository.ts";
 import { type DataMoverOptions, type Outcome, runDataMover, type TransferContext } from "./run-data-mover.ts";
@@ -26,10 +26,12 @@ async function backUp(options: DataMoverOptions, { object, access, signal, onPro
   // By the claim where there is one, so that the next backup finds its parent whatever the volume is called in the pod.
   const name = object.metadata.annotations?.[ANNOTATIONS.pvcName] ?? volume;
   const parallel = positive(uploaderSettings?.["ParallelFilesUpload"]);
-  const result = await withRepository(access, { clock, random, logger, signal, sha256Ranges }, (repository) =>
+  const reading = { source: { kind: "directory" as const, path: volumePath }, ...(parallel === undefined ? {} : { parallel }) };
+  const upload = (repository: Repository, scan: LookAhead | undefined): Promise<UploadResult> =>
     uploadSnapshot({
       repository,
-      source: { kind: "directory", path: volumePath },
+      ...reading,
+      scan,
       snapshotSource: { ...veleroIdentity, path: `${POD_VOLUME_REQUESTER}/${UPLOADER}/${pod.namespace}/${pod.name}/${name}` },
       description: "Kopia Uploader",
       tags: { ...tags, "snapshot-requester": POD_VOLUME_REQUESTER, "snapshot-uploader": UPLOADER },
@@ -40,9 +42,10 @@ async function backUp(options: DataMoverOptions, { object, access, signal, onPro
       onProgress,
       clock,
       logger,
-      ...(parallel === undefined ? {} : { parallel }),
       ...(memoryBudget === undefined ? {} : { memoryBudget }),
-    }),
+    });
+  const result = await withLookAhead(reading, (scan) =>
+    withRepository(access, { clock, random, logger, signal, sha256Ranges }, (repository) => upload(repository, scan)),
   );
   for (const { path, message } of result.warnings) logger.warn("An entry was not kept as it is", { path, message });
   return outcomeOfUpload(result, volumePath, "Filesystem");
