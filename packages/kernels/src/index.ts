@@ -16,5 +16,6 @@ export { type PreparedNative, type PrepareNativeOptions, prepareNative, prepareN
 export { type ScryptParameters, scryptKey } from "./password/scrypt.ts";
 export { createSplitter, DEFAULT_SPLITTER, SPLITTERS } from "./splitter/splitters.ts";
 export { ERRNO_WITHOUT_NAME } from "./system/libc.ts";
+export type { OpenReadsAhead, ReadAhead, ReadsAhead } from "./system/reads-ahead.ts";
 export { hasErrno, isPageAligned, systemCalls } from "./system/system-calls.ts";
 export * from "./types.ts";

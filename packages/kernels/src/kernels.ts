@@ -12,6 +12,7 @@ import { createPoly1305 } from "./mac/poly1305.ts";
 import type { NativeAddon } from "./native/addon.ts";
 import { type LoadedAddon, loadNative } from "./native/load-native.ts";
 import { createSplitter } from "./splitter/splitters.ts";
+import { nativeReadsAhead } from "./system/reads-ahead.ts";
 import { systemCalls } from "./system/system-calls.ts";
 import type { KernelInfo, Kernels } from "./types.ts";
 
@@ -55,6 +56,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     findKeys: addon === undefined ? undefined : nativeFindKeys(addon),
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
     openSealed: addon === undefined ? undefined : nativeOpenSealed(addon),
+    readsAhead: addon === undefined ? undefined : nativeReadsAhead(addon),
     info,
   };
 }

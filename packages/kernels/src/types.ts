@@ -9,6 +9,7 @@ import type { FindKeys } from "./batch/find-keys.ts";
 import type { OpenSealed } from "./batch/open-sealed.ts";
 import type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
 import type { Poly1305 } from "./mac/poly1305.ts";
+import type { OpenReadsAhead } from "./system/reads-ahead.ts";
 
 /** Finds content-defined (or fixed) cut points in a stream that arrives in slices. */
 export interface Splitter {
@@ -154,6 +155,8 @@ export interface Kernels {
   readonly createFiles: CreateFiles | undefined;
   /** Only where the addon has it: one by one, `poly1305`, `aes256Ctr` and the compressor do the same. */
   readonly openSealed: OpenSealed | undefined;
+  /** Only where the addon and the system have it: elsewhere a piece is read when it is wanted. */
+  readonly readsAhead: OpenReadsAhead | undefined;
   readonly info: KernelInfo;
 }
 

@@ -74,6 +74,9 @@ const batches = [
   "finishComparison",
   "dropComparison",
   "findKeys",
+  "readsAhead",
+  "beginRead",
+  "endRead",
 ] as const;
 
 describe.for(builds)("the addon, $name", ({ addon }) => {

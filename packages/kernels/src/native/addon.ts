@@ -164,6 +164,15 @@ export interface NativeAddon extends NativeLoops {
   poly1305?(key: Uint8Array, data: Uint8Array, out: Uint8Array): void;
   /** Rows and `done`: batch/open-sealed.ts. Needs `poly1305`, and a Node that shares OpenSSL and zstd; left out otherwise. */
   openSealed?(key: Uint8Array, data: Uint8Array, rows: Float64Array, count: number, ids: Uint8Array, out: Uint8Array, done: Uint8Array): void;
+  /** system/reads-ahead.ts; undefined where the system lets nobody have it, and all three are left out where it has none. */
+  readsAhead?(count: number): NativeReads | undefined;
+  beginRead?(reads: NativeReads, slot: number, fd: number, memory: Uint8Array, at: number, length: number, offset: number): boolean;
+  endRead?(reads: NativeReads, slot: number): number;
+}
+
+/** What reads are on their way with, as `readsAhead` makes it. It belongs to its thread. */
+export interface NativeReads {
+  readonly __nativeReads: never;
 }
 
 /** Loads a compiled addon into this process. Throws what the loader of Node throws. */
