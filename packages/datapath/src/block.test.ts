@@ -15,7 +15,7 @@ import {
   type SnapshotSource,
 } from "@drayage/repo";
 import { MemoryStorage, memoryRepository, rememberingKeys } from "@drayage/repo/testing";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { deviceBytesOf, isBlockSnapshot } from "./restore/block-snapshot.ts";
 import { restoreSnapshot } from "./restore/restore-snapshot.ts";
 import { patternBytes } from "./testing/index.ts";
@@ -40,6 +40,7 @@ if (process.getuid?.() === 0) {
       devices = [];
     });
     afterEach(() => {
+      vi.unstubAllEnvs();
       for (const device of devices) execFileSync("losetup", ["--detach", device]);
       rmSync(folder, { recursive: true, force: true });
     });
@@ -139,6 +140,17 @@ if (process.getuid?.() === 0) {
       expect(statSync(target.image).blocks * 512).toBeLessThan(1 << 20);
     });
 
+    it.each(["", "portable"])("that fail in their middle have no snapshot, and it is said why: kernels %j", async (build) => {
+      const { device, image } = attach("failing", 20 << 20, patternBytes(20 << 20, 1));
+      // Of what its file does not have any more, a loop device says EIO.
+      truncateSync(image, 9 << 20);
+      const { repository } = memoryRepository({ splitter: "DYNAMIC-4M-BUZHASH" });
+      vi.stubEnv("DRAY_KERNELS", build);
+      const uploading = uploadSnapshot({ repository, source: { kind: "block", path: device }, snapshotSource, clock: repository.clock });
+      await expect(uploading).rejects.toMatchObject({ code: "PATH_IO", message: `Cannot read "${device}": the device reports an input/output error` });
+      expect((await repository.snapshots.list()).snapshots).toEqual([]);
+    });
+
     describe("whose storage tells what has changed", () => {
       const deriveKey = rememberingKeys();
       const MIB = 1 << 19;
@@ -180,7 +192,10 @@ if (process.getuid?.() === 0) {
 
       async function upload(
         changedBlocks?: ReturnType<typeof storage>,
-        { form = "stream", ...options }: { readonly parallel?: number; readonly parent?: "none"; readonly form?: BlockFormName } = { parent: "none" },
+        {
+          form = "stream",
+          ...options
+        }: { readonly parallel?: number; readonly memoryBudget?: number; readonly parent?: "none"; readonly form?: BlockFormName } = { parent: "none" },
       ) {
         const log: string[] = [];
         const logger = loggerTo(({ message, fields }) => log.push(`${message} ${String(fields["error"] ?? "")}`));
@@ -310,6 +325,14 @@ if (process.getuid?.() === 0) {
           expect(log).toContain("Cannot go on from an object whose block at 0 has");
           expect((await upload(undefined, full)).object).toBe(object);
         });
+      });
+
+      it("give the same object whether they are read ahead or when it is wanted, in arenas of any size", async () => {
+        writtenDevice();
+        const { object } = await upload();
+        for (const memoryBudget of [192 << 20, 1 << 30]) expect((await upload(undefined, { parent: "none", memoryBudget })).object).toBe(object);
+        vi.stubEnv("DRAY_KERNELS", "portable");
+        for (const memoryBudget of [192 << 20, 1 << 30]) expect((await upload(undefined, { parent: "none", memoryBudget })).object).toBe(object);
       });
 
       it("give the same object when they are so large that several threads cut them", async () => {

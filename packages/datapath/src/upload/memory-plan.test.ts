@@ -18,6 +18,16 @@ describe("a plan of memory", () => {
     }
   });
 
+  it("has room to read ahead in the arenas where the budget holds it, and no fewer threads for it", () => {
+    for (let mib = least; mib < 600; mib += 7) {
+      const needs = { ...usual, threadsWanted: 2, budgetBytes: mib * MIB };
+      const [plain, ahead] = [planMemory(needs), planMemory({ ...needs, readAheadBytes: 8 * MIB })];
+      expect([0, 8 * MIB]).toContain(ahead.arenaBytes - plain.arenaBytes);
+      expect(ahead.threads).toBe(plain.threads);
+    }
+    expect(planMemory({ ...usual, threadsWanted: 2, budgetBytes: 352 * MIB, readAheadBytes: 8 * MIB }).arenaBytes).toBe(36 * MIB);
+  });
+
   it("flushes more often where there is little memory, and says the least that will do", () => {
     const { threads, sessionContents } = planMemory({ ...usual, threadsWanted: 2, budgetBytes: 352 * MIB });
     expect(threads).toBe(2);

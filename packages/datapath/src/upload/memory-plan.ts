@@ -30,6 +30,8 @@ export interface MemoryNeeds {
   readonly threadsWanted: number;
   readonly maxChunkBytes: number;
   readonly packBufferBytes: number;
+  /** Of each arena, for what is read while what came before is stored, where the budget holds it. @default 0 */
+  readonly readAheadBytes?: number;
   /** Complete packs on their way, at most. */
   readonly packsAheadMax: number;
 }
@@ -41,11 +43,12 @@ export interface MemoryNeeds {
  *
  * Throws USAGE with the least that would do.
  */
-export function planMemory({ budgetBytes: given, threadsWanted, maxChunkBytes, packBufferBytes, packsAheadMax }: MemoryNeeds): MemoryPlan {
+export function planMemory({ budgetBytes: given, threadsWanted, maxChunkBytes, packBufferBytes, readAheadBytes = 0, packsAheadMax }: MemoryNeeds): MemoryPlan {
   const least = leastArenaBytes(maxChunkBytes);
   const leastBytes = BASE_BYTES + sessionBytes(Math.min(...SESSION_CONTENTS)) + least + 2 * packBufferBytes;
   const budgetBytes = given ?? defaultMemoryBytes(leastBytes);
-  const arenas = [Math.max(Math.ceil((ARENA_CHUNKS * maxChunkBytes) / MIB) * MIB, least), Math.max(2 * maxChunkBytes, least), least];
+  const usual = Math.max(Math.ceil((ARENA_CHUNKS * maxChunkBytes) / MIB) * MIB, least);
+  const arenas = [usual + readAheadBytes, usual, Math.max(2 * maxChunkBytes, least), least];
   for (let threads = Math.min(threadsWanted, THREADS_MAX); threads >= 0; threads--) {
     for (const arenaBytes of arenas) {
       for (const sessionContents of SESSION_CONTENTS) {

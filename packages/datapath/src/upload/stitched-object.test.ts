@@ -54,7 +54,8 @@ function lanesOver(data: Uint8Array, read: RangeJob[]): UploadLanes {
     const to = Math.min(job.to, data.length);
     for (let at = job.from; at < to; at += 50) {
       const piece = data.subarray(at, Math.min(at + 50, to));
-      const { arena, at: place } = await cutter.reserve(4096);
+      const place = await cutter.reserve(4096);
+      const { arena } = cutter;
       arena.set(piece, place);
       cutter.take(piece.length);
     }

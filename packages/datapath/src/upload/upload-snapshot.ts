@@ -38,6 +38,7 @@ import { BLOCK_FORMS, type BlockFormName } from "./block-form.ts";
 import { CHANGE_TAGS, type ChangedBlocks } from "./changed-blocks.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { estimate } from "./estimate.ts";
+import { READ_AHEAD_BYTES } from "./lanes/job-runner.ts";
 import { UploadLanes } from "./lanes/upload-lanes.ts";
 import { planMemory } from "./memory-plan.ts";
 import { findParents, type ParentChoice, type Parents, staleCheckpoints } from "./parents.ts";
@@ -267,6 +268,7 @@ function openLanes(
   const packBufferBytes = laneBufferBytes(lanes.options, contentBytesMax);
   const plan = planMemory({
     ...{ budgetBytes: memoryBudget, threadsWanted: Math.min(parallel, Math.ceil(on.processors)), maxChunkBytes: contentBytesMax, packBufferBytes },
+    readAheadBytes: source.kind === "block" ? READ_AHEAD_BYTES : 0,
     packsAheadMax: Math.max(1, Math.floor(lanes.packBytesInFlightMax / lanes.options.maxPackBytes)),
   });
   return new UploadLanes({

@@ -4,8 +4,8 @@
  *   files   read into the arena, many in one call ─ hashed side by side ─ sealed ─ entries written as text
  *   range   read piece by piece ─ cut ─ four chunks at a time hashed and sealed
  */
-import { fstatSync, readSync } from "node:fs";
-import { ATTRIBUTES, type BatchFiles, type DirectoryNames, type Kernels, nameBytes, ROW, ROW_SLOTS } from "@drayage/kernels";
+import { fstatSync } from "node:fs";
+import { ATTRIBUTES, type BatchFiles, type DirectoryNames, type Kernels, nameBytes, type ReadsAhead, ROW, ROW_SLOTS, type Splitter } from "@drayage/kernels";
 import { encodeDirectoryEntry, encodeEntryExtension, MEMBER, type SealingLane } from "@drayage/repo/sealing-lane";
 import { indexesFrom } from "./indexes.ts";
 import {
@@ -19,11 +19,13 @@ import {
   type StoreCounts,
 } from "./jobs.ts";
 import { RangeCutter } from "./range-cutter.ts";
+import { RangeReader, type RangeReaderOptions } from "./range-reader.ts";
 
 const PIECE_BYTES = 4 << 20;
 const SMALL_PIECE_BYTES = 1 << 20;
-/** Of direct I/O. */
-const BLOCK_BYTES = 4096;
+/** Of direct reads that are on their way meanwhile, and the part of an arena that they may have at most. */
+export const READ_AHEAD_BYTES: number = 8 << 20;
+const ARENA_SHARE_AHEAD = 1 / 4;
 const NS_PER_S = 1_000_000_000n;
 const ENTRY_BYTES_BESIDE_NAME = 400;
 const MAX_NS = 2n ** 63n - 1n;
@@ -48,7 +50,8 @@ export interface RunnerOptions {
 export class JobRunner {
   readonly #options: RunnerOptions;
   readonly #files: BatchFiles;
-  readonly #pieceBytes: number;
+  /** Made for the first direct read. */
+  #reads: ReadsAhead | undefined;
   #sinceMs = 0;
   #waitedMs = 0;
   #readMs = 0;
@@ -58,7 +61,6 @@ export class JobRunner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#files = options.kernels.files;
-    this.#pieceBytes = options.arena.length >= 4 * PIECE_BYTES ? PIECE_BYTES : SMALL_PIECE_BYTES;
   }
 
   async files(job: FilesJob): Promise<FilesResult> {
@@ -114,56 +116,39 @@ export class JobRunner {
       ...{ compressor: job.compressor, aligned: job.direct, from: job.from, lead: job.lead },
       onChunks: (chunks) => onChunks({ ...chunks, counts: this.#counts(chunks.counts) }),
     });
-    // Of a file, which the system reads ahead of us: small ones fill the arena further, and are in the cache still when they are cut.
-    const pieceBytes = job.direct ? this.#pieceBytes : SMALL_PIECE_BYTES;
-    let at = job.from;
-    const readTo = async (to: number): Promise<boolean> => {
-      while (at < to) {
-        await pace();
-        // Where only whole blocks are read, the range may begin and end within one.
-        const before = job.direct ? at % BLOCK_BYTES : 0;
-        const end = Math.min(to, at - before + pieceBytes);
-        const behind = job.direct ? Math.min(Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES, Math.max(job.deviceBytes, end)) - end : 0;
-        const wanted = before + (end - at) + behind;
-        const target = await cutter.reserve(pieceBytes);
-        const count = this.#read(job.fd, target.arena, target.at, wanted, at - before);
-        const isShort = count < wanted;
-        cutter.take(Math.max(count, before), { before, behind: isShort ? 0 : behind });
-        if (isShort) {
-          at = Math.min(end, at + Math.max(0, count - before));
-          return false;
-        }
-        at = end;
-      }
-      return true;
+    const onWaited = (ms: number): void => {
+      this.#readMs += ms;
     };
-    let isWhole = true;
-    for (let i = 0; i < job.holes.length && isWhole; i += 2) {
-      const [offset = 0, length = 0] = job.holes.slice(i, i + 2);
-      isWhole = await readTo(offset);
-      if (!isWhole) break;
-      // A file that shrank ends in its hole.
-      const rest = job.deviceBytes > 0 ? length : Math.max(0, Math.min(length, fstatSync(job.fd).size - at));
-      await cutter.skip(rest, pace);
-      at += rest;
-      isWhole = rest === length;
+    const reader = new RangeReader({ job, cutter, ...this.#readingOf(job, kernels.splitter(job.splitter)), pace, onWaited });
+    try {
+      let isWhole = true;
+      for (let i = 0; i < job.holes.length && isWhole; i += 2) {
+        const [offset = 0, length = 0] = job.holes.slice(i, i + 2);
+        isWhole = await reader.readTo(offset);
+        if (!isWhole) break;
+        // A file that shrank ends in its hole.
+        const rest = job.deviceBytes > 0 ? length : Math.max(0, Math.min(length, fstatSync(job.fd).size - reader.at));
+        await cutter.skip(rest, pace);
+        reader.pass(rest);
+        isWhole = rest === length;
+      }
+      if (isWhole) await reader.readTo(job.to);
+      await cutter.finish(job.isOpen);
+      return { end: reader.at, digestBytes: lane.digestBytes };
+    } finally {
+      // The arena is for the next job, and the descriptor may be closed.
+      reader.settle();
     }
-    if (isWhole) await readTo(job.to);
-    await cutter.finish(job.isOpen);
-    return { end: at, digestBytes: lane.digestBytes };
   }
 
-  /** Up to `wanted` bytes; fewer only at the end of the file. */
-  #read(fd: number, arena: Buffer, at: number, wanted: number, offset: number): number {
-    const startedMs = performance.now();
-    let done = 0;
-    while (done < wanted) {
-      const count = readSync(fd, arena, at + done, wanted - done, offset + done);
-      if (count === 0) break;
-      done += count;
-    }
-    this.#readMs += performance.now() - startedMs;
-    return done;
+  #readingOf({ direct }: RangeJob, { maxChunkBytes }: Splitter): Pick<RangeReaderOptions, "pieceBytes" | "ahead"> {
+    // The system reads a file ahead of us: small pieces fill the arena further, and are in the cache still when they are cut.
+    if (!direct) return { pieceBytes: SMALL_PIECE_BYTES, ahead: undefined };
+    const { kernels, arena } = this.#options;
+    const count = Math.max(1, Math.floor(Math.min(READ_AHEAD_BYTES, arena.length * ARENA_SHARE_AHEAD) / SMALL_PIECE_BYTES));
+    this.#reads ??= kernels.readsAhead?.(count);
+    if (this.#reads !== undefined) return { pieceBytes: SMALL_PIECE_BYTES, ahead: { reads: this.#reads, count } };
+    return { pieceBytes: arena.length >= maxChunkBytes + 2 * PIECE_BYTES ? PIECE_BYTES : SMALL_PIECE_BYTES, ahead: undefined };
   }
 
   /** Writes the entries of the files of one call that were stored. */

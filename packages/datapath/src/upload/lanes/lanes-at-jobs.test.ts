@@ -149,12 +149,20 @@ describe("an upload that is over", () => {
 });
 
 describe("a disk that fails in the middle of a file", { timeout: 120_000 }, () => {
-  it.each([0, 2])("costs that file alone, with %i threads", async (threads) => {
+  it.each([
+    [0, false],
+    [2, false],
+    [0, true],
+    [2, true],
+  ])("costs that file alone, with %i threads, direct reads: %s", async (threads, direct) => {
     const lanes = await lanesOf(threads);
     const end = endOfStack();
     try {
       for (let i = 0; i < 3; i++) {
-        const [stored, failed] = await Promise.allSettled([storeGood(lanes), lanes.range(rangeOf(memory, end - BAD_BYTES, end + BAD_BYTES), () => undefined)]);
+        const [stored, failed] = await Promise.allSettled([
+          storeGood(lanes),
+          lanes.range({ ...rangeOf(memory, end - BAD_BYTES, end + BAD_BYTES), direct }, () => undefined),
+        ]);
         expect(failed).toMatchObject({ status: "rejected", reason: { code: "EIO" } });
         expect(stored).toEqual({ status: "fulfilled", value: GOOD_BYTES });
       }

@@ -59,8 +59,8 @@ async function cut(parts: readonly (Uint8Array | number)[], pieces: readonly num
     }
     for (let at = 0; at < part.length; ) {
       const length = Math.min(pieces[turn++ % pieces.length] ?? 1, part.length - at);
-      const { arena, at: to } = await cutter.reserve(4096);
-      arena.set(part.subarray(at, at + length), to);
+      const to = await cutter.reserve(4096);
+      cutter.arena.set(part.subarray(at, at + length), to);
       cutter.take(length);
       at += length;
     }
@@ -110,9 +110,9 @@ it("keeps memory for direct reads on blocks while chunks end anywhere", async ()
     },
   });
   for (let at = 0; at < data.length; at += 8192) {
-    const { arena, at: to } = await cutter.reserve(8192);
+    const to = await cutter.reserve(8192);
     places.push(to % 4096);
-    arena.set(data.subarray(at, at + 8192), to);
+    cutter.arena.set(data.subarray(at, at + 8192), to);
     cutter.take(8192);
   }
   await cutter.finish(false);
@@ -134,8 +134,8 @@ it("stores as many chunks at a time as are hashed side by side, where the arena 
       onChunks: ({ lengths }) => void turns.push(lengths.length),
     });
     for (let at = 0; at < 96 * length; at += 16) {
-      const { arena, at: to } = await cutter.reserve(16);
-      arena.fill(filling, to, to + 16);
+      const to = await cutter.reserve(16);
+      cutter.arena.fill(filling, to, to + 16);
       cutter.take(16);
     }
     await cutter.finish(false);

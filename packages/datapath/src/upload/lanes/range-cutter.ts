@@ -1,10 +1,11 @@
 /**
  * Cuts a stream into chunks in one arena and stores as many at a time as the arena holds: the hash takes several side by side, and waits for the longest of them.
  *
- *   arena   [ chunks that are cut | the chunk under way │ room for the next piece ]
+ *   arena   [ chunks that are cut | the chunk under way | pieces that are being read │ room for the next ]
  *
  * Invariant: the cuts are those of a stream that is cut byte by byte; runs of zeros that were never read give what reading them would.
  */
+import { invariant } from "@drayage/base";
 import type { Splitter } from "@drayage/kernels";
 import type { SealingLane } from "@drayage/repo/sealing-lane";
 import type { RangeChunks, StoreCounts } from "./jobs.ts";
@@ -32,6 +33,9 @@ export class RangeCutter {
   #start = 0;
   #scanned = 0;
   #end = 0;
+  /** Bytes of the pieces behind `#end` that are not taken yet. */
+  readonly #placed: number[] = [];
+  #placedBytes = 0;
   /** Ends of the chunks that are cut and not stored. */
   #cuts: number[] = [];
   #stored = 0;
@@ -65,19 +69,47 @@ export class RangeCutter {
     this.#onChunks = options.onChunks;
   }
 
-  /** Where the next piece of `bytes` bytes is to be read to; `take` then says how many came. */
-  async reserve(bytes: number): Promise<{ readonly arena: Buffer; readonly at: number }> {
-    const at = this.#aligned ? Math.ceil(this.#end / BLOCK_BYTES) * BLOCK_BYTES : this.#end;
-    // Aligned memory is wanted only where what is there ends on a block: pieces are whole blocks, so it does after the move.
-    if (at !== this.#end || this.#arena.length - this.#end < bytes || this.#isWholeTurn(bytes)) {
-      await this.#store();
-      this.#moveToFront();
-    }
-    return { arena: this.#arena, at: this.#end };
+  get arena(): Buffer {
+    return this.#arena;
   }
 
-  /** Of the bytes that came, so many at their beginning and at their end are none of the range. */
+  /** Where the next piece begins that is to be taken. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Whether there are chunks that are cut and not stored. */
+  get hasChunks(): boolean {
+    return this.#cuts.length > 0;
+  }
+
+  /** Where a piece is to be read to, behind those that were placed and are not taken yet; undefined where room has to be made first. */
+  place(bytes: number): number | undefined {
+    if (!this.#hasRoom(bytes)) return undefined;
+    const at = this.#end + this.#placedBytes;
+    this.#placed.push(bytes);
+    this.#placedBytes += bytes;
+    return at;
+  }
+
+  /** The same where nothing is placed yet, with room made where there is none. */
+  async reserve(bytes: number): Promise<number> {
+    if (!this.#hasRoom(bytes)) await this.makeRoom();
+    const at = this.place(bytes);
+    invariant(at !== undefined, "a piece has room behind a chunk under way");
+    return at;
+  }
+
+  /** Stores what is cut, then has `settle` wait for pieces that are under way, and moves them to the front behind the chunk under way. */
+  async makeRoom(settle: () => void = () => undefined): Promise<void> {
+    await this.#store();
+    settle();
+    this.#moveToFront();
+  }
+
+  /** What was placed first has come: so many bytes, of which some at the beginning and at the end are none of the range. Where they do not fill their place, nothing follows. */
   take(bytes: number, { before = 0, behind = 0 }: { readonly before?: number; readonly behind?: number } = {}): void {
+    this.#placedBytes -= this.#placed.shift() ?? 0;
     // Only the first piece of a range begins before it.
     if (before > 0) this.#start = this.#scanned = this.#end + before;
     this.#end += bytes - behind;
@@ -97,7 +129,8 @@ export class RangeCutter {
         continue;
       }
       const part = Math.min(left, ZEROS_AT_ONCE);
-      const { at } = await this.reserve(Math.ceil(part / BLOCK_BYTES) * BLOCK_BYTES);
+      if (!this.#hasRoom(Math.ceil(part / BLOCK_BYTES) * BLOCK_BYTES)) await this.makeRoom();
+      const at = this.#end;
       this.#arena.fill(0, at, at + part);
       const cutsBefore = this.#cuts.length;
       this.#end = at + part;
@@ -122,6 +155,13 @@ export class RangeCutter {
     this.#splitter.reset();
   }
 
+  #hasRoom(bytes: number): boolean {
+    const at = this.#end + this.#placedBytes;
+    // Aligned memory is wanted only where what is there ends on a block: pieces are whole blocks, so it does after the move.
+    const isOnBlock = !this.#aligned || at % BLOCK_BYTES === 0;
+    return isOnBlock && this.#arena.length - at >= bytes && !this.#isWholeTurn(bytes);
+  }
+
   /**
    * Whether the chunks that are there keep all lanes of the hash busy, and there is no room for as many again: of thirteen chunks of one length the last five would take as long as eight.
    * Long chunks never come to so many.
@@ -131,7 +171,7 @@ export class RangeCutter {
     if (count === 0 || count % HASHED_SIDE_BY_SIDE !== 0) return false;
     const boundary = this.#boundary();
     const turnBytes = ((boundary - this.#start) / count) * HASHED_SIDE_BY_SIDE;
-    return this.#arena.length - boundary < turnBytes + pieceBytes;
+    return this.#arena.length - this.#placedBytes - boundary < turnBytes + pieceBytes;
   }
 
   /** Where the chunk under way begins. */
@@ -250,7 +290,7 @@ export class RangeCutter {
     const pending = this.#end - this.#start;
     const to = this.#aligned ? (BLOCK_BYTES - (pending % BLOCK_BYTES)) % BLOCK_BYTES : 0;
     // Buffer's copy, which may overlap, is twice as fast in shared memory as copyWithin.
-    if (to !== this.#start) this.#arena.copy(this.#arena, to, this.#start, this.#end);
+    if (to !== this.#start) this.#arena.copy(this.#arena, to, this.#start, this.#end + this.#placedBytes);
     this.#scanned += to - this.#start;
     this.#start = to;
     this.#end = to + pending;
