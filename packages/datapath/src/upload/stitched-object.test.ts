@@ -147,6 +147,24 @@ it("has shorter ranges towards the end, so that no thread is left with a long on
   expect(read.slice(0, 4).map(({ from }) => from / 2 ** 20)).toEqual([0, 512, 896, 1184]);
 });
 
+it("leaves no thread without ranges while another is long at one", async () => {
+  const data = noise(20_000, 4);
+  const lanes = lanesOver(data, []);
+  let ended = 0;
+  let goOn: () => void = () => undefined;
+  const othersHaveEnded = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const range: UploadLanes["range"] = async (job, onChunks) => {
+    // The second one does not end before as many others have as there may be beside it.
+    if (job.from === 512) await othersHaveEnded;
+    else if (++ended === 7) goOn();
+    return await lanes.range(job, onChunks);
+  };
+  const slow = { threads: 2, room: async () => undefined, range } as unknown as UploadLanes;
+  expect([...(await new StitchedObject(slow, options(data.length)).run())]).toEqual([...cutFromFrontToBack(data)]);
+});
+
 it("reads nothing of what has not changed", async () => {
   const data = noise(20_000, 3);
   const parent = cutFromFrontToBack(data);

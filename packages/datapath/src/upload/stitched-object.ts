@@ -66,8 +66,10 @@ export const STITCHED_FROM_BYTES: number = 2 * RANGE_BYTES_MIN;
 const LEAD_CHUNKS = 3;
 /** What is cut again when they are not. */
 const AGAIN_CHUNKS = 2;
-/** Ranges that are cut before the object has come to them, for each thread. */
-const AHEAD_PER_THREAD = 2;
+/** Ranges that wait or are being cut, for each thread: what is left is divided among so many. */
+const UNDER_WAY_PER_THREAD = 2;
+/** Ranges that are there before the object has come to them, for each thread: a thread whose range is long, or slow to read, must not leave the others without work. */
+const AHEAD_PER_THREAD = 4;
 
 export class StitchedObject {
   readonly #lanes: UploadLanes;
@@ -95,12 +97,12 @@ export class StitchedObject {
     this.#end = options.to;
     this.#changes = changesOf(options);
     this.#change = this.#changes.next().value;
-    this.#plan = planOf({ ...options, ahead: this.#aheadMax });
+    this.#plan = planOf({ ...options, shares: UNDER_WAY_PER_THREAD * this.#threads });
     this.#planned = this.#plan.next().value;
   }
 
-  get #aheadMax(): number {
-    return AHEAD_PER_THREAD * Math.max(1, this.#lanes.threads);
+  get #threads(): number {
+    return Math.max(1, this.#lanes.threads);
   }
 
   /** The chunks so far, from the beginning. */
@@ -202,7 +204,8 @@ export class StitchedObject {
   async #readAhead(at: number): Promise<void> {
     const kept = this.#ranges.filter(({ to, isDone }) => to > at || !isDone);
     if (kept.length < this.#ranges.length) this.#ranges.splice(0, this.#ranges.length, ...kept);
-    while (this.#planned !== undefined && this.#ranges.length < this.#aheadMax) {
+    const hasRoom = (): boolean => this.#running.size < UNDER_WAY_PER_THREAD * this.#threads && this.#ranges.length < AHEAD_PER_THREAD * this.#threads;
+    while (this.#planned !== undefined && hasRoom()) {
       const next = this.#planned;
       this.#planned = this.#plan.next().value;
       // What was cut again may have come to here already.
@@ -246,7 +249,7 @@ interface PlannedRange {
   readonly to: number;
 }
 
-type PlanOptions = StitchedObjectOptions & { readonly ahead: number };
+type PlanOptions = StitchedObjectOptions & { readonly shares: number };
 
 function* planOf(options: PlanOptions): Generator<PlannedRange, undefined> {
   const { from, to, parent } = options;
@@ -269,12 +272,12 @@ function* planOf(options: PlanOptions): Generator<PlannedRange, undefined> {
 }
 
 /** A range as several threads can cut it: long parts, and shorter ones towards the end, so that no thread is left with a long one while the others have nothing to do. */
-function* partsOf(from: number, to: number, { maxChunkBytes, splitter, to: objectEnd, rangeBytes, ahead }: PlanOptions): Generator<PlannedRange> {
+function* partsOf(from: number, to: number, { maxChunkBytes, splitter, to: objectEnd, rangeBytes, shares }: PlanOptions): Generator<PlannedRange> {
   // Cuts at fixed places are in step from the first on.
   const lead = splitter.startsWith("FIXED-") ? 0 : LEAD_CHUNKS * maxChunkBytes;
   let step = 0;
   for (let at = from; at < to; at += step) {
-    const wanted = rangeBytes ?? Math.min(Math.max((to - at) / ahead, RANGE_BYTES_MIN), RANGE_BYTES_MAX);
+    const wanted = rangeBytes ?? Math.min(Math.max((to - at) / shares, RANGE_BYTES_MIN), RANGE_BYTES_MAX);
     step = Math.ceil(wanted / maxChunkBytes) * maxChunkBytes;
     const isLast = at + step >= to;
     yield { from: at, lead: at === from ? 0 : lead, to: isLast ? to : Math.min(at + step + lead + maxChunkBytes, objectEnd) };

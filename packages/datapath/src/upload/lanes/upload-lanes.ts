@@ -40,6 +40,8 @@ import { unpackError } from "./transferred-error.ts";
 
 /** Messages with jobs that a thread has before it. */
 const BUNDLES_AHEAD = 2;
+/** A range of so many bytes waits for a thread that has nothing else: the next one asks for it in time, and would not have it if it lay behind a longer one. */
+const LONG_RANGE_BYTES = 64 << 20;
 /** Work for which this thread is enough: starting others takes as long as some thousand small files. */
 const THREADS_FROM_FILES = 1500;
 const THREADS_FROM_BYTES = 24 << 20;
@@ -299,11 +301,18 @@ export class UploadLanes {
 
   #dispatch(): void {
     for (const thread of this.#threads) {
-      while (thread.ready && thread.bundles < BUNDLES_AHEAD && this.#queue.length > 0) this.#assign(thread);
+      while (thread.ready && thread.bundles < this.#bundlesAhead) this.#assign(thread);
     }
     // This thread works while the others are not there yet.
     if (!this.#ownBusy && this.#isForHere) void this.#workHere();
     if (!this.#isFull) for (const wake of this.#roomWanted.splice(0)) wake();
+  }
+
+  /** Messages with jobs that a thread may have before it with that of the next of the queue; 0 when that is empty. */
+  get #bundlesAhead(): number {
+    const job = this.#queue[0]?.job;
+    if (job === undefined) return 0;
+    return job.kind === "range" && dataBytes(job) >= LONG_RANGE_BYTES ? 1 : BUNDLES_AHEAD;
   }
 
   #assign(thread: Thread): void {
