@@ -1,5 +1,5 @@
 /**
- * A block device of 4 GiB: read whole beside `dd` with direct I/O, and again when its storage says that nothing has changed.
+ * A block device of 4 GiB: read whole beside `dd` with direct I/O, read whole again, and not at all when its storage says that nothing has changed.
  *
  *   node scripts/node24.cjs node bench/block-device.ts [GIB]        as root: it attaches a loop device to a file in TMPDIR; lines of JSON
  *
@@ -46,11 +46,9 @@ async function main(): Promise<void> {
       for (const [where, parent] of Object.entries({ tmpfs: repositories, disk: work })) {
         const folder = join(parent, `run-${run}`);
         await makeRepository(folder);
-        print(
-          `full scan, repository on ${where}`,
-          run,
-          timed(process.execPath, [bundle, "snapshot", "create", "--repository", `file://${folder}`, "--block", loop]),
-        );
+        const scan = [bundle, "snapshot", "create", "--repository", `file://${folder}`, "--block", loop];
+        print(`full scan, repository on ${where}`, run, timed(process.execPath, scan));
+        print(`full scan, nothing changed, repository on ${where}`, run, timed(process.execPath, scan));
         if (where === "disk") {
           // The state that the next one is beside: everything is there already.
           timed(process.execPath, [import.meta.filename, "upload", loop, folder, "one"]);
