@@ -1,4 +1,4 @@
-/** A versitygw over a folder whose folders are its buckets, and a proxy before it that counts what goes to clients. */
+/** A versitygw over a folder whose folders are its buckets, and a proxy before it that counts what goes to clients, and may let each of them wait as a far store does. */
 import { spawn } from "node:child_process";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -10,11 +10,25 @@ export const PEERS_BIN: string = process.env["PEERS_BIN"] ?? join(homedir(), ".c
 /** What the gateway lets in. */
 export const GATEWAY_KEYS = { AWS_ACCESS_KEY_ID: "user", AWS_SECRET_ACCESS_KEY: "password", AWS_REGION: "us-east-1" } as const;
 
+/** What a client asked for, and what it got. */
+export interface CountedRequest {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  /** As the client said it; empty for a whole object. */
+  readonly range: string;
+  bytes: number;
+}
+
 export class Gateway {
   readonly address: string;
   readonly counted: string;
   bytes = 0;
   requests = 0;
+  /** So long each answer is kept back. */
+  delayMs = 0;
+  /** Called with each request that is over. */
+  onRequest: ((request: CountedRequest) => void) | undefined;
   readonly #close: () => void;
 
   private constructor(port: number, proxyPort: number, close: () => void) {
@@ -35,13 +49,17 @@ export class Gateway {
     const proxy = createServer((incoming, outgoing) => {
       gateway.requests++;
       const { method, headers } = incoming;
-      const onward = request({ port, host: "127.0.0.1", path: incoming.url, method, headers }, (answer) => {
+      const counted: CountedRequest = { method: method ?? "", path: incoming.url ?? "", range: headers.range ?? "", bytes: 0 };
+      const onward = request({ port, host: "127.0.0.1", path: incoming.url, method, headers }, async (answer) => {
+        if (gateway.delayMs > 0) await new Promise((done) => setTimeout(done, gateway.delayMs));
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.on("data", (chunk: Buffer) => {
           gateway.bytes += chunk.length;
+          counted.bytes += chunk.length;
         });
         answer.pipe(outgoing);
       });
+      outgoing.on("close", () => gateway.onRequest?.(counted));
       // A client that has what it wanted goes away.
       onward.on("error", () => outgoing.destroy());
       incoming.pipe(onward);

@@ -24,9 +24,17 @@ export interface ContentInfo {
   readonly formatVersion: number;
 }
 
+export interface ReadContentOptions {
+  /**
+   * About so many bytes around a small content are fetched with it and kept, since its neighbours in the pack are likely to be wanted, too: a power of two up to 1 MiB that is enough.
+   * 0 for one that is wanted alone. @default 1 MiB
+   */
+  readonly aroundBytes?: number;
+}
+
 export interface ContentReader {
   /** The plaintext, decompressed. Throws REPO_CONTENT_NOT_FOUND, REPO_CORRUPT (naming content and pack). Refreshes the index once before giving up. */
-  get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array>;
+  get(id: ContentId, signal?: AbortSignal, options?: ReadContentOptions): Promise<Uint8Array>;
   /** What the index says, or undefined. Memory only, once the index is open. */
   info(id: ContentId): ContentInfo | undefined;
   /** Whether a content with this key (a byte 0 and the hash, for file data) is there and not deleted: `info` without making text and objects. */

@@ -32,7 +32,7 @@ async function list(repository: Repository, place: string, options: Options, ter
     else terminal.out(`${options.long === true ? longLine(entry) : `${textOfByteString(entry.name)}${entry.type === "directory" ? "/" : ""}`}\n`);
   };
   if (found.type !== "directory") return print(found);
-  const listing = new DirectoryListing(repository.objects, found.objectId, terminal.signal);
+  const listing = new DirectoryListing(repository.objects, found.objectId, terminal.signal, { aroundBytes: 0 });
   for await (const batch of listing.batches()) for (const entry of batch) print(entry);
   for (const special of listing.extension.special) terminal.out(`${specialLine(special, options)}\n`);
 }

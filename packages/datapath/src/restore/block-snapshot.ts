@@ -20,7 +20,7 @@ export function deviceBytesOf({ id, tags }: Pick<Snapshot, "id" | "tags">): numb
 /** The file of a block snapshot's root directory: its only entry, a file. Undefined when the directory is another one. */
 export async function blockFileOf(repository: Repository, root: ObjectId, signal?: AbortSignal): Promise<DirectoryEntry | undefined> {
   let only: DirectoryEntry | undefined;
-  for await (const entry of new DirectoryListing(repository.objects, root, signal).entries()) {
+  for await (const entry of new DirectoryListing(repository.objects, root, signal, { aroundBytes: 0 }).entries()) {
     if (only !== undefined || entry.type !== "file") return undefined;
     only = entry;
   }

@@ -9,6 +9,7 @@ import {
   type DirectorySummary,
   type ObjectId,
   parseObjectId,
+  type ReadContentOptions,
   type Repository,
   type SpecialEntry,
   type StoredAttribute,
@@ -18,6 +19,16 @@ import type { ContentDecoder, ContentRef, DecoderModule, Piece, ReadRangeOptions
 
 /** The object of an entry; devices and the like have none. */
 type Ref = ObjectId | undefined;
+type Root = Pick<DirectoryEntry, "type" | "size" | "summary">;
+
+/** A block around several is two requests, since the length of its pack is asked for before. */
+const ALONE_MAX = 2;
+/** The usual chunk. */
+const CHUNK_BYTES = 4 << 20;
+/** Compressed: half of an entry is a hash, the rest much like that of its neighbours. */
+const ENTRY_BYTES = 48;
+const DIRECTORY_BYTES = 256;
+const CHUNK_ENTRY_BYTES = 32;
 
 /** An entry of a listing, or a snapshot's root, as a restore takes it. */
 export function restoreEntryOf(entry: DirectoryEntry): RestoreEntry<Ref> {
@@ -37,9 +48,12 @@ export class KopiaSource implements RestoreSource<Ref> {
   /** Packs that were not in the store after the index had been loaded anew: it is not asked again for each of their contents. */
   readonly #gone = new Set<string>();
   readonly #fetchedBefore: number;
+  readonly #around: ReadContentOptions;
 
-  constructor(repository: Repository) {
+  /** @param root - what is restored, where all is known that will be read: of one directory of many, few listings are wanted */
+  constructor(repository: Repository, root?: Root) {
     this.#repository = repository;
+    this.#around = aroundEachOf(root);
     this.#decoderOptions = repository.contents.packed?.decoderOptions;
     this.#fetchedBefore = repository.contents.packed?.bytesFetched ?? 0;
   }
@@ -61,7 +75,7 @@ export class KopiaSource implements RestoreSource<Ref> {
   }
 
   list({ ref }: RestoreEntry<Ref>, signal?: AbortSignal): SourceListing<Ref> {
-    return new KopiaListing(new DirectoryListing(this.#repository.objects, objectOf(ref), signal));
+    return new KopiaListing(new DirectoryListing(this.#repository.objects, objectOf(ref), signal, this.#around));
   }
 
   pieces({ ref }: RestoreEntry<Ref>, signal?: AbortSignal): readonly Piece[] | AsyncIterable<Piece> {
@@ -80,7 +94,7 @@ export class KopiaSource implements RestoreSource<Ref> {
 
   async *#chunks(objectId: ObjectId, signal?: AbortSignal): AsyncGenerator<Piece> {
     const { contents, objects } = this.#repository;
-    for await (const chunk of objects.chunks(objectId, signal)) {
+    for await (const chunk of objects.chunks(objectId, { ...this.#around, ...(signal === undefined ? {} : { signal }) })) {
       if (chunk.length === 0) continue;
       const { compressed, contentId } = parseObjectId(chunk.objectId);
       if (compressed) {
@@ -109,7 +123,7 @@ export class KopiaSource implements RestoreSource<Ref> {
     if (pack !== undefined && this.#gone.has(pack) && this.#repository.contents.info(parseObjectId(id).contentId)?.packBlobId === pack)
       throw missingPack(id, pack);
     try {
-      return await this.#repository.objects.readChunk({ offset: 0, length: originalLength, objectId: id as ObjectId }, signal);
+      return await this.#repository.objects.readChunk({ offset: 0, length: originalLength, objectId: id as ObjectId }, signal === undefined ? {} : { signal });
     } catch (error) {
       if (pack !== undefined && hasCode(error, "REPO_CORRUPT") && hasCode(error.cause, "BLOB_NOT_FOUND")) this.#gone.add(pack);
       throw error;
@@ -128,6 +142,18 @@ export class KopiaSource implements RestoreSource<Ref> {
     const pack = this.#decoderOptions === undefined ? undefined : packBlobId;
     return { id, pack, offset: packOffset, length: packedLength, originalLength, form: compressionId };
   }
+}
+
+/**
+ * How much around a listing or a list of chunks is fetched with it: about what all of them take. Nothing where they are so few that each by itself costs no request more, and as much as
+ * usual of a directory that does not say what is below it.
+ */
+function aroundEachOf(root: Root | undefined): ReadContentOptions {
+  if (root === undefined || (root.type === "directory" && root.summary === undefined)) return {};
+  const { size, files, symlinks, directories } = root.summary ?? { size: root.size, files: 1, symlinks: 0, directories: 0 };
+  const chunks = size / CHUNK_BYTES;
+  const isFew = directories + Math.min(files, chunks) <= ALONE_MAX;
+  return { aroundBytes: isFew ? 0 : (files + symlinks) * ENTRY_BYTES + directories * DIRECTORY_BYTES + chunks * CHUNK_ENTRY_BYTES };
 }
 
 /** Devices, pipes and sockets come last: they are kept beside the entries. */

@@ -114,7 +114,7 @@ export async function restoreSnapshot({ repository, root, ...options }: RestoreS
   const { summary } = root;
   return await restoreFrom({
     ...options,
-    source: new KopiaSource(repository),
+    source: new KopiaSource(repository, root),
     root: restoreEntryOf(root),
     ...(summary === undefined ? {} : { expected: { bytes: summary.size, files: summary.files } }),
   });

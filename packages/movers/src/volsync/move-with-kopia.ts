@@ -61,7 +61,7 @@ export async function restoreWithKopia(options: VolumeMoveOptions, request: VolS
       if (snapshot === undefined) return "Nothing was restored: no snapshot fits";
       const entry = snapshot.rootEntry;
       if (entry === undefined) throw new DrayError("REPO_CORRUPT", `Cannot restore snapshot "${snapshot.id}": it has no root`);
-      const source = new KopiaSource(repository);
+      const source = new KopiaSource(repository, entry);
       const result = await restoreFrom({
         ...{ source, root: restoreEntryOf(entry), clock, signal },
         target: { kind: "directory", path: dataPath },

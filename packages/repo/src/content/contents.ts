@@ -12,7 +12,16 @@ import { join } from "node:path";
 import { type Clock, DrayError, hasCode, invariant, type Logger, nullLogger, type RandomSource, Semaphore, systemRandom } from "@drayage/base";
 import type { BlobStorage } from "@drayage/blob";
 import { createKernels, type Kernels } from "@drayage/kernels";
-import type { ContentId, ContentInfo, ContentWriter, PackedContents, ReadyContents, WriteContentOptions, WrittenContent } from "../content-port.ts";
+import type {
+  ContentId,
+  ContentInfo,
+  ContentWriter,
+  PackedContents,
+  ReadContentOptions,
+  ReadyContents,
+  WriteContentOptions,
+  WrittenContent,
+} from "../content-port.ts";
 import { EpochIndexBlobs } from "../epoch/epoch-index-blobs.ts";
 import type { DeriveFormatKey } from "../format/key-hierarchy.ts";
 import { openRepositoryFormat, type RepositoryFormat } from "../format/repository-format.ts";
@@ -244,12 +253,12 @@ export class Contents implements ContentWriter {
     return stored;
   }
 
-  async get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array> {
+  async get(id: ContentId, signal?: AbortSignal, options?: ReadContentOptions): Promise<Uint8Array> {
     const key = keyOf(id);
     let entry = this.#visible(this.#find(id, key));
     if (entry !== undefined) {
       try {
-        return await this.#read(id, entry, signal);
+        return await this.#read(id, entry, signal, options);
       } catch (error) {
         if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
       }
@@ -264,7 +273,7 @@ export class Contents implements ContentWriter {
       });
     }
     try {
-      return await this.#read(id, entry, signal);
+      return await this.#read(id, entry, signal, options);
     } catch (error) {
       if (!hasCode(error, "BLOB_NOT_FOUND")) throw error;
       throw new DrayError("REPO_CORRUPT", `Cannot read content "${id}": its pack "${entry.packBlobId}" is missing`, {
@@ -573,12 +582,12 @@ export class Contents implements ContentWriter {
     return entry === undefined || this.#committed.isDropped(entry) ? undefined : entry;
   }
 
-  async #read(id: ContentId, entry: IndexEntry, signal?: AbortSignal): Promise<Uint8Array> {
+  async #read(id: ContentId, entry: IndexEntry, signal?: AbortSignal, options?: ReadContentOptions): Promise<Uint8Array> {
     signal?.throwIfAborted();
     const info = infoOf(id, entry);
     const stored = this.#stored(info);
     const open = (bytes: Uint8Array): Uint8Array => this.codec.open(bytes, info);
-    const plain = stored === undefined ? await this.#packs.readOpened(entry, open, signal) : open(stored);
+    const plain = stored === undefined ? await this.#packs.readOpened(entry, open, signal, options) : open(stored);
     this.#statistics.readContents++;
     this.#statistics.readBytes += plain.length;
     return plain;

@@ -6,7 +6,7 @@
 import { DrayError } from "@drayage/base";
 import { idOfKey, prefixByte } from "../content/content-id.ts";
 import type { Contents } from "../content/contents.ts";
-import type { ContentId, ContentInfo, ContentReader } from "../content-port.ts";
+import type { ContentId, ContentInfo, ContentReader, ReadContentOptions } from "../content-port.ts";
 import { encodeIndex } from "../index-blobs/index-codec.ts";
 import { IndexV2Builder } from "../index-blobs/index-v2.ts";
 import type { IndexEntry } from "../index-blobs/pack-index.ts";
@@ -194,7 +194,8 @@ class LiveWalk {
       this.#mark(contentId);
       return;
     }
-    for await (const chunk of this.#objects.chunks(id, this.#signal)) this.#mark(parseObjectId(chunk.objectId).contentId);
+    for await (const chunk of this.#objects.chunks(id, this.#signal === undefined ? {} : { signal: this.#signal }))
+      this.#mark(parseObjectId(chunk.objectId).contentId);
   }
 
   #mark(id: ContentId): void {
@@ -217,9 +218,9 @@ class MarkingReader implements ContentReader {
     this.#marks = marks;
   }
 
-  get(id: ContentId, signal?: AbortSignal): Promise<Uint8Array> {
+  get(id: ContentId, signal?: AbortSignal, options?: ReadContentOptions): Promise<Uint8Array> {
     this.#marks.mark(id);
-    return this.#contents.get(id, signal);
+    return this.#contents.get(id, signal, options);
   }
 
   info(id: ContentId): ContentInfo | undefined {

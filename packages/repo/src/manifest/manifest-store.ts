@@ -145,7 +145,8 @@ export class ManifestStore {
 
   async #loadOnce(ids: readonly ContentId[], signal: AbortSignal | undefined): Promise<void> {
     const { contents } = this.#options;
-    const lists = await mapLimit(ids, LOAD_PARALLEL, async (id) => decodeManifestContent(await contents.get(id, signal), id), signal);
+    // Each session left one of them, in a pack among listings that nobody may want.
+    const lists = await mapLimit(ids, LOAD_PARALLEL, async (id) => decodeManifestContent(await contents.get(id, signal, { aroundBytes: 0 }), id), signal);
     const merged = new Map<string, StoredManifest>();
     for (const entry of lists.flat()) {
       const other = merged.get(entry.id);

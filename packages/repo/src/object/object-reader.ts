@@ -4,7 +4,7 @@
  * Every length that a list states is checked against what the content holds, so a damaged object is an error and never a shorter one.
  */
 import { DrayError } from "@drayage/base";
-import type { ContentReader } from "../content-port.ts";
+import type { ContentReader, ReadContentOptions } from "../content-port.ts";
 import { type Chunk, ChunkList } from "./chunk-list.ts";
 import { decodeIndirectList } from "./indirect-list.ts";
 import { listObjectId, type ObjectId, parseObjectId } from "./object-id.ts";
@@ -13,8 +13,11 @@ import { listObjectId, type ObjectId, parseObjectId } from "./object-id.ts";
 const INDIRECTION_MAX = 8;
 const HEADER_BYTES = 4;
 
-export interface ReadObjectOptions {
+export interface ReadChunksOptions extends ReadContentOptions {
   readonly signal?: AbortSignal;
+}
+
+export interface ReadObjectOptions extends ReadChunksOptions {
   /** Contents asked for before they are needed. @default 2 */
   readonly ahead?: number;
 }
@@ -35,7 +38,8 @@ export class ObjectReader {
    * The direct objects that make up an object, in order. Lists are streamed. The single chunk of a direct object has the length that the index states.
    * Throws REPO_CONTENT_NOT_FOUND, REPO_CORRUPT.
    */
-  async *chunks(id: ObjectId, signal?: AbortSignal, level = 0): AsyncGenerator<Chunk> {
+  async *chunks(id: ObjectId, options: ReadChunksOptions = {}, level = 0): AsyncGenerator<Chunk> {
+    const { signal } = options;
     const { indirection, compressed, contentId } = parseObjectId(id);
     if (indirection === 0) {
       let info = this.#contents.info(contentId);
@@ -46,21 +50,18 @@ export class ObjectReader {
       }
       if (info === undefined) throw notFound(id);
       // Only reading a Z content tells its length.
-      const length = compressed ? (await this.readChunk({ offset: 0, length: -1, objectId: id }, signal)).length : info.originalLength;
+      const length = compressed ? (await this.readChunk({ offset: 0, length: -1, objectId: id }, options)).length : info.originalLength;
       yield { offset: 0, length, objectId: id };
       return;
     }
     if (level + indirection > INDIRECTION_MAX) throw new DrayError("REPO_CORRUPT", `Cannot read object "${id}": more than ${INDIRECTION_MAX} lists are nested`);
-    for await (const entry of decodeIndirectList(
-      this.pieces(listObjectId(id), signal === undefined ? {} : { signal }, level + 1),
-      `indirect list "${listObjectId(id)}"`,
-    )) {
+    for await (const entry of decodeIndirectList(this.pieces(listObjectId(id), options, level + 1), `indirect list "${listObjectId(id)}"`)) {
       if (!entry.objectId.startsWith("I")) {
         yield entry;
         continue;
       }
       let end = 0;
-      for await (const inner of this.chunks(entry.objectId, signal, level + 1)) {
+      for await (const inner of this.chunks(entry.objectId, options, level + 1)) {
         end = inner.offset + inner.length;
         yield { ...inner, offset: entry.offset + inner.offset };
       }
@@ -70,9 +71,9 @@ export class ObjectReader {
   }
 
   /** The bytes of one direct chunk. A length of -1 accepts any. Throws REPO_CORRUPT when the length is another. */
-  async readChunk(chunk: Chunk, signal?: AbortSignal): Promise<Uint8Array> {
+  async readChunk(chunk: Chunk, options: ReadChunksOptions = {}): Promise<Uint8Array> {
     const { compressed, contentId } = parseObjectId(chunk.objectId);
-    const stored = await this.#contents.get(contentId, signal);
+    const stored = await this.#contents.get(contentId, options.signal, options);
     const data = compressed ? this.#expand(chunk.objectId, stored) : stored;
     if (chunk.length >= 0 && data.length !== chunk.length) {
       throw new DrayError("REPO_CORRUPT", `Cannot read object "${chunk.objectId}": it has ${data.length} bytes, ${chunk.length} were wanted`, {
@@ -83,11 +84,11 @@ export class ObjectReader {
   }
 
   /** The bytes of an object from front to back, a chunk at a time, reading ahead. */
-  async *pieces(id: ObjectId, { signal, ahead = 2 }: ReadObjectOptions = {}, level = 0): AsyncGenerator<Uint8Array> {
+  async *pieces(id: ObjectId, { ahead = 2, ...options }: ReadObjectOptions = {}, level = 0): AsyncGenerator<Uint8Array> {
     const pending: Promise<Uint8Array>[] = [];
-    for await (const chunk of this.chunks(id, signal, level)) {
-      signal?.throwIfAborted();
-      const read = this.readChunk(chunk, signal);
+    for await (const chunk of this.chunks(id, options, level)) {
+      options.signal?.throwIfAborted();
+      const read = this.readChunk(chunk, options);
       // When the consumer leaves early nobody awaits what was read ahead.
       read.catch(() => undefined);
       pending.push(read);
@@ -100,7 +101,7 @@ export class ObjectReader {
   async read(id: ObjectId, lengthMax: number, signal?: AbortSignal): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     let length = 0;
-    for await (const piece of this.pieces(id, signal === undefined ? {} : { signal })) {
+    for await (const piece of this.pieces(id, aborting(signal))) {
       length += piece.length;
       if (length > lengthMax) throw new DrayError("REPO_CORRUPT", `Cannot read object "${id}" whole: it has more than ${lengthMax} bytes`);
       parts.push(piece);
@@ -111,14 +112,14 @@ export class ObjectReader {
   /** An object for reads at any offset. Its list is held in memory: some 45 bytes for every 4 MiB. */
   async open(id: ObjectId, signal?: AbortSignal): Promise<OpenObject> {
     const chunks = new ChunkList();
-    for await (const chunk of this.chunks(id, signal)) chunks.append(chunk.objectId, chunk.length);
+    for await (const chunk of this.chunks(id, aborting(signal))) chunks.append(chunk.objectId, chunk.length);
     return new OpenObject(this, chunks);
   }
 
   /** Bytes of an object, from the index and the lists alone where its format allows. */
   async length(id: ObjectId, signal?: AbortSignal): Promise<number> {
     let end = 0;
-    for await (const chunk of this.chunks(id, signal)) end = chunk.offset + chunk.length;
+    for await (const chunk of this.chunks(id, aborting(signal))) end = chunk.offset + chunk.length;
     return end;
   }
 
@@ -152,13 +153,17 @@ export class OpenObject {
     const out = new Uint8Array(Math.max(end - offset, 0));
     for (let index = this.#chunks.indexAt(offset), at = offset; at < end; index++) {
       const chunk = this.#chunks.at(index);
-      if (this.#last?.index !== index) this.#last = { index, data: await this.#reader.readChunk(chunk, signal) };
+      if (this.#last?.index !== index) this.#last = { index, data: await this.#reader.readChunk(chunk, aborting(signal)) };
       const part = this.#last.data.subarray(at - chunk.offset, end - chunk.offset);
       out.set(part, at - offset);
       at += part.length;
     }
     return out;
   }
+}
+
+function aborting(signal: AbortSignal | undefined): ReadChunksOptions {
+  return signal === undefined ? {} : { signal };
 }
 
 function notFound(id: ObjectId): DrayError {

@@ -7,7 +7,7 @@
  * Writer and reader stream: a listing of millions of entries is never whole in memory.
  */
 import { concat, DrayError, utf8 } from "@drayage/base";
-import type { WrittenContent } from "../content-port.ts";
+import type { ReadContentOptions, WrittenContent } from "../content-port.ts";
 import { EntryDocument } from "../object/entry-document.ts";
 import { directObjectId, type ObjectId } from "../object/object-id.ts";
 import type { ObjectReader } from "../object/object-reader.ts";
@@ -192,9 +192,9 @@ export class DirectoryListing {
   readonly #what: string;
   readonly #document: EntryDocument;
 
-  constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal) {
+  constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal, options: ReadContentOptions = {}) {
     this.#what = `directory "${id}"`;
-    this.#document = new EntryDocument(reader.pieces(id, signal === undefined ? {} : { signal }), STREAM_TYPE, this.#what);
+    this.#document = new EntryDocument(reader.pieces(id, { ...options, ...(signal === undefined ? {} : { signal }) }), STREAM_TYPE, this.#what);
   }
 
   /** The entries in order, some at a time. Throws REPO_CORRUPT. */
@@ -218,9 +218,10 @@ export class DirectoryListing {
   }
 }
 
-/** The entry of that name, or undefined. Reads as much of the listing as it must. */
+/** The entry of that name, or undefined. Reads as much of the listing as it must, and nothing around it: of the directories beside it none is gone into. */
 export async function findEntry(reader: ObjectReader, directory: ObjectId, name: string, signal?: AbortSignal): Promise<DirectoryEntry | undefined> {
-  for await (const entry of new DirectoryListing(reader, directory, signal).entries()) if (entry.name === name) return entry;
+  const listing = new DirectoryListing(reader, directory, signal, { aroundBytes: 0 });
+  for await (const entry of listing.entries()) if (entry.name === name) return entry;
   return undefined;
 }
 
