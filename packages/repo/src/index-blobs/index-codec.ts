@@ -1,5 +1,6 @@
 /** Indexes of either version: which one a byte string is, and how entries are spread over several. */
 import { compareBytes } from "@drayage/base";
+import { IndexShard } from "./index-shard.ts";
 import { encodeIndexV1, indexFormatV1 } from "./index-v1.ts";
 import { IndexV2Builder, indexFormatV2 } from "./index-v2.ts";
 import { MemoryIndex, memoryBytes } from "./memory-index.ts";
@@ -48,7 +49,7 @@ export function shardEntries(entries: readonly IndexEntry[], shardEntriesMax: nu
 
 /**
  * Encodes entries that come in order of their keys, none twice, as one index or as several, each when it is asked for: what is not encoded yet takes some 40
- * bytes an entry, what was handed out is no longer kept here.
+ * bytes an entry, what was handed out is no longer kept here. Entries of file data, when they are many, come apart from those of listings (`IndexShard`).
  * @param countMax - as many entries come at most; decides how many shards there are
  */
 export function encodeInShards(version: number, entries: Iterable<IndexEntry>, countMax: number, shardEntriesMax: number = SHARD_ENTRIES_MAX): IndexShards {
@@ -58,16 +59,10 @@ export function encodeInShards(version: number, entries: Iterable<IndexEntry>, c
   }
   const count = Math.max(1, Math.ceil(countMax / shardEntriesMax));
   const expected = count === 1 ? countMax : Math.ceil((countMax / count) * SHARD_SLACK);
-  const builders: (IndexV2Builder | undefined)[] = Array.from({ length: count }, () => undefined);
-  for (const entry of entries) {
-    const shard = count === 1 ? 0 : hashOfId(entry.key) % count;
-    const builder = builders[shard] ?? new IndexV2Builder(entry.key.length, expected);
-    builders[shard] = builder;
-    builder.add(entry);
-  }
-  const filled = builders.filter((builder) => builder !== undefined);
-  builders.length = 0;
-  return { count: filled.length, encode: (trailer) => lazily(filled.splice(0).map((builder) => () => builder.build(trailer?.()))) };
+  const shards = Array.from({ length: count }, () => new IndexShard(expected));
+  for (const entry of entries) shards[count === 1 ? 0 : hashOfId(entry.key) % count]?.add(entry);
+  const builders = shards.splice(0).flatMap((shard) => shard.builders());
+  return { count: builders.length, encode: (trailer) => lazily(builders.splice(0).map((builder) => () => builder.build(trailer?.()))) };
 }
 
 /** Shards share entries nearly evenly, so that a builder with this much room more seldom grows. */

@@ -202,6 +202,11 @@ export class V2EntryEncoder {
     return this.#longLengths ? 19 : this.#packs.size > 0x10000 ? 18 : this.#formats.size > 1 ? 17 : 16;
   }
 
+  /** Whether all formats of another one have come here, too. */
+  hasFormatsOf(other: V2EntryEncoder): boolean {
+    return [...other.#formats.keys()].every((format) => this.#formats.has(format));
+  }
+
   /** Writes an entry, its key first, to `out` from `keyAt`. */
   encode(entry: IndexEntry, out: Uint8Array, keyAt: number): void {
     checkEntry(entry, this.#keyBytes);
@@ -280,6 +285,11 @@ export class IndexV2Builder {
     if (V2_HEADER_BYTES + (this.#count + 1) * stride > this.#bytes.length) this.#grow();
     this.#encoder.encode(entry, this.#bytes, V2_HEADER_BYTES + this.#count * stride);
     this.#count++;
+  }
+
+  /** Whether each entry is shorter as long as those of another builder do not come to these. */
+  isShorterWithout(other: IndexV2Builder): boolean {
+    return this.#encoder.entryBytes === ENTRY_BYTES_MIN && !this.#encoder.hasFormatsOf(other.#encoder);
   }
 
   /** The index, with `trailer` behind it where one is given. Once: it takes over the memory of the builder where it can. */
