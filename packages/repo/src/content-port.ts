@@ -56,7 +56,7 @@ export interface PackedContents {
   readRange(packBlobId: string, offset: number, length: number, options?: { readonly signal?: AbortSignal; readonly into?: Uint8Array }): Promise<Uint8Array>;
   /** What `createContentDecoder` needs, in any thread: it holds the keys of the repository and is kept in memory only. */
   readonly decoderOptions: ContentDecoderOptions;
-  /** Bytes fetched for single contents so far, blocks around them included. */
+  /** Bytes fetched so far for indexes and for single contents, blocks around them included. */
   readonly bytesFetched: number;
 }
 

@@ -6,6 +6,7 @@ import {
   deviceBytesOf,
   findInSnapshot,
   isBlockSnapshot,
+  type RestoreResult,
   type RestoreSnapshotOptions,
   type RestoreTarget,
   restoreSnapshot,
@@ -60,13 +61,9 @@ async function restore(repository: Repository, id: string, target: string, optio
   const entry = await findInSnapshot(repository, snapshot, wanted.path, signal);
   const view = new TransferView(terminal, "Restoring", options.json === true);
   const startedMs = clock.monotonicMs();
-  const result = await view.run(async () =>
-    restoreSnapshot({
-      ...{ repository, clock, signal, onProgress: view.onProgress },
-      ...settingsOf(options),
-      ...(await chooseTarget(repository, snapshot, entry, resolve(terminal.cwd, target), signal)),
-    }),
-  );
+  const chosen = await chooseTarget(repository, snapshot, entry, resolve(terminal.cwd, target), signal);
+  const wayBytes = repository.contents.packed?.bytesFetched ?? 0;
+  const result = await view.run(() => restoreSnapshot({ repository, clock, signal, onProgress: view.onProgress, ...settingsOf(options), ...chosen }));
   const { progress, problems, problemCount, warnings, warningCount, read } = result;
   view.problems(warnings, warningCount, "warning");
   view.problems(problems, problemCount, "error");
@@ -81,13 +78,20 @@ async function restore(repository: Repository, id: string, target: string, optio
       errors: problemCount,
       warnings: warningCount,
       elapsedMs: Math.round(elapsedMs),
-      // More than 1 is what lay between the contents that were wanted, and the listings.
-      readAmplification: read.bytesNeeded === 0 ? 1 : Number((read.bytesFetched / read.bytesNeeded).toFixed(3)),
-      ...{ requests: read.requests, bytesFetched: read.bytesFetched, bytesNeeded: read.bytesNeeded },
+      ...readingOf(read, wayBytes),
     },
     `Restored ${counted(progress.filesDone, "file")} (${formatBytes(progress.bytesDone)})${failed} to ${target} in ${(elapsedMs / 1000).toFixed(1)} s\n`,
   );
   if (problemCount > 0) terminal.exitCode = EXIT.partiallyFailed;
+}
+
+/**
+ * What was fetched, with the way to what was restored: of a small part of a large repository that is nearly all. More than 1 for each byte that was wanted are the indexes, manifests and
+ * listings, and what lay between.
+ */
+function readingOf({ requests, bytesFetched, bytesNeeded }: RestoreResult["read"], wayBytes: number): object {
+  const fetched = wayBytes + bytesFetched;
+  return { ...(bytesNeeded === 0 ? {} : { readAmplification: Number((fetched / bytesNeeded).toFixed(3)) }), requests, bytesFetched: fetched, bytesNeeded };
 }
 
 /** What the flags say of the restore. */

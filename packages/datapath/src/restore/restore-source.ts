@@ -101,7 +101,7 @@ export interface RestoreSource<Ref = unknown> {
   readonly rangeBytes?: number;
   /** How many bytes of contents are planned at once at most, where neighbours in a pack are far from each other in the tree. */
   readonly windowBytes?: number;
-  /** Bytes fetched for listings and single contents so far: everything but ranges. */
+  /** Bytes fetched for listings, single contents and what had to be looked up since the source was made: everything but ranges. */
   readonly bytesFetched: number;
 }
 

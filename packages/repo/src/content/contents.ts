@@ -173,7 +173,7 @@ export class Contents implements ContentWriter {
     return {
       readRange: (packBlobId, offset, length, options) => this.#packs.readRange(packBlobId, offset, length, options),
       decoderOptions: { hash, secret, encryption, masterKey, ecc, eccOverheadPercent, indexVersion },
-      bytesFetched: this.#packs.bytesFetched,
+      bytesFetched: this.#packs.bytesFetched + this.#committed.loader.bytesFetched,
     };
   }
 

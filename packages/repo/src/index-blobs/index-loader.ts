@@ -45,12 +45,18 @@ export class IndexLoader {
   readonly #runs: RunFolder;
   readonly #limits: IndexLimits;
   readonly #room = new Semaphore(FETCH_BYTES_MAX);
+  #bytesFetched = 0;
 
   constructor(storage: BlobStorage, codec: ContentCodec, runs: RunFolder, limits: IndexLimits = DEFAULT_LIMITS) {
     this.#storage = storage;
     this.#codec = codec;
     this.#runs = runs;
     this.#limits = limits;
+  }
+
+  /** Bytes fetched from the storage so far. */
+  get bytesFetched(): number {
+    return this.#bytesFetched;
   }
 
   /** The runs in the folder that speak for several blobs, all of them among these, and none for a blob that another one speaks for. */
@@ -121,7 +127,9 @@ export class IndexLoader {
   }
 
   async #fetchWhole({ id }: BlobMetadata): Promise<MemoryIndex | RunIndex> {
-    const plain = this.#codec.openBlob(id, await this.#storage.get(id));
+    const sealed = await this.#storage.get(id);
+    this.#bytesFetched += sealed.length;
+    const plain = this.#codec.openBlob(id, sealed);
     // What cannot be read as an index is told before it gets a file.
     decodeIndex(plain);
     return plain.length < this.#limits.inMemoryBytes && !this.#runs.keeps ? filtered(plain) : await this.#store(id, plain);
@@ -143,7 +151,9 @@ export class IndexLoader {
     let written = 0;
     const { pieceBytes } = this.#limits;
     for (let offset = 0; offset < length; offset += pieceBytes) {
-      const plain = opener.update(await this.#storage.get(id, { offset, length: Math.min(pieceBytes, length - offset) }));
+      const piece = await this.#storage.get(id, { offset, length: Math.min(pieceBytes, length - offset) });
+      this.#bytesFetched += piece.length;
+      const plain = opener.update(piece);
       writeFully(fd, plain, written);
       written += plain.length;
     }
