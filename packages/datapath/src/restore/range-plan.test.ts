@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PlannedRange, type RangeLimits, RangePlan } from "./range-plan.ts";
 import type { ContentRef } from "./restore-source.ts";
@@ -84,6 +85,37 @@ describe("RangePlan", () => {
         { rangeBytesMax: 80 },
       ),
     ).toEqual(["p1@100+50 a:1", "p1@150+50 b:2", "p1@200+2000 long:3"]);
+  });
+
+  it("fetches whatever is wanted, each once, within its bounds", () => {
+    const refs = fc.array(fc.tuple(fc.constantFrom("p1", "p2"), fc.nat(400), fc.integer({ min: 1, max: 60 })), { maxLength: 40 }).map((lengths) => {
+      const ends = new Map<string, number>();
+      return lengths.map(([pack, gap, length], i) => {
+        const offset = (ends.get(pack) ?? 0) + (gap < 200 ? 0 : gap - 200);
+        ends.set(pack, offset + length);
+        return content(`${i}`, pack, offset, length);
+      });
+    });
+    const anyLimits = fc.record({ gapBytesMax: fc.nat(150), rangeBytesMax: fc.integer({ min: 1, max: 500 }), targetsMax: fc.constantFrom(1, 2, 5, 100) });
+    fc.assert(
+      fc.property(refs, fc.array(fc.nat(39), { maxLength: 60 }), anyLimits, (all, picks, bounds) => {
+        const wanted = picks.map((pick) => all[pick]).filter((ref) => ref !== undefined);
+        const plan = new RangePlan<number>();
+        for (const [target, ref] of wanted.entries()) plan.want(ref, target);
+        const ranges = plan.ranges(bounds);
+        const targets = ranges.flatMap(({ contents }) => contents.flatMap((each) => each.targets));
+        expect(targets.toSorted((a, b) => a - b)).toEqual(wanted.map((_, target) => target));
+        for (const { pack, offset, length, contents } of ranges) {
+          expect(contents.every(({ content: ref }) => ref.pack === pack && ref.offset >= offset && ref.offset + ref.length <= offset + length)).toBe(true);
+          expect(length <= bounds.rangeBytesMax || contents.length === 1).toBe(true);
+          const ends = contents.map(({ content: ref }) => ref.offset + ref.length);
+          for (const [i, { content: ref }] of contents.slice(1).entries()) expect(ref.offset - (ends[i] ?? 0)).toBeLessThanOrEqual(bounds.gapBytesMax);
+        }
+        const distinct = [...new Set(wanted)].reduce((sum, { length }) => sum + length, 0);
+        expect(ranges.reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0)).toBeGreaterThanOrEqual(distinct);
+        if (bounds.targetsMax >= wanted.length) expect(ranges.reduce((sum, { bytesNeeded }) => sum + bytesNeeded, 0)).toBe(distinct);
+      }),
+    );
   });
 
   it("contents that lie in no pack come one by one, and overlapping ones, which only a damaged index has, do no harm", () => {
