@@ -144,6 +144,27 @@ describe("kopia on contents that we wrote", () => {
     });
   }
 
+  it("reads a set of two indexes, of many contents and of those with a prefix", { timeout: 120_000 }, async () => {
+    const path = await newFolder();
+    const storage = await openFilesystemStorage({ path, create: true });
+    await createRepositoryFormat(storage, { password: PASSWORD, clock: systemClock });
+    const contents = await open(storage);
+    const listing = Buffer.from("a listing, much like others; ".repeat(50), "latin1");
+    for (let i = 0; i < 66_000; i++) await contents.write(Buffer.from(`${i}`));
+    const listed = await contents.write(listing, { prefix: "k", compressor: "zstd-fastest" });
+    await contents.flush();
+    expect((await blobNames(storage)).filter((id) => /^xn0_.*-c2$/.test(id)).length).toBe(2);
+
+    const kopia = newKopia();
+    await kopia("repository", "connect", "filesystem", "--path", path, "--no-check-for-updates");
+    expect(await theirs(kopia)).toEqual(ours(contents));
+    expect(Buffer.from(await kopia("content", "show", listed.id), "latin1").equals(listing)).toBe(true);
+    await kopia("content", "verify", "--full");
+    const reader = await open(storage);
+    expect(ours(reader)).toEqual(ours(contents));
+    expect(Buffer.from(await reader.get(listed.id)).equals(listing)).toBe(true);
+  });
+
   it("connects with the password that we changed to, and refuses the old one", async () => {
     const path = await newFolder();
     const storage = await openFilesystemStorage({ path, create: true });
