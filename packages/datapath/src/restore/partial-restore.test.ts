@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { GetBlobOptions } from "@drayage/blob";
 import { createRepository, openRepository, parseObjectId, parseSnapshotSource, type Repository } from "@drayage/repo";
 import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -19,9 +18,9 @@ const FILE_BYTES = 60;
 class CountingStorage extends MemoryStorage {
   fetched: { readonly id: string; readonly bytes: number }[] = [];
 
-  override async get(id: string, how?: GetBlobOptions): Promise<Uint8Array> {
-    const bytes = await super.get(id, how);
-    this.fetched.push({ id, bytes: bytes.length });
+  override async get(...asked: Parameters<MemoryStorage["get"]>): Promise<Uint8Array> {
+    const bytes = await super.get(...asked);
+    this.fetched.push({ id: asked[0], bytes: bytes.length });
     return bytes;
   }
 
