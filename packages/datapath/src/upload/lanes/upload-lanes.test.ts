@@ -131,8 +131,8 @@ describe("uploads in threads", { timeout: 240_000 }, () => {
         uploaded = bytesUploaded;
       },
     });
-    // Two packs are all that one thread fills where it has every other's memory.
-    await vi.waitFor(() => expect(uploaded).toBeGreaterThan(50 << 20), { timeout: 60_000, interval: 50 });
+    // Two packs are all that one thread fills where it has every other's memory. How much of the third is filled depends on how many files wait for the thread that has none.
+    await vi.waitFor(() => expect(uploaded).toBeGreaterThan(42 << 20), { timeout: 60_000, interval: 50 });
     takePacks();
     expect((await uploading).problems).toEqual([]);
     await repository.close();
