@@ -4,6 +4,7 @@ import { type ParentChoice, type UploadResult, type UploadSnapshotOptions, uploa
 import { prepareNativeInBackground } from "@drayage/kernels";
 import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
+import { compileLate } from "../compile-late.ts";
 import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { storedTags } from "../engine/snapshot-json.ts";
 import { TransferView } from "../engine/transfer-view.ts";
@@ -41,6 +42,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--no-expire", "keep the older snapshots of the source that its policy lets go")
     .option("--no-policy", "store everything, whatever policies and ignore files say")
     .action((path: string, options: Options) => {
+      compileLate();
       const reading = readingOf(resolve(terminal.cwd, path), options);
       return withLookAhead(reading, (scan) =>
         withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, { ...reading, scan }, options, terminal)),
