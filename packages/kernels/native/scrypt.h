@@ -61,16 +61,14 @@ inline __attribute__((always_inline)) void blockMix(const Four* from, const Four
   }
 }
 
-// Pages that were asked for as large ones where there are some: places are looked up at random.
+// Ordinary pages: large ones, which random places would ask for, are cleared whole, and where a host takes free memory back they come from there one by one. That took 0.1 s more as
+// often as they saved 0.02 s.
 class Scratch {
  public:
   explicit Scratch(size_t length) : length_(length) {
     void* found = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (found == MAP_FAILED) return;
     data_ = found;
-#ifdef MADV_HUGEPAGE
-    madvise(data_, length_, MADV_HUGEPAGE);
-#endif
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -42,7 +42,6 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--no-expire", "keep the older snapshots of the source that its policy lets go")
     .option("--no-policy", "store everything, whatever policies and ignore files say")
     .action((path: string, options: Options) => {
-      compileLate();
       const reading = readingOf(resolve(terminal.cwd, path), options);
       return withLookAhead(reading, (scan) =>
         withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, { ...reading, scan }, options, terminal)),
@@ -74,6 +73,7 @@ async function createSnapshot(repository: Repository, reading: Reading, options:
       snapshotSource: source,
       tags: storedTags(parsePairs("--tag", options.tag ?? [])),
       parent: parseParent(options.parent),
+      onParents: compileLate,
       ...(policies === undefined ? {} : { policies }),
       ...(options.description === undefined ? {} : { description: options.description }),
       ...(options.memoryBudget === undefined ? {} : { memoryBudget: parseCount("--memory-budget", options.memoryBudget) * 1_048_576 }),

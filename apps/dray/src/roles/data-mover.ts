@@ -4,7 +4,6 @@ import { sideBySideSha256 } from "@drayage/kernels";
 import { runDataMoverBackup, runDataMoverRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
 import { parseTimeout } from "../cluster/timeout.ts";
-import { compileLate } from "../compile-late.ts";
 import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 import { programVersion } from "../version.ts";
@@ -40,7 +39,6 @@ export function defineDirection(command: Command, terminal: Terminal, direction:
     .option("--checkpoint-interval <duration>", "how often what is there so far is saved, for another node to go on from (5m)")
     .action((options: Options) =>
       runRole(`data-mover-${direction}`, options, terminal, async ({ client, clock, random, logger, namespace, signal }) => {
-        if (direction === "backup") compileLate();
         const shared = {
           client,
           clock,

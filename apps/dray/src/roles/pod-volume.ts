@@ -2,7 +2,6 @@
 import { sideBySideSha256 } from "@drayage/kernels";
 import { runPodVolumeBackup, runPodVolumeRestore } from "@drayage/movers/builtin";
 import type { Command } from "commander";
-import { compileLate } from "../compile-late.ts";
 import { parseCount } from "../engine/values.ts";
 import type { Terminal } from "../terminal.ts";
 import { podUidOf, type RoleOptions, runRole, withRoleOptions } from "./role.ts";
@@ -27,7 +26,6 @@ export function definePodVolume(command: Command, terminal: Terminal, direction:
     .option("--memory-budget <MiB>", "memory of the process")
     .action((options: Options) =>
       runRole(`pod-volume-${direction}`, options, terminal, async ({ client, clock, random, logger, namespace, signal }) => {
-        if (direction === "backup") compileLate();
         const shared = {
           client,
           clock,

@@ -5,7 +5,7 @@ import { DrayError } from "@drayage/base";
 import type { DirectoryScan } from "@drayage/kernels";
 import { createRepository, parseSnapshotSource } from "@drayage/repo";
 import { MemoryStorage } from "@drayage/repo/testing";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { patternBytes } from "../testing/index.ts";
 import { withLookAhead } from "./look-ahead.ts";
 import { type UploadResult, uploadSnapshot } from "./upload-snapshot.ts";
@@ -48,15 +48,19 @@ describe("a look ahead of an upload", () => {
     await using repository = Object.assign(await createRepository(new MemoryStorage(), { password: "pw" }), {
       [Symbol.asyncDispose]: (): Promise<void> => repository.close(),
     });
+    const snapshotSource = parseSnapshotSource("user@host:/data");
+    const onParents = vi.fn();
     const upload = (scan: DirectoryScan | undefined, parent: "auto" | "none"): Promise<UploadResult> =>
-      uploadSnapshot({ repository, snapshotSource: parseSnapshotSource("user@host:/data"), clock: repository.clock, ...reading(), parent, scan });
+      uploadSnapshot({ repository, snapshotSource, clock: repository.clock, ...reading(), parent, scan, onParents });
     await upload(undefined, "none");
+    expect(onParents).not.toHaveBeenCalled();
     const seen = await withLookAhead(reading(), async (scan) => {
       await scan?.ended;
       writeFileSync(join(root, "below", "d", "come"), "come");
       rmSync(join(root, "below", "d", "file 7"));
       return await upload(scan, "auto");
     });
+    expect(onParents).toHaveBeenCalledOnce();
     expect(seen.stats).toMatchObject({ fileCount: 60, cachedFiles: 59 });
     expect(seen.rootEntry).toEqual((await upload(undefined, "none")).rootEntry);
   });

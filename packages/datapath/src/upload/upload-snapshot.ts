@@ -86,6 +86,8 @@ export interface UploadSnapshotOptions {
   readonly cpu?: number;
   /** Bytes that the process may take. @default 352 MiB, or what defaultMemoryBytes says of this container */
   readonly memoryBudget?: number;
+  /** Called when there is a snapshot to go on from, before the source is read. */
+  readonly onParents?: () => void;
   /** @default 5 minutes */
   readonly checkpointEveryMs?: number;
   /**
@@ -157,6 +159,7 @@ async function upload(options: UploadSnapshotOptions, onBegin: (checkpoints: Che
   try {
     meter.enter("preparing");
     const parents = await findParents(repository, options.parent ?? "auto", snapshotSource, tags, signal);
+    if (parents.complete !== undefined || parents.incomplete.length > 0) options.onParents?.();
     const checkpoints = new Checkpoints({
       repository,
       clock,
