@@ -142,17 +142,9 @@ class ComparisonQueue {
 constexpr napi_type_tag QUEUE_TAG = {0x2f6d0c1ab7e94d53, 0x9c41e87f3b5a02d6};
 constexpr double QUEUE_PLACES_MAX = 1024;
 
-// The first argument; null where it is something else.
+// The first argument.
 ComparisonQueue* queueArgument(napi_env env, Arguments& args) {
-  bool tagged = false;
-  void* found = nullptr;
-  napi_valuetype type;
-  if (!args.ok()) return nullptr;
-  if (napi_typeof(env, args.value(0), &type) != napi_ok || type != napi_object || napi_check_object_type_tag(env, args.value(0), &QUEUE_TAG, &tagged) != napi_ok || !tagged ||
-      napi_unwrap(env, args.value(0), &found) != napi_ok) {
-    args.fail("what comparisonQueue returned is wanted");
-  }
-  return static_cast<ComparisonQueue*>(found);
+  return static_cast<ComparisonQueue*>(taggedArgument(env, args, 0, QUEUE_TAG, "what comparisonQueue returned is wanted"));
 }
 
 // comparisonQueue(places, threads[, scan]): an object for the calls below, of the thread that makes it.
@@ -164,17 +156,10 @@ napi_value comparisonQueue(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   auto queue = std::make_unique<ComparisonQueue>(places, threads, scan == nullptr ? nullptr : *scan, args.data);
   // A thread at work holds the object: nobody is in the queue any more.
-  const auto finalize = [](napi_env own, void* data, void*) {
+  return taggedObject(env, std::move(queue), QUEUE_TAG, [](napi_env own, void* data, void*) {
     const std::unique_ptr<ComparisonQueue> ended(static_cast<ComparisonQueue*>(data));
     for (napi_ref held : ended->clearAll()) napi_delete_reference(own, held);
-  };
-  napi_value object = nullptr;
-  if (napi_create_object(env, &object) != napi_ok || napi_type_tag_object(env, object, &QUEUE_TAG) != napi_ok ||
-      napi_wrap(env, object, queue.get(), finalize, nullptr, nullptr) != napi_ok) {
-    return nullptr;
-  }
-  queue.release();
-  return object;
+  });
 }
 
 struct QueueWork {

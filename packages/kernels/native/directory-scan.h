@@ -121,17 +121,8 @@ using SharedScan = std::shared_ptr<DirectoryScan>;
 
 constexpr napi_type_tag SCAN_TAG = {0x6b1e83f0d95c427a, 0xa3f7265b80c94e1d};
 
-// An argument; null where it is something else.
 SharedScan* scanArgument(napi_env env, Arguments& args, size_t index) {
-  bool tagged = false;
-  void* found = nullptr;
-  napi_valuetype type;
-  if (!args.ok()) return nullptr;
-  if (napi_typeof(env, args.value(index), &type) != napi_ok || type != napi_object || napi_check_object_type_tag(env, args.value(index), &SCAN_TAG, &tagged) != napi_ok || !tagged ||
-      napi_unwrap(env, args.value(index), &found) != napi_ok) {
-    args.fail("what directoryScan returned is wanted");
-  }
-  return static_cast<SharedScan*>(found);
+  return static_cast<SharedScan*>(taggedArgument(env, args, index, SCAN_TAG, "what directoryScan returned is wanted"));
 }
 
 struct ScanWork {
@@ -172,22 +163,16 @@ napi_value directoryScan(napi_env env, napi_callback_info info) {
   const Bytes path = args.bytes(0);
   const bool attributes = args.number(1, 1) == 1;
   const size_t bytesMax = args.number(2, std::numeric_limits<uint32_t>::max());
-  if (args.ok() && std::memchr(path.data, 0, path.length) != nullptr) args.fail("a path has no NUL");
+  if (args.ok() && path.length > 0 && std::memchr(path.data, 0, path.length) != nullptr) args.fail("a path has no NUL");
   if (!args.ok()) return nullptr;
-  auto scan = std::make_unique<SharedScan>(std::make_shared<DirectoryScan>(std::string(reinterpret_cast<const char*>(path.data), path.length), attributes, bytesMax));
-  const auto finalize = [](napi_env, void* data, void*) {
+  const SharedScan scan = std::make_shared<DirectoryScan>(std::string(reinterpret_cast<const char*>(path.data), path.length), attributes, bytesMax);
+  napi_value object = taggedObject(env, std::make_unique<SharedScan>(scan), SCAN_TAG, [](napi_env, void* data, void*) {
     const std::unique_ptr<SharedScan> own(static_cast<SharedScan*>(data));
     (*own)->stop();
-  };
-  napi_value object = nullptr;
+  });
   napi_value ended = nullptr;
   napi_value both = nullptr;
-  if (napi_create_object(env, &object) != napi_ok || napi_type_tag_object(env, object, &SCAN_TAG) != napi_ok ||
-      napi_wrap(env, object, scan.get(), finalize, nullptr, nullptr) != napi_ok) {
-    return nullptr;
-  }
-  const SharedScan own = *scan.release();
-  if (!beginScan(env, own, &ended) || napi_create_array_with_length(env, 2, &both) != napi_ok || napi_set_element(env, both, 0, object) != napi_ok ||
+  if (object == nullptr || !beginScan(env, scan, &ended) || napi_create_array_with_length(env, 2, &both) != napi_ok || napi_set_element(env, both, 0, object) != napi_ok ||
       napi_set_element(env, both, 1, ended) != napi_ok) {
     return nullptr;
   }

@@ -775,17 +775,29 @@ class Aead {
 
 constexpr napi_type_tag AEAD_TAG = {0x6b0f7c1d9a3e4f52, 0x91c2d8e4b7a05f36};
 
-Aead* aeadArgument(napi_env env, Arguments& args, size_t index) {
+// What a call of this addon returned, by the tag of its objects; null, with an exception, for anything else.
+void* taggedArgument(napi_env env, Arguments& args, size_t index, const napi_type_tag& tag, const char* wanted) {
   bool tagged = false;
   void* found = nullptr;
   napi_valuetype type;
   if (!args.ok()) return nullptr;
-  if (napi_typeof(env, args.value(index), &type) != napi_ok || type != napi_object || napi_check_object_type_tag(env, args.value(index), &AEAD_TAG, &tagged) != napi_ok ||
-      !tagged || napi_unwrap(env, args.value(index), &found) != napi_ok) {
-    args.fail("what aeadBind returned is wanted");
+  if (napi_typeof(env, args.value(index), &type) != napi_ok || type != napi_object || napi_check_object_type_tag(env, args.value(index), &tag, &tagged) != napi_ok || !tagged ||
+      napi_unwrap(env, args.value(index), &found) != napi_ok) {
+    args.fail(wanted);
   }
-  return static_cast<Aead*>(found);
+  return found;
 }
+
+// Such an object, which deletes what it holds when it is collected; null where it could not be made.
+template <typename T>
+napi_value taggedObject(napi_env env, std::unique_ptr<T> held, const napi_type_tag& tag, napi_finalize finalize) {
+  napi_value object = nullptr;
+  if (napi_create_object(env, &object) != napi_ok || napi_wrap(env, object, held.get(), finalize, nullptr, nullptr) != napi_ok) return nullptr;
+  held.release();
+  return napi_type_tag_object(env, object, &tag) == napi_ok ? object : nullptr;
+}
+
+Aead* aeadArgument(napi_env env, Arguments& args, size_t index) { return static_cast<Aead*>(taggedArgument(env, args, index, AEAD_TAG, "what aeadBind returned is wanted")); }
 
 // aeadBind(algorithm, secret): 0 is AES-256-GCM, 1 is ChaCha20-Poly1305. The object belongs to this thread and serves one call at a time.
 napi_value aeadBind(napi_env env, napi_callback_info info) {
@@ -800,12 +812,7 @@ napi_value aeadBind(napi_env env, napi_callback_info info) {
     args.fail("OpenSSL refuses this algorithm");
     return nullptr;
   }
-  napi_value object = nullptr;
-  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Aead*>(data); };
-  if (napi_create_object(env, &object) != napi_ok || napi_wrap(env, object, aead.get(), finalize, nullptr, nullptr) != napi_ok) return nullptr;
-  aead.release();
-  if (napi_type_tag_object(env, object, &AEAD_TAG) != napi_ok) return nullptr;
-  return object;
+  return taggedObject(env, std::move(aead), AEAD_TAG, [](napi_env, void* data, void*) { delete static_cast<Aead*>(data); });
 }
 
 bool overlap(const uint8_t* a, size_t aLength, const uint8_t* b, size_t bLength) {

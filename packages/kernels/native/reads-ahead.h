@@ -92,27 +92,14 @@ napi_value readsAhead(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   auto reads = std::make_unique<ReadsAhead>(count);
   if (!reads->isOpen()) return nullptr;
-  napi_value object = nullptr;
-  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<ReadsAhead*>(data); };
-  if (napi_create_object(env, &object) != napi_ok || napi_wrap(env, object, reads.get(), finalize, nullptr, nullptr) != napi_ok) return nullptr;
-  reads.release();
-  if (napi_type_tag_object(env, object, &READS_AHEAD_TAG) != napi_ok) return nullptr;
-  return object;
+  return taggedObject(env, std::move(reads), READS_AHEAD_TAG, [](napi_env, void* data, void*) { delete static_cast<ReadsAhead*>(data); });
 }
 
 // A slot of what `readsAhead` returned.
 struct ReadSlot {
   ReadSlot(napi_env env, Arguments& args, bool isTaken) {
-    bool tagged = false;
-    void* found = nullptr;
-    napi_valuetype type;
+    reads = static_cast<ReadsAhead*>(taggedArgument(env, args, 0, READS_AHEAD_TAG, "what readsAhead returned is wanted"));
     if (!args.ok()) return;
-    if (napi_typeof(env, args.value(0), &type) != napi_ok || type != napi_object || napi_check_object_type_tag(env, args.value(0), &READS_AHEAD_TAG, &tagged) != napi_ok ||
-        !tagged || napi_unwrap(env, args.value(0), &found) != napi_ok) {
-      args.fail("what readsAhead returned is wanted");
-      return;
-    }
-    reads = static_cast<ReadsAhead*>(found);
     slot = args.number(1, static_cast<double>(reads->count() - 1));
     if (args.ok() && reads->isTaken(slot) != isTaken) args.fail(isTaken ? "no read was begun there" : "a read was begun there");
   }

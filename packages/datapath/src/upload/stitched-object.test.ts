@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
-import type { ByteRanges, Splitter } from "@drayage/kernels";
 import { ChunkList, type ContentId, directObjectId } from "@drayage/repo";
-import type { SealingLane } from "@drayage/repo/sealing-lane";
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { digestLane, SmallSplitter } from "../testing/index.ts";
 import { BlockMap } from "./changed-blocks.ts";
 import type { RangeChunks, RangeJob } from "./lanes/jobs.ts";
 import { RangeCutter } from "./lanes/range-cutter.ts";
@@ -12,43 +11,16 @@ import { StitchedObject } from "./stitched-object.ts";
 
 const [MIN, MAX, BLOCK] = [8, 64, 32];
 
-/** Cuts after a byte below 16 once MIN bytes have passed, or after MAX: as content-defined cutting does, in small. */
-class SmallSplitter implements Splitter {
-  readonly minChunkBytes = MIN;
-  readonly maxChunkBytes = MAX;
-  #count = 0;
-
-  next(data: Uint8Array, from: number, to: number): number {
-    for (let at = from; at < to; at++) {
-      this.#count++;
-      if (((data[at] ?? 0) < 16 && this.#count >= MIN) || this.#count >= MAX) {
-        this.#count = 0;
-        return at + 1;
-      }
-    }
-    return -1;
-  }
-
-  reset(): void {
-    this.#count = 0;
-  }
-}
-
+const newSplitter = (): SmallSplitter => new SmallSplitter({ minChunkBytes: MIN, maxChunkBytes: MAX, cutBelow: 16 });
 const digest = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest().subarray(0, 16);
 
 /** What a thread does, over bytes in memory. */
 function lanesOver(data: Uint8Array, read: RangeJob[]): UploadLanes {
-  const lane = {
-    digestBytes: 16,
-    store: async ({ data: arena, starts, lengths, count }: ByteRanges) => {
-      const chunks = Array.from({ length: count }, (_, i) => arena.slice(starts[i], (starts[i] ?? 0) + (lengths[i] ?? 0)));
-      return { hashes: Buffer.concat(chunks.map(digest)), newContents: count, knownBytes: 0, packedBytes: 0 };
-    },
-  } as unknown as SealingLane;
+  const lane = digestLane();
   const range = async (job: RangeJob, onChunks: (chunks: RangeChunks) => void): Promise<{ readonly end: number }> => {
     read.push(job);
     const cutter = new RangeCutter(lane, new Uint8Array(1 << 20), {
-      ...{ createSplitter: () => new SmallSplitter(), compressor: undefined, aligned: false, from: job.from, lead: job.lead },
+      ...{ createSplitter: newSplitter, compressor: undefined, aligned: false, from: job.from, lead: job.lead },
       onChunks,
     });
     const to = Math.min(job.to, data.length);
@@ -66,7 +38,7 @@ function lanesOver(data: Uint8Array, read: RangeJob[]): UploadLanes {
 }
 
 function cutFromFrontToBack(data: Uint8Array): ChunkList {
-  const splitter = new SmallSplitter();
+  const splitter = newSplitter();
   const chunks = new ChunkList();
   for (let from = 0; from < data.length; ) {
     const end = splitter.next(data, from, data.length);

@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createKernels } from "../kernels.ts";
 import { loadNative } from "../native/load-native.ts";
 import { kernelBuilds } from "../testing/builds.ts";
-import { ctr } from "../testing/index.ts";
+import { ctr, openDirect } from "../testing/index.ts";
 import { nativeReadsAhead } from "./reads-ahead.ts";
 import { systemCalls } from "./system-calls.ts";
 
@@ -26,27 +26,21 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Memory file systems take no direct I/O: reads of them have ended when they were begun. */
-function openDirect(path: string): number {
-  try {
-    return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
-  } catch {
-    return openSync(path, "r");
-  }
-}
-
 describe("the portable build", () => {
   it("has none", async () => {
     expect((await createKernels({ build: "portable" })).readsAhead).toBeUndefined();
   });
 });
 
-describe.for((await kernelBuilds()).flatMap(({ name, addon }) => (addon === undefined ? [] : [{ name, addon }])))("reads ahead, $name", ({ addon }) => {
-  const open = nativeReadsAhead(addon);
+/** A system may have none of it, and most have. */
+const openings = (await kernelBuilds()).flatMap(({ name, addon }) => {
+  const open = addon === undefined ? undefined : nativeReadsAhead(addon);
+  return open?.(1) === undefined ? [] : [{ name, open }];
+});
 
-  // A system may have none of it, and most have.
-  it.runIf(open?.(1) !== undefined)("bring what is in the file, in whatever order their ends are asked for", () => {
-    const reads = open?.(4);
+describe.for(openings)("reads ahead, $name", ({ open }) => {
+  it("bring what is in the file, in whatever order their ends are asked for", () => {
+    const reads = open(4);
     const memory = systemCalls.alignedBuffer(8 * PIECE);
     const read = (slot: number): boolean | undefined => reads?.begin(slot, { fd, memory, at: slot * PIECE, length: PIECE, offset: (3 - slot) * PIECE });
     for (let turn = 0; turn < 3; turn++) {
@@ -59,8 +53,8 @@ describe.for((await kernelBuilds()).flatMap(({ name, addon }) => (addon === unde
     }
   });
 
-  it.runIf(open?.(1) !== undefined)("say how much came before the end of a file, and nothing of what failed", () => {
-    const reads = open?.(1);
+  it("say how much came before the end of a file, and nothing of what failed", () => {
+    const reads = open(1);
     const memory = systemCalls.alignedBuffer(8 * PIECE);
     const read = (from: number, offset: number): number | undefined => {
       const isBegun = reads?.begin(0, { fd: from, memory, at: 0, length: 2 * PIECE, offset });
@@ -76,8 +70,8 @@ describe.for((await kernelBuilds()).flatMap(({ name, addon }) => (addon === unde
     expect(read(fd, 0)).toBe(2 * PIECE);
   });
 
-  it.runIf(open?.(1) !== undefined)("refuse slots that are taken, are not, or are none, and memory that is not theirs", () => {
-    const reads = open?.(2);
+  it("refuse slots that are taken, are not, or are none, and memory that is not theirs", () => {
+    const reads = open(2);
     const memory = systemCalls.alignedBuffer(2 * PIECE);
     const read = { fd, memory, at: 0, length: PIECE, offset: 0 };
     const refused: unknown = expect.objectContaining({ code: "ERR_INVALID_ARG_VALUE" });
@@ -91,16 +85,19 @@ describe.for((await kernelBuilds()).flatMap(({ name, addon }) => (addon === unde
     expect(() => reads?.begin(1, { ...read, fd: -1 })).toThrow(refused);
     expect(reads?.end(0)).toBe(PIECE);
     expect(() => reads?.end(0)).toThrow(refused);
-    expect(() => open?.(0)).toThrow(refused);
-    expect(() => open?.(65)).toThrow(refused);
+    expect(() => open(0)).toThrow(refused);
+    expect(() => open(65)).toThrow(refused);
   });
 });
 
-const native = loadNative();
-
 // A thread is ended wherever it is: then its reads go nowhere any more, and the memory they went to is nobody's.
-it.runIf(native.addon?.readsAhead?.(1) !== undefined)("let a thread be ended while they are on their way", async () => {
-  const path = native.addon === undefined ? "" : native.path;
+const native = loadNative();
+if (native.addon !== undefined && native.addon.readsAhead?.(1) !== undefined) {
+  const { path } = native;
+  it("let a thread be ended while they are on their way", () => endThreads(path));
+}
+
+async function endThreads(path: string): Promise<void> {
   const code = `
     const { createRequire } = require("node:module");
     const { parentPort, workerData: { path, fd } } = require("node:worker_threads");
@@ -116,4 +113,4 @@ it.runIf(native.addon?.readsAhead?.(1) !== undefined)("let a thread be ended whi
     await new Promise((begun) => worker.once("message", begun));
     expect(await worker.terminate()).toBe(1);
   }
-});
+}

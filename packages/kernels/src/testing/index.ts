@@ -1,5 +1,6 @@
 /** Repeatable data for tests: the generators behind the golden vectors, and the vectors themselves. */
 import { hash } from "node:crypto";
+import { constants, openSync } from "node:fs";
 
 /** First `length` bytes of SHA-256(u32be(0) ‖ tag) ‖ SHA-256(u32be(1) ‖ tag) ‖ …: the `ctr` of the golden vectors. */
 export function ctr(length: number, tag: Uint8Array = new Uint8Array()): Uint8Array {
@@ -29,4 +30,13 @@ export function xorshift(length: number): Uint8Array {
     out[i] = x >>> 8;
   }
   return out;
+}
+
+/** A file for direct reads, as far as its file system takes them: those in memory do not, and then it is open for ordinary ones. */
+export function openDirect(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
+  } catch {
+    return openSync(path, "r");
+  }
 }

@@ -1,11 +1,10 @@
-import { createHash } from "node:crypto";
-import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ByteRanges, createKernels, type Kernels, type ReadAhead, type ReadsAhead, systemCalls } from "@drayage/kernels";
-import type { SealingLane } from "@drayage/repo/sealing-lane";
+import { createKernels, type Kernels, type ReadAhead, type ReadsAhead, systemCalls } from "@drayage/kernels";
+import { openDirect } from "@drayage/kernels/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { patternBytes } from "../../testing/index.ts";
+import { digestLane, patternBytes } from "../../testing/index.ts";
 import { JobRunner, leastArenaBytes } from "./job-runner.ts";
 import type { RangeJob } from "./jobs.ts";
 
@@ -26,23 +25,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Memory file systems take no direct I/O; then only the alignment is that of it. */
-function openDirect(path: string): number {
-  try {
-    return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
-  } catch {
-    return openSync(path, "r");
-  }
-}
-
-const lane = {
-  digestBytes: 16,
-  store: async ({ data, starts, lengths, count }: ByteRanges) => {
-    const of = (i: number): Uint8Array => data.subarray(starts[i], (starts[i] ?? 0) + (lengths[i] ?? 0));
-    const digests = Array.from({ length: count }, (_, i) => createHash("sha256").update(of(i)).digest().subarray(0, 16));
-    return { hashes: Buffer.concat(digests), newContents: count, knownBytes: 0, packedBytes: 0 };
-  },
-} as unknown as SealingLane;
+const lane = digestLane();
 
 const whole: RangeJob = {
   ...{ kind: "range", fd: -1, from: 0, to: BYTES, lead: 0, isOpen: false, holes: [], splitter: SPLITTER, compressor: undefined, direct: true },

@@ -1,40 +1,18 @@
-import { createHash } from "node:crypto";
 import { closeSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ByteRanges, ReadAhead, ReadsAhead, Splitter } from "@drayage/kernels";
-import type { SealingLane } from "@drayage/repo/sealing-lane";
+import type { ReadAhead, ReadsAhead } from "@drayage/kernels";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { patternBytes } from "../../testing/index.ts";
+import { digestLane, patternBytes, SmallSplitter } from "../../testing/index.ts";
 import { RangeCutter } from "./range-cutter.ts";
 import { RangeReader } from "./range-reader.ts";
 
 const BLOCK = 4096;
-const [MIN, MAX] = [1000, 9000];
 const POISON = 0xaa;
 
-/** Cuts after one of two bytes once MIN bytes have passed, or after MAX: zeros into chunks that end on no block. */
-class SmallSplitter implements Splitter {
-  readonly minChunkBytes = MIN;
-  readonly maxChunkBytes = MAX;
-  #count = 0;
-
-  next(data: Uint8Array, from: number, to: number): number {
-    for (let at = from; at < to; at++) {
-      this.#count++;
-      if (((data[at] ?? 0) < 2 && this.#count >= MIN) || this.#count >= MAX) {
-        this.#count = 0;
-        return at + 1;
-      }
-    }
-    return -1;
-  }
-
-  reset(): void {
-    this.#count = 0;
-  }
-}
+/** Zeros too: into chunks that end on no block. */
+const newSplitter = (): SmallSplitter => new SmallSplitter({ minChunkBytes: 1000, maxChunkBytes: 9000, cutBelow: 2 });
 
 let folder: string;
 let fd: number;
@@ -91,28 +69,14 @@ interface Case {
   readonly arenaBytes: number;
 }
 
-const laneWith = (store: () => void): SealingLane =>
-  ({
-    digestBytes: 16,
-    store: async ({ data, starts, lengths, count }: ByteRanges) => {
-      store();
-      const digest = (_: unknown, i: number): Buffer =>
-        createHash("sha256")
-          .update(data.subarray(starts[i], (starts[i] ?? 0) + (lengths[i] ?? 0)))
-          .digest()
-          .subarray(0, 16);
-      return { hashes: Buffer.concat(Array.from({ length: count }, digest)), newContents: count, knownBytes: 0, packedBytes: 0 };
-    },
-  }) as unknown as SealingLane;
-
 async function chunksOf(
   { from, to, holes, deviceBytes, lead, isOpen, arenaBytes }: Case,
   reads?: ReadsAhead,
   { store = () => undefined, pace = () => undefined, source = fd }: { readonly store?: () => void; readonly pace?: () => void; readonly source?: number } = {},
 ) {
   const chunks: [offset: number, length: number, hash: string][] = [];
-  const cutter = new RangeCutter(laneWith(store), new Uint8Array(arenaBytes), {
-    ...{ createSplitter: () => new SmallSplitter(), compressor: undefined, aligned: true, from, lead },
+  const cutter = new RangeCutter(digestLane(store), new Uint8Array(arenaBytes), {
+    ...{ createSplitter: newSplitter, compressor: undefined, aligned: true, from, lead },
     onChunks: ({ offset, hashes, lengths }) => {
       for (const [i, length] of lengths.entries()) {
         chunks.push([offset, length, Buffer.from(hashes.subarray(16 * i, 16 * i + 16)).toString("hex")]);
