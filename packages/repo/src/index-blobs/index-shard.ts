@@ -16,6 +16,7 @@ export class IndexShard {
   readonly #separateFrom: number;
   /** Of contents without a prefix, whose keys come before all others. */
   #data: IndexV2Builder | undefined;
+  /** Of the others: the same one where there is too little data for two. */
   #named: IndexV2Builder | undefined;
 
   /** @param expected - entries that are likely to come */
@@ -31,18 +32,23 @@ export class IndexShard {
       this.#data.add(entry);
       return;
     }
-    // Where there is no data this is all that comes.
-    this.#named ??= new IndexV2Builder(entry.key.length, this.#data === undefined ? this.#expected : undefined);
+    this.#named ??= this.#builderOfNamed(entry.key.length);
     this.#named.add(entry);
   }
 
   /** One for each index that is to be written; none where no entry came. Once. */
   builders(): IndexV2Builder[] {
     const [data, named] = [this.#data, this.#named];
-    if (data === undefined || named === undefined) return [data, named].filter((builder) => builder !== undefined);
-    if (data.entryCount >= this.#separateFrom && data.isShorterWithout(named)) return [data, named];
+    if (data === undefined || named === undefined || data === named) return [data ?? named].filter((builder) => builder !== undefined);
+    if (data.isShorterWithout(named)) return [data, named];
     const bytes = named.build();
     for (const scan = new MemoryIndex(bytes, indexFormatV2(memoryBytes(bytes))).scan(0); scan.next(); ) data.add(scan.entry());
     return [data];
+  }
+
+  #builderOfNamed(keyBytes: number): IndexV2Builder {
+    // Where there is no data this is all that comes.
+    if (this.#data === undefined) return new IndexV2Builder(keyBytes, this.#expected);
+    return this.#data.entryCount < this.#separateFrom ? this.#data : new IndexV2Builder(keyBytes);
   }
 }
