@@ -5,7 +5,7 @@
  *   range   read piece by piece ─ cut ─ four chunks at a time hashed and sealed
  */
 import { fstatSync } from "node:fs";
-import { ATTRIBUTES, type BatchFiles, type DirectoryNames, type Kernels, nameBytes, type ReadsAhead, ROW, ROW_SLOTS, type Splitter } from "@drayage/kernels";
+import { ATTRIBUTES, type BatchFiles, type DirectoryNames, type Kernels, nameBytes, type ReadsAhead, ROW, ROW_SLOTS } from "@drayage/kernels";
 import { encodeDirectoryEntry, encodeEntryExtension, MEMBER, type SealingLane } from "@drayage/repo/sealing-lane";
 import { indexesFrom } from "./indexes.ts";
 import {
@@ -119,7 +119,7 @@ export class JobRunner {
     const onWaited = (ms: number): void => {
       this.#readMs += ms;
     };
-    const reader = new RangeReader({ job, cutter, ...this.#readingOf(job, kernels.splitter(job.splitter)), pace, onWaited });
+    const reader = new RangeReader({ job, cutter, ...this.#readingOf(job, cutter), pace, onWaited });
     try {
       let isWhole = true;
       for (let i = 0; i < job.holes.length && isWhole; i += 2) {
@@ -141,7 +141,7 @@ export class JobRunner {
     }
   }
 
-  #readingOf({ direct }: RangeJob, { maxChunkBytes }: Splitter): Pick<RangeReaderOptions, "pieceBytes" | "ahead"> {
+  #readingOf({ direct }: RangeJob, { maxChunkBytes }: RangeCutter): Pick<RangeReaderOptions, "pieceBytes" | "ahead"> {
     // The system reads a file ahead of us: small pieces fill the arena further, and are in the cache still when they are cut.
     if (!direct) return { pieceBytes: SMALL_PIECE_BYTES, ahead: undefined };
     const { kernels, arena } = this.#options;

@@ -69,6 +69,11 @@ export class RangeCutter {
     this.#onChunks = options.onChunks;
   }
 
+  /** No chunk is longer. */
+  get maxChunkBytes(): number {
+    return this.#splitter.maxChunkBytes;
+  }
+
   get arena(): Buffer {
     return this.#arena;
   }
