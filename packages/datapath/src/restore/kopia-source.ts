@@ -94,7 +94,7 @@ export class KopiaSource implements RestoreSource<Ref> {
 
   async *#chunks(objectId: ObjectId, signal?: AbortSignal): AsyncGenerator<Piece> {
     const { contents, objects } = this.#repository;
-    for await (const chunk of objects.chunks(objectId, { ...this.#around, ...(signal === undefined ? {} : { signal }) })) {
+    for await (const chunk of objects.chunks(objectId, { ...this.#around, signal })) {
       if (chunk.length === 0) continue;
       const { compressed, contentId } = parseObjectId(chunk.objectId);
       if (compressed) {
@@ -123,7 +123,7 @@ export class KopiaSource implements RestoreSource<Ref> {
     if (pack !== undefined && this.#gone.has(pack) && this.#repository.contents.info(parseObjectId(id).contentId)?.packBlobId === pack)
       throw missingPack(id, pack);
     try {
-      return await this.#repository.objects.readChunk({ offset: 0, length: originalLength, objectId: id as ObjectId }, signal === undefined ? {} : { signal });
+      return await this.#repository.objects.readChunk({ offset: 0, length: originalLength, objectId: id as ObjectId }, { signal });
     } catch (error) {
       if (pack !== undefined && hasCode(error, "REPO_CORRUPT") && hasCode(error.cause, "BLOB_NOT_FOUND")) this.#gone.add(pack);
       throw error;

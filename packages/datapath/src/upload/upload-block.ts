@@ -196,7 +196,7 @@ async function chunksOf({ repository, signal }: UploadContext, parent: Snapshot)
   const file = root === undefined ? undefined : await blockFileOf(repository, root, signal);
   if (file?.objectId === undefined) throw new DrayError("REPO_CORRUPT", `Cannot go on from snapshot "${parent.id}": it is not that of a device`);
   const chunks = new ChunkList();
-  for await (const { objectId, length } of repository.objects.chunks(file.objectId, signal === undefined ? {} : { signal })) chunks.append(objectId, length);
+  for await (const { objectId, length } of repository.objects.chunks(file.objectId, { signal })) chunks.append(objectId, length);
   return chunks;
 }
 

@@ -194,8 +194,7 @@ class LiveWalk {
       this.#mark(contentId);
       return;
     }
-    for await (const chunk of this.#objects.chunks(id, this.#signal === undefined ? {} : { signal: this.#signal }))
-      this.#mark(parseObjectId(chunk.objectId).contentId);
+    for await (const chunk of this.#objects.chunks(id, { signal: this.#signal })) this.#mark(parseObjectId(chunk.objectId).contentId);
   }
 
   #mark(id: ContentId): void {

@@ -14,7 +14,7 @@ const INDIRECTION_MAX = 8;
 const HEADER_BYTES = 4;
 
 export interface ReadChunksOptions extends ReadContentOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ReadObjectOptions extends ReadChunksOptions {
@@ -101,7 +101,7 @@ export class ObjectReader {
   async read(id: ObjectId, lengthMax: number, signal?: AbortSignal): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
     let length = 0;
-    for await (const piece of this.pieces(id, aborting(signal))) {
+    for await (const piece of this.pieces(id, { signal })) {
       length += piece.length;
       if (length > lengthMax) throw new DrayError("REPO_CORRUPT", `Cannot read object "${id}" whole: it has more than ${lengthMax} bytes`);
       parts.push(piece);
@@ -112,14 +112,14 @@ export class ObjectReader {
   /** An object for reads at any offset. Its list is held in memory: some 45 bytes for every 4 MiB. */
   async open(id: ObjectId, signal?: AbortSignal): Promise<OpenObject> {
     const chunks = new ChunkList();
-    for await (const chunk of this.chunks(id, aborting(signal))) chunks.append(chunk.objectId, chunk.length);
+    for await (const chunk of this.chunks(id, { signal })) chunks.append(chunk.objectId, chunk.length);
     return new OpenObject(this, chunks);
   }
 
   /** Bytes of an object, from the index and the lists alone where its format allows. */
   async length(id: ObjectId, signal?: AbortSignal): Promise<number> {
     let end = 0;
-    for await (const chunk of this.chunks(id, aborting(signal))) end = chunk.offset + chunk.length;
+    for await (const chunk of this.chunks(id, { signal })) end = chunk.offset + chunk.length;
     return end;
   }
 
@@ -153,17 +153,13 @@ export class OpenObject {
     const out = new Uint8Array(Math.max(end - offset, 0));
     for (let index = this.#chunks.indexAt(offset), at = offset; at < end; index++) {
       const chunk = this.#chunks.at(index);
-      if (this.#last?.index !== index) this.#last = { index, data: await this.#reader.readChunk(chunk, aborting(signal)) };
+      if (this.#last?.index !== index) this.#last = { index, data: await this.#reader.readChunk(chunk, { signal }) };
       const part = this.#last.data.subarray(at - chunk.offset, end - chunk.offset);
       out.set(part, at - offset);
       at += part.length;
     }
     return out;
   }
-}
-
-function aborting(signal: AbortSignal | undefined): ReadChunksOptions {
-  return signal === undefined ? {} : { signal };
 }
 
 function notFound(id: ObjectId): DrayError {

@@ -194,7 +194,7 @@ export class DirectoryListing {
 
   constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal, options: ReadContentOptions = {}) {
     this.#what = `directory "${id}"`;
-    this.#document = new EntryDocument(reader.pieces(id, { ...options, ...(signal === undefined ? {} : { signal }) }), STREAM_TYPE, this.#what);
+    this.#document = new EntryDocument(reader.pieces(id, { ...options, signal }), STREAM_TYPE, this.#what);
   }
 
   /** The entries in order, some at a time. Throws REPO_CORRUPT. */

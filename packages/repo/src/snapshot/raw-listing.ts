@@ -45,7 +45,7 @@ export class RawListing {
 
   constructor(reader: ObjectReader, id: ObjectId, signal?: AbortSignal) {
     this.#what = `directory "${id}"`;
-    this.#pieces = reader.pieces(id, signal === undefined ? {} : { signal });
+    this.#pieces = reader.pieces(id, { signal });
   }
 
   /** Reads the beginning. False for a listing in another form, which is then to be read by `DirectoryListing`. Throws REPO_CORRUPT and what reading contents throws. */
