@@ -57,11 +57,10 @@ class DirectoryScan {
   static constexpr size_t FILES_MAX = 1024;
 
   static bool isSame(const struct stat& a, const struct stat& b) {
-#ifdef __APPLE__
     const auto same = [](const struct timespec& x, const struct timespec& y) { return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec; };
+#ifdef __APPLE__
     return same(a.st_mtimespec, b.st_mtimespec) && same(a.st_ctimespec, b.st_ctimespec);
 #else
-    const auto same = [](const struct timespec& x, const struct timespec& y) { return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec; };
     return same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
 #endif
   }

@@ -107,9 +107,11 @@ export class DirectoryComparison {
   readonly #keyBytes: number | undefined;
   /** What was written anew and is not stored yet. */
   readonly #listings: RewrittenListings | undefined;
-  /** Places in the queue that are free, and that never had a comparison. */
+  /** Places in the queue that had a comparison and are free. */
   readonly #spare: Place[] = [];
+  /** Those whose memory somebody has, by it. */
   readonly #taken = new Map<ComparedDirectory, Place>();
+  /** How many places there are so far. */
   #made = 0;
   /** Names that would give a directory rules of its own, as text and as the addon takes them. */
   #avoid = { text: "", bytes: Buffer.alloc(0) };
