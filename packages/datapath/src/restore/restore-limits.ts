@@ -61,7 +61,7 @@ export function restoreLimits(options: BudgetOptions): RestoreLimits {
   };
 }
 
-type PoolContext = Pick<RestoreContext, "source" | "system" | "signal" | "overwrite" | "sparse" | "verify" | "limits">;
+type PoolContext = Pick<RestoreContext, "source" | "system" | "clock" | "signal" | "overwrite" | "sparse" | "verify" | "limits">;
 
 /** Runs `work` with writers, and ends them. */
 export async function withWritePool<T>(
@@ -69,7 +69,7 @@ export async function withWritePool<T>(
   options: Pick<BudgetOptions, "system" | "parallel" | "limits" | "cpu">,
   work: (pool: WritePool) => Promise<T>,
 ): Promise<T> {
-  const { source, system, signal, overwrite, sparse, verify, limits } = context;
+  const { source, system, clock, signal, overwrite, sparse, verify, limits } = context;
   const writerOptions = { overwrite, sparse, verify };
   let stopped = false;
   const onStop = (): void => {
@@ -88,7 +88,7 @@ export async function withWritePool<T>(
       : new GrowingPool(
           inline,
           worth,
-          () => new ThreadPool(limits.threads, worker, { ...writerOptions, ...(options.cpu === undefined ? {} : { processors: options.cpu }) }),
+          () => new ThreadPool(limits.threads, worker, { ...writerOptions, ...(options.cpu === undefined ? {} : { processors: options.cpu }) }, clock),
         );
   const stop = (): void => pool.stop();
   signal.addEventListener("abort", stop, { once: true });

@@ -2,11 +2,12 @@
  * Where jobs are done: in the calling thread, or in threads of their own. How many jobs there are at once is the caller's to bound, since each holds memory.
  */
 import { Worker } from "node:worker_threads";
-import { DrayError } from "@drayage/base";
+import { type Clock, DrayError } from "@drayage/base";
+import { untilEnded } from "../end-threads.ts";
 import type { FileWriter } from "./file-writer.ts";
 import type { DecoderModule } from "./restore-source.ts";
 import { errorOf, type PlainError, type WriteJob, type WriteResult } from "./write-job.ts";
-import type { WorkerStart } from "./write-worker.ts";
+import type { ToWriter, WorkerStart } from "./write-worker.ts";
 
 export interface WritePool {
   /** Rejects only when the pool itself is broken. The job's bytes are the pool's until then, and gone afterwards when they are not shared. */
@@ -86,6 +87,8 @@ interface Running {
 interface Thread {
   readonly worker: Worker;
   readonly running: Map<number, Running>;
+  /** Since its first answer. */
+  ready: boolean;
 }
 
 /** A thread holds a few arrays and strings of the jobs that it is given: more than this would be a leak. */
@@ -95,11 +98,13 @@ const NURSERY_MIB = 4;
 
 export class ThreadPool implements WritePool {
   readonly #threads: Thread[];
+  readonly #clock: Clock;
   readonly #stop = new SharedArrayBuffer(4);
   #jobs = 0;
   #broken: { readonly error: unknown } | undefined;
 
-  constructor(count: number, decoder: DecoderModule, options: WorkerStart["options"]) {
+  constructor(count: number, decoder: DecoderModule, options: WorkerStart["options"], clock: Clock) {
+    this.#clock = clock;
     const start: WorkerStart = { decoder, options, stop: this.#stop };
     this.#threads = Array.from({ length: count }, () => this.#startThread(start));
   }
@@ -112,7 +117,7 @@ export class ThreadPool implements WritePool {
     const id = this.#jobs++;
     return await new Promise<WriteResult>((resolve, reject) => {
       thread.running.set(id, { resolve, reject });
-      thread.worker.postMessage({ id, job }, job.pack === undefined ? [] : memoryOf(job.bytes));
+      this.#tell(thread, { id, job }, job.pack === undefined ? [] : memoryOf(job.bytes));
     });
   }
 
@@ -121,20 +126,27 @@ export class ThreadPool implements WritePool {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+    for (const thread of this.#threads) this.#tell(thread, "end");
+    await untilEnded(this.#threads, this.#clock);
+  }
+
+  #tell({ worker }: Thread, message: ToWriter, memory: ArrayBuffer[] = []): void {
+    worker.postMessage(message, memory);
   }
 
   #startThread(workerData: WorkerStart): Thread {
     const resourceLimits = { maxOldGenerationSizeMb: HEAP_MIB_MAX, maxYoungGenerationSizeMb: NURSERY_MIB };
     const worker = new Worker(new URL("./write-worker.ts", import.meta.url), { workerData, resourceLimits, execArgv: [] });
     const running = new Map<number, Running>();
+    const thread: Thread = { worker, running, ready: false };
     worker.on("message", (said: { readonly id: number; readonly result: WriteResult } | { readonly failed: PlainError }) => {
+      thread.ready = true;
       if ("failed" in said) return this.#break(errorOf(said.failed));
       running.get(said.id)?.resolve(said.result);
       running.delete(said.id);
     });
     worker.on("error", (error) => this.#break(error));
-    return { worker, running };
+    return thread;
   }
 
   /** A thread that is gone takes the restore with it: what it was writing is in an unknown state. */

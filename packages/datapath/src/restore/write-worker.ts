@@ -13,6 +13,8 @@ export interface WorkerStart {
   readonly stop: SharedArrayBuffer;
 }
 
+export type ToWriter = { readonly id: number; readonly job: WriteJob } | "end";
+
 async function start(): Promise<void> {
   const { decoder, options, stop } = workerData as WorkerStart;
   const { createDecoder } = (await import(decoder.module)) as { readonly createDecoder: CreateDecoder };
@@ -20,7 +22,10 @@ async function start(): Promise<void> {
   const limit = new CpuLimit(options.processors ?? Number.POSITIVE_INFINITY);
   const { createFiles, system } = await createKernels();
   const writer = new FileWriter(await createDecoder(decoder.options), options, system, () => Atomics.load(flag, 0) !== 0, createFiles);
-  parentPort?.on("message", ({ id, job }: { readonly id: number; readonly job: WriteJob }) => {
+  parentPort?.on("message", (message: ToWriter) => {
+    // Nothing else keeps the thread.
+    if (message === "end") return parentPort?.close();
+    const { id, job } = message;
     for (let restMs = limit.restMs(); restMs > 0 && Atomics.load(flag, 0) === 0; restMs = limit.restMs()) Atomics.wait(flag, 0, 0, restMs);
     const result = writer.run(job);
     // What was handed over is given back at once: waiting for the collector, memory would grow with the speed of the store.

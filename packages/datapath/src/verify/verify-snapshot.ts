@@ -109,14 +109,14 @@ export async function verifySnapshots(options: VerifySnapshotOptions): Promise<V
 }
 
 async function withChecks<T>(options: VerifySnapshotOptions, meter: ProgressMeter, work: (checks: ContentChecks) => Promise<T>): Promise<T> {
-  const { mode = "quick", samplePercent = 0 } = options;
+  const { mode = "quick", samplePercent = 0, clock = systemClock } = options;
   const source = new KopiaSource(options.repository);
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const share = mode === "full" ? 1 : mode === "sample" ? samplePercent / 100 : 0;
   const expected = { bytes: meter.counts.bytesTotal * share, files: meter.counts.filesTotal * share };
   const limits = restoreLimits({ ...options, expected, ...(mode === "quick" ? { limits: { threads: 0 } } : {}) });
-  const context = { source, system: systemCalls, signal, overwrite: false, sparse: false, verify: false, limits };
+  const context = { source, system: systemCalls, clock, signal, overwrite: false, sparse: false, verify: false, limits };
   return await withWritePool(context, options, async (pool: WritePool) => {
     const checks = new ContentChecks({ source, pool, signal, stop, limits, meter });
     try {

@@ -112,7 +112,9 @@ export type ToThread =
   | { readonly kind: "jobs"; readonly jobs: readonly NumberedJob[] }
   | { readonly kind: "buffer"; readonly buffer: Uint8Array }
   | ({ readonly kind: "known" } & Partial<KnownToLane>)
-  | { readonly kind: "deliver"; readonly turn: number };
+  | { readonly kind: "deliver"; readonly turn: number }
+  /** What is under way is given up. */
+  | { readonly kind: "end" };
 
 export type FromThread =
   | { readonly kind: "ready" }

@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { systemCalls } from "@drayage/kernels";
 import { createRepository, openRepository, parseSnapshotSource, type Repository } from "@drayage/repo";
 import { MemoryStorage, rememberingKeys } from "@drayage/repo/testing";
@@ -179,6 +180,30 @@ describe("uploads in threads", { timeout: 240_000 }, () => {
     const result = await upload(repository, { parallel: 2 });
     expect(result.problems).toEqual([]);
     expect((await repository.snapshots.list()).snapshots.map(({ id }) => id)).toEqual([result.snapshotId]);
+    await repository.close();
+  });
+
+  it("end by themselves, also where they are still being started", async () => {
+    const codes: number[] = [];
+    let started = 0;
+    const onWorker = (worker: Worker): void => {
+      started++;
+      worker.on("exit", (code) => codes.push(code));
+    };
+    process.on("worker", onWorker);
+    vi.stubEnv("DRAY_KERNELS", "portable");
+    const repository = await newRepository();
+    const target = join(folder, "restored in threads");
+    const { rootEntry } = await upload(repository, { parallel: 3, memoryBudget: 1 << 30 });
+    await restoreSnapshot({ repository, root: rootEntry, target: { kind: "directory", path: target }, parallel: 2 });
+    const controller = new AbortController();
+    process.once("worker", () => controller.abort(new Error("enough")));
+    await expect(upload(repository, { parallel: 3, parent: "none", memoryBudget: 1 << 30, signal: controller.signal })).rejects.toThrow("enough");
+    process.off("worker", onWorker);
+    await vi.waitFor(() => expect(codes.length).toBe(started));
+    expect(started).toBeGreaterThanOrEqual(5);
+    // 1 is that of a thread that is stopped.
+    expect(new Set(codes)).toEqual(new Set([0]));
     await repository.close();
   });
 

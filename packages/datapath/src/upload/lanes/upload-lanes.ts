@@ -16,6 +16,7 @@ import { type Clock, DrayError, invariant } from "@drayage/base";
 import type { ByteRanges, Kernels } from "@drayage/kernels";
 import type { ContentLanes, SealedPack } from "@drayage/repo";
 import { laneBufferBytes, openLane, type SealingLane } from "@drayage/repo/sealing-lane";
+import { untilEnded } from "../../end-threads.ts";
 import { JobRunner } from "./job-runner.ts";
 import {
   CANCELED,
@@ -45,8 +46,6 @@ const LONG_RANGE_BYTES = 64 << 20;
 /** Work for which this thread is enough: starting others takes as long as some thousand small files. */
 const THREADS_FROM_FILES = 1500;
 const THREADS_FROM_BYTES = 24 << 20;
-/** A thread in a system call that does not return is left behind: cancelling takes a second at most. */
-const STOP_MS_MAX = 700;
 
 export interface UploadLanesOptions {
   readonly lanes: ContentLanes;
@@ -230,11 +229,8 @@ export class UploadLanes {
     this.#on.lanes.close();
     this.#fail(new DrayError("INVARIANT", "Cannot store more files: the upload has ended"));
     for (const { control } of this.#threads) Atomics.store(control, CONTROL.canceled, 1);
-    const ended = Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
-    const timeout = new AbortController();
-    const waited = this.#on.clock.sleep(STOP_MS_MAX, timeout.signal).catch(() => undefined);
-    await Promise.race([ended, waited]);
-    timeout.abort();
+    this.#tellAll({ kind: "end" });
+    await untilEnded(this.#threads, this.#on.clock);
     this.#own?.close();
     this.#own = undefined;
   }

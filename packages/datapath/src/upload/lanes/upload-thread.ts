@@ -95,6 +95,10 @@ port.on("message", (message: ToThread) => {
     else give(message.buffer);
   } else if (message.kind === "known") {
     lane.update(message);
+  } else if (message.kind === "end") {
+    bundles.length = 0;
+    // Nothing else keeps the thread.
+    port.close();
   } else {
     deliverWhenAsked();
   }
