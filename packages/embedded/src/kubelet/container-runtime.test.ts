@@ -189,6 +189,8 @@ describe.each(isRoot ? [false, true] : [true])("container runtime, rootless %s",
       child.stdout?.on("data", (chunk: Buffer) => {
         out += chunk.toString();
       });
+      // One that reads nothing may have ended before.
+      child.stdin?.on("error", () => undefined);
       child.stdin?.end(input);
       const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
       return { code, out };
