@@ -17,6 +17,7 @@ export default defineConfig({
           globalSetup: ["test/kernels-first.ts"],
           // For tests that take a second or two on a machine of their own: what hangs ends, what shares the machine does not fail.
           testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       {
