@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
+import { OUTSIDE_ERRORS_VARIABLE } from "../test/outside-errors.ts";
 import { compatSuites } from "./compat-suites.ts";
 import { unprovenScenarios } from "./generations.ts";
 import { runInRealCluster, whyNoRealCluster } from "./real-cluster.ts";
@@ -52,12 +53,15 @@ function count(name: string, status: number | null): void {
 }
 
 const runHere = (words: readonly string[]): number | null => spawnSync(words[0] ?? "", words.slice(1), { cwd: root, stdio: "inherit" }).status;
+const testReporters = ["--reporter=default", "--reporter=json", "--reporter=./test/outside-errors.ts"];
 
 /** Runs a project of tests, or only the given files of it; `run` starts a command and returns how it ended. */
 function runProject(project: string, files: readonly string[] = [], run = runHere): void {
   const folder = mkdtempSync(join(tmpdir(), "drayage-test-"));
   const reportPath = join(folder, "report.json");
-  const status = run([bin("vitest"), "run", ...files, "--project", project, "--reporter=default", "--reporter=json", `--outputFile.json=${reportPath}`]);
+  const outsidePath = join(folder, "outside.json");
+  process.env[OUTSIDE_ERRORS_VARIABLE] = outsidePath;
+  const status = run([bin("vitest"), "run", ...files, "--project", project, ...testReporters, `--outputFile.json=${reportPath}`]);
   if (existsSync(reportPath)) {
     const report = JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
     passed += report.numPassedTests;
@@ -69,9 +73,11 @@ function runProject(project: string, files: readonly string[] = [], run = runHer
     faults.push(...reportedFaults(project, report));
     // A file that does not load has no tests to fail; it counts as one.
     const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
-    failed += report.numFailedTests + broken;
-    if (status !== 0 && report.numFailedTests + broken === 0)
-      count(`${project}: vitest ended with ${status} though each test passed; an error outside of the tests is in its output above`, status);
+    const outside = outsideErrors(outsidePath);
+    faults.push(...outside.map((error) => `${project}: outside of the tests: ${error}`));
+    const faulty = report.numFailedTests + broken + outside.length;
+    failed += faulty;
+    if (status !== 0 && faulty === 0) count(`${project}: vitest ended with ${status} though nothing failed; why is in its output above`, status);
     if (project !== "unit") {
       for (const file of report.testResults)
         process.stdout.write(`${project}: ${file.name.replace(`${root}/`, "")} took ${((file.endTime - file.startTime) / 60_000).toFixed(1)} min\n`);
@@ -80,6 +86,12 @@ function runProject(project: string, files: readonly string[] = [], run = runHer
     count(`tests of project ${project} did not run`, status ?? 1);
   }
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What went wrong outside of the tests: of a process that died, its file and its signal. */
+function outsideErrors(path: string): string[] {
+  const errors = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as readonly string[]) : [];
+  return errors.map((error) => error.slice(0, longestMessage));
 }
 
 /** Each failed test with the start of its message; for a file that does not load, the file with its own. */
