@@ -33,6 +33,12 @@ export function makeFolders(path: string | Buffer, mode = 0o777): boolean {
   }
 }
 
+/** Whether nobody but this user (and root) may write to a folder, so that what lies there is theirs. Throws the system's error where it cannot be seen. */
+export function isOursAlone(folder: string): boolean {
+  const { uid, mode } = statSync(folder);
+  return (process.getuid?.() ?? uid) === uid && (mode & 0o022) === 0;
+}
+
 function isFolder(path: string | Buffer): boolean {
   try {
     return statSync(path).isDirectory();

@@ -17,6 +17,7 @@ export {
 } from "./restore/restore-snapshot.ts";
 export * from "./restore/restore-source.ts";
 export { CHANGE_TAGS, type ChangedBlocks } from "./upload/changed-blocks.ts";
+export { type KnownAttributesOptions, withKnownAttributes } from "./upload/known-attributes.ts";
 export { type LookAhead, withLookAhead } from "./upload/look-ahead.ts";
 export type { ParentChoice } from "./upload/parents.ts";
 export { type UploadResult, type UploadSnapshotOptions, type UploadSource, uploadSnapshot } from "./upload/upload-snapshot.ts";

@@ -240,14 +240,25 @@ ssize_t listAttributesAt(int fd, const char* name, const std::string& path, char
   return listAttributes(path.c_str(), list, size);
 }
 
+// What a row says of the attributes of an entry with these facts, of an open directory; `list` asks the kernel for their names.
+template <typename List>
+double attributesBy(int directory, const struct stat& facts, List list) {
+  Unattributed* known = unattributed();
+  if (known != nullptr && known->has(Unattributed::keyOf(facts))) return NO_ATTRIBUTES;
+  char names[ATTRIBUTE_LIST_BYTES];
+  const double found = attributesOf(list(names, sizeof names), names);
+  if (known != nullptr && found == NO_ATTRIBUTES) known->add(directory, facts);
+  return found;
+}
+
 // The row of one entry. Attributes are not looked for where the path, which leads to the same entry, is empty.
 void examine(int fd, const char* name, const std::string& path, Row row) {
   struct stat facts;
   if (name == nullptr || fstatat(fd, name, &facts, AT_SYMLINK_NOFOLLOW) != 0) return row.number(ROW_STATUS, name == nullptr ? EINVAL : errno);
-  char list[ATTRIBUTE_LIST_BYTES];
   row.number(ROW_STATUS, 0);
   row.facts(facts);
-  row.number(ROW_ATTRIBUTES, path.empty() ? NO_ATTRIBUTES : attributesOf(listAttributesAt(fd, name, path, list, sizeof list), list));
+  const auto list = [&](char* names, size_t size) { return listAttributesAt(fd, name, path, names, size); };
+  row.number(ROW_ATTRIBUTES, path.empty() ? NO_ATTRIBUTES : attributesBy(fd, facts, list));
 }
 
 // statEntries(fd, names, ends, from, to, prefix, rows): rows of the entries [from, to). `prefix` is the path, with a slash behind it, by which system calls without an
@@ -299,8 +310,8 @@ void readFile(int directory, const char* name, Row row, bool attributes, uint64_
     if (hole < 0 ? errno != EINVAL && errno != ENXIO : hole < facts.st_size) return row.number(ROW_STATUS, HAS_HOLES);
   }
 #endif
-  char list[ATTRIBUTE_LIST_BYTES];
-  row.number(ROW_ATTRIBUTES, attributes ? attributesOf(listAttributesOf(file.fd, list, sizeof list), list) : NO_ATTRIBUTES);
+  const auto list = [&](char* names, size_t size) { return listAttributesOf(file.fd, names, size); };
+  row.number(ROW_ATTRIBUTES, attributes ? attributesBy(directory, facts, list) : NO_ATTRIBUTES);
   size_t done = 0;
   while (done < size) {
     const ssize_t count = pread(file.fd, arena + done, size - done + 1, static_cast<off_t>(done));

@@ -1,15 +1,15 @@
 // The hot loops of this package as a Node-API addon: buzhash scan, keyed BLAKE2b-256, and the two content encryptions over Node's own OpenSSL; in read-back.h what reads one of them
 // back, in batch.h the same for many contents at once, in splitter.h the scan, in files.h directories and small files many at a time, in listing.h, rewrite.h and directory.h
 // directories beside their parents' listings, in comparison-queue.h these made by other threads, in directory-scan.h a look at them beforehand, in lookup.h keys in an index, in poly1305.h
-// Poly1305, in scrypt.h the slow part of scrypt, in sha256.h SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic, in reads-ahead.h reads that go on meanwhile.
+// Poly1305, in unattributed.h files that need not be asked for attributes, in scrypt.h the slow part of scrypt, in sha256.h SHA-256, in content-key.h the keys of contents, in sealed.h contents of restic, in reads-ahead.h reads that go on meanwhile.
 //
 // Compiled by src/native/prepare-native.ts, described to TypeScript by src/native/addon.ts; every function gives the same bytes as its portable twin.
 //
 // Invariants
 // - Arguments are read with calls that run no JavaScript, after the last call that could run some; so no buffer can be detached between check and use.
 // - Wrong arguments throw. Nothing is read or written outside the buffers given.
-// - No state but constants written once at load: the file is loaded by every worker of the process, and objects that calls return belong to one worker each. Threads of Node's pool that
-//   work for one reach what they share with it under its lock.
+// - No state but constants written once at load, and what unattributed.h knows of files: the file is loaded by every worker of the process, and objects that calls return belong to one
+//   worker each. Threads of Node's pool that work for one reach what they share with it under its lock.
 // - x86-64 machines with AVX2 take the vector code, those with AVX-512 wider code for some loops, found out at run time; everything else takes the plain code. All are always there:
 //   `plain` and `narrow` are the hot loops without vectors, and without AVX-512.
 
@@ -859,6 +859,7 @@ napi_value aeadOpen(napi_env env, napi_callback_info info) {
 
 #include "batch.h"
 #include "expand.h"
+#include "unattributed.h"
 #include "files.h"
 #include "listing.h"
 #include "rewrite.h"
@@ -927,6 +928,7 @@ NAPI_MODULE_INIT() {
                     define(env, exports, "putComparison", putComparison, vectors) &&
                     define(env, exports, "finishComparison", finishComparison, vectors) && define(env, exports, "dropComparison", dropComparison, vectors) &&
                     define(env, exports, "findKeys", findKeys, vectors) && define(env, exports, "adviseHugePages", adviseHugePages, vectors) && define(env, exports, "createFiles", createFiles, vectors) &&
+                    define(env, exports, "rememberUnattributed", rememberUnattributed, nullptr) && define(env, exports, "metUnattributed", metUnattributed, nullptr) &&
                     defineBoolean(env, exports, "hasZstd", zstd().complete) &&
                     defineBoolean(env, exports, "hasVectors", vectors != nullptr) && defineBoolean(env, exports, "hasWideVectors", vectors == &WIDE) && defineBoolean(env, exports, "hasAead", openSsl().complete);
 #ifdef WITH_SCRYPT

@@ -4,6 +4,7 @@ export { endOfObject } from "./batch/end-of-object.ts";
 export { type FindKeys, FOUND_KEY_BYTES_MIN, KEY_PART, KEY_STATE, type KeyPart } from "./batch/find-keys.ts";
 export { type OpenSealed, SEALED_CONTENT, type SealedContents } from "./batch/open-sealed.ts";
 export { portableFiles } from "./batch/portable-files.ts";
+export { UNATTRIBUTED_KEY_BYTES, type UnattributedFiles } from "./batch/unattributed.ts";
 export { COMPRESSION_HEADER_BYTES, COMPRESSOR_NAMES, compressorByHeader, compressorByName } from "./compression/compressors.ts";
 export { SEAL_OVERHEAD_BYTES } from "./encryption/aead.ts";
 export type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";

@@ -4,6 +4,7 @@ import { nativeFindKeys } from "./batch/find-keys.ts";
 import { nativeFiles } from "./batch/native-files.ts";
 import { nativeOpenSealed } from "./batch/open-sealed.ts";
 import { portableFiles } from "./batch/portable-files.ts";
+import { nativeUnattributed } from "./batch/unattributed.ts";
 import { compressorByHeader, compressorByName, withNativeZstd } from "./compression/compressors.ts";
 import { createAes256Ctr } from "./encryption/aes-256-ctr.ts";
 import { createEncryptor, encryptionSources } from "./encryption/encryptors.ts";
@@ -57,6 +58,7 @@ export async function createKernels(options: KernelOptions = {}): Promise<Kernel
     createFiles: addon === undefined ? undefined : nativeCreateFiles(addon),
     openSealed: addon === undefined ? undefined : nativeOpenSealed(addon),
     readsAhead: addon === undefined ? undefined : nativeReadsAhead(addon),
+    unattributed: addon === undefined ? undefined : nativeUnattributed(addon),
     info,
   };
 }

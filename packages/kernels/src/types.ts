@@ -7,6 +7,7 @@ import type { BatchFiles } from "./batch/batch-files.ts";
 import type { CreateFiles } from "./batch/create-files.ts";
 import type { FindKeys } from "./batch/find-keys.ts";
 import type { OpenSealed } from "./batch/open-sealed.ts";
+import type { UnattributedFiles } from "./batch/unattributed.ts";
 import type { Aes256Ctr } from "./encryption/aes-256-ctr.ts";
 import type { Poly1305 } from "./mac/poly1305.ts";
 import type { OpenReadsAhead } from "./system/reads-ahead.ts";
@@ -157,6 +158,8 @@ export interface Kernels {
   readonly openSealed: OpenSealed | undefined;
   /** Only where the addon and the system have it: elsewhere a piece is read when it is wanted. */
   readonly readsAhead: OpenReadsAhead | undefined;
+  /** Only where the addon is: elsewhere each file is asked for its attributes. */
+  readonly unattributed: UnattributedFiles | undefined;
   readonly info: KernelInfo;
 }
 

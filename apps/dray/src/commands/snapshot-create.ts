@@ -1,12 +1,13 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { DrayError, formatBytes, isDrayError } from "@drayage/base";
-import { type ParentChoice, type UploadResult, type UploadSnapshotOptions, uploadSnapshot, withLookAhead } from "@drayage/datapath";
+import { type ParentChoice, type UploadResult, type UploadSnapshotOptions, uploadSnapshot, withKnownAttributes, withLookAhead } from "@drayage/datapath";
 import { prepareNativeInBackground } from "@drayage/kernels";
 import { executeExpiry, formatSnapshotSource, PolicyStore, parseSnapshotSource, planExpiry, type Repository, type SnapshotSource } from "@drayage/repo";
 import type { Command } from "commander";
 import { compileLate } from "../compile-late.ts";
 import { type RepositoryOptions, withBandwidthOption, withRepository, withRepositoryOptions } from "../engine/repository-access.ts";
 import { storedTags } from "../engine/snapshot-json.ts";
+import { stateFolder } from "../engine/state-folder.ts";
 import { TransferView } from "../engine/transfer-view.ts";
 import { gather, parseCount, parseCpu, parsePairs } from "../engine/values.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -43,8 +44,10 @@ export function define(command: Command, terminal: Terminal): void {
     .option("--no-policy", "store everything, whatever policies and ignore files say")
     .action((path: string, options: Options) => {
       const reading = readingOf(resolve(terminal.cwd, path), options);
-      return withLookAhead(reading, (scan) =>
-        withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, { ...reading, scan }, options, terminal)),
+      return withKnownAttributes({ ...reading, folder: join(stateFolder(terminal.env), "attributes") }, () =>
+        withLookAhead(reading, (scan) =>
+          withRepository(options, terminal, { readOnly: false }, (repository) => createSnapshot(repository, { ...reading, scan }, options, terminal)),
+        ),
       );
     });
 }

@@ -12,7 +12,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, renameSync, rmdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Clock, equalBytes, errorFields, type Logger, makeFolders, type RandomSource, randomHex } from "@drayage/base";
+import { type Clock, equalBytes, errorFields, isOursAlone, type Logger, makeFolders, type RandomSource, randomHex } from "@drayage/base";
 
 export interface BlobCacheOptions {
   /** Of all stores; made where it is missing, and not used where others may write to it. */
@@ -189,8 +189,7 @@ export class BlobCache {
   #usable(folder: string): string | undefined {
     try {
       makeFolders(folder, 0o700);
-      const { uid, mode } = statSync(folder);
-      if ((process.getuid?.() ?? uid) === uid && (mode & 0o022) === 0) return folder;
+      if (isOursAlone(folder)) return folder;
       this.#options.logger.warn("Not keeping blobs between commands: others may write to the folder", { path: folder });
     } catch (error) {
       this.#warn("Not keeping blobs between commands", folder, error);

@@ -143,6 +143,9 @@ export interface NativeAddon extends NativeLoops {
   directoryScan(path: Uint8Array, attributes: number, bytesMax: number): [object, Promise<void>];
   stopScan(scan: object): void;
   dropScan(scan: object): void;
+  /** batch/unattributed.ts, for all threads of the process. `everywhere` is 1 for tests, whose folders may lie on any file system. */
+  rememberUnattributed(keys: Uint8Array, ageMs: number, everywhere: number): void;
+  metUnattributed(): ArrayBuffer | undefined;
   /** Asks the system for large pages behind memory that begins on a page: fewer to find, to clear and to look up. Does nothing where there are none. */
   adviseHugePages(memory: Uint8Array): void;
   /** batch/find-keys.ts. */

@@ -13,7 +13,7 @@ import { createHash } from "node:crypto";
 import { openSync, readdirSync, renameSync, rmdirSync, statSync, unlinkSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, errorFields, type Logger, makeFolders, type RandomSource, randomHex } from "@drayage/base";
+import { type Clock, errorFields, isOursAlone, type Logger, makeFolders, type RandomSource, randomHex } from "@drayage/base";
 import { BlockCache } from "./block-cache.ts";
 import { finishRun, formatOfRun, loadRun, openForReading, RunFile } from "./run-file.ts";
 import { RunIndex } from "./run-index.ts";
@@ -159,8 +159,7 @@ export class RunFolder {
   #usable(folder: string): string | undefined {
     try {
       makeFolders(folder, 0o700);
-      const { uid, mode } = statSync(folder);
-      if ((process.getuid?.() ?? uid) === uid && (mode & 0o022) === 0) return folder;
+      if (isOursAlone(folder)) return folder;
       this.#options.logger.warn("Not keeping indexes between commands: others may write to the folder", { path: folder });
     } catch (error) {
       this.#warn("Not keeping indexes between commands", folder, error);
