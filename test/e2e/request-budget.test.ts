@@ -1,5 +1,5 @@
 /**
- * What a backup of one volume and its restore ask of the API server, by role, beside what a real Velero asks for the same (bench/results.md): one request more each time, and this fails.
+ * What a backup of one volume and its restore ask of the API server, by role, beside what a real Velero asks for the same (bench/history.md): one request more each time, and this fails.
  * How often something is looked at that is not there yet says how quick a machine is; and a lease is renewed for as long as it takes.
  */
 import { join } from "node:path";
