@@ -23,6 +23,7 @@ import { restoreSnapshot } from "../../restore/restore-snapshot.ts";
 import { patternBytes } from "../../testing/index.ts";
 import { verifySnapshots } from "../../verify/verify-snapshot.ts";
 import { type UploadSnapshotOptions, uploadSnapshot } from "../upload-snapshot.ts";
+import type { FromThread, ToThread } from "./jobs.ts";
 
 const deriveKey = rememberingKeys();
 const snapshotSource = parseSnapshotSource("u@h:/data");
@@ -181,6 +182,37 @@ describe("uploads in threads", { timeout: 240_000 }, () => {
     expect(result.problems).toEqual([]);
     expect((await repository.snapshots.list()).snapshots.map(({ id }) => id)).toEqual([result.snapshotId]);
     await repository.close();
+  });
+
+  it("have one long range before them and no more, and of shorter ones the next", async () => {
+    const piece = patternBytes(1 << 20, 5);
+    /** The most messages with jobs that one of two threads has before it while five files of so many MiB are stored. */
+    const mostBefore = async (mib: number): Promise<number> => {
+      const path = join(folder, `files of ${mib} MiB`);
+      mkdirSync(path);
+      for (let i = 0; i < 5; i++) for (let k = 0; k < mib; k++) appendFileSync(join(path, `file ${i}`), piece);
+      let most = 0;
+      const onWorker = (worker: Worker): void => {
+        let before = 0;
+        const post = worker.postMessage.bind(worker);
+        vi.spyOn(worker, "postMessage").mockImplementation((message: ToThread) => {
+          if (message.kind === "jobs") most = Math.max(most, ++before);
+          post(message);
+        });
+        worker.prependListener("message", ({ kind }: FromThread) => {
+          if (kind === "ended") before--;
+        });
+      };
+      process.on("worker", onWorker);
+      const repository = await newRepository();
+      await upload(repository, { source: { kind: "directory", path }, parallel: 2, memoryBudget: 1 << 30 });
+      process.off("worker", onWorker);
+      await repository.close();
+      rmSync(path, { recursive: true });
+      return most;
+    };
+    expect(await mostBefore(65)).toBe(1);
+    expect(await mostBefore(30)).toBe(2);
   });
 
   it("end by themselves, also where they are still being started", async () => {
