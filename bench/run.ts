@@ -5,7 +5,8 @@
  *   npm run bench -- --only s3        rows whose title holds the text, in capitals or not
  *   npm run bench -- --quick          large and small files in a small version, in under three minutes
  *
- * The harness (`make-data`, `peers`) lies beside the repository, or where BENCH_HARNESS says; it finds the peers' programs by itself and says how to build them.
+ * The harness (`make-data`, `peers`) lies beside the repository, or where BENCH_HARNESS says. The peers' programs are looked for as it does, in PEERS_BIN, ~/.cache/drayage-peers/bin and PATH;
+ * those that are missing are built first, which takes some minutes once.
  * Data and repositories go into the folder for temporary files (TMPDIR); those of the rows that leave the disk out, to /dev/shm, where it is a tmpfs with room.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -23,7 +24,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { availableParallelism, cpus, tmpdir } from "node:os";
+import { availableParallelism, cpus, homedir, tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { ensureBundle } from "../tools/bundle.ts";
 import { type Line, type Report, reportOf } from "./report.ts";
@@ -46,6 +47,7 @@ async function main(): Promise<void> {
   const only = process.argv[process.argv.indexOf("--only") + 1] ?? "";
   const wanted = works(quick).filter(({ title }) => !process.argv.includes("--only") || title.toLowerCase().includes(only.toLowerCase()));
   if (!existsSync(join(harness, "peers"))) throw new Error(`Cannot run the benchmarks: there is no harness at "${harness}"; BENCH_HARNESS says where it is`);
+  buildMissing(wanted);
   const folder = mkdtempSync(join(tmpdir(), "dray-bench-"));
   const memory = hasRoom(TMPFS) ? mkdtempSync(join(TMPFS, "dray-bench-")) : undefined;
   try {
@@ -70,6 +72,14 @@ async function main(): Promise<void> {
   } finally {
     for (const used of [folder, memory]) if (used !== undefined) rmSync(used, { recursive: true, force: true });
   }
+}
+
+/** What the works are measured beside, and the store they use. */
+function buildMissing(wanted: readonly Work[]): void {
+  const names = wanted.flatMap(({ peers, repo }) => [...peers.map((peer) => peer.replace(/-.*/, "")), ...(repo === "s3" ? ["versitygw"] : [])]);
+  const folders = [process.env["PEERS_BIN"] ?? "", join(homedir(), ".cache", "drayage-peers", "bin"), ...(process.env["PATH"] ?? "").split(delimiter)];
+  const missing = [...new Set(names)].filter((name) => name !== "dray" && !folders.some((folder) => folder !== "" && existsSync(join(folder, name))));
+  if (missing.length > 0) run(resolve(harness, "..", "peers", "build"), missing);
 }
 
 function hasRoom(folder: string): boolean {
