@@ -68,7 +68,8 @@ function missesOf(target: Target, found: Figures, base: Figures | undefined): st
     if (wanted !== undefined && is !== undefined && is < wanted) missed.push(`${what} ${is.toFixed(2)} times, ${wanted} wanted`);
   };
   const atMost = (what: string, wanted: number | undefined, is: number | undefined, unit: string): void => {
-    if (wanted !== undefined && is !== undefined && is > wanted) missed.push(`${what} ${is.toFixed(2)}${unit}, ${wanted}${unit} wanted at most`);
+    if (wanted !== undefined && is !== undefined && is > wanted)
+      missed.push(`${what} ${is.toFixed(2)}${unit}, ${Number(wanted.toFixed(2))}${unit} wanted at most`);
   };
   atLeast("wall", target.wall, base === undefined ? undefined : base.wall / found.wall);
   atLeast("CPU", target.cpu, base === undefined ? undefined : base.cpu / found.cpu);
