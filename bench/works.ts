@@ -89,7 +89,7 @@ export function works(quick: boolean): readonly Work[] {
       targets: { backup: { cpu: 1.7, wall: 1.2 }, restore: { cpu: 1.7, wall: 1.2 } },
     },
     {
-      // Restored into memory: creating files on a disk takes the kernel up to ten times as long where as many were deleted within the last minutes (results.md).
+      // Restored into memory: creating files takes ext4 without a journal up to ten times as long where as many were deleted within the last minutes (results.md).
       ...{ title: "many small files, S3 on loopback, restores on tmpfs", data: small, repo: "s3", peers, reps: once, onTmpfs: true },
       targets: { backup: { cpu: 1.7, wall: 1.2 }, rescan: { cpu: 1.5, wall: 1.2 }, restore: { wall: 7 } },
     },
