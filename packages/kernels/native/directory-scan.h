@@ -58,11 +58,7 @@ class DirectoryScan {
 
   static bool isSame(const struct stat& a, const struct stat& b) {
     const auto same = [](const struct timespec& x, const struct timespec& y) { return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec; };
-#ifdef __APPLE__
-    return same(a.st_mtimespec, b.st_mtimespec) && same(a.st_ctimespec, b.st_ctimespec);
-#else
-    return same(a.st_mtim, b.st_mtim) && same(a.st_ctim, b.st_ctim);
-#endif
+    return same(modificationTimeOf(a), modificationTimeOf(b)) && same(changeTimeOf(a), changeTimeOf(b));
   }
 
   bool isStopped() const { return stopped_.load(std::memory_order_relaxed); }

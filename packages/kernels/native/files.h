@@ -30,6 +30,14 @@ constexpr double NOT_REGULAR = -1, TOO_LARGE = -2, HAS_HOLES = -3;
 constexpr double NO_ATTRIBUTES = 0, HAS_ATTRIBUTES = 1, ATTRIBUTES_UNKNOWN = 2;
 constexpr off_t BLOCK_UNIT = 512;
 
+inline const struct timespec& modificationTimeOf(const struct stat& facts) {
+#ifdef __APPLE__
+  return facts.st_mtimespec;
+#else
+  return facts.st_mtim;
+#endif
+}
+
 struct Row {
   double* slots;
   void number(size_t at, double value) { slots[at] = value; }
@@ -38,13 +46,8 @@ struct Row {
   void facts(const struct stat& facts) {
     number(ROW_MODE, facts.st_mode);
     number(ROW_SIZE, static_cast<double>(facts.st_size));
-#ifdef __APPLE__
-    number(ROW_SECONDS, static_cast<double>(facts.st_mtimespec.tv_sec));
-    number(ROW_NANOSECONDS, static_cast<double>(facts.st_mtimespec.tv_nsec));
-#else
-    number(ROW_SECONDS, static_cast<double>(facts.st_mtim.tv_sec));
-    number(ROW_NANOSECONDS, static_cast<double>(facts.st_mtim.tv_nsec));
-#endif
+    number(ROW_SECONDS, static_cast<double>(modificationTimeOf(facts).tv_sec));
+    number(ROW_NANOSECONDS, static_cast<double>(modificationTimeOf(facts).tv_nsec));
     number(ROW_UID, facts.st_uid);
     number(ROW_GID, facts.st_gid);
     number(ROW_LINKS, static_cast<double>(facts.st_nlink));
@@ -244,10 +247,11 @@ ssize_t listAttributesAt(int fd, const char* name, const std::string& path, char
 template <typename List>
 double attributesBy(int directory, const struct stat& facts, List list) {
   Unattributed* known = unattributed();
-  if (known != nullptr && known->has(Unattributed::keyOf(facts))) return NO_ATTRIBUTES;
+  const Unattributed::Key key = known == nullptr ? 0 : Unattributed::keyOf(facts);
+  if (known != nullptr && known->has(key)) return NO_ATTRIBUTES;
   char names[ATTRIBUTE_LIST_BYTES];
   const double found = attributesOf(list(names, sizeof names), names);
-  if (known != nullptr && found == NO_ATTRIBUTES) known->add(directory, facts);
+  if (known != nullptr && found == NO_ATTRIBUTES) known->add(key, directory, facts);
   return found;
 }
 

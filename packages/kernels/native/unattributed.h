@@ -17,6 +17,14 @@
 
 namespace {
 
+inline const struct timespec& changeTimeOf(const struct stat& facts) {
+#ifdef __APPLE__
+  return facts.st_ctimespec;
+#else
+  return facts.st_ctim;
+#endif
+}
+
 class Unattributed {
  public:
   // 0 is no key. The lowest bit of a slot says that the file was met by this process.
@@ -43,11 +51,7 @@ class Unattributed {
   }
 
   static Key keyOf(const struct stat& facts) {
-#ifdef __APPLE__
-    const struct timespec& changed = facts.st_ctimespec;
-#else
-    const struct timespec& changed = facts.st_ctim;
-#endif
+    const struct timespec& changed = changeTimeOf(facts);
     const uint64_t time = static_cast<uint64_t>(changed.tv_sec) * 1000000000 + static_cast<uint64_t>(changed.tv_nsec);
     const Key key = mix(mix(mix(facts.st_dev) ^ facts.st_ino) ^ time) & ~MET;
     return key == 0 ? ~MET : key;
@@ -64,16 +68,14 @@ class Unattributed {
     return false;
   }
 
-  // Of a file of this open directory. One that was changed just now may be changed again at the same time, as far as its clock can tell.
-  void add(int directory, const struct stat& facts) {
-    if (S_ISREG(facts.st_mode) && isOld(facts) && tellsChanges(directory, facts.st_dev)) put(keyOf(facts) | MET);
+  // Of a file of this open directory, that was met. One that was changed just now may be changed again at the same time, as far as its clock can tell.
+  void add(Key key, int directory, const struct stat& facts) {
+    if (S_ISREG(facts.st_mode) && isOld(facts) && tellsChanges(directory, facts.st_dev)) put(key | MET);
   }
 
-  void put(uint64_t slot) {
-    for (size_t i = 0, at = slot >> SHIFT; i < PROBES; i++, at = (at + 1) % SLOTS) {
-      uint64_t none = 0;
-      if (slots_[at].compare_exchange_strong(none, slot, std::memory_order_relaxed) || (none & ~MET) == (slot & ~MET)) return;
-    }
+  // Of a file that an earlier process met; 0 is passed over.
+  void learn(uint64_t key) {
+    if ((key & ~MET) != 0) put(key & ~MET);
   }
 
   // The keys of files that were met.
@@ -104,14 +106,17 @@ class Unattributed {
     return word ^ (word >> 33);
   }
 
+  void put(uint64_t slot) {
+    for (size_t i = 0, at = slot >> SHIFT; i < PROBES; i++, at = (at + 1) % SLOTS) {
+      uint64_t none = 0;
+      if (slots_[at].compare_exchange_strong(none, slot, std::memory_order_relaxed) || (none & ~MET) == (slot & ~MET)) return;
+    }
+  }
+
   bool isOld(const struct stat& facts) const {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-#ifdef __APPLE__
-    const struct timespec& changed = facts.st_ctimespec;
-#else
-    const struct timespec& changed = facts.st_ctim;
-#endif
+    const struct timespec& changed = changeTimeOf(facts);
     const int64_t ageMs = (static_cast<int64_t>(now.tv_sec) - changed.tv_sec) * 1000 + (static_cast<int64_t>(now.tv_nsec) - changed.tv_nsec) / 1000000;
     return ageMs >= ageMs_.load(std::memory_order_relaxed);
   }
@@ -137,7 +142,8 @@ class Unattributed {
 #endif
   }
 
-  std::atomic<int64_t> ageMs_{0};
+  // None, until it is said.
+  std::atomic<int64_t> ageMs_{INT64_MAX};
   std::atomic<bool> everywhere_{false};
   Slot* const slots_;
 };
@@ -160,14 +166,10 @@ napi_value rememberUnattributed(napi_env env, napi_callback_info info) {
     Unattributed* none = nullptr;
     // Nothing is remembered where there is no memory for it. Where another thread was first, what that made is as good.
     if (!made->hasMemory()) return nullptr;
-    made->admit(ageMs, everywhere);
     if (unattributedFiles.compare_exchange_strong(none, made.get(), std::memory_order_acq_rel)) made.release();
   }
   unattributed()->admit(ageMs, everywhere);
-  for (size_t at = 0; at + sizeof(Unattributed::Key) <= keys.length; at += sizeof(Unattributed::Key)) {
-    const Unattributed::Key key = loadLittle(keys.data + at) & ~uint64_t{1};
-    if (key != 0) unattributed()->put(key);
-  }
+  for (size_t at = 0; at + sizeof(Unattributed::Key) <= keys.length; at += sizeof(Unattributed::Key)) unattributed()->learn(loadLittle(keys.data + at));
   return nullptr;
 }
 
